@@ -1,0 +1,13 @@
+# BreastMNIST: 546 grey training images of ultrasound, 28 px, 2 classes, 3 equal channels.
+_base_ = "./in_memory.py"
+
+train_dataloader = dict(
+    dataset=dict(
+        type="MedMNIST", split="train", name="breastmnist", data_root="data/medmnist", size=28, as_rgb=True
+    ),
+)
+evaluation_dataset = dict(
+    type="MedMNIST", name="breastmnist", data_root="data/medmnist", size=28, as_rgb=True
+)
+# The usual choice for MedMNIST: [0, 1] to [-1, 1].
+data_preprocessor = dict(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])

@@ -1,0 +1,12 @@
+# Two views of the image's own size: crop, flip, colour jitter, greyscale.
+views = [
+    dict(
+        repeats=2,
+        transforms=[
+            dict(type="RandomResizedCrop", scale=(0.2, 1.0)),
+            dict(type="RandomHorizontalFlip", p=0.5),
+            dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
+            dict(type="RandomGrayscale", p=0.2),
+        ],
+    )
+]

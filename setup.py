@@ -1,0 +1,35 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+root = Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (root / "ssl_ext" / "__init__.py").read_text())[1]
+
+setup(
+    name="ssl-ext",
+    version=version,
+    description="Self-supervised visual representation learning on MMEngine's registry",
+    long_description=(root / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["ssl_ext", "ssl_ext.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "onedl-mmengine>=0.10.12",
+        "onedl-mmcv>=2.3.6",
+        "onedl-mmpretrain>=1.3.6",
+        "medmnist>=3.0",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "scikit-learn>=1.4",
+        "pillow>=10",
+        "matplotlib>=3.8",
+        "rich>=13",
+        "safetensors>=0.4",
+        "tensorboard>=2.15",
+    ],
+    extras_require={"test": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"]},
+)

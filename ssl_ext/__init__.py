@@ -1,0 +1,3 @@
+"""Self-supervised visual representation learning on MMEngine's registry."""
+
+__version__ = "0.1.0"

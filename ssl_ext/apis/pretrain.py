@@ -1,0 +1,220 @@
+"""From a config to a trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner, set_random_seed
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ssl_ext.engine import PretrainRunner, init_process_group, load_weights, newest_checkpoint
+from ssl_ext.env import package_versions
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.files import replacing
+
+from .build import build_evaluation_splits, build_model, load_config
+
+REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
+IMAGENET_STEM_MIN = 64
+
+
+def pretrain(
+    config: Config | str | os.PathLike,
+    *,
+    work_dir: str | os.PathLike | None = None,
+    resume: bool | str | os.PathLike = False,
+    init: str | os.PathLike | None = None,
+    allow_partial: bool = False,
+    amp: bool = False,
+    seed: int | None = None,
+    deterministic: bool = False,
+    compile: bool = False,
+    options: dict | None = None,
+) -> nn.Module:
+    """Pretrain the model of a config; the entry for CPU, one GPU and torchrun alike.
+
+    Args:
+        config: A config, or the path of a config file.
+        work_dir: Where the run is written; default ``work_dirs/<config name>``.
+        resume: True to go on from the newest checkpoint in ``work_dir`` (if there is one), or the path
+            of a checkpoint to go on from.
+        init: Weights to start from (this project's checkpoints or a plain backbone).
+        allow_partial: Accept ``init`` weights that match less than 95 % of the backbone.
+        amp: Automatic mixed precision on a GPU (bfloat16 where it has it, else float16 with scaling).
+        seed: Overrides ``randomness.seed``.
+        deterministic: Ask for deterministic kernels.
+        compile: Compile the training step with ``torch.compile``.
+        options: Config keys to override, as ``{'optim_wrapper.optimizer.lr': 1e-4}``.
+
+    Returns:
+        The trained model, in training mode.
+
+    Raises:
+        UserError: Bad input, found before any file is written.
+    """
+    config = load_config(config, options)
+    missing = [key for key in REQUIRED if key not in config]
+    if missing:
+        raise UserError(f"The config lacks {', '.join(missing)}.")
+    name = Path(config.filename).stem if config.filename else "run"
+    config.work_dir = str(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    _apply_switches(config, amp=amp, seed=seed, deterministic=deterministic, compile=compile)
+    resume_from = _find_resume(resume, config.work_dir)
+    if init and resume_from:
+        raise UserError("Give either weights to start from (--init) or a run to go on from (--resume).")
+
+    distributed = init_process_group()
+    config.randomness.seed = set_random_seed(
+        config.randomness.get("seed"), config.randomness.get("deterministic", False)
+    )
+    with user_errors("train_dataloader"):
+        loader = Runner.build_dataloader(config.train_dataloader, seed=config.randomness.seed)
+    model = build_model(config)
+    check_batches(config, loader, model)
+    # Loaded now for the feature monitor: a wrong path must show before training, not epochs later.
+    monitored = "evaluation_dataset" in config and any(
+        hook.type == "FeatureMonitorHook" for hook in config.get("custom_hooks") or []
+    )
+    splits = build_evaluation_splits(config) if monitored else None
+    if init:
+        load_weights(model, init, allow_partial=allow_partial)
+    if distributed and torch.cuda.is_available():
+        config.setdefault("sync_bn", "torch")
+
+    with user_errors("config"):
+        runner = build_runner(config, model, loader, resume_from, distributed)
+    runner.evaluation_splits = splits
+    if is_main_process():
+        _write_run_info(config)
+    return runner.train()
+
+
+def _apply_switches(
+    config: Config, *, amp: bool, seed: int | None, deterministic: bool, compile: bool
+) -> None:
+    config.setdefault("randomness", ConfigDict())
+    if seed is not None:
+        config.randomness.seed = seed
+    if deterministic:
+        config.randomness.deterministic = True
+    if compile:
+        config.compile = True
+    if amp:
+        if not torch.cuda.is_available():
+            raise UserError("--amp needs a GPU: on CPUs mixed precision is slower than float32.")
+        config.optim_wrapper.type = "AmpOptimWrapper"
+        if torch.cuda.is_bf16_supported():
+            config.optim_wrapper.dtype = "bfloat16"
+        else:
+            config.optim_wrapper.update(dtype="float16", loss_scale="dynamic")
+
+
+def _find_resume(resume: bool | str | os.PathLike, work_dir: str) -> str | None:
+    if resume is True or resume == "auto":
+        newest = newest_checkpoint(work_dir)
+        return newest and str(newest)
+    if not resume:
+        return None
+    if not Path(resume).is_file():
+        raise UserError(
+            f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
+        )
+    return str(resume)
+
+
+def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
+    """Check that data set, preprocessor and network fit together.
+
+    Raises:
+        UserError: Too few images for one batch, a batch of one, or channel counts that differ.
+    """
+    info = getattr(loader.dataset, "metainfo", {})
+    batch_size = config.train_dataloader.get("batch_size", 1)
+    if batch_size < 2:
+        raise UserError(
+            f"train_dataloader.batch_size is {batch_size}; self-supervised losses compare images within "
+            "a batch and need at least 2."
+        )
+    if len(loader) == 0:
+        raise UserError(
+            f"The training split has {len(loader.dataset)} images, less than one batch of {batch_size}: "
+            "lower train_dataloader.batch_size."
+        )
+    if not loader.drop_last and len(loader.sampler) % batch_size == 1:
+        raise UserError(
+            f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
+            f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
+        )
+    channels = info.get("channels")
+    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
+    if channels and channels != expected:
+        raise UserError(
+            f"The data set has {channels} channels and data_preprocessor.mean has {expected} values: "
+            "give one mean and std per channel, or load the images with as_rgb=True."
+        )
+    stem = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    if stem is not None and channels and stem.in_channels != channels:
+        raise UserError(
+            f"The data set has {channels} channels and the backbone takes {stem.in_channels}: set "
+            "model.backbone.in_channels, or load the images with as_rgb=True."
+        )
+    image_size = info.get("image_size")
+    if stem is not None and image_size is not None:
+        side = image_size if isinstance(image_size, int) else max(image_size)
+        if side <= IMAGENET_STEM_MIN and stem.kernel_size[0] == 7:
+            warnings.warn(
+                f"Images of {side} px meet an ImageNet stem (7x7 convolution, stride 2, max pooling): "
+                "faster, but model.backbone.type='ResNet_CIFAR' usually scores several points higher.",
+                stacklevel=2,
+            )
+
+
+def build_runner(
+    config: Config, model: nn.Module, loader: DataLoader, resume_from: str | None, distributed: bool
+) -> PretrainRunner:
+    """A runner around a model and a loader that were built before; makes the work dir."""
+    return PretrainRunner(
+        model=model,
+        work_dir=config.work_dir,
+        train_dataloader=loader,
+        train_cfg=config.train_cfg,
+        optim_wrapper=config.optim_wrapper,
+        param_scheduler=config.get("param_scheduler"),
+        default_hooks=config.get("default_hooks"),
+        custom_hooks=config.get("custom_hooks"),
+        load_from=resume_from,
+        resume=resume_from is not None,
+        launcher="pytorch" if distributed else "none",
+        env_cfg=config.get("env_cfg", dict()),
+        log_processor=config.get("log_processor"),
+        log_level=config.get("log_level", "INFO"),
+        visualizer=config.get("visualizer"),
+        default_scope="ssl_ext",
+        randomness=config.randomness,
+        experiment_name=Path(config.work_dir).name,
+        cfg=config,
+    )
+
+
+def _write_run_info(config: Config) -> None:
+    info = dict(
+        config=config.filename,
+        command=sys.argv,
+        seed=config.randomness.seed,
+        started=time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        world_size=int(os.environ.get("WORLD_SIZE", 1)),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        threads=torch.get_num_threads(),
+        versions=package_versions(),
+    )
+    with replacing(Path(config.work_dir) / "run.json") as file:
+        file.write(json.dumps(info, indent=2).encode())

@@ -1,0 +1,76 @@
+"""What a sweep has found: points, a table and lines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+
+@dataclass
+class Point:
+    """One run of a sweep; ``status`` is ``'waiting'``, ``'done'`` or ``'failed'``.
+
+    ``last`` and ``best`` hold the metrics (in [0, 1]) of each protocol.
+    """
+
+    settings: dict[str, Any]
+    seed: int
+    folder: str
+    log: str
+    status: str = "waiting"
+    reason: str | None = None
+    last: dict[str, dict[str, float]] = field(default_factory=dict)
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
+    """A row for each setting: accuracy in percent (last epoch), mean ± std over the seeds."""
+    table = Table(title="accuracy %, last epoch")
+    for name in points[0].settings:
+        table.add_column("+\n".join(key.rpartition(".")[2] for key in name.split("+")))
+    for protocol in protocols:
+        table.add_column("kNN" if protocol == "knn" else protocol, justify="right")
+    for group in _by_setting(points):
+        failed = sum(point.status == "failed" for point in group)
+        note = f"{failed} of {len(group)} failed" if len(group) > 1 else "failed"
+        cells = []
+        for protocol in protocols:
+            mean, deviation = _accuracy(group, protocol)
+            text = "" if mean is None else f"{mean:.2f}"
+            text += "" if deviation is None else f" ± {deviation:.2f}"
+            cells.append(
+                " ".join(filter(None, [text, f"({note})" if failed and text else note * bool(failed)]))
+            )
+        table.add_row(*map(str, group[0].settings.values()), *cells)
+    return table
+
+
+def accuracy_lines(points: Sequence[Point], protocol: str) -> dict[str, list[tuple]]:
+    """What ``sweep_lines`` draws for one or two axes; failed points are left out."""
+    lines: dict[str, list[tuple]] = {}
+    for group in _by_setting(points):
+        value, *second = group[0].settings.values()
+        mean, deviation = _accuracy(group, protocol)
+        if mean is not None:
+            value = value if isinstance(value, int | float) else str(value)
+            lines.setdefault(str(second[0]) if second else "", []).append((value, mean, deviation))
+    return lines
+
+
+def _by_setting(points: Sequence[Point]) -> list[list[Point]]:
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        groups.setdefault(str(point.settings), []).append(point)
+    return list(groups.values())
+
+
+def _accuracy(group: Sequence[Point], protocol: str) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation over the seeds, in percent."""
+    scores = [100 * point.last[protocol]["acc"] for point in group if point.status == "done"]
+    if not scores:
+        return None, None
+    return statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else None

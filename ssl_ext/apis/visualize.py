@@ -1,0 +1,283 @@
+"""The figures of a config, a run or a checkpoint; each function gives one that is not yet saved."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config
+
+from ssl_ext.engine import load_weights
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import ResultRow, aggregate, batches, cached_features
+from ssl_ext.losses import virtual_similarity, virtual_targets
+from ssl_ext.losses.virtual_embeddings import probabilities_of_similarity
+from ssl_ext.registry import DATASETS
+from ssl_ext.visualization import (
+    embedding_scatter,
+    loss_curves,
+    pca_projection,
+    read_scalars,
+    scores_bar,
+    trimix_matrices,
+    view_grid,
+)
+from ssl_ext.visualization.embeddings import MAX_CLASSES
+from ssl_ext.visualization.matrices import MAX_BATCH
+
+from .build import build_model, load_config
+from .evaluation_network import Embedding, random_network
+
+MAX_ROWS = 64
+
+PathLike = str | os.PathLike
+
+
+def views_figure(
+    config: Config | PathLike, *, images: int = 8, seed: int = 0, options: dict | None = None
+) -> Figure:
+    """Training images beside the views that pretraining draws of them.
+
+    Args:
+        config: A config with ``train_dataloader.dataset`` and ``views``.
+        images: How many images, 1 to 64; the seed chooses them.
+        seed: Of the images and of the views.
+        options: Config keys to override.
+
+    Raises:
+        UserError: Bad input, or a config without views.
+    """
+    config = load_config(config, options)
+    _need(config, "model", "train_dataloader")
+    dataset = _build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)
+    limit = min(MAX_ROWS, len(dataset))
+    if not 1 <= images <= limit:
+        raise UserError(f"--images is {images}; from 1 to {limit} images of the training split can be drawn.")
+    preprocessor = build_model(config).data_preprocessor
+    if not getattr(preprocessor, "num_views", 0):
+        raise UserError("The config draws no views: its key views is missing or empty.")
+    originals = _images(dataset, images, seed)
+    with user_errors("views"):
+        drawn = preprocessor.draw_views(originals, torch.Generator().manual_seed(seed))
+        return view_grid(originals.float() / 255, drawn)
+
+
+def curves_figure(
+    runs: Sequence[PathLike], *, keys: Sequence[str] | None = None, smoothing: float | None = 0.6
+) -> Figure:
+    """Logged losses of runs over their iterations (Fig. 2 of TriMix).
+
+    Args:
+        runs: Work directories; a run goes by what tells its path from the others.
+        keys: Logged terms to draw; by default the loss and each of its terms.
+        smoothing: Weight in [0, 1) of a moving average; 0 draws the raw lines.
+
+    Raises:
+        UserError: A run without a log, or a term that no run has logged.
+    """
+    with user_errors("runs"):
+        return loss_curves(
+            {name: read_scalars(run) for name, run in zip(distinct_names(runs), runs, strict=True)},
+            keys,
+            smoothing,
+        )
+
+
+def matrices_figure(
+    config: Config | PathLike,
+    checkpoint: PathLike,
+    *,
+    batch: int = 10,
+    lam: float = 0.7,
+    seed: int = 0,
+    split: str = "test",
+    options: dict | None = None,
+) -> Figure:
+    """How a TriMix network takes mixed images apart (Fig. 5 of TriMix).
+
+    As many images as a training batch has (or as the split has, if fewer) are drawn from the split,
+    not augmented, and mixed with their reversed copy: λ·x + (1 − λ)·flip(x). The network is in
+    evaluation mode (running statistics in its batch normalisation), and embeddings are standardised
+    over this whole batch, as the loss does. The figure shows the first and the last ``batch / 2``
+    images (an odd number: also the middle one): they are mixed among themselves, so that the targets
+    are those of a batch of ``batch``. The softmax runs over the mixed images that are shown.
+
+    Args:
+        config: A config whose head looks at virtual embeddings.
+        checkpoint: A checkpoint of this project with the projector.
+        batch: How many images are shown, 2 to 32.
+        lam: λ in [0, 1].
+        seed: Chooses the images.
+        split: Of ``evaluation_dataset``.
+        options: Config keys to override.
+
+    Raises:
+        UserError: Bad input, or a model that knows no virtual embeddings.
+    """
+    config = load_config(config, options)
+    _need(config, "model", "evaluation_dataset")
+    if not 0 <= lam <= 1:
+        raise UserError(f"--lam is {lam}; it must lie in [0, 1].")
+    dataset = _build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split=split))
+    limit = min(MAX_BATCH, len(dataset))
+    if not 2 <= batch <= limit:
+        raise UserError(f"--batch is {batch}; from 2 to {limit} images can be shown.")
+    model = random_network(config, seed=seed, device=_device())
+    head = model.head
+    if not getattr(head, "needs_virtual", False):
+        raise UserError(
+            f"model.head {type(head).__name__} looks at no virtual embeddings in this config: there are no "
+            "similarities of mixed images to draw (only for TriMix with a virtual or a consistency term)."
+        )
+    report = load_weights(model, checkpoint)
+    if head.virtual_on == "z" and any(name.startswith("neck.") for name in report.missing):
+        raise UserError(f"Checkpoint '{checkpoint}' has no projector (neck), which model.head compares on.")
+
+    size = max(batch, min(config.get("train_dataloader", {}).get("batch_size", batch), len(dataset)))
+    size -= (size - batch) % 2
+    with user_errors("model"), torch.no_grad():
+        originals = _images(dataset, size, seed)
+        clean, weight = Embedding(model).clean(originals), torch.tensor(lam, device=_device())
+        embeddings = [model.extract_embedding(x) for x in (clean, model.mix(clean, weight))]
+        if head.virtual_on == "z":
+            embeddings = [model.project(y) for y in embeddings]
+        similarity = virtual_similarity(*embeddings, feature_norm=head.feature_norm, eps=head.eps).cpu()
+    half = batch // 2
+    shown = [*range(half), *[size // 2] * (batch % 2), *range(size - half, size)]
+    similarity = similarity[shown][:, shown]
+    pictures = originals[shown].float() / 255
+    with user_errors("matrices"):
+        return trimix_matrices(
+            pictures,
+            model.mix(pictures, torch.tensor(lam)),
+            similarity,
+            probabilities_of_similarity(similarity, head.temperature),
+            virtual_targets(batch, lam),
+            lam,
+        )
+
+
+def scores_figure(results: Sequence[PathLike], *, which: str = "last") -> Figure:
+    """Accuracies of evaluations side by side, mean and standard deviation where labels were drawn.
+
+    Args:
+        results: Files ``results.json`` as evaluation writes them.
+        which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
+
+    Raises:
+        UserError: A file that is missing or holds no result rows.
+    """
+    bars: list[tuple[str, float, float | None]] = []
+    names = distinct_names(results) if len(results) > 1 else [""]
+    for name, path in zip(names, results, strict=True):
+        for method, cells in aggregate(read_results(path), which=which).items():
+            for (protocol, labels), (mean, deviation, count) in cells.items():
+                words = [method] if protocol == method else [method, {"knn": "kNN"}.get(protocol, protocol)]
+                words += [] if labels is None else [f"{labels} labels/class"]
+                label = (f"{name}: " if name else "") + ", ".join(words)
+                bars.append((label, 100 * mean, 100 * deviation if count > 1 else None))
+    with user_errors("results"):
+        return scores_bar(bars)
+
+
+def embedding_figure(
+    config: Config | PathLike, checkpoint: PathLike, *, split: str = "test", options: dict | None = None
+) -> Figure:
+    """Backbone features of a split on their first two principal components, coloured by class.
+
+    The features are those of evaluation: they are read from, or kept in, ``evaluation/features``
+    beside the checkpoint.
+
+    Args:
+        config: A config with ``evaluation_dataset``.
+        checkpoint: Weights of the backbone.
+        split: Of ``evaluation_dataset``.
+        options: Config keys to override.
+
+    Raises:
+        UserError: Bad input, several labels per image, or more classes than can be told apart.
+    """
+    config = load_config(config, options)
+    _need(config, "model", "evaluation_dataset")
+    dataset = _build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split=split))
+    if dataset.task == "multi-label":
+        raise UserError("evaluation_dataset has several labels per image: its points have no one colour.")
+    if dataset.num_classes > MAX_CLASSES:
+        raise UserError(
+            f"evaluation_dataset has {dataset.num_classes} classes: at most {MAX_CLASSES} can be told apart."
+        )
+    model = random_network(config, seed=0, device=_device())
+    load_weights(model, checkpoint)
+    embedding, settings = Embedding(model), config.get("evaluation", {})
+    with user_errors("model"):
+        bank = cached_features(
+            embedding.embed,
+            dataset,
+            path=embedding.cache_file(Path(checkpoint).parent / "evaluation" / "features", dataset, split),
+            model=model,
+            batch_size=settings.get("batch_size", 512),
+            num_workers=settings.get("num_workers", 0),
+        )
+        classes = dataset.classes or [str(index) for index in range(dataset.num_classes)]
+        return embedding_scatter(pca_projection(bank.features), bank.labels, classes)
+
+
+def read_results(path: PathLike) -> list[ResultRow]:
+    """Rows of a ``results.json``.
+
+    Raises:
+        UserError: The file is missing or holds something else.
+    """
+    try:
+        return [ResultRow(**row) for row in json.loads(Path(path).read_text(encoding="utf-8"))]
+    except FileNotFoundError as error:
+        raise UserError(f"'{path}' does not exist.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"'{path}' is not a results.json of tools/evaluate.py ({error}).") from error
+
+
+def distinct_names(paths: Sequence[PathLike]) -> list[str]:
+    """What tells paths apart: each without the folders and file names that all of them share.
+
+    Raises:
+        UserError: The same path twice.
+
+    >>> distinct_names(["runs/a/evaluation/results.json", "runs/b/evaluation/results.json"])
+    ['a', 'b']
+    """
+    parts = [Path(path).resolve().parts for path in paths]
+    if len(set(parts)) < len(parts):
+        raise UserError(f"The same path is given twice: {', '.join(map(str, paths))}.")
+    if len(parts) == 1:
+        return [parts[0][-1]]
+    start = len(os.path.commonprefix(parts))
+    ends = [path[start:][::-1] for path in parts]
+    shared = len(os.path.commonprefix(ends))
+    # One path may be the start of another: then it goes by the last part of what they share.
+    return ["/".join(end[shared:][::-1]) or path[start - 1] for end, path in zip(ends, parts, strict=True)]
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _need(config: Config, *keys: str) -> None:
+    if missing := [key for key in keys if key not in config]:
+        raise UserError(f"The config lacks {', '.join(missing)}.")
+
+
+def _build_dataset(key: str, settings: dict) -> Any:
+    with user_errors(key):
+        return DATASETS.build(copy.deepcopy(settings))
+
+
+def _images(dataset: Any, count: int, seed: int) -> torch.Tensor:
+    """Images that the seed chooses, uint8 (count, C, H, W) on the CPU."""
+    rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
+    return next(batches(dataset, rows, batch_size=count))["inputs"].cpu()

@@ -1,0 +1,32 @@
+"""Batched tensor augmentations: every sample of a batch gets its own draw, with torch alone.
+
+All of them take images (N, C, H, W), uint8 or floating point in [0, 1], on any device, and return
+float32 images in [0, 1] (``Normalize`` leaves that range). For given parameters each equals
+torchvision's operation on one tensor image, and the parameters follow torchvision's distributions.
+"""
+
+from ssl_ext.augment.base import Augmentation, Params
+from ssl_ext.augment.blur import GaussianBlur
+from ssl_ext.augment.flip import RandomHorizontalFlip
+from ssl_ext.augment.jitter import ORDERS, ColorJitter
+from ssl_ext.augment.photometric import Normalize, RandomGrayscale, RandomSolarize
+from ssl_ext.augment.random_crop import RandomCrop
+from ssl_ext.augment.resized_crop import RandomResizedCrop
+from ssl_ext.augment.rotation import RandomRotation
+from ssl_ext.augment.sequence import AugmentationSequence
+
+__all__ = [
+    "ORDERS",
+    "Augmentation",
+    "AugmentationSequence",
+    "ColorJitter",
+    "GaussianBlur",
+    "Normalize",
+    "Params",
+    "RandomCrop",
+    "RandomGrayscale",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "RandomRotation",
+    "RandomSolarize",
+]

@@ -1,0 +1,111 @@
+"""Grayscale, solarisation and normalisation."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
+from ssl_ext.augment.color import grayscale
+from ssl_ext.augment.sampling import bernoulli, check_probability
+
+
+class RandomGrayscale(Augmentation):
+    """Replace all channels by the luminance with probability ``p``; 1 channel stays as it is.
+
+    Parameters drawn: ``active`` (N,), bool. Raises ValueError for p outside [0, 1].
+
+    >>> RandomGrayscale(p=1.0)(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)).flatten()
+    tensor([0.2989, 0.2989, 0.2989])
+    """
+
+    channels = (1, 3)
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__()
+        self.p = check_probability("RandomGrayscale.p", p)
+
+    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
+        return {"active": bernoulli(shape[0], self.p, generator, device)}
+
+    def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
+        if planes.shape[0] == 1:
+            return planes
+        return on_active(lambda x, _: grayscale(x).expand_as(x), planes, params)
+
+
+class RandomSolarize(Augmentation):
+    """Invert the pixels of at least ``threshold``, in [0, 1], with probability ``p``.
+
+    Parameters drawn: ``active`` (N,), bool. Raises ValueError for p or threshold outside [0, 1].
+
+    >>> RandomSolarize(threshold=0.5, p=1.0)(torch.tensor([[[[0.25, 0.75]]]]))
+    tensor([[[[0.2500, 0.2500]]]])
+    """
+
+    def __init__(self, threshold: float = 0.5, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= threshold <= 1:
+            raise ValueError(
+                f"RandomSolarize.threshold must be within [0, 1] (images are in [0, 1]), got {threshold}"
+            )
+        self.threshold = float(threshold)
+        self.p = check_probability("RandomSolarize.p", p)
+
+    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
+        return {"active": bernoulli(shape[0], self.p, generator, device)}
+
+    def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
+        return on_active(lambda x, _: torch.where(x >= self.threshold, 1 - x, x), planes, params)
+
+
+class Normalize(Augmentation):
+    """Subtract ``mean`` and divide by ``std``, per channel, in units of images in [0, 1].
+
+    One value serves every channel. Raises ValueError if std is not positive, if the lengths differ,
+    or if they do not match the channels of the images.
+
+    >>> Normalize(mean=[0.5], std=[0.25])(torch.ones(1, 3, 1, 1)).flatten()
+    tensor([2., 2., 2.])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or len(mean) == 0:
+            raise ValueError(
+                "Normalize.mean and Normalize.std need the same number of values, at least one, "
+                f"got {mean} and {std}"
+            )
+        if min(std) <= 0:
+            raise ValueError(f"Normalize.std must be positive, got {std}")
+        if max(mean) > 1 or max(std) > 1:
+            raise ValueError(
+                "Normalize takes images in [0, 1], not 0..255: mean and std must be at most 1, "
+                f"got {mean} and {std}"
+            )
+        self.register_buffer("mean", _per_channel(mean), persistent=False)
+        self.register_buffer("std", _per_channel(std), persistent=False)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return ``shape``; ValueError if the channels do not match the values."""
+        if self.mean.shape[0] not in (1, shape[1]):
+            raise ValueError(
+                f"Normalize has {self.mean.shape[0]} means, images have {shape[1]} channels: "
+                "give one value or one per channel"
+            )
+        return shape
+
+    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
+        return {}
+
+    def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
+        mean = self.mean.to(planes.device, non_blocking=True)
+        std = self.std.to(planes.device, non_blocking=True)
+        return planes.sub_(mean).div_(std)
+
+
+def _per_channel(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1, 1)

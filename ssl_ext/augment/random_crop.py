@@ -1,0 +1,82 @@
+"""Random crop of a padded image, the usual augmentation of supervised training on small images."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ssl_ext.augment.base import Augmentation, Params, Shape
+from ssl_ext.augment.sampling import check_size, uniform_integers
+
+
+class RandomCrop(Augmentation):
+    """Pad each image by ``padding`` pixels on all sides and crop ``size`` at a random place.
+
+    ``padding_mode`` is 'reflect' (without repeating the border) or 'zeros'. Images (N, C, H, W)
+    become (N, C, *size). Parameters drawn: ``top``, ``left`` (N,), int64, in pixels of the padded
+    image.
+
+    Raises ValueError for a negative padding, another mode, a size larger than the padded image, or
+    a reflection of more pixels than there are.
+
+    >>> RandomCrop(32, padding=4)(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        padding: int = 0,
+        padding_mode: Literal["reflect", "zeros"] = "reflect",
+    ) -> None:
+        super().__init__()
+        self.size = check_size("RandomCrop.size", size)
+        if not isinstance(padding, int) or padding < 0:
+            raise ValueError(f"RandomCrop.padding must be an integer of at least 0, got {padding}")
+        if padding_mode not in ("reflect", "zeros"):
+            raise ValueError(f"RandomCrop.padding_mode must be 'reflect' or 'zeros', got {padding_mode!r}")
+        self.padding = padding
+        self.padding_mode = padding_mode
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (N, C, *size); ValueError if the padded images are too small."""
+        height, width = shape[2:]
+        if self.padding_mode == "reflect" and self.padding >= min(height, width):
+            raise ValueError(
+                f"RandomCrop.padding {self.padding} cannot be reflected in images of "
+                f"{height} x {width} pixels: it must be smaller than each side"
+            )
+        if self.size[0] > height + 2 * self.padding or self.size[1] > width + 2 * self.padding:
+            raise ValueError(
+                f"RandomCrop.size {self.size} is larger than images of {height} x {width} pixels "
+                f"with padding {self.padding}"
+            )
+        return (shape[0], shape[1], *self.size)
+
+    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
+        places = [
+            torch.full((shape[0],), side + 2 * self.padding - out + 1, device=device)
+            for side, out in zip(shape[2:], self.size, strict=True)
+        ]
+        return {
+            "top": uniform_integers(places[0], generator, device),
+            "left": uniform_integers(places[1], generator, device),
+        }
+
+    def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
+        rows, row_inside = self._pixels(params["top"], planes.shape[2], self.size[0])
+        columns, column_inside = self._pixels(params["left"], planes.shape[3], self.size[1])
+        sample = torch.arange(planes.shape[1], device=planes.device).view(-1, 1, 1)
+        crops = planes[:, sample, rows.unsqueeze(2), columns.unsqueeze(1)]
+        if self.padding_mode == "zeros":
+            crops *= row_inside.unsqueeze(2) & column_inside.unsqueeze(1)
+        return crops
+
+    def _pixels(self, start: Tensor, in_size: int, out_size: int) -> tuple[Tensor, Tensor]:
+        """Return the input pixel of each output pixel, and whether it is inside, (N, out_size)."""
+        place = start.unsqueeze(1) + torch.arange(out_size, device=start.device) - self.padding
+        last = in_size - 1
+        if self.padding_mode == "reflect":
+            place = last - (last - place.abs()).abs()
+        inside = (place >= 0) & (place <= last)
+        return place.clamp(0, last), inside

@@ -1,0 +1,104 @@
+"""A chain of augmentations that is turned into planes once and back once."""
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ssl_ext.augment.base import Augmentation, Params, Shape, shape_of
+from ssl_ext.augment.flip import RandomHorizontalFlip
+from ssl_ext.augment.planes import check_images, from_planes, full_precision, to_planes
+from ssl_ext.augment.resized_crop import RandomResizedCrop
+
+
+class AugmentationSequence(nn.Module):
+    """Apply augmentations one after the other to images (N, C, H, W); sequences in it are unfolded.
+
+    A ``RandomHorizontalFlip`` right after a ``RandomResizedCrop`` costs nothing: it is folded into
+    the matrices of the crop. Draws and results are those of the two on their own.
+
+    Reproducibility: the same seed of the generator gives the same views on the CPU, and with a CPU
+    generator the same parameters on every device. With several processes each draws from its own
+    stream (a generator seeded with seed + rank): the views of a sample then depend on the number of
+    processes, unless the caller passes generators that do not.
+
+    Raises TypeError for a member that is no augmentation.
+
+    >>> views = AugmentationSequence([RandomResizedCrop(8), RandomHorizontalFlip()])
+    >>> views(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 8, 8])
+    """
+
+    def __init__(self, transforms: Iterable[nn.Module]) -> None:
+        super().__init__()
+        members: list[Augmentation] = []
+        for position, member in enumerate(transforms):
+            if isinstance(member, AugmentationSequence):
+                members.extend(member)
+            elif isinstance(member, Augmentation):
+                members.append(member)
+            else:
+                raise TypeError(
+                    f"transforms[{position}] must be an augmentation of ssl_ext.augment, "
+                    f"got {type(member).__name__}"
+                )
+        self.transforms = nn.ModuleList(members)
+
+    def __iter__(self) -> Iterator[Augmentation]:
+        return (cast(Augmentation, member) for member in self.transforms)
+
+    def __len__(self) -> int:
+        return len(self.transforms)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return float32 views of images (uint8 or floating point in [0, 1]), one draw each.
+
+        Raises TypeError for another dtype and ValueError for a shape that a member cannot take.
+        """
+        check_images(images)
+        params = self.draw(shape_of(images), generator=generator, device=images.device)
+        return self.transform(images, params)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape that images of ``shape`` get; ValueError if a member cannot take it."""
+        for member in self:
+            shape = member.output_shape(shape)
+        return shape
+
+    def draw(
+        self,
+        shape: Shape,
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
+    ) -> list[Params]:
+        """Return one draw of every member's parameters for images of ``shape``, on ``device``."""
+        params = []
+        for member in self:
+            params.append(member.draw(shape, generator=generator, device=device))
+            shape = member.output_shape(shape)
+        return params
+
+    @torch.no_grad()
+    def transform(self, images: Tensor, params: list[Params]) -> Tensor:
+        """Apply the members with parameters as ``draw`` returns them; images stay untouched."""
+        check_images(images)
+        self.output_shape(shape_of(images))
+        with full_precision(images.device):
+            planes = to_planes(images)
+            for member, own in self._folded(params):
+                planes = member._transform_planes(planes, own)
+            return from_planes(planes)
+
+    def _folded(self, params: list[Params]) -> list[tuple[Augmentation, Params]]:
+        steps: list[tuple[Augmentation, Params]] = []
+        for member, own in zip(self, params, strict=True):
+            if isinstance(member, RandomHorizontalFlip) and steps:
+                crop, crop_params = steps[-1]
+                if isinstance(crop, RandomResizedCrop) and "flip" not in crop_params:
+                    steps[-1] = crop, {**crop_params, "flip": own["active"]}
+                    continue
+            steps.append((member, own))
+        return steps

@@ -1,0 +1,1 @@
+"""Measurements: two ways of doing the same work, timed in turn in one process."""

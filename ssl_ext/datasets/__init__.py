@@ -1,0 +1,24 @@
+"""Data sets: images in memory served in whole batches, and folders decoded by workers."""
+
+from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.datasets.cifar import CIFAR10, CIFAR100
+from ssl_ext.datasets.collate import collate_batch
+from ssl_ext.datasets.digits import Digits
+from ssl_ext.datasets.folder import FolderDataset
+from ssl_ext.datasets.medmnist import MedMNIST
+from ssl_ext.datasets.npz import NPZDataset
+from ssl_ext.datasets.stl10 import STL10
+from ssl_ext.datasets.tiny_imagenet import TinyImageNet
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "STL10",
+    "ArrayDataset",
+    "Digits",
+    "FolderDataset",
+    "MedMNIST",
+    "NPZDataset",
+    "TinyImageNet",
+    "collate_batch",
+]

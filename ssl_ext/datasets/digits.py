@@ -1,0 +1,77 @@
+"""Real images without any download: scikit-learn's bundled handwritten digits."""
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.datasets.files import check_split
+from ssl_ext.registry import DATASETS
+
+SPLITS = ("train", "val", "test")
+
+
+@DATASETS.register_module()
+class Digits(ArrayDataset):
+    """1,797 handwritten digits of 8 × 8 pixels, enlarged bicubically; 10 classes.
+
+    Of every class 60 % of the images are ``train``, 20 % ``val`` and 20 % ``test``; the seed alone
+    decides which.
+
+    Args:
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        image_size: height and width in pixels, at least 8.
+        channels: 1, or 3 equal ones.
+        seed: which partition.
+        device: see ArrayDataset.
+
+    Raises:
+        ValueError: unknown split, image size below 8, other channels.
+
+    Example:
+        >>> data = Digits('val', image_size=16, channels=1)
+        >>> data.images.shape[1:], data.num_classes
+        (torch.Size([1, 16, 16]), 10)
+    """
+
+    def __init__(
+        self,
+        split: str,
+        *,
+        image_size: int = 32,
+        channels: int = 3,
+        seed: int = 0,
+        device: str | torch.device | None = None,
+    ) -> None:
+        check_split(split, SPLITS, "Digits")
+        if image_size < 8:
+            raise ValueError(f"dataset.image_size of Digits must be at least 8, got {image_size}")
+        if channels not in (1, 3):
+            raise ValueError(f"dataset.channels of Digits must be 1 or 3, got {channels}")
+        from sklearn.datasets import load_digits
+
+        source = load_digits()
+        chosen = _partition(source.target, seed)[split]
+        small = torch.as_tensor(source.images[chosen], dtype=torch.float32)[:, None] * (255 / 16)
+        large = interpolate(small, (image_size, image_size), mode="bicubic", align_corners=False)
+        images = large.round_().clamp_(0, 255).to(torch.uint8).repeat(1, channels, 1, 1)
+        super().__init__(
+            images,
+            source.target[chosen],
+            classes=[str(digit) for digit in range(10)],
+            device=device,
+            available_splits=SPLITS,
+            split=split,
+        )
+
+
+def _partition(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Cut every class, shuffled, at 60 % and 80 %; return sorted indices per split."""
+    generator = np.random.default_rng(seed)
+    parts: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        cuts = [round(0.6 * len(members)), round(0.8 * len(members))]
+        for split, part in zip(SPLITS, np.split(members, cuts), strict=True):
+            parts[split].append(part)
+    return {split: np.sort(np.concatenate(found)) for split, found in parts.items()}

@@ -1,0 +1,135 @@
+"""Data files on disk: one wording for every error, locks, safe ``.npz`` access."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from torchvision.datasets.utils import check_integrity
+
+from ssl_ext.files import replacing
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: processes of one machine are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+
+def check_split(split: str | None, available: Sequence[str], dataset: str) -> str:
+    """Return ``split`` if it is one of ``available``, else raise a ValueError naming those."""
+    if split is not None and split in available:
+        return split
+    message = f"{dataset} has no split {split!r}; available: {', '.join(map(repr, available))}"
+    if split == "val":
+        message += "; evaluation holds out a seeded part of 'train' by itself"
+    raise ValueError(f"{message} (config key: dataset.split)")
+
+
+def missing_file(
+    path: str | Path, dataset: str, by_hand: str, *, can_download: bool = True
+) -> FileNotFoundError:
+    """Return the error for a path that does not exist: where, the switch, the way by hand."""
+    message = f"{dataset}: nothing found at {os.path.abspath(path)}. "
+    if can_download:
+        message += (
+            "Set download=True (config keys train_dataloader.dataset.download and "
+            "evaluation_dataset.download) to fetch it, or by hand: "
+        )
+    return FileNotFoundError(message + by_hand)
+
+
+def damaged_file(path: str | Path, reason: object) -> ValueError:
+    """Return the error for a file that exists and does not hold what it should."""
+    return ValueError(f"{os.path.abspath(path)}: {reason}")
+
+
+def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_hand: str) -> None:
+    """Raise unless every (name, MD5) of ``files`` lies in ``folder`` with that checksum.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file has another checksum.
+    """
+    for name, md5 in files:
+        if not (folder / name).is_file():
+            raise missing_file(folder / name, dataset, by_hand)
+        if not check_integrity(folder / name, md5):
+            raise damaged_file(
+                folder / name,
+                f"the MD5 checksum differs from the official {md5}; the file is damaged: "
+                "delete it and fetch it again",
+            )
+
+
+@contextmanager
+def downloading(folder: Path, dataset: str, url: str, by_hand: str) -> Iterator[None]:
+    """Hold the folder's lock while downloading into it; a failure names the URL and the way out.
+
+    Raises:
+        ConnectionError: the body raised an OSError or a RuntimeError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            cause = str(error.__context__ or error).strip()
+            raise ConnectionError(
+                f"{dataset}: the download of {url} failed ({cause}). By hand: {by_hand}"
+            ) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time into ``folder``: several ranks would write the same file.
+
+    A lock on a file needs no process group and frees itself when its holder dies.
+    """
+    if fcntl is None:
+        yield
+        return
+    with open(folder / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write ``array`` as ``.npy``: all of it or nothing."""
+    with replacing(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged_file(
+            path,
+            "cannot be read; it is truncated, damaged or holds Python objects "
+            f"(only plain arrays are read, nothing is unpickled): {error}",
+        ) from error
+
+
+def load_array(path: Path) -> np.ndarray:
+    """Read one ``.npy`` file; ValueError naming the file if it is damaged or holds objects."""
+    with _naming(path):
+        return np.load(path, allow_pickle=False)
+
+
+def npz_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the arrays in a ``.npz`` file, without reading them."""
+    with _naming(path):
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a .npz archive")
+        with np.load(path, allow_pickle=False) as archive:
+            return tuple(archive.files)
+
+
+def npz_array(path: Path, name: str) -> np.ndarray:
+    """Read one array of a ``.npz`` file; objects are refused, never unpickled."""
+    with _naming(path), np.load(path, allow_pickle=False) as archive:
+        return archive[name]

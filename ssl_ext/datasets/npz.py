@@ -1,0 +1,164 @@
+"""A user's own images in one ``.npz`` file."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.datasets.files import check_split, damaged_file, missing_file, npz_array, npz_names
+from ssl_ext.registry import DATASETS
+
+SPLITS = ("train", "val", "test")
+LAYOUTS = ("NHWC", "NCHW", "NHW")
+STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
+
+
+@DATASETS.register_module()
+class NPZDataset(ArrayDataset):
+    """Images of one ``.npz`` file with the keys of MedMNIST or ``x_train``, ``y_train``, ….
+
+    Keys: ``train_images``/``train_labels`` or ``x_train``/``y_train``, the same for ``val`` and
+    ``test``; splits may be absent, labels too in ``train``. ``classes`` may hold class names.
+    Images are uint8, or floats in [0, 1]. Labels of shape (N,) or (N, 1) are class numbers, those
+    of shape (N, L) 0/1 per class. Nothing is ever unpickled.
+
+    Args:
+        split: ``'train'``, ``'val'`` or ``'test'``, as far as the file holds them.
+        data_root: path of the ``.npz`` file.
+        layout: ``'NHWC'``, ``'NCHW'`` or ``'NHW'`` (grey); None: found from the shape.
+        as_rgb: True repeats a grey channel three times.
+        task: see ArrayDataset; None: ``'multi-label'`` for labels (N, L), else ``'multi-class'``.
+        download: only accepted as False; a local file cannot be fetched.
+        device: see ArrayDataset.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: unknown split or layout, shape that fits no or several layouts, other dtype or
+            range, labels out of range, truncated file, object arrays; the message names the file.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        data_root: str,
+        *,
+        layout: str | None = None,
+        as_rgb: bool = False,
+        task: str | None = None,
+        download: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
+        path = Path(data_root)
+        if download:
+            raise ValueError(f"dataset.download=True: {path} is a file of your own, nothing fetches it")
+        if not path.is_file():
+            by_hand = "give the path of a .npz file as data_root (config key: dataset.data_root)"
+            raise missing_file(path, "NPZDataset", by_hand, can_download=False)
+        names = npz_names(path)
+        keys = _keys(path, names)
+        check_split(split, tuple(keys), f"NPZDataset {path}")
+        images = npz_array(path, keys[split][0])
+        labels = {
+            part: _read_labels(path, label_key) for part, (_, label_key) in keys.items() if label_key in names
+        }
+        if split not in labels and split != "train":
+            raise damaged_file(path, f"no labels {keys[split][1]!r} for split {split!r}")
+        try:
+            tensor = torch.from_numpy(_to_nchw(_to_uint8(images), layout))
+            if as_rgb and tensor.shape[1] == 1:
+                tensor = tensor.expand(-1, 3, -1, -1)
+            classes = npz_array(path, "classes").tolist() if "classes" in names else None
+            multi_label = any(found.ndim == 2 for found in labels.values())
+            super().__init__(
+                tensor,
+                labels.get(split),
+                classes=classes or _number_classes(labels),
+                task=task or ("multi-label" if multi_label else "multi-class"),
+                device=device,
+                available_splits=tuple(keys),
+                split=split,
+            )
+        except (TypeError, ValueError) as error:
+            raise damaged_file(path, f"split {split!r}: {error}") from error
+
+
+def _keys(path: Path, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    """Return {split: (key of the images, key of the labels)} of the one style in use."""
+    found = []
+    for images, labels in STYLES:
+        keys = {s: (images.format(s), labels.format(s)) for s in SPLITS if images.format(s) in names}
+        if keys:
+            found.append(keys)
+    if len(found) != 1:
+        reason = "keys of both styles" if found else "no images"
+        raise damaged_file(
+            path,
+            f"{reason}; wanted train_images, train_labels, … or x_train, y_train, …; "
+            f"the file holds {', '.join(names)}",
+        )
+    return found[0]
+
+
+def _read_labels(path: Path, name: str) -> np.ndarray:
+    labels = npz_array(path, name)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2):
+        raise damaged_file(
+            path,
+            f"{name} must be integers of shape (N,), (N, 1) or (N, L), got {labels.dtype} {labels.shape}",
+        )
+    whole = labels.astype(np.int64) if np.isfinite(labels).all() else None
+    if whole is None or not np.array_equal(whole, labels):
+        raise damaged_file(path, f"{name} must be whole numbers")
+    return whole
+
+
+def _number_classes(labels: dict[str, np.ndarray]) -> list[str] | None:
+    """Name classes by number over all splits, so that each split has the same number of them."""
+    if not labels:
+        return None
+    counts = [
+        found.shape[1] if found.ndim == 2 else int(found.max(initial=-1)) + 1 for found in labels.values()
+    ]
+    return [str(number) for number in range(max(counts))]
+
+
+def _to_uint8(images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise ValueError(f"images must be uint8, or floats in [0, 1], got {images.dtype}")
+    low, high = images.min(initial=0), images.max(initial=0)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("images hold NaN or infinite values")
+    if low < 0 or high > 1:
+        raise ValueError(f"float images must lie in [0, 1], got values from {low:g} to {high:g}")
+    return np.rint(images * np.float32(255)).astype(np.uint8)
+
+
+def _to_nchw(images: np.ndarray, layout: str | None) -> np.ndarray:
+    if layout is None:
+        layout = _find_layout(images.shape)
+    elif layout not in LAYOUTS:
+        raise ValueError(f"dataset.layout must be one of {LAYOUTS}, got {layout!r}")
+    if images.ndim != len(layout):
+        raise ValueError(f"images of shape {images.shape} do not have the layout {layout}")
+    if layout == "NHW":
+        images = images[:, None]
+    elif layout == "NHWC":
+        images = images.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(images)
+
+
+def _find_layout(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3:
+        return "NHW"
+    fitting = []
+    if len(shape) == 4:
+        fitting = [name for name in ("NHWC", "NCHW") if 1 <= shape[name.index("C")] <= 4]
+    if len(fitting) == 1:
+        return fitting[0]
+    reason = "fits several layouts" if fitting else "fits no layout"
+    raise ValueError(f"shape {shape} {reason}; state one of {LAYOUTS} (config key: dataset.layout)")

@@ -1,0 +1,102 @@
+"""Reading and writing checkpoint files: nothing is half-written, nothing read can run code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from ssl_ext.errors import UserError
+from ssl_ext.files import replacing
+
+HISTORY = ("values", "counts")
+
+
+def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
+    """Write ``checkpoint`` with ``torch.save``, atomically.
+
+    The log history of MMEngine's message hub is stored as tensors and plain numbers: its own class
+    pickles bound methods, which would need ``getattr`` on loading and so a loader that can run code.
+    """
+    hub = checkpoint.get("message_hub")
+    if hub:
+        info = {k: v.item() if isinstance(v, np.generic) else v for k, v in hub["runtime_info"].items()}
+        packed = {**hub, "log_scalars": _pack(hub["log_scalars"]), "runtime_info": info}
+        checkpoint = {**checkpoint, "message_hub": packed}
+    with replacing(path) as file:
+        torch.save(checkpoint, file)
+
+
+def _pack(scalars: Mapping[str, HistoryBuffer]) -> dict[str, dict]:
+    return {
+        name: {key: torch.from_numpy(array.copy()) for key, array in zip(HISTORY, buffer.data, strict=True)}
+        for name, buffer in scalars.items()
+    }
+
+
+def _unpack(scalars: Mapping[str, dict]) -> dict[str, HistoryBuffer]:
+    return {
+        name: HistoryBuffer(*(packed[key].cpu().numpy() for key in HISTORY))
+        for name, packed in scalars.items()
+    }
+
+
+def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
+    """Read a checkpoint of tensors and plain containers (``weights_only=True``, nothing more allowed).
+
+    Raises:
+        UserError: The file is missing, damaged, or asks to run code on loading.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"Checkpoint '{path}' does not exist.")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except UnpicklingError as error:
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted:
+            raise UserError(
+                f"Checkpoint '{path}' was refused: loading it would run {wanted.group(1)}, and only "
+                "tensors and plain containers are read. Re-save it as a state_dict."
+            ) from error
+        raise UserError(f"Checkpoint '{path}' is not a readable torch file: {error}") from error
+    except Exception as error:
+        # Bytes that are no pickle can fail anywhere in the unpickler.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"Checkpoint '{path}' is damaged or not a torch file ({reason}).") from error
+    hub = checkpoint.get("message_hub") if isinstance(checkpoint, dict) else None
+    if hub:
+        hub["log_scalars"] = _unpack(hub["log_scalars"])
+    return checkpoint
+
+
+def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
+    """The checkpoint written last into a work dir, or None; it may have been moved since."""
+    found = [path for pattern in ("epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _load_local(filename: str, map_location: Any = None) -> Any:
+    return read_checkpoint(filename, map_location)
+
+
+def _load_url(filename: str, map_location: Any = None) -> Any:
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(filename).name
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(filename, str(cached))
+    return read_checkpoint(cached, map_location)
+
+
+# MMEngine's own loaders fall back to unsafe unpickling when safe loading fails. Replacing them here
+# covers every path through the Runner and `init_cfg=dict(type='Pretrained')`.
+CheckpointLoader.register_scheme("", _load_local, force=True)
+CheckpointLoader.register_scheme(("http://", "https://"), _load_url, force=True)

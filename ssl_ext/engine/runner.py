@@ -1,0 +1,89 @@
+"""MMEngine's runner with atomic checkpoints, CPU process groups and one rule for seeds."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.dist import all_gather_object, broadcast, is_distributed
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner import runner as mmengine_runner
+from torch import nn
+
+from ssl_ext.evaluation import Splits
+from ssl_ext.registry import RUNNERS
+
+from .checkpoint import write_checkpoint
+from .hooks.random_state import random_state
+
+
+def _save_atomically(checkpoint: dict, filename: str, **_) -> None:
+    write_checkpoint(checkpoint, filename)
+
+
+# Runner.save_checkpoint ends in this function, which writes in place: a kill in the middle would
+# leave a broken newest checkpoint.
+mmengine_runner.save_checkpoint = _save_atomically
+
+
+@RUNNERS.register_module()
+class PretrainRunner(Runner):
+    """Runner for models and data loaders that were built and checked before it exists.
+
+    ``evaluation_splits`` is what hooks may measure features on; None without an evaluation data set.
+    """
+
+    evaluation_splits: Splits | None = None
+
+    def _log_env(self, env_cfg: dict) -> None:
+        # MMEngine prints the build settings of torch and the whole config here; both are stored with
+        # the run, and the console keeps to what tells one run from another.
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+        self.logger.info(
+            f"{self.experiment_name}: {self.world_size} process(es) on {device}, seed {self.seed}, "
+            f"torch {torch.__version__}; everything is written to {self.work_dir}"
+        )
+
+    def get_hooks_info(self) -> str:
+        """Names of the hooks (MMEngine lists them once for each of their 20 stages)."""
+        return ", ".join(type(hook).__name__ for hook in self.hooks)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Put the model on its device, and under DDP when there is a process group.
+
+        MMEngine's own version passes ``device_ids``, which DDP refuses for models on the CPU.
+        """
+        if self.cfg.get("channels_last", False):
+            model = model.to(memory_format=torch.channels_last)
+        if not is_distributed() or torch.cuda.is_available() or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        return MMDistributedDataParallel(
+            module=model,
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
+        )
+
+    def save_checkpoint(self, *args, **kwargs) -> None:
+        """Collect what every process contributes, then save on the first one (atomically)."""
+        self.random_states = all_gather_object(random_state())
+        super().save_checkpoint(*args, **kwargs)
+
+    def _init_model_weights(self) -> None:
+        # The weights were initialised, and maybe loaded from a file, when the model was built; here
+        # every process takes those of the first.
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        for tensor in model.state_dict().values():
+            broadcast(tensor)
+
+
+def init_process_group() -> bool:
+    """Join the process group that torchrun prepared; return whether there is one."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return False
+    if not torch.distributed.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend)
+    return True

@@ -1,0 +1,112 @@
+"""Weights in: this project's checkpoints and plain torch / torchvision backbones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ssl_ext.errors import UserError
+
+from .checkpoint import read_checkpoint
+
+CONTAINERS = ("state_dict", "model", "model_state_dict")
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+MIN_MATCHED = 0.95
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did: names of model tensors matched or missing, and of unused file tensors."""
+
+    path: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    backbone_share: float
+
+    def __str__(self) -> str:
+        def names(keys: tuple[str, ...]) -> str:
+            shown = ", ".join(keys[:6])
+            return f"{shown}, ..." if len(keys) > 6 else shown or "-"
+
+        return (
+            f"{self.path}: {len(self.matched)} tensors matched "
+            f"({self.backbone_share:.1%} of the backbone); "
+            f"missing {len(self.missing)} ({names(self.missing)}); "
+            f"unexpected {len(self.unexpected)} ({names(self.unexpected)}); "
+            f"other shape {len(self.mismatched)} ({names(self.mismatched)})"
+        )
+
+
+def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tensor]:
+    """The state dict inside ``checkpoint``, with the prefixes of wrappers taken off its names.
+
+    Raises:
+        UserError: There is no mapping of names to tensors in it.
+    """
+    for key in CONTAINERS:
+        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+            break
+    if not isinstance(checkpoint, Mapping):
+        raise UserError(f"'{path}' holds a {type(checkpoint).__name__}, not a state dict.")
+    tensors = {str(name): value for name, value in checkpoint.items() if torch.is_tensor(value)}
+    if not tensors:
+        raise UserError(f"'{path}' holds no tensors under any of the keys {', '.join(CONTAINERS)}.")
+    for prefix in WRAPPER_PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
+    return tensors
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike, *, allow_partial: bool = False) -> LoadReport:
+    """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
+
+    A file whose names lack the ``backbone.`` prefix is taken as a plain backbone (torchvision's
+    layout is the same as this project's). Tensors of another shape are never loaded.
+
+    Args:
+        model: Any model with a ``backbone`` attribute.
+        path: Checkpoint of this project, or a torch file with a state dict.
+        allow_partial: Accept a load that matches less than 95 % of the backbone's tensors.
+
+    Returns:
+        The report; it is also logged.
+
+    Raises:
+        UserError: Unreadable file, or too few matches and not ``allow_partial``.
+    """
+    state = find_state_dict(read_checkpoint(path), str(path))
+    if not any(name.startswith("backbone.") for name in state):
+        state = {f"backbone.{name}": value for name, value in state.items()}
+    target = model.state_dict()
+    mismatched = tuple(n for n, v in state.items() if n in target and v.shape != target[n].shape)
+    usable = {n: v for n, v in state.items() if n in target and n not in mismatched}
+    backbone = [name for name in target if name.startswith("backbone.")]
+    share = sum(name in usable for name in backbone) / max(len(backbone), 1)
+    report = LoadReport(
+        path=str(path),
+        matched=tuple(usable),
+        missing=tuple(name for name in target if name not in usable and name not in mismatched),
+        unexpected=tuple(name for name in state if name not in target),
+        mismatched=mismatched,
+        backbone_share=share,
+    )
+    if share < MIN_MATCHED and not allow_partial:
+        hint = ""
+        if any(name.endswith("backbone.conv1.weight") for name in mismatched):
+            hint = " The stems differ: the config must use the stem the weights were trained with."
+        raise UserError(
+            f"Only {share:.1%} of the backbone would be loaded (at least {MIN_MATCHED:.0%} is required; "
+            f"pass --allow-partial to accept). {report}.{hint}"
+        )
+    model.load_state_dict(usable, strict=False)
+    print_log(f"Loaded {report}", logger="current")
+    return report

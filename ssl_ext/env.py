@@ -1,0 +1,134 @@
+"""Environment report (``python -m ssl_ext.env``) and the check for clashing OpenMMLab families.
+
+The maintained ``onedl-*`` distributions and the upstream ones install into the same import names;
+with both present the files of one overwrite those of the other.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from importlib import metadata
+
+from . import __version__
+
+OPENMMLAB = ("mmengine", "mmcv", "mmpretrain")
+UPSTREAM_ALIASES = {"mmcv": ("mmcv", "mmcv-lite", "mmcv-full")}
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scikit-learn",
+    "medmnist",
+    "tensorboard",
+    "matplotlib",
+)
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def openmmlab_families() -> dict[str, dict[str, str]]:
+    """Installed OpenMMLab distributions, as ``{'onedl': {name: version}, 'upstream': {...}}``."""
+    upstream_names = [name for package in OPENMMLAB for name in UPSTREAM_ALIASES.get(package, (package,))]
+    families = {
+        "onedl": [f"onedl-{name}" for name in OPENMMLAB],
+        "upstream": upstream_names,
+    }
+    return {
+        family: {name: version for name in names if (version := installed_version(name))}
+        for family, names in families.items()
+    }
+
+
+def check_openmmlab_family() -> None:
+    """Refuse an environment that the project cannot run in.
+
+    Raises:
+        ImportError: When both families are installed, or a package of the onedl family is missing;
+            the message names the pip command that mends it.
+    """
+    families = openmmlab_families()
+    onedl, upstream = families["onedl"], families["upstream"]
+    if onedl and upstream:
+        raise ImportError(
+            f"Both OpenMMLab families are installed ({', '.join([*onedl, *upstream])}) and overwrite "
+            f"each other's files. Run: pip uninstall -y {' '.join([*onedl, *upstream])} && "
+            "pip install onedl-mmengine onedl-mmcv onedl-mmpretrain"
+        )
+    missing = [
+        f"onedl-{name}"
+        for name in OPENMMLAB
+        if f"onedl-{name}" not in onedl and not upstream.keys() & set(UPSTREAM_ALIASES.get(name, (name,)))
+    ]
+    if missing:
+        # Beside part of the upstream family the missing ones would clash: that family goes first.
+        remove = f"pip uninstall -y {' '.join(upstream)} && " if upstream else ""
+        wanted = [f"onedl-{name}" for name in OPENMMLAB] if upstream else missing
+        raise ImportError(f"OpenMMLab packages are missing. Run: {remove}pip install {' '.join(wanted)}")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the project, Python and every library that can change a result."""
+    versions = {"ssl_ext": __version__, "python": platform.python_version()}
+    for family in openmmlab_families().values():
+        versions.update(family)
+    versions.update({name: version for name in LIBRARIES if (version := installed_version(name))})
+    return versions
+
+
+def peak_resident_bytes() -> int:
+    """Largest resident memory that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def report() -> str:
+    """Text of the environment report, made to be pasted into a bug report."""
+    import torch
+
+    lines = [f"{name}: {version}" for name, version in package_versions().items()]
+    families = [name for name, found in openmmlab_families().items() if found]
+    lines.append(f"OpenMMLab family: {' AND '.join(families) or 'none'}")
+    lines.append(f"platform: {platform.platform()}")
+    lines.append(f"CPU: {os.cpu_count()} cores, {torch.get_num_threads()} threads in torch")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            lines.append(f"GPU {index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    else:
+        lines.append("GPU: none")
+    world_size = os.environ.get("WORLD_SIZE")
+    if world_size is None:
+        lines.append("process group: none (started without torchrun)")
+    else:
+        lines.append(f"process group: rank {os.environ.get('RANK')} of {world_size}")
+    backends = [
+        name
+        for name in ("nccl", "gloo", "mpi")
+        if torch.distributed.is_available() and getattr(torch.distributed, f"is_{name}_available")()
+    ]
+    lines.append(f"distributed backends: {', '.join(backends) or 'none'}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the report; exit status 1 when the environment cannot work."""
+    sys.stdout.write(report() + "\n")
+    try:
+        check_openmmlab_family()
+    except ImportError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Errors that are the user's to mend, and how the command-line tools show them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
+
+
+class UserError(ValueError):
+    """Bad input, found before work starts; its message is one sentence a user can act on."""
+
+
+@contextmanager
+def user_errors(what: str) -> Iterator[None]:
+    """Turn errors raised while ``what`` is built from user input into :class:`UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, OSError, AttributeError, ImportError) as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise UserError(f"{what}: {message}") from error
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool's ``main``; a :class:`UserError` ends it with one sentence and exit status 2.
+
+    Set the environment variable ``SSL_EXT_TRACEBACK=1`` to see the traceback as well.
+    """
+    try:
+        main()
+    except UserError as error:
+        if os.environ.get(TRACEBACK_SWITCH):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,164 @@
+"""Features of one (checkpoint, split), kept on disk under a key that says what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ssl_ext.files import replacing
+
+from .features import extract_features, process_group
+from .tasks import labelled_rows
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeatureBank:
+    """Features (N, D) float32, labels (N,) or (N, L) where negative means unlabelled, and meta."""
+
+    features: Tensor
+    labels: Tensor
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or len(self.features) != len(self.labels):
+            raise ValueError(
+                f"features {tuple(self.features.shape)} and labels {tuple(self.labels.shape)} do not "
+                "make a bank: (N, D) and N labels are needed"
+            )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def select(self, rows: Tensor) -> FeatureBank:
+        """The given rows (indices or a mask), in that order."""
+        return FeatureBank(self.features[rows], self.labels[rows], self.meta)
+
+    def labelled(self) -> FeatureBank:
+        """The rows that carry a label."""
+        known = labelled_rows(self.labels)
+        return self if bool(known.all()) else self.select(known)
+
+    def to(self, device: torch.device | str) -> FeatureBank:
+        """The same bank on another device."""
+        return FeatureBank(self.features.to(device), self.labels.to(device), self.meta)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write an ``.npz`` file atomically; its members carry checksums."""
+        meta = np.frombuffer(json.dumps(dict(self.meta)).encode(), dtype=np.uint8)
+        with replacing(path) as file:
+            np.savez(file, features=self.features.numpy(), labels=self.labels.numpy(), meta=meta)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> FeatureBank:
+        """Read a bank. Raises ValueError when the file is damaged, FileNotFoundError when absent."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                features, labels = torch.from_numpy(file["features"]), torch.from_numpy(file["labels"])
+                meta = json.loads(file["meta"].tobytes())
+            return cls(features, labels, meta)
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, AttributeError) as error:
+            raise ValueError(f"the feature file {path} is damaged ({error})") from error
+
+
+def weights_fingerprint(module: nn.Module) -> str:
+    """Hash of a module's layout, parameter names, shapes, types and values (buffers too)."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def dataset_fingerprint(dataset: Any) -> str | None:
+    """Hash of what a data set holds: its ``images`` array, or names and sizes of its ``files``.
+
+    Labels and the image settings of ``metainfo`` count as well. None for a data set with neither.
+    """
+    info = getattr(dataset, "metainfo", {})
+    digest = hashlib.sha256(f"{type(dataset).__name__} {len(dataset)} {sorted(info.items())}".encode())
+    if isinstance(getattr(dataset, "images", None), Tensor):
+        digest.update(dataset.images.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    elif getattr(dataset, "files", None):
+        options = {k: v for k, v in sorted(vars(dataset).items()) if isinstance(v, (int, float, str, tuple))}
+        digest.update(f"{options}".encode())
+        for file in dataset.files:
+            digest.update(f"{file} {os.stat(file).st_size}\n".encode())
+    else:
+        return None
+    digest.update(torch.as_tensor(dataset.labels).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cache_key(weights: str, dataset: str, preprocessing: object) -> str:
+    """Name of a cache file, from fingerprints of the weights and the data and the preprocessing.
+
+    ``preprocessing`` is anything with a telling ``repr``: mean, std, image size, ...
+    """
+    return hashlib.sha256(f"{weights} {dataset} {preprocessing!r}".encode()).hexdigest()[:32]
+
+
+def _load_if_sound(path: Path, length: int) -> FeatureBank | None:
+    if not path.is_file():
+        return None
+    try:
+        bank = FeatureBank.load(path)
+    except (ValueError, OSError) as error:
+        logger.warning("%s; the features are computed again", error)
+        return None
+    if len(bank) != length:
+        logger.warning("%s has %d rows, not %d; it is computed again", path, len(bank), length)
+        return None
+    return bank
+
+
+def _everywhere(here: bool) -> bool:
+    """Whether ``here`` is true in every process."""
+    if process_group()[1] == 1:
+        return here
+    flag = torch.tensor(int(here), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(flag, dist.ReduceOp.MIN)
+    return bool(flag)
+
+
+def cached_features(
+    embed: Callable[[Tensor], Tensor],
+    dataset: Any,
+    *,
+    path: str | os.PathLike | None,
+    batch_size: int = 512,
+    model: nn.Module | None = None,
+    num_workers: int = 0,
+) -> FeatureBank:
+    """The bank in ``path``, or a new extraction that is then written there.
+
+    A damaged file is passed over with a warning and written anew. ``path=None`` writes nothing.
+    ``meta`` tells whether the bank was ``cached`` and the ``seconds`` its extraction took. The other
+    arguments are those of :func:`ssl_ext.evaluation.features.extract_features`.
+    """
+    bank = _load_if_sound(Path(path), len(dataset)) if path is not None else None
+    if _everywhere(bank is not None) and bank is not None:
+        return FeatureBank(bank.features, bank.labels, {**bank.meta, "cached": True})
+    start = time.perf_counter()
+    features, labels = extract_features(
+        embed, dataset, batch_size=batch_size, model=model, num_workers=num_workers
+    )
+    seconds = round(time.perf_counter() - start, 3)
+    bank = FeatureBank(features, labels, {"seconds": seconds, "cached": False})
+    if path is not None and process_group()[0] == 0:
+        bank.save(path)
+    return bank

@@ -1,0 +1,120 @@
+"""One clean pass over a data set: embeddings and labels of every image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, default_collate
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put ``model`` in evaluation mode without gradients; give every submodule its mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _whole_batch(batch: Any) -> Any:
+    # A data set with `__getitems__` hands over a whole batch; one without, a list of samples.
+    return batch if isinstance(batch, dict) else default_collate(batch)
+
+
+def batches(
+    dataset: Any, rows: Tensor | None = None, *, batch_size: int = 512, num_workers: int = 0
+) -> Iterator[dict[str, Tensor]]:
+    """Batches of ``dataset`` (of its ``rows``, in that order): uint8 ``inputs`` and ``labels``.
+
+    A data set with ``__getitems__`` gives each batch by one index operation; ``num_workers``
+    processes help one that decodes images in ``__getitem__``.
+    """
+    sampler = range(len(dataset)) if rows is None else rows.tolist()
+    return iter(
+        DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=_whole_batch,
+        )
+    )
+
+
+def process_group() -> tuple[int, int]:
+    """Rank and number of processes; (0, 1) without a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def _gather_rows(shard: Tensor, sizes: list[int]) -> Tensor:
+    """All processes' rows in rank order; process r has ``sizes[r]`` rows. Returned on the CPU."""
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    padded = shard.new_zeros(max(sizes), *shard.shape[1:], device=device)
+    padded[: len(shard)] = shard
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size].cpu() for part, size in zip(parts, sizes, strict=True)])
+
+
+def extract_features(
+    embed: Callable[[Tensor], Tensor],
+    dataset: Any,
+    *,
+    batch_size: int = 512,
+    rows: Tensor | None = None,
+    model: nn.Module | None = None,
+    num_workers: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Embeddings (N, D) float32 and labels (N,) or (N, L) of a data set, on the CPU.
+
+    In evaluation mode and without gradients; the training mode of every submodule is restored. In a
+    process group each process embeds a contiguous part, and every process gets all rows in order.
+
+    Args:
+        embed: From images (B, C, H, W), uint8 as the data set holds them, to (B, D).
+        dataset: Gives ``inputs`` and ``labels``, by ``__getitems__`` or ``__getitem__``.
+        batch_size: Images per call of ``embed``.
+        rows: Which images, in which order; default all.
+        model: What to put in evaluation mode; default ``embed`` where that is a module.
+        num_workers: Processes that decode images; leave 0 for images held in memory.
+
+    Raises:
+        ValueError: No rows, or ``embed`` gives anything but (B, D).
+    """
+    rows = torch.arange(len(dataset)) if rows is None else rows.cpu()
+    if len(rows) == 0:
+        raise ValueError("features of 0 images were asked for: the data set, or its part, is empty")
+    if model is None:
+        model = embed if isinstance(embed, nn.Module) else nn.Module()
+    rank, world_size = process_group()
+    bounds = [len(rows) * r // world_size for r in range(world_size + 1)]
+    start, stop = bounds[rank], bounds[rank + 1]
+    # A process without rows embeds one all the same, to know the shapes it gathers.
+    mine = rows[start:stop] if stop > start else rows[:1]
+    features, labels = [], []
+    with evaluation_mode(model):
+        for batch in batches(dataset, mine, batch_size=batch_size, num_workers=num_workers):
+            embedding = embed(batch["inputs"])
+            if embedding.ndim != 2 or len(embedding) != len(batch["inputs"]):
+                raise ValueError(
+                    f"embed gave {tuple(embedding.shape)} for {len(batch['inputs'])} images: "
+                    "(images, D) is needed"
+                )
+            features.append(embedding.float().cpu())
+            labels.append(batch["labels"].cpu())
+    all_features, all_labels = (torch.cat(parts)[: stop - start] for parts in (features, labels))
+    if world_size > 1:
+        sizes = [high - low for low, high in zip(bounds, bounds[1:], strict=False)]
+        all_features, all_labels = _gather_rows(all_features, sizes), _gather_rows(all_labels, sizes)
+    return all_features, all_labels

@@ -1,0 +1,137 @@
+"""Weighted k-nearest-neighbour classification on frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .metrics import accuracy
+from .tasks import labelled_rows
+
+WEIGHTS = ("exp", "uniform")
+
+
+def _unit(features: Tensor) -> Tensor:
+    if features.ndim != 2:
+        raise ValueError(f"features of shape {tuple(features.shape)}: (N, D) is needed")
+    return F.normalize(features if features.dtype == torch.float64 else features.float(), dim=1)
+
+
+def _labelled_bank(bank: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    if len(bank) != len(labels):
+        raise ValueError(f"{len(labels)} labels for a bank of {len(bank)} features")
+    known = labelled_rows(labels)
+    if not bool(known.any()):
+        raise ValueError("the kNN bank is empty: it has no labelled row")
+    if not bool(known.all()):
+        bank, labels = bank[known.to(bank.device)], labels[known]
+    return _unit(bank), labels.to(bank.device)
+
+
+def _neighbours(queries: Tensor, bank: Tensor, k: int, chunk_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Per chunk of queries: cosine similarities and rows of the k nearest, nearest first."""
+    columns = bank.T
+    for chunk in queries.split(chunk_size):
+        yield torch.topk(_unit(chunk).to(bank) @ columns, k, dim=1)
+
+
+def _vote(similarity: Tensor, labels: Tensor, num_classes: int, temperature: float, weights: str) -> Tensor:
+    """Shares of the vote (Q, num_classes) from similarities (Q, k) and the neighbours' labels."""
+    if weights == "exp":
+        # The softmax subtracts the largest similarity, so no temperature can overflow.
+        weight = torch.softmax(similarity / temperature, dim=1)
+    else:
+        weight = torch.full_like(similarity, 1 / similarity.shape[1])
+    if labels.ndim == 3:
+        return torch.einsum("qk,qkl->ql", weight, labels.to(weight))
+    return weight.new_zeros(len(weight), num_classes).scatter_add_(1, labels, weight)
+
+
+def _check(k: int, temperature: float, weights: str) -> None:
+    if k < 1:
+        raise ValueError(f"evaluation.knn.k={k}: at least 1 is needed")
+    if temperature <= 0:
+        raise ValueError(f"evaluation.knn.temperature={temperature}: must be greater than 0")
+    if weights not in WEIGHTS:
+        raise ValueError(f"evaluation.knn.weights={weights!r}: allowed are {', '.join(WEIGHTS)}")
+
+
+@torch.no_grad()
+def knn_classify(
+    queries: Tensor,
+    bank: Tensor,
+    labels: Tensor,
+    *,
+    num_classes: int,
+    k: int = 200,
+    temperature: float = 0.1,
+    weights: str = "exp",
+    chunk_size: int = 512,
+) -> Tensor:
+    """Class scores (Q, num_classes), each row a share of the vote, on the queries' device.
+
+    Neighbours are the ``k`` (at most the bank's size) bank rows of largest cosine similarity s;
+    they vote with exp(s / temperature), or equally with ``weights='uniform'`` (Wu et al.,
+    "Instance Discrimination", 2018, Section 3.4).
+
+    Args:
+        queries: Features (Q, D).
+        bank: Features (N, D); rows whose label is negative are left out.
+        labels: int64 (N,), or 0/1 (N, num_classes) for several labels per image.
+        num_classes: Number of columns of the result.
+        k: Number of neighbours.
+        temperature: Of the exponential weights, greater than 0.
+        weights: ``'exp'`` or ``'uniform'``.
+        chunk_size: Queries per matrix product; a chunk holds chunk_size × N similarities.
+
+    Raises:
+        ValueError: A setting is out of range, or the bank has no labelled row.
+
+    >>> bank, labels = torch.eye(2), torch.tensor([0, 1])
+    >>> knn_classify(torch.tensor([[2.0, 0.1]]), bank, labels, num_classes=2, k=1).tolist()
+    [[1.0, 0.0]]
+    """
+    _check(k, temperature, weights)
+    bank, labels = _labelled_bank(bank, labels)
+    votes = [
+        _vote(similarity, labels[rows], num_classes, temperature, weights)
+        for similarity, rows in _neighbours(queries, bank, min(k, len(bank)), chunk_size)
+    ]
+    return torch.cat(votes).to(queries.device)
+
+
+@torch.no_grad()
+def choose_k(
+    queries: Tensor,
+    query_labels: Tensor,
+    bank: Tensor,
+    labels: Tensor,
+    *,
+    num_classes: int,
+    ks: Sequence[int],
+    task: str = "multi-class",
+    temperature: float = 0.1,
+    weights: str = "exp",
+    chunk_size: int = 512,
+) -> tuple[int, dict[int, float]]:
+    """The k of ``ks`` with the best accuracy on labelled queries, and every k's accuracy.
+
+    The neighbours are searched once, for the largest k. Of equal accuracies the smaller k wins.
+    ``queries`` are validation features; see :func:`knn_classify` for the other arguments.
+    """
+    if not ks:
+        raise ValueError("evaluation.knn.k is an empty list: at least one k is needed")
+    for k in ks:
+        _check(k, temperature, weights)
+    bank, labels = _labelled_bank(bank, labels)
+    found = _neighbours(queries, bank, min(max(ks), len(bank)), chunk_size)
+    similarity, rows = (torch.cat(parts) for parts in zip(*found, strict=True))
+    neighbour_labels = labels[rows]
+    accuracies = {}
+    for k in sorted(set(ks)):
+        votes = _vote(similarity[:, :k], neighbour_labels[:, :k], num_classes, temperature, weights)
+        accuracies[k] = accuracy(votes, query_labels, task)
+    return max(accuracies, key=lambda k: accuracies[k]), accuracies

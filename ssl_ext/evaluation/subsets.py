@@ -1,0 +1,71 @@
+"""Seeded choices of rows by label: few labels per class, and a part held out for choices."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .tasks import labelled_rows
+
+logger = logging.getLogger(__name__)
+
+
+def _rows_per_class(labels: Tensor) -> list[tuple[int, np.ndarray]]:
+    """Rows of every class that occurs, unlabelled rows left out."""
+    y, known = labels.cpu().numpy(), labelled_rows(labels).cpu().numpy()
+    if y.ndim == 2:
+        return [(c, np.flatnonzero(known & (y[:, c] == 1))) for c in range(y.shape[1])]
+    return [(int(c), np.flatnonzero(y == c)) for c in np.unique(y[known])]
+
+
+def labels_per_class_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
+    """Sorted row indices of ``n`` labelled rows per class (all rows of a class that has fewer).
+
+    The same labels, ``n`` and seed give the same rows in every process; with one seed a larger
+    ``n`` keeps the rows of a smaller one. Multi-label (N, L) labels: n positive rows per label,
+    a row that serves several labels is taken once. Raises ValueError when n < 1 or nothing is
+    labelled.
+
+    >>> labels_per_class_subset(torch.tensor([0, 0, -1, 1]), 2, seed=0).tolist()
+    [0, 1, 3]
+    """
+    if n < 1:
+        raise ValueError(f"labels_per_class={n}: at least 1 is needed")
+    classes = _rows_per_class(labels)
+    if not any(len(rows) for _, rows in classes):
+        raise ValueError("no labelled row to choose from: every label is negative")
+    chosen: list[np.ndarray] = []
+    for index, rows in classes:
+        if len(rows) < n:
+            logger.warning("class %d has %d of the %d labels asked for", index, len(rows), n)
+        chosen.append(np.random.default_rng([seed, index]).permutation(rows)[:n])
+    return torch.from_numpy(np.unique(np.concatenate(chosen)))
+
+
+def hold_out(
+    labels: Tensor, *, seed: int, fraction: float = 0.1, maximum: int = 5000
+) -> tuple[Tensor, Tensor]:
+    """Split the labelled rows in two: sorted indices (to fit on, held out for choices).
+
+    ``fraction`` of every class, at least one row of each class with two or more, and about
+    ``maximum`` rows at most; multi-label rows are drawn without regard to the labels. Raises
+    ValueError when ``fraction`` is not in (0, 1) or nothing can be held out.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction={fraction}: a number between 0 and 1 is needed")
+    known = labelled_rows(labels).cpu().numpy()
+    share = min(fraction, maximum / max(1, int(known.sum())))
+    groups = _rows_per_class(labels) if labels.ndim == 1 else [(0, np.flatnonzero(known))]
+    held = [
+        np.random.default_rng([seed, index]).permutation(rows)[: max(1, int(share * len(rows)))]
+        for index, rows in groups
+        if len(rows) > 1
+    ]
+    if not held:
+        raise ValueError("nothing can be held out: no class has two labelled rows")
+    held_rows = np.sort(np.concatenate(held))
+    fit_rows = np.setdiff1d(np.flatnonzero(known), held_rows)
+    return torch.from_numpy(fit_rows), torch.from_numpy(held_rows)

@@ -1,0 +1,49 @@
+"""What a label set asks for: the loss, the outputs and the probabilities of each kind of task."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TASKS = ("multi-class", "binary", "ordinal", "multi-label")
+
+
+def check_task(task: str) -> None:
+    """Raise ValueError unless ``task`` is one of the known tasks."""
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is unknown; allowed are {', '.join(TASKS)}")
+
+
+def labelled_rows(labels: Tensor) -> Tensor:
+    """Mask (N,) of the rows that carry a label; a negative entry means unlabelled.
+
+    >>> labelled_rows(torch.tensor([3, -1, 0])).tolist()
+    [True, False, True]
+    """
+    return labels >= 0 if labels.ndim == 1 else (labels >= 0).all(dim=1)
+
+
+def num_outputs(num_classes: int, task: str) -> int:
+    """Width of a linear layer for the task: one logit for ``binary``, else one per class."""
+    check_task(task)
+    return 1 if task == "binary" else num_classes
+
+
+def classification_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:
+    """Mean cross-entropy of (N, C) logits: softmax, or sigmoid for ``binary``/``multi-label``.
+
+    ``labels`` is int64 (N,), or 0/1 (N, L) for ``multi-label``.
+    """
+    if task == "multi-label":
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    if task == "binary":
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    return F.cross_entropy(logits, labels)
+
+
+def probabilities(logits: Tensor, task: str) -> Tensor:
+    """Class probabilities of (N, C) logits, the scores that the metrics read."""
+    if task in ("multi-label", "binary"):
+        return torch.sigmoid(logits)
+    return torch.softmax(logits, dim=1)

@@ -1,0 +1,65 @@
+"""Barlow Twins: redundancy reduction (Zbontar et al., 2021)."""
+
+from torch import Tensor
+
+from ssl_ext.losses.distributed import all_reduce_sum, world_size
+from ssl_ext.losses.standardize import check_embeddings, full_precision, standardize
+
+
+def cross_correlation(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> Tensor:
+    """Correlation of every dimension of one view with every dimension of the other.
+
+    C of Barlow Twins, Eq. 2 (TriMix, Eq. 4), over the batch of all processes.
+
+    Args:
+        z1: (N, D) embeddings of the first view.
+        z2: (N, D) embeddings of the second view.
+        eps: added to the variances.
+
+    Returns:
+        (D, D) with entries in [-1, 1]; rows are the dimensions of ``z1``.
+
+    Raises:
+        ValueError: if the shapes differ or the joined batch holds one sample only.
+    """
+    check_embeddings(z1, z2)
+    with full_precision(z1):
+        return correlation_of_standardized(standardize(z1, eps=eps), standardize(z2, eps=eps))
+
+
+def barlow_twins_terms(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """The two unweighted terms of the Barlow Twins loss (its Eq. 1; TriMix, Eq. 2 and 3).
+
+    Args:
+        z1: (N, D) embeddings of the first view.
+        z2: (N, D) embeddings of the second view.
+        eps: added to the variances.
+
+    Returns:
+        invariance, sum over i of (1 - C_ii)^2, and redundancy, sum over i != j of C_ij^2.
+
+    Raises:
+        ValueError: if the shapes differ or the joined batch holds one sample only.
+
+    >>> import torch
+    >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> [round(term.item(), 4) for term in barlow_twins_terms(z, z)]
+    [0.0, 0.0]
+    """
+    check_embeddings(z1, z2)
+    with full_precision(z1):
+        return terms_of_correlation(cross_correlation(z1, z2, eps=eps))
+
+
+def correlation_of_standardized(z1: Tensor, z2: Tensor) -> Tensor:
+    """(D, D) cross-correlation of standardised embeddings (N, D), over all processes."""
+    return all_reduce_sum(z1.T @ z2) / (world_size() * z1.shape[0])
+
+
+def terms_of_correlation(c: Tensor) -> tuple[Tensor, Tensor]:
+    """Invariance and redundancy of a (D, D) cross-correlation."""
+    diagonal = c.diagonal()
+    invariance = (1 - diagonal).square().sum()
+    # All entries less the diagonal: indexing with a boolean mask costs many times the loss itself.
+    redundancy = c.square().sum() - diagonal.square().sum()
+    return invariance, redundancy

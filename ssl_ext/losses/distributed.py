@@ -1,0 +1,77 @@
+"""Collectives with gradients, which do nothing when there is one process.
+
+Convention: the backward pass *sums* gradients over the processes. A loss that every process
+computes from the joined batch then arrives W times at the parameters, and the average that
+DistributedDataParallel takes leaves the gradient of one process on the joined batch.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd import Function
+
+
+def world_size() -> int:
+    """Number of processes; 1 when no process group exists.
+
+    >>> world_size()
+    1
+    """
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """Sum of ``x`` over the processes, with gradient (the gradient is summed as well).
+
+    Args:
+        x: any shape, the same on every process.
+    """
+    return _AllReduceSum.apply(x) if world_size() > 1 else x
+
+
+def all_reduce_mean(x: Tensor) -> Tensor:
+    """Mean of ``x`` over the processes, with gradient (the sum of the gradients divided by W).
+
+    Args:
+        x: any shape, the same on every process.
+    """
+    return all_reduce_sum(x) / world_size() if world_size() > 1 else x
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of all processes in rank order, with gradient (each row's gradients are summed).
+
+    Args:
+        x: (N, ...), the same N on every process.
+
+    Returns:
+        (W * N, ...).
+    """
+    return _Gather.apply(x) if world_size() > 1 else x
+
+
+class _AllReduceSum(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_reduce_sum(gradient)
+
+
+class _Gather(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = x.shape[0]
+        joined = x.new_empty((world_size() * x.shape[0], *x.shape[1:]))
+        dist.all_gather(list(joined.chunk(world_size())), x.contiguous())
+        return joined
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_reduce_sum(gradient).narrow(0, dist.get_rank() * ctx.rows, ctx.rows)

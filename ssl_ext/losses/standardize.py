@@ -1,0 +1,71 @@
+"""Standardisation over the joined batch, and what every loss needs first: precision and checks."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_ext.losses.distributed import gather, world_size
+
+
+def standardize(z: Tensor, *, eps: float = 1e-5) -> Tensor:
+    """Embeddings with mean 0 and variance 1 per dimension over the batch of all processes.
+
+    The variance is the biased one and ``eps`` stands in the root: (z - mean) / sqrt(var + eps).
+
+    Args:
+        z: (N, D), the same N on every process.
+        eps: added to the variance, > 0.
+
+    Returns:
+        (N, D), float32, or float64 for a float64 input, whatever the autocast state.
+
+    Raises:
+        ValueError: if ``z`` is not (N, D), the joined batch holds one sample, or ``eps`` <= 0.
+
+    >>> standardize(torch.tensor([[1.0], [3.0]])).flatten()
+    tensor([-1.0000,  1.0000])
+    """
+    check_embeddings(z)
+    if z.shape[0] * world_size() < 2:
+        raise ValueError(
+            "a batch of 1 sample cannot be standardised: the joined batch needs at least 2 "
+            "samples (config key train_dataloader.batch_size, with drop_last=True)"
+        )
+    if not eps > 0:
+        raise ValueError(f"eps must be > 0, got {eps} (config key model.head.eps)")
+    with full_precision(z):
+        z = z if z.dtype == torch.float64 else z.float()
+        if world_size() == 1:  # one fused kernel: a third of the time of the formula below
+            return F.batch_norm(z, None, None, training=True, eps=eps)
+        means, variances = gather(_moments(z)).unbind(1)
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
+        return (z - mean) * (variance + eps).rsqrt()
+
+
+def standardize_features(z: Tensor, *, eps: float = 1e-5) -> Tensor:
+    """Each row of ``z`` (N, D) with mean 0 and (biased) variance 1 over its D features."""
+    return F.layer_norm(z, z.shape[1:], eps=eps)
+
+
+def full_precision(z: Tensor) -> AbstractContextManager[object]:
+    """Context in which autocast is off for the device of ``z``."""
+    if torch.amp.is_autocast_available(z.device.type):
+        return torch.autocast(z.device.type, enabled=False)
+    return nullcontext()
+
+
+def check_embeddings(*embeddings: Tensor) -> None:
+    """Raise ValueError unless all embeddings are (N, D) tensors of one shape."""
+    shapes = [tuple(z.shape) for z in embeddings]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2:
+        found = " and ".join(map(str, shapes))
+        raise ValueError(f"embeddings must be (N, D) tensors of one shape, got {found}")
+
+
+def _moments(z: Tensor) -> Tensor:
+    """Mean and biased variance of this process's rows, (1, 2, D): one collective carries both."""
+    variance, mean = torch.var_mean(z, dim=0, correction=0)
+    return torch.stack([mean, variance])[None]

@@ -1,0 +1,199 @@
+"""Virtual embeddings of TriMix (Bdair et al., 2022).
+
+The virtual loss asks for the images that a mixed one is made of.
+
+The images of a process are mixed among themselves (the batch with its reversed order), so the B x B
+matrices belong to one process; standardisation uses the joined batch and the loss is averaged over
+the processes. λ weighs the batch, 1 - λ its reversed copy, and is the same on every process.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_ext.losses.distributed import all_reduce_mean
+from ssl_ext.losses.standardize import (
+    check_embeddings,
+    full_precision,
+    standardize,
+    standardize_features,
+)
+
+
+def virtual_similarity(
+    z: Tensor, z_virtual: Tensor, *, feature_norm: bool = True, eps: float = 1e-5
+) -> Tensor:
+    """Cosine similarities of standardised embeddings with virtual ones: M of Eq. 6.
+
+    Args:
+        z: (B, D) embeddings of the view that was mixed.
+        z_virtual: (B, D) embeddings of the mixed images.
+        feature_norm: standardise ``z_virtual`` over its features too.
+        eps: added to the variances; lower bound of the norms.
+
+    Returns:
+        (B, B) in [-1, 1]; rows are ``z``, columns ``z_virtual``, both of this process.
+
+    Raises:
+        ValueError: if the shapes differ or the joined batch holds one sample only.
+    """
+    check_embeddings(z, z_virtual)
+    with full_precision(z):
+        row = standardize_virtual(z_virtual, feature_norm, eps)
+        return similarity_of_standardized(standardize(z, eps=eps), row, eps)
+
+
+def virtual_probabilities(
+    z: Tensor,
+    z_virtual: Tensor,
+    *,
+    temperature: float = 2.0,
+    feature_norm: bool = True,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Softmax of ``virtual_similarity / temperature`` over the virtual embeddings: Eq. 7.
+
+    Args:
+        z: (B, D) embeddings of the view that was mixed.
+        z_virtual: (B, D) embeddings of the mixed images.
+        temperature: τ, > 0.
+        feature_norm: standardise ``z_virtual`` over its features too.
+        eps: added to the variances.
+
+    Returns:
+        P (B, B), each row sums to 1.
+
+    Raises:
+        ValueError: if the shapes differ, the joined batch holds one sample only, or τ <= 0.
+    """
+    check_embeddings(z, z_virtual)
+    with full_precision(z):
+        similarity = virtual_similarity(z, z_virtual, feature_norm=feature_norm, eps=eps)
+        return probabilities_of_similarity(similarity, temperature)
+
+
+def virtual_targets(
+    batch_size: int,
+    lam: float | Tensor,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """What each sample gave to each mixed image: GT = λ I + (1 - λ) J, J the anti-diagonal (Eq. 8).
+
+    The middle sample of an odd batch is mixed with itself: its row has 1 on the diagonal.
+
+    Args:
+        batch_size: B >= 2.
+        lam: λ in [0, 1], a float or a 0-dim tensor (whose range is not read: no host sync).
+        device: device of the result.
+        dtype: dtype of the result.
+
+    Returns:
+        (B, B), each row sums to 1.
+
+    Raises:
+        ValueError: if B < 2 or λ is out of range.
+
+    >>> virtual_targets(2, 0.25)
+    tensor([[0.2500, 0.7500],
+            [0.7500, 0.2500]])
+    """
+    check_mixture(batch_size, lam)
+    identity = torch.eye(batch_size, device=device, dtype=dtype)
+    return lam * identity + (1 - lam) * identity.flip(0)
+
+
+def virtual_embedding_terms(
+    z: Tensor,
+    z_virtual: Tensor,
+    lam: float | Tensor,
+    *,
+    temperature: float = 2.0,
+    feature_norm: bool = True,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The virtual embedding loss with the two probabilities that it draws to λ and 1 - λ.
+
+    Args:
+        z: (B, D) embeddings of the view that was mixed.
+        z_virtual: (B, D) embeddings of the mixed images.
+        lam: λ in [0, 1], a float or a 0-dim tensor.
+        temperature: τ of Eq. 7, > 0.
+        feature_norm: standardise ``z_virtual`` over its features too.
+        eps: added to the variances.
+
+    Returns:
+        The loss (Eq. 8), and without gradient the means of P's diagonal and of its anti-diagonal;
+        all three averaged over the processes.
+
+    Raises:
+        ValueError: if the shapes differ, B < 2, or λ or τ is out of range.
+    """
+    check_embeddings(z, z_virtual)
+    with full_precision(z):
+        probabilities = virtual_probabilities(
+            z, z_virtual, temperature=temperature, feature_norm=feature_norm, eps=eps
+        )
+        averaged = all_reduce_mean(torch.stack(terms_of_probabilities(probabilities, lam)))
+        loss, p_lam, p_complement = averaged.unbind()
+    return loss, p_lam.detach(), p_complement.detach()
+
+
+def virtual_embedding_loss(
+    z: Tensor,
+    z_virtual: Tensor,
+    lam: float | Tensor,
+    *,
+    temperature: float = 2.0,
+    feature_norm: bool = True,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean |P - GT| over the B x B pairs (Eq. 8), averaged over processes.
+
+    Arguments and errors are those of ``virtual_embedding_terms``.
+    """
+    return virtual_embedding_terms(
+        z, z_virtual, lam, temperature=temperature, feature_norm=feature_norm, eps=eps
+    )[0]
+
+
+def standardize_virtual(z_virtual: Tensor, feature_norm: bool, eps: float) -> Tensor:
+    """Virtual embeddings (B, D) standardised over the joined batch, then over their features."""
+    z_virtual = standardize(z_virtual, eps=eps)
+    return standardize_features(z_virtual, eps=eps) if feature_norm else z_virtual
+
+
+def similarity_of_standardized(z: Tensor, z_virtual: Tensor, eps: float) -> Tensor:
+    """Cosine similarities (B, B) of the rows of two standardised embeddings."""
+    # The lower bound `eps` of the norms keeps the gradient of an all-zero row finite.
+    return F.normalize(z, dim=1, eps=eps) @ F.normalize(z_virtual, dim=1, eps=eps).T
+
+
+def probabilities_of_similarity(similarity: Tensor, temperature: float) -> Tensor:
+    """Softmax of (B, B) similarities over the columns; ValueError unless temperature > 0."""
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
+    return F.softmax(similarity / temperature, dim=1)
+
+
+def terms_of_probabilities(probabilities: Tensor, lam: float | Tensor) -> list[Tensor]:
+    """The loss of this process, and the means of both diagonals of P."""
+    targets = virtual_targets(len(probabilities), lam, device=probabilities.device, dtype=probabilities.dtype)
+    p_lam = probabilities.diagonal().mean()
+    p_complement = probabilities.flip(1).diagonal().mean()
+    return [F.l1_loss(probabilities, targets), p_lam.detach(), p_complement.detach()]
+
+
+def check_mixture(batch_size: int, lam: float | Tensor) -> None:
+    """Raise ValueError for a batch that cannot be mixed, or a λ that is no number in [0, 1]."""
+    if batch_size < 2:
+        raise ValueError(
+            f"a batch of {batch_size} cannot be mixed with its reversed copy: each process needs "
+            "at least 2 samples (config key train_dataloader.batch_size, with drop_last=True)"
+        )
+    if isinstance(lam, Tensor):
+        if lam.ndim != 0:
+            raise ValueError(f"lam must be a float or a 0-dim tensor, got shape {tuple(lam.shape)}")
+    elif not 0 <= lam <= 1:
+        raise ValueError(f"lam must lie in [0, 1], got {lam}")

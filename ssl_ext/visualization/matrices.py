@@ -1,0 +1,92 @@
+"""How TriMix decomposes a batch of mixed images (Fig. 5 of Bdair et al., 2022)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from .style import PALETTE, bare, new_figure, to_array, to_images
+
+MAX_BATCH = 32
+GAP, TITLE, COLOUR_BAR = 0.12, 0.35, 0.5  # inches
+STRIP = {"aspect": "auto", "interpolation": "nearest", "vmin": 0, "vmax": 1}
+
+
+def trimix_matrices(
+    images: Any, mixed: Any, similarity: Any, probabilities: Any, targets: Any, lam: float
+) -> Figure:
+    """Targets, similarities and their softmax, with the batch above and the mixed images beside.
+
+    As in the paper, a row of the picture is a mixed image and a column an image of the batch: the
+    matrices are drawn transposed. One mixed image is framed, and the two that it was made of.
+
+    Args:
+        images: (B, C, H, W) in [0, 1], the view that was mixed, 2 <= B <= 32.
+        mixed: (B, C, H, W) in [0, 1], the mixed images.
+        similarity: (B, B) from ``virtual_similarity``: rows are images, columns mixed ones.
+        probabilities: (B, B) from ``virtual_probabilities``.
+        targets: (B, B) from ``virtual_targets``.
+        lam: λ of the mixture.
+
+    Raises:
+        ValueError: Shapes or ranges do not fit.
+    """
+    thumbnails, mixtures = to_images(images, "images"), to_images(mixed, "mixed")
+    batch = len(thumbnails)
+    if not 2 <= batch <= MAX_BATCH or len(mixtures) != batch:
+        raise ValueError(
+            f"images and mixed must be 2 to {MAX_BATCH} images each, got {batch} and {len(mixtures)}"
+        )
+    matrices = [to_array(matrix) for matrix in (targets, similarity, probabilities)]
+    if any(matrix.shape != (batch, batch) for matrix in matrices):
+        shapes = [matrix.shape for matrix in matrices]
+        raise ValueError(f"{batch} images need matrices of {batch} x {batch}, got {shapes}")
+
+    reach = max(float(np.abs(matrices[1]).max()), 1e-6)
+    panels = (
+        (f"(A) target, λ = {float(lam):.2f}", "Blues", 0.0, 1.0),
+        ("(B) cosine similarity", "RdBu_r", -reach, reach),
+        ("(C) after softmax", "Blues", 0.0, max(float(matrices[2].max()), 1e-6)),
+    )
+    side = min(max(0.28 * batch, 2.6), 6.0)  # inches
+    cell = side / batch
+    width, height = cell + side + COLOUR_BAR + 4 * GAP, cell + side + TITLE + 2 * GAP
+    figure = new_figure(3 * width, height)
+    figure.set_layout_engine("none")  # every axes has its place, so that strips and matrix line up
+
+    for number, (matrix, (title, colours, low, high)) in enumerate(zip(matrices, panels, strict=True)):
+        left = number * width + GAP
+
+        def place(x: float, y: float, w: float, h: float, left: float = left) -> Axes:
+            return figure.add_axes(((left + x) / (3 * width), y / height, w / (3 * width), h / height))
+
+        axes = place(cell + GAP / 2, GAP, side, side)
+        above = place(cell + GAP / 2, side + 1.5 * GAP, side, cell)
+        beside = place(0, GAP, cell, side)
+        scale = place(cell + side + GAP, GAP, 0.12, side)
+        drawn = axes.imshow(matrix.T, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        bare(axes)
+        above.imshow(np.concatenate(thumbnails, axis=1), extent=(0, batch, 1, 0), **STRIP)
+        beside.imshow(np.concatenate(mixtures, axis=0), extent=(0, 1, batch, 0), **STRIP)
+        above.vlines(range(1, batch), 0, 1, color="white", linewidth=1)
+        beside.hlines(range(1, batch), 0, 1, color="white", linewidth=1)
+        for column in (0, batch - 1):
+            _frame(above, column, PALETTE[2])
+        _frame(beside, 0, PALETTE[1])
+        bare(above)
+        bare(beside)
+        above.set_title(title, fontsize=8 + 1.2 * side, pad=5)
+        figure.colorbar(drawn, cax=scale).outline.set_visible(False)
+        scale.tick_params(labelsize=5 + side)
+    return figure
+
+
+def _frame(axes: Axes, x: float, colour: str) -> None:
+    """Coloured frame around the image in column ``x`` of the first row."""
+    axes.add_patch(
+        Rectangle((x, 0), 1, 1, fill=False, edgecolor=colour, linewidth=2.5, clip_on=False, zorder=3)
+    )

@@ -1,0 +1,36 @@
+"""Writing a figure for the screen and for print."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from ssl_ext.files import replacing
+
+
+def save_figure(
+    figure: Figure, path_without_suffix: str | os.PathLike[str], *, dpi: int = 200
+) -> tuple[Path, Path]:
+    """Write ``<path>.png`` and ``<path>.pdf``; equal figures give equal files.
+
+    Each file replaces an older one only when it is whole. Missing folders are made; a dot in the
+    name (``tau0.1``) is kept.
+
+    Args:
+        figure: What to write.
+        path_without_suffix: Folder and name of both files.
+        dpi: Dots per inch of the PNG.
+
+    Returns:
+        The paths of the PNG and of the PDF.
+    """
+    png, pdf = Path(f"{path_without_suffix}.png"), Path(f"{path_without_suffix}.pdf")
+    with replacing(png) as file:
+        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+    # Type 42 embeds fonts as TrueType, which publishers ask for and editors can change.
+    with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(pdf) as file:
+        figure.savefig(file, format="pdf", dpi=dpi, metadata={"CreationDate": None})
+    return png, pdf

@@ -1,0 +1,77 @@
+"""Reading the scalars that a run has logged."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+
+def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Records that MMEngine's LocalVisBackend wrote for one run, resumed or not, by rising step.
+
+    Every start of a run logs to a folder of its own, ``<run_dir>/<time stamp>/vis_data``. From the
+    first step that a later start logged, its records stand in place of the earlier ones. Training
+    records (those with ``loss``) and other kinds of records, told apart by their keys, are joined
+    separately: the steps of validation metrics may be epochs.
+    A last line that was cut off when a run was killed is left out.
+
+    Args:
+        run_dir: Work directory of the run, or one time stamp's folder in it.
+
+    Returns:
+        One dict per log line: ``step``, ``loss``, ``loss_…``, ``lr``, …
+
+    Raises:
+        FileNotFoundError: There is no log under ``run_dir``.
+        ValueError: A line other than the last is no JSON object with a step.
+    """
+    logs = _logs(Path(run_dir))
+    if not logs:
+        raise FileNotFoundError(
+            f"no log '<time stamp>/vis_data/*.json' under '{run_dir}'; is it the work directory of a "
+            "run with visualizer.vis_backends=[dict(type='LocalVisBackend')]?"
+        )
+    joined: dict[frozenset[str], list[dict[str, Any]]] = {}
+    for log in logs:
+        started: dict[frozenset[str], list[dict[str, Any]]] = {}
+        for record in _parse(log):
+            kind = frozenset(["loss"] if "loss" in record else record)
+            started.setdefault(kind, []).append(record)
+        for kind, records in started.items():
+            start = min(record["step"] for record in records)
+            kept = [record for record in joined.get(kind, []) if record["step"] < start]
+            joined[kind] = kept + records
+    return sorted(chain.from_iterable(joined.values()), key=lambda record: record["step"])
+
+
+def _logs(run_dir: Path) -> list[Path]:
+    """One log per start of the run, oldest first (time stamps sort by name)."""
+    folders = sorted(folder for folder in run_dir.glob("*/vis_data") if folder.is_dir())
+    if (run_dir / "vis_data").is_dir():
+        folders = [run_dir / "vis_data"]
+    logs = []
+    for folder in folders:
+        # Both files hold the lines of the logger; scalars.json may hold more.
+        candidates = [folder / "scalars.json", *sorted(folder.glob("*.json"))]
+        logs += [path for path in candidates if path.is_file()][:1]
+    return logs
+
+
+def _parse(log: Path) -> list[dict[str, Any]]:
+    records = []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            record["step"] = int(record["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise ValueError(f"'{log}', line {number}: not a log record with a step") from error
+        records.append(record)
+    return records

@@ -1,0 +1,73 @@
+"""What all figures share: palette, markers, canvas, and arrays from tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, those that are weak on white last.
+PALETTE = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#F0E442",
+)
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*", "<", ">")
+GREY = "#8C8C8C"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Empty figure of a size in inches, drawn by Agg, outside pyplot's list of figures."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def to_array(values: Any) -> np.ndarray:
+    """Array from a tensor on any device, an array or a sequence."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return np.asarray(values)
+
+
+def to_images(images: Any, name: str) -> np.ndarray:
+    """(N, C, H, W) in [0, 1] with 1 or 3 channels as (N, H, W, 3).
+
+    Raises:
+        ValueError: The shape or the range is another.
+    """
+    array = to_array(images)
+    if array.ndim != 4 or array.shape[1] not in (1, 3):
+        raise ValueError(f"{name} must be (N, C, H, W) with C 1 or 3, got {array.shape}")
+    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 1.0)
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
+        raise ValueError(
+            f"{name} must lie in [0, 1] (undo the normalisation first), got [{low:.3g}, {high:.3g}]"
+        )
+    array = array.astype(np.float32).clip(0, 1).transpose(0, 2, 3, 1)
+    return np.broadcast_to(array, (*array.shape[:3], 3))
+
+
+def bare(axes: Axes) -> None:
+    """Take ticks and frame away."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def open_frame(axes: Axes, sides: Sequence[str] = ("top", "right")) -> None:
+    """Take the frame away on some sides."""
+    for side in sides:
+        axes.spines[side].set_visible(False)

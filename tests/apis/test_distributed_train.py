@@ -1,0 +1,210 @@
+"""Two gloo processes: the launcher, and gradients against one process on the joined batch."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
+
+from ssl_ext.apis import build_model
+from ssl_ext.engine import read_checkpoint
+
+TOOL = Path(__file__).parents[2] / "tools" / "dist_train.sh"
+WORLD, BATCH, EPS = 2, 5, 1e-5
+HEADS = {
+    "BarlowTwins": dict(type="BarlowTwinsHead"),
+    "TriMix": dict(type="TriMixHead", temperature=0.2),
+    "TriMix on y": dict(type="TriMixHead", temperature=0.2, virtual_on="y", consistency_on="y"),
+    "TriMix, mixed choice": dict(type="TriMixHead", virtual_on="y", feature_norm=False),
+}
+
+PROBE = '''
+import os
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from ssl_ext.registry import HOOKS
+
+@HOOKS.register_module()
+class ProbeHook(Hook):
+    """Saves what this process did."""
+
+    def before_train(self, runner):
+        self.indices, self.lams = [], []
+        self.start = {n: p.detach().clone() for n, p in runner.model.module.named_parameters()}
+        draw = runner.model.module.draw_lam
+        runner.model.module.draw_lam = lambda like: self.lams.append(draw(like)) or self.lams[-1]
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.indices += data_batch["indices"].tolist()
+
+    def after_train(self, runner):
+        parameters = {n: p.detach() for n, p in runner.model.module.named_parameters()}
+        saved = dict(start=self.start, parameters=parameters, indices=self.indices, lams=self.lams)
+        torch.save(saved, os.path.join(os.environ["PROBE_FOLDER"], f"{get_rank()}.pt"))
+'''
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
+    (tmp_path / "ranks_probe.py").write_text(PROBE)
+    tiny_config.custom_imports = dict(imports=["ranks_probe"])
+    tiny_config.custom_hooks.append(dict(type="ProbeHook"))
+    tiny_config.train_cfg.max_epochs = 1
+    tiny_config.dump(tmp_path / "tiny.py")
+    environment = dict(
+        os.environ,
+        PYTHON=sys.executable,
+        PORT=str(free_port()),
+        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+        PROBE_FOLDER=str(tmp_path),
+        CUDA_VISIBLE_DEVICES="",
+        OMP_NUM_THREADS="1",
+    )
+    command = ["bash", TOOL, tmp_path / "tiny.py", str(WORLD), "--work-dir", tmp_path / "run", "--seed", "5"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-3000:]
+
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD))
+    for name, value in first["parameters"].items():
+        assert torch.equal(first["start"][name], second["start"][name]), name
+        assert torch.equal(value, second["parameters"][name]), name
+        assert not torch.equal(value, first["start"][name]), name
+    # Different images and views, the same mixing coefficients.
+    assert len(first["indices"]) == len(second["indices"]) == 512
+    assert not set(first["indices"]) & set(second["indices"])
+    assert len(first["lams"]) == 2 and first["lams"] == second["lams"]
+
+    assert output.count("Saving checkpoint at 1 epochs") == 1
+    assert [path.name for path in (tmp_path / "run").glob("*.pth")] == ["epoch_1.pth"]
+    assert len(list((tmp_path / "run").glob("*/vis_data/scalars.json"))) == 1
+    checkpoint = read_checkpoint(tmp_path / "run" / "epoch_1.pth")
+    for name, value in first["parameters"].items():
+        assert torch.equal(checkpoint["state_dict"][name], value), name
+    states = [state["torch"] for state in checkpoint["random_states"]]
+    assert len(states) == WORLD and not torch.equal(*states)
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (info["world_size"], info["seed"], info["device"]) == (WORLD, 5, "cpu")
+
+
+def build(config, case):
+    """A float64 model whose layers treat every image on its own (no batch normalisation)."""
+    init_default_scope("ssl_ext")
+    config = Config(config)
+    norm = dict(type="GN", num_groups=4)
+    config.model.update(type=case.split()[0].rstrip(","), head=HEADS[case])
+    config.model.backbone.norm_cfg = config.model.neck.norm_cfg = norm
+    config.model.data_preprocessor = dict(type="BaseDataPreprocessor")  # views come as they are
+    torch.manual_seed(0)
+    return build_model(config).double().train()
+
+
+def views():
+    """Two views of every process's images, (2, WORLD, BATCH, 3, 8, 8)."""
+    images = torch.randn(2, WORLD, BATCH, 3, 8, 8, dtype=torch.float64, generator=torch.manual_seed(1))
+    images[:, 1] = 2 * images[:, 1] + 1  # processes with different statistics
+    return images
+
+
+def work(rank, folder, config):
+    """One training step of every case under DDP; saves losses, λ and the parameters after it."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+    saved = {}
+    for case in HEADS:
+        model, lams = build(config, case), []
+        if case.startswith("TriMix"):
+            draw = model.draw_lam
+            model.draw_lam = lambda like, draw=draw, lams=lams: lams.append(draw(like)) or lams[-1]
+        # SGD with a learning rate of 1: the step is the gradient.
+        optim_wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0))
+        model = MMDistributedDataParallel(module=model, broadcast_buffers=False)
+        torch.manual_seed(10 + rank)
+        logged = model.train_step(dict(inputs=list(views()[:, rank])), optim_wrapper)
+        parameters = {n: p.detach() for n, p in model.module.named_parameters()}
+        saved[case] = dict(logged=dict(logged), lams=lams, parameters=parameters)
+    torch.save(saved, f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def standardized(z):
+    return (z - z.mean(0)) / (z.var(0, correction=0) + EPS).sqrt()
+
+
+def one_process(model, lam):
+    """Loss terms on the joined batch, written out; images are mixed block by block."""
+    view1, view2 = (view.flatten(0, 1) for view in views())
+
+    def embed(images):
+        y = model.backbone(images)[-1].mean((2, 3))
+        return dict(y=y, z=model.neck((y,))[0])
+
+    first, second = embed(view1), embed(view2)
+    c = standardized(first["z"]).T @ standardized(second["z"]) / (WORLD * BATCH)
+    diagonal = c.diagonal()
+    terms = dict(
+        loss_invariance=(1 - diagonal).square().sum(),
+        loss_redundancy=5e-3 * (c - torch.diag(diagonal)).square().sum(),
+    )
+    if lam is None:
+        return terms
+    mixed = embed(torch.cat([lam * x + (1 - lam) * x.flip(0) for x in view1.split(BATCH)]))
+    head, identity = model.head, torch.eye(BATCH, dtype=torch.float64)
+
+    def blocks(which):
+        rows, columns = standardized(first[which]), standardized(mixed[which])
+        if head.feature_norm:
+            columns = standardized(columns.T).T
+        return zip(rows.split(BATCH), columns.split(BATCH), strict=True)
+
+    virtual = [
+        (
+            (torch.cosine_similarity(rows[:, None], columns[None], dim=2) / head.temperature).softmax(1)
+            - (lam * identity + (1 - lam) * identity.fliplr())
+        )
+        for rows, columns in blocks(head.virtual_on)
+    ]
+    consistency = [
+        lam * rows + (1 - lam) * rows.flip(0) - columns for rows, columns in blocks(head.consistency_on)
+    ]
+    terms["loss_virtual"] = 1000 * torch.stack(virtual).abs().mean()
+    terms["loss_consistency"] = 200 * torch.stack(consistency).abs().mean()
+    return terms
+
+
+def test_two_processes_take_the_step_of_one_on_the_joined_batch(tiny_config, tmp_path):
+    config = tiny_config.to_dict()
+    mp.spawn(work, args=(str(tmp_path), config), nprocs=WORLD)
+    processes = [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD)]
+    for case in HEADS:
+        lams = [saved[case]["lams"] for saved in processes]
+        assert lams[0] == lams[1]
+        model = build(config, case)
+        terms = one_process(model, lams[0][0].double() if lams[0] else None)
+        sum(terms.values()).backward()
+        for saved in processes:
+            for name, value in terms.items():
+                torch.testing.assert_close(
+                    saved[case]["logged"][name], value.detach(), rtol=1e-9, atol=1e-9, msg=f"{case}: {name}"
+                )
+            for name, parameter in model.named_parameters():
+                step = parameter.detach() - saved[case]["parameters"][name]
+                torch.testing.assert_close(
+                    step, parameter.grad, rtol=1e-6, atol=1e-8, msg=f"{case}: gradient of {name}"
+                )

@@ -1,0 +1,80 @@
+"""The measurement itself: order of the calls, ratios, and that all ways of the benchmark do the same work."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from ssl_ext.benchmarks import augment, pairs
+from ssl_ext.benchmarks.pairs import Comparison, compare
+
+
+def test_calls_are_interleaved_and_warm_ups_are_not_counted():
+    calls = []
+    result = compare(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, reference="a", pairs=5, warmup=2
+    )
+    assert "".join(calls) == "ab" * 7
+    assert {name: len(times) for name, times in result.seconds.items()} == {"a": 5, "b": 5}
+    assert result.peak_resident > 2**20
+
+
+def test_ratios_are_taken_round_by_round():
+    # The machine slows down: medians of the times tell 4×, every round tells 2×.
+    slowing = {"a": (2.0, 4.0, 8.0, 16.0, 32.0), "b": (1.0, 2.0, 4.0, 8.0, 16.0)}
+    result = Comparison(
+        "a", slowing, items=40, unit="views", threads=3, peak_resident=2**20, peak_device=None
+    )
+    assert result.speedup("b") == (2.0, 2.0, 2.0)
+    assert result.median("a") == 8.0 and result.rate("b") == 10.0
+    text = io.StringIO()
+    pairs.show(result, "title", "rich", console=Console(file=text, width=200))
+    for expected in (
+        "2.00×",
+        "threads: 3",
+        "views/s",
+        "1 MiB",
+        f"torch {torch.__version__.split('+')[0]}",
+        "rich ",
+    ):
+        assert expected in text.getvalue()
+
+
+@pytest.mark.parametrize("settings", [{"reference": "c"}, {"pairs": 4}, {"warmup": 0}])
+def test_bad_comparisons_are_refused(settings):
+    with pytest.raises(ValueError, match="must be at least|needs two callables"):
+        compare({"a": int, "b": int}, **{"reference": "a", "pairs": 5, "warmup": 1, **settings})
+
+
+@pytest.mark.parametrize("blur", [False, True])
+@pytest.mark.parametrize("way", [augment._ours, augment._mmpretrain, augment._torchvision])
+def test_every_way_makes_two_views_of_every_image(way, blur):
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8)
+    views = way(images, 16, blur)()
+    assert len(views) == 2 and not torch.equal(*views)
+    for view in views:
+        assert view.shape == (3, 3, 16, 16) and view.dtype == torch.float32
+        assert view.min() >= 0 and 0.5 < view.max() <= 1 + 1e-6
+
+
+def test_benchmark_counts_views_and_restores_the_threads():
+    threads = torch.get_num_threads()
+    result = augment.benchmark_augment(pairs=5, threads=threads + 1, batch_size=2, size=8)
+    assert torch.get_num_threads() == threads
+    assert (
+        result.items == 4
+        and result.threads == threads + 1
+        and result.unit == "views"
+        and len(result.seconds) == 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"sequence": "moco"}, "simclr-without-blur, got 'moco'"), ({"batch_size": 0}, "at least 1, got 0")],
+)
+def test_bad_benchmarks_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        augment.benchmark_augment(**settings)

@@ -1,0 +1,99 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+ROOT = Path(__file__).parent.parent
+CHANNELS = 8
+
+TINY = dict(
+    default_scope="ssl_ext",
+    randomness=dict(seed=0),
+    data_preprocessor=dict(mean=[0.5] * 3, std=[0.5] * 3),
+    views=[
+        dict(
+            repeats=2,
+            transforms=[
+                dict(type="RandomResizedCrop", scale=(0.5, 1.0)),
+                dict(type="ColorJitter", brightness=0.4, contrast=0.4, p=0.8),
+            ],
+        )
+    ],
+    model=dict(
+        type="TriMix",
+        backbone=dict(
+            type="ResNet_CIFAR",
+            depth=18,
+            num_stages=4,
+            out_indices=(3,),
+            stem_channels=CHANNELS,
+            base_channels=CHANNELS,
+            zero_init_residual=False,
+        ),
+        neck=dict(
+            type="NonLinearNeck",
+            in_channels=CHANNELS * 8,
+            hid_channels=32,
+            out_channels=16,
+            num_layers=3,
+            with_avg_pool=False,
+            with_last_bn=False,
+            norm_cfg=dict(type="BN1d"),
+        ),
+        head=dict(type="TriMixHead"),
+    ),
+    train_dataloader=dict(
+        batch_size=256,
+        num_workers=0,
+        sampler=dict(type="DefaultSampler", shuffle=True),
+        collate_fn=dict(type="collate_batch"),
+        drop_last=True,
+        dataset=dict(type="Digits", split="train", image_size=8),
+    ),
+    evaluation_dataset=dict(type="Digits", image_size=8),
+    evaluation=dict(
+        batch_size=512,
+        knn=dict(k=20, temperature=0.1),
+        linear=dict(solver="sgd", epochs=5, batch_size=256, lr=1e-1, weight_decay=1e-6, momentum=0.9),
+    ),
+    optim_wrapper=dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-3)),
+    param_scheduler=[dict(type="CosineAnnealingLR", T_max=2, by_epoch=True)],
+    train_cfg=dict(by_epoch=True, max_epochs=2),
+    default_hooks=dict(
+        runtime_info=dict(type="TrainLogHook"),
+        logger=dict(type="LoggerHook", interval=2),
+        checkpoint=dict(type="CheckpointHook", interval=1),
+    ),
+    custom_hooks=[
+        dict(type="RandomStateHook"),
+        dict(type="ThroughputHook"),
+        dict(type="FeatureMonitorHook", interval=1),
+    ],
+    visualizer=dict(
+        type="Visualizer",
+        vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")],
+    ),
+)
+
+
+@pytest.fixture
+def tiny_config():
+    """A whole TriMix run on 8 px digits with a very small network: about a second an epoch."""
+    init_default_scope("ssl_ext")
+    return Config(copy.deepcopy(TINY))
+
+
+@pytest.fixture
+def tiny_config_file(tiny_config, tmp_path):
+    path = tmp_path / "tiny.py"
+    tiny_config.dump(path)
+    return path

@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_ext.apis.evaluate import evaluate
+from ssl_ext.apis.evaluation_network import random_network, without_pretrained
+from ssl_ext.datasets import Digits
+from ssl_ext.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def checkpoint(tiny_config, tmp_path):
+    path = tmp_path / "run" / "epoch_2.pth"
+    path.parent.mkdir()
+    torch.save({"state_dict": random_network(tiny_config, seed=7, device=CPU).state_dict()}, path)
+    return path
+
+
+def pick(rows, method, protocol, labels=None):
+    return [r for r in rows if (r.method, r.protocol, r.labels_per_class) == (method, protocol, labels)]
+
+
+def test_every_method_and_protocol_of_one_checkpoint(tiny_config, checkpoint):
+    rows = evaluate(
+        tiny_config,
+        checkpoint,
+        labels_per_class=[3],
+        draws=2,
+        baselines=["pixels", "untrained", "supervised"],
+        device="cpu",
+        options={
+            "evaluation.knn.k": [1, 5, 20],
+            "evaluation.supervised": dict(steps=4, evaluations=2, batch_size=16),
+        },
+    )
+    counts = {
+        (method, protocol, labels): len(pick(rows, method, protocol, labels))
+        for method in ("TriMix", "untrained", "pixels", "supervised")
+        for protocol, labels in (("knn", None), ("linear", None), ("linear", 3), ("supervised", 3))
+    }
+    frozen = {("knn", None): 1, ("linear", None): 1, ("linear", 3): 2, ("supervised", 3): 0}
+    for (method, *cell), count in counts.items():
+        trained = {("supervised", 3): 2}.get(tuple(cell), 0)
+        assert count == (trained if method == "supervised" else frozen[tuple(cell)])
+    # Nearest neighbours of raw digit pixels are known to be almost always right.
+    assert pick(rows, "pixels", "knn")[0].last["acc"] > 0.97
+    assert pick(rows, "pixels", "linear", 3)[0].sizes == {"train": 30, "val": 360, "test": 359}
+    assert pick(rows, "TriMix", "knn")[0].last != pick(rows, "untrained", "knn")[0].last
+    source = pick(rows, "TriMix", "knn")[0].source
+    assert source["checkpoint"]["path"] == str(checkpoint)
+    assert pick(rows, "untrained", "knn")[0].source["checkpoint"] is None
+    assert source["versions"]["torch"]
+
+    folder = checkpoint.parent / "evaluation"
+    written = json.loads((folder / "results.json").read_text())
+    assert [row["last"]["acc"] for row in written] == [row.last["acc"] for row in rows]
+    assert len(list((folder / "features").iterdir())) == 6  # three splits of two networks
+
+
+def test_results_repeat_and_features_are_extracted_once(tiny_config, checkpoint):
+    settings = dict(labels_per_class=[2], draws=1, device="cpu")
+    first = evaluate(tiny_config, checkpoint, **settings)
+    again = evaluate(tiny_config, checkpoint, **settings)
+    assert [row.last for row in first] == [row.last for row in again]
+    assert not first[0].source["features"]["cached"]
+    assert again[0].source["features"]["cached"]
+
+
+@pytest.mark.parametrize("present", ["test", "val"])
+def test_without_three_splits_rows_of_train_are_held_out(present, tiny_config, checkpoint, tmp_path):
+    arrays = {}
+    for split, name in (("train", "train"), ("test", present)):
+        digits = Digits(split, image_size=8)
+        arrays[f"x_{name}"], arrays[f"y_{name}"] = digits.images.numpy(), digits.labels.numpy()
+    np.savez(tmp_path / "digits.npz", **arrays)
+    tiny_config.evaluation_dataset = dict(
+        type="NPZDataset", data_root=str(tmp_path / "digits.npz"), layout="NCHW"
+    )
+    knn, linear = evaluate(tiny_config, checkpoint, device="cpu")
+    assert knn.settings["val_split"] == "held out of train"
+    assert ("no test split" in knn.settings["test_split"]) == (present == "val")
+    assert knn.settings["bank_includes_validation"]
+    assert linear.settings["fit_includes_validation"]
+    assert knn.sizes["train"] == 1078
+    assert 95 <= knn.sizes["val"] <= 108
+    assert knn.sizes["test"] == 359
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(protocols=["svm"]), "svm unknown; allowed are knn, linear"),
+        (dict(baselines=["oracle"]), "oracle unknown"),
+        (dict(baselines=["supervised"]), "labels-per-class"),
+        (dict(labels_per_class=[0]), "at least 1"),
+        (dict(protocols=[]), "Nothing to evaluate"),
+        (dict(options={"evaluation.knn.metric": "l1"}), "evaluation.knn.metric is unknown"),
+        (dict(options={"evaluation.linear.steps": 3}), "evaluation.linear.steps is unknown"),
+        (dict(options={"evaluation.probe": dict()}), "evaluation.probe is unknown"),
+        (dict(options={"evaluation_dataset.type": "Nothing"}), "evaluation_dataset"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_written(settings, words, tiny_config, tmp_path):
+    with pytest.raises(UserError, match=words):
+        evaluate(tiny_config, None, out_dir=tmp_path / "out", device="cpu", **settings)
+    assert not Path(tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tiny_config, tmp_path):
+    torch.save({"backbone.other": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="0.0%"):
+        evaluate(tiny_config, tmp_path / "other.pth", device="cpu")
+
+
+def test_a_random_start_is_seeded_and_never_loads_weights(tiny_config):
+    state = torch.get_rng_state()
+    one, same, other = (random_network(tiny_config, seed=s, device=CPU) for s in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    first = [model.backbone.layer1[0].conv1.weight for model in (one, same, other)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+    loading = dict(type="Pretrained", checkpoint="weights.pth")
+    model = dict(
+        pretrained="a.pth", backbone=dict(depth=18, init_cfg=loading), heads=[dict(init_cfg=loading)]
+    )
+    assert without_pretrained(model) == dict(backbone=dict(depth=18), heads=[{}])

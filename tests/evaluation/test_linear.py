@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from ssl_ext.evaluation import LinearHead, accuracy, linear_probe
+
+
+def blobs(count, seed=0, dim=5, classes=3):
+    generator = torch.Generator().manual_seed(seed)
+    centres = 2 * torch.randn(classes, dim, generator=torch.Generator().manual_seed(9))
+    labels = torch.randint(classes, (count,), generator=generator)
+    noise = torch.randn(count, dim, generator=generator)
+    return (centres[labels] + 1.5 * noise) * torch.tensor([1.0, 5, 0.2, 1, 1]) + 3, labels
+
+
+def softmax(logits):
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
+
+
+def slow_sgd(x, y, classes, *, epochs, batch_size, lr, momentum, weight_decay, seed, drop_after):
+    """Softmax regression by hand: the gradient is (p - onehot) x, PyTorch's momentum rule."""
+    generator = torch.Generator().manual_seed(seed)
+    bound = x.shape[1] ** -0.5
+    start = torch.empty(classes, x.shape[1]).uniform_(-bound, bound, generator=generator)
+    weight, bias = start.double().numpy(), np.zeros(classes)
+    speed_w, speed_b = np.zeros_like(weight), np.zeros_like(bias)
+    x, onehot = x.double().numpy(), np.eye(classes)[y.numpy()]
+    for epoch in range(epochs):
+        rate = lr if epoch < drop_after else lr / 10
+        order = torch.randperm(len(x), generator=generator).numpy()
+        for begin in range(0, len(x), batch_size):
+            rows = order[begin : begin + batch_size]
+            error = (softmax(x[rows] @ weight.T + bias) - onehot[rows]) / len(rows)
+            speed_w = momentum * speed_w + error.T @ x[rows] + weight_decay * weight
+            speed_b = momentum * speed_b + error.sum(0) + weight_decay * bias
+            weight, bias = weight - rate * speed_w, bias - rate * speed_b
+    return weight, bias
+
+
+def test_sgd_equals_a_loop_by_hand():
+    x, y = blobs(70)
+    recipe = dict(epochs=4, batch_size=16, lr=0.01, momentum=0.9, weight_decay=0.05, seed=3)
+    head = linear_probe(x, y, num_classes=3, milestones=[2], **recipe).last
+    weight, bias = slow_sgd(x, y, 3, drop_after=2, **recipe)
+    torch.testing.assert_close(head.weight.double(), torch.from_numpy(weight), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(head.bias.double(), torch.from_numpy(bias), rtol=1e-4, atol=1e-5)
+
+
+def test_adamw_equals_torch_step_by_step():
+    x, y = blobs(32)
+    recipe = dict(lr=0.01, weight_decay=0.1)
+    head = linear_probe(x, y, num_classes=3, solver="adamw", epochs=3, batch_size=32, **recipe).last
+    layer = torch.nn.Linear(5, 3)
+    bound = 5**-0.5
+    generator = torch.Generator().manual_seed(0)
+    layer.weight.data.uniform_(-bound, bound, generator=generator)
+    layer.bias.data.zero_()
+    optimizer = torch.optim.AdamW(layer.parameters(), **recipe)
+    for _ in range(3):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(layer(x), y).backward()
+        optimizer.step()
+    torch.testing.assert_close(head.weight, layer.weight.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adamw"])
+def test_best_epoch_is_the_first_of_best_validation_accuracy(solver):
+    (x, y), (vx, vy) = blobs(90), blobs(60, seed=5)
+    recipe = dict(num_classes=3, solver=solver, lr=0.02, batch_size=30, seed=1)
+    rates = [accuracy(linear_probe(x, y, epochs=e, **recipe).last.scores(vx), vy) for e in range(1, 9)]
+    probe = linear_probe(x, y, epochs=8, val_features=vx, val_labels=vy, **recipe)
+    assert probe.chosen["best_epoch"] == 1 + int(np.argmax(rates))
+    assert probe.chosen["validation_accuracy"] == pytest.approx(max(rates))
+    assert accuracy(probe.best.scores(vx), vy) == pytest.approx(max(rates))
+    kept = linear_probe(x, y, epochs=8, keep_epoch=3, **recipe)
+    third = linear_probe(x, y, epochs=3, **recipe).last
+    assert torch.equal(kept.best.weight, third.weight)
+
+
+def test_standardising_is_folded_into_the_head():
+    x, y = blobs(80)
+    recipe = dict(num_classes=3, epochs=3, lr=0.1, batch_size=20)
+    folded = linear_probe(x, y, standardize=True, **recipe).last
+    scaled = torch.from_numpy(StandardScaler().fit_transform(x.double().numpy())).float()
+    direct = linear_probe(scaled, y, **recipe).last
+    torch.testing.assert_close(folded.scores(x), direct.scores(scaled), rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_feature_does_not_divide_by_zero():
+    x, y = blobs(60)
+    x[:, 2] = 7
+    for solver in ("sgd", "lbfgs"):
+        head = linear_probe(x, y, num_classes=3, solver=solver, standardize=True, epochs=2).last
+        assert torch.isfinite(head.scores(x)).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_lbfgs_equals_scikit_learn(classes):
+    x, y = blobs(150, classes=classes)
+    head = linear_probe(x, y, num_classes=classes, solver="lbfgs", l2=1e-2).last
+    scaled = StandardScaler().fit_transform(x.double().numpy())
+    model = LogisticRegression(C=1 / (1e-2 * 150), tol=1e-8, max_iter=5000).fit(scaled, y.numpy())
+    theirs = torch.from_numpy(model.predict_proba(scaled))
+    torch.testing.assert_close(head.scores(x).double(), theirs, rtol=0, atol=2e-3)
+
+
+def test_lbfgs_is_at_the_minimum_of_the_stated_objective():
+    x, y = blobs(150)
+    l2 = 1e-2
+    head = linear_probe(x.double(), y, num_classes=3, solver="lbfgs", l2=l2, standardize=False).last
+    weight, bias = head.weight.clone().requires_grad_(), head.bias.clone().requires_grad_()
+    logits = x.double() @ weight.T + bias
+    objective = torch.nn.functional.cross_entropy(logits, y) + l2 / 2 * weight.square().sum()
+    for gradient in torch.autograd.grad(objective, [weight, bias]):
+        assert gradient.abs().max() < 5e-4
+
+
+def test_l2_is_chosen_on_validation():
+    (x, y), (vx, vy) = blobs(30), blobs(200, seed=5)
+    strengths = [1e-6, 1e-1, 1e3]
+    rates = {
+        s: accuracy(linear_probe(x, y, num_classes=3, solver="lbfgs", l2=s).last.scores(vx), vy)
+        for s in strengths
+    }
+    probe = linear_probe(x, y, num_classes=3, solver="lbfgs", l2=strengths, val_features=vx, val_labels=vy)
+    assert probe.chosen["validation_accuracy"] == rates
+    assert rates[probe.chosen["l2"]] == max(rates.values())
+    with pytest.raises(ValueError, match="validation"):
+        linear_probe(x, y, num_classes=3, solver="lbfgs", l2=strengths)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_classes_without_a_row_get_no_votes_and_unlabelled_rows_do_not_count(solver):
+    x, y = blobs(120)
+    y = y + 1  # class 0 of 4 never occurs
+    recipe = dict(num_classes=4, solver=solver, epochs=60, lr=0.05, batch_size=30)
+    kept = linear_probe(x, y, **recipe).last
+    assert (kept.scores(x).argmax(1) != 0).all()
+    with_unlabelled = linear_probe(
+        torch.cat([x, 100 * torch.ones(9, 5)]), torch.cat([y, torch.full((9,), -1)]), **recipe
+    ).last
+    assert torch.equal(kept.weight, with_unlabelled.weight)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_binary_and_multi_label_agree_with_one_logistic_regression_per_label(solver):
+    x, y = blobs(200, classes=2)
+    scaled = StandardScaler().fit_transform(x.double().numpy())
+    second = (x[:, 0] > x[:, 3]).long()
+    labels = torch.stack([y, second, torch.ones_like(y)], dim=1)
+    recipe = dict(solver=solver, l2=1e-2, lr=0.3, epochs=300, batch_size=200, standardize=True)
+    # The loss is a mean over the three labels, so the decay that counts for each is a third.
+    many = linear_probe(
+        x, labels, num_classes=3, task="multi-label", weight_decay=0.01 / 3, **recipe
+    ).last.scores(x)
+    single = linear_probe(x, y, num_classes=2, task="binary", weight_decay=0.01, **recipe).last.scores(x)
+    assert many.shape == (200, 3)
+    assert single.shape == (200, 1)
+    # SGD decays the bias as well, which is a penalised weight on a constant feature.
+    data = np.column_stack([scaled, np.ones(200)]) if solver == "sgd" else scaled
+    for ours, target in ((many[:, 0], y), (many[:, 1], second), (single[:, 0], y)):
+        model = LogisticRegression(C=1 / (1e-2 * 200), tol=1e-8, fit_intercept=solver == "lbfgs")
+        theirs = torch.from_numpy(model.fit(data, target.numpy()).predict_proba(data)[:, 1])
+        torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-3)
+    assert (many[:, 2] > 0.9).all()
+
+
+def test_bad_settings_name_their_key():
+    x, y = blobs(10)
+    for settings, words in (
+        (dict(solver="svm"), "linear.solver='svm'"),
+        (dict(task="regression"), "task='regression'"),
+        (dict(epochs=0), "epochs=0"),
+        (dict(solver="lbfgs", l2=-1.0), "l2=-1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            linear_probe(x, y, num_classes=3, **settings)
+    with pytest.raises(ValueError, match="no training row"):
+        linear_probe(x, torch.full_like(y, -1), num_classes=3)
+
+
+def test_head_scores_are_probabilities():
+    head = LinearHead(torch.tensor([[1.0, 0], [0, 1.0]]), torch.zeros(2), "multi-class")
+    torch.testing.assert_close(head.scores(torch.tensor([[0.0, np.log(3)]])), torch.tensor([[0.25, 0.75]]))

@@ -1,0 +1,70 @@
+import logging
+
+import pytest
+import torch
+
+from ssl_ext.evaluation import hold_out, labels_per_class_subset
+
+LABELS = torch.tensor([0] * 50 + [1] * 30 + [2] * 3 + [-1] * 20)[
+    torch.randperm(103, generator=torch.Generator().manual_seed(0))
+]
+
+
+def test_n_of_every_class_and_no_unlabelled_row(caplog):
+    with caplog.at_level(logging.WARNING):
+        rows = labels_per_class_subset(LABELS, 10, seed=0)
+    assert torch.bincount(LABELS[rows]).tolist() == [10, 10, 3]
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert "class 2 has 3 of the 10 labels" in caplog.text
+
+
+def test_the_seed_decides_and_larger_subsets_contain_smaller():
+    first = labels_per_class_subset(LABELS, 5, seed=1)
+    assert torch.equal(first, labels_per_class_subset(LABELS.clone(), 5, seed=1))
+    assert not torch.equal(first, labels_per_class_subset(LABELS, 5, seed=2))
+    assert set(first.tolist()) <= set(labels_per_class_subset(LABELS, 20, seed=1).tolist())
+
+
+def test_every_row_is_drawn_equally_often():
+    labels = torch.zeros(10, dtype=torch.int64)
+    counts = torch.zeros(10)
+    for seed in range(2000):
+        counts[labels_per_class_subset(labels, 3, seed=seed)] += 1
+    # 600 expected, standard deviation 20.5
+    assert (counts - 600).abs().max() < 5 * 20.5
+
+
+def test_multi_label_rows_are_positive_for_their_label():
+    labels = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0], [-1, -1]] * 8)
+    rows = labels_per_class_subset(labels, 4, seed=0)
+    assert (labels[rows] == 1).any(dim=1).all()
+    assert (labels[rows] == 1).sum(dim=0).ge(4).all()
+    assert len(rows) <= 8
+
+
+def test_hold_out_is_stratified_disjoint_and_complete():
+    fit, held = hold_out(LABELS, seed=0)
+    assert torch.bincount(LABELS[held]).tolist() == [5, 3, 1]
+    assert not set(fit.tolist()) & set(held.tolist())
+    assert torch.equal(torch.cat([fit, held]).sort().values, (LABELS >= 0).nonzero()[:, 0])
+    assert torch.equal(held, hold_out(LABELS, seed=0)[1])
+    assert not torch.equal(held, hold_out(LABELS, seed=1)[1])
+
+
+def test_hold_out_keeps_to_the_maximum():
+    labels = torch.arange(2000) % 4
+    assert len(hold_out(labels, seed=0, maximum=40)[1]) == 40
+    multi = torch.stack([labels % 2, labels // 2], dim=1)
+    assert len(hold_out(multi, seed=0, maximum=40)[1]) == 40
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="labels_per_class=0"):
+        labels_per_class_subset(LABELS, 0, seed=0)
+    unlabelled = torch.full((4,), -1)
+    with pytest.raises(ValueError, match="every label is negative"):
+        labels_per_class_subset(unlabelled, 1, seed=0)
+    with pytest.raises(ValueError, match="nothing can be held out"):
+        hold_out(torch.tensor([0, 1, -1, -1]), seed=0)
+    with pytest.raises(ValueError, match="fraction=1"):
+        hold_out(LABELS, seed=0, fraction=1)

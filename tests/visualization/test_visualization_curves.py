@@ -1,0 +1,130 @@
+"""Logs of runs, resumed and cut off, and the curves drawn from them."""
+
+import json
+
+import numpy as np
+import pytest
+from mmengine.visualization import LocalVisBackend
+
+from ssl_ext.visualization import loss_curves, read_scalars
+from ssl_ext.visualization.curves import moving_average
+
+
+def write(run_dir, stamp, records, name="scalars.json", tail=""):
+    log = run_dir / stamp / "vis_data" / name
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(json.dumps(record) + "\n" for record in records) + tail)
+
+
+def steps(records, key="loss"):
+    return [(record["step"], record[key]) for record in records if key in record]
+
+
+def test_reads_what_mmengine_writes(tmp_path):
+    backend = LocalVisBackend(save_dir=str(tmp_path / "20250101_000000" / "vis_data"))
+    for step in (10, 20):
+        backend.add_scalars(
+            {"loss": 1.0 / step, "loss_virtual": 0.5, "epoch": 1}, step=step, file_path="20250101_000000.json"
+        )
+    backend.add_scalars({"knn/accuracy": 80.0}, step=20)
+    expected = [
+        {"loss": 0.1, "loss_virtual": 0.5, "epoch": 1, "step": 10},
+        {"loss": 0.05, "loss_virtual": 0.5, "epoch": 1, "step": 20},
+        {"knn/accuracy": 80.0, "step": 20},
+    ]
+    assert read_scalars(tmp_path) == expected
+    assert read_scalars(tmp_path / "20250101_000000") == expected
+    (tmp_path / "20250101_000000" / "vis_data" / "scalars.json").unlink()
+    assert read_scalars(tmp_path) == expected[:2]  # the logger's own file
+
+
+def test_later_start_replaces_records_from_its_first_step(tmp_path):
+    first = [{"loss": 1.0, "step": s} for s in (10, 20, 30, 40)]
+    first += [{"accuracy": 0.5, "step": e} for e in (1, 2)]
+    first += [{"rank_me": 9.0, "step": s} for s in (20, 40)]
+    write(tmp_path, "20250101_000000", first)
+    # Resumed after step 20 with another log interval; stopped before the first start's last step.
+    write(tmp_path, "20250102_000000", [{"loss": 2.0, "memory": 1, "step": s} for s in (25, 35)])
+    write(tmp_path, "20250103_000000", [{"accuracy": 0.7, "step": 2}])
+    records = read_scalars(tmp_path)
+    assert steps(records) == [(10, 1.0), (20, 1.0), (25, 2.0), (35, 2.0)]
+    assert steps(records, "accuracy") == [(1, 0.5), (2, 0.7)]  # epochs are no iterations
+    assert steps(records, "rank_me") == [(20, 9.0), (40, 9.0)]
+    assert [record["step"] for record in records] == sorted(record["step"] for record in records)
+
+
+def test_a_fresh_start_in_the_same_folder_replaces_everything(tmp_path):
+    write(tmp_path, "20250101_000000", [{"loss": 1.0, "step": s} for s in (10, 20, 30)])
+    write(tmp_path, "20250102_000000", [{"loss": 2.0, "step": 10}])
+    assert steps(read_scalars(tmp_path)) == [(10, 2.0)]
+
+
+def test_cut_off_last_line_is_left_out_and_other_damage_is_named(tmp_path):
+    records = [{"loss": 1.0, "step": 10}]
+    write(tmp_path, "20250101_000000", records, tail='{"loss": 0.9, "st')
+    write(tmp_path, "20250102_000000", [], tail='{"loss": 0.8, "step": 20}\n\n')
+    assert steps(read_scalars(tmp_path)) == [(10, 1.0), (20, 0.8)]
+    write(tmp_path, "20250103_000000", records, tail='{"loss": 0.9\n{"loss": 0.8, "step": 30}\n')
+    with pytest.raises(ValueError, match=r"20250103_000000.*line 2"):
+        read_scalars(tmp_path)
+
+
+def test_no_log(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no log"):
+        read_scalars(tmp_path)
+
+
+RUN = [
+    {"step": s, "loss": 8.0 / s, "loss_virtual": 2.0 / s, "loss_consistency": 6.0 / s, "lr": 0.1}
+    for s in (1, 2, 4)
+]
+
+
+def test_one_panel_per_term_and_one_line_per_run():
+    other = [{"step": 3, "loss": 1.0}, {"step": 3, "accuracy": 0.5}]
+    figure = loss_curves({"a": RUN, "b": other})
+    assert [panel.get_title() for panel in figure.axes] == ["total loss", "virtual", "consistency"]
+    first, second = figure.axes[0].lines
+    np.testing.assert_array_equal(first.get_xydata(), [(1, 8), (2, 4), (4, 2)])
+    np.testing.assert_array_equal(second.get_xydata(), [(3, 1)])
+    assert first.get_color() != second.get_color()
+    np.testing.assert_array_equal(figure.axes[2].lines[0].get_ydata(), [6, 3, 1.5])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_chosen_keys_and_no_legend_for_a_single_run():
+    figure = loss_curves({"a": RUN}, keys=["lr", "loss"])
+    assert [panel.get_title() for panel in figure.axes] == ["lr", "total loss"]
+    assert not figure.legends
+
+
+def test_many_terms_fill_rows():
+    records = [{"step": 1, **{f"loss_{i}": 1.0 for i in range(5)}}]
+    assert len(loss_curves({"a": records}).axes) == 5
+
+
+def test_smoothing_keeps_the_raw_line_behind():
+    raw, smooth = loss_curves({"a": RUN}, keys=["loss"], smoothing=0.5).axes[0].lines
+    np.testing.assert_array_equal(raw.get_ydata(), [8, 4, 2])
+    weights = np.array([[1, 0, 0], [1, 2, 0], [1, 2, 4]])
+    expected = (weights * [8, 4, 2]).sum(1) / weights.sum(1)
+    np.testing.assert_allclose(smooth.get_ydata(), expected)
+
+
+def test_moving_average_skips_values_that_are_not_finite():
+    smooth = moving_average(np.array([np.nan, 2.0, np.inf, 2.0]), 0.9)
+    np.testing.assert_allclose(smooth, [np.nan, 2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("runs", "keywords", "message"),
+    [
+        ({"a": RUN}, {"keys": ["loss_other"]}, r"\['loss_other'\]; logged are"),
+        ({"a": [{"step": 1, "lr": 0.1}]}, {}, "a loss"),
+        ({}, {}, "a loss"),
+        ({"a": RUN}, {"smoothing": 1.0}, r"smoothing must lie in \[0, 1\), got 1.0"),
+    ],
+)
+def test_bad_input(runs, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        loss_curves(runs, **keywords)

@@ -1,0 +1,193 @@
+"""Figures show what they were given, and are written whole in both formats."""
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgba
+from sklearn.datasets import load_digits
+
+from ssl_ext.losses import virtual_targets
+from ssl_ext.visualization import (
+    embedding_scatter,
+    pca_projection,
+    save_figure,
+    scores_bar,
+    trimix_matrices,
+    view_grid,
+)
+from ssl_ext.visualization.style import MARKERS, PALETTE
+
+
+def drawn(axes):
+    return np.asarray(axes.get_images()[0].get_array())
+
+
+def test_view_grid_shows_each_image_and_view():
+    originals = torch.rand(3, 3, 6, 5)
+    views = [torch.rand(3, 3, 4, 4), torch.rand(3, 1, 8, 8).bfloat16()]
+    figure = view_grid(originals, views)
+    assert len(figure.axes) == 3 * 3
+    grid = np.array(figure.axes, dtype=object).reshape(3, 3)
+    for row in range(3):
+        np.testing.assert_array_equal(drawn(grid[row, 0]), originals[row].permute(1, 2, 0).numpy())
+        np.testing.assert_array_equal(drawn(grid[row, 1]), views[0][row].permute(1, 2, 0).numpy())
+        grey = views[1][row, 0].float().numpy()
+        np.testing.assert_array_equal(drawn(grid[row, 2]), np.stack([grey] * 3, axis=-1))
+    assert [cell.get_title() for cell in grid[0]] == ["image", "view 1", "view 2"]
+    assert [cell.get_title() for cell in grid[1]] == [""] * 3
+    titled = view_grid(originals, views, titles=["a", "b", "c"])
+    assert [cell.get_title() for cell in titled.axes[:3]] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("originals", "views", "titles", "message"),
+    [
+        (torch.zeros(2, 3, 4), [], None, r"originals must be \(N, C, H, W\)"),
+        (torch.zeros(2, 2, 4, 4), [], None, "C 1 or 3"),
+        (torch.zeros(2, 3, 4, 4), [torch.full((2, 3, 4, 4), 1.5)], None, r"views\[0\] must lie in"),
+        (torch.full((2, 3, 4, 4), float("nan")), [], None, "must lie in"),
+        (torch.zeros(2, 3, 4, 4), [torch.zeros(3, 3, 4, 4)], None, r"\[2, 3\]"),
+        (torch.zeros(0, 3, 4, 4), [], None, "number of images"),
+        (torch.zeros(2, 3, 4, 4), [], ["a", "b"], "1 columns need as many titles, got 2"),
+    ],
+)
+def test_view_grid_refuses(originals, views, titles, message):
+    with pytest.raises(ValueError, match=message):
+        view_grid(originals, views, titles=titles)
+
+
+@pytest.mark.parametrize("batch", [2, 5, 32])
+def test_trimix_matrices(batch):
+    images, lam = torch.rand(batch, 3, 4, 4), 0.3
+    mixed = lam * images + (1 - lam) * images.flip(0)
+    similarity = torch.rand(batch, batch) * 1.2 - 0.6
+    probabilities = similarity.softmax(1)
+    targets = virtual_targets(batch, lam)
+    figure = trimix_matrices(images, mixed, similarity, probabilities, targets, torch.tensor(lam))
+    assert len(figure.axes) == 3 * 4  # matrix, batch above, mixed images beside, colour bar
+    panels = np.array(figure.axes, dtype=object).reshape(3, 4)
+    for (matrix, above, beside, scale), expected in zip(
+        panels, (targets, similarity, probabilities), strict=True
+    ):
+        # Rows are mixed images in the picture, columns in the library's matrices.
+        np.testing.assert_array_equal(drawn(matrix), expected.T.numpy())
+        np.testing.assert_array_equal(drawn(above), images.permute(2, 0, 3, 1).flatten(1, 2).numpy())
+        np.testing.assert_array_equal(drawn(beside), mixed.permute(0, 2, 3, 1).flatten(0, 1).numpy())
+        at, top, left = matrix.get_position(), above.get_position(), beside.get_position()
+        np.testing.assert_allclose((top.x0, top.x1), (at.x0, at.x1))
+        np.testing.assert_allclose((left.y0, left.y1), (at.y0, at.y1))
+        assert scale.get_position().x1 < 1 and top.y1 < 1
+        assert [frame.get_x() for frame in above.patches] == [0, batch - 1]
+        assert [frame.get_x() for frame in beside.patches] == [0]
+    titles = [above.get_title() for above in panels[:, 1]]
+    assert titles == ["(A) target, λ = 0.30", "(B) cosine similarity", "(C) after softmax"]
+    low, high = panels[1, 0].get_images()[0].get_clim()
+    assert low == -high and high == pytest.approx(similarity.abs().max().item())
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(1, 1), (33, 33), (4, 3)])
+def test_trimix_matrices_refuses(batch, rows):
+    images, matrix = torch.zeros(batch, 1, 2, 2), torch.zeros(rows, rows)
+    with pytest.raises(ValueError, match=r"2 to 32|need matrices of 4 x 4"):
+        trimix_matrices(images, images, matrix, matrix, matrix, 0.5)
+
+
+def test_scores_bar():
+    figure = scores_bar([("kNN", 93.44, 0.4), ("linear", 95.1, None)], label="top-1 (%)")
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [93.44, 95.1]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["kNN", "linear"]
+    assert [text.get_text() for text in axes.texts] == ["93.44 ± 0.40", "95.10"]
+    assert axes.get_xlabel() == "top-1 (%)"
+    assert axes.yaxis_inverted()  # the first row on top
+    (error,) = axes.containers[1].lines[2]
+    np.testing.assert_allclose(error.get_segments()[0], [[93.04, 0], [93.84, 0]])
+    with pytest.raises(ValueError, match="at least one row"):
+        scores_bar([])
+
+
+def test_embedding_scatter_shows_every_point_once():
+    points = torch.randn(60, 2)
+    labels = torch.arange(60) % 12 - 1
+    names = [f"class {i}" for i in range(11)]
+    figure = embedding_scatter(points, labels, names, "title")
+    (axes,) = figure.axes
+    assert axes.get_title() == "title"
+    groups = {group.get_label(): group for group in axes.collections}
+    assert list(groups) == ["unlabelled", *names]
+    for index, name in enumerate(["unlabelled", *names], start=-1):
+        shown = np.asarray(groups[name].get_offsets())
+        np.testing.assert_array_equal(shown, points[labels == index].numpy())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(groups)
+    looks = {
+        (tuple(groups[n].get_facecolor()[0]), groups[n].get_paths()[0].vertices.tobytes()) for n in names
+    }
+    assert len(looks) == 11  # no two classes look the same
+    np.testing.assert_allclose(groups["class 1"].get_facecolor()[0][:3], to_rgba(PALETTE[1])[:3])
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "classes", "message"),
+    [
+        (np.zeros((3, 3)), np.zeros(3), ["a"], r"points must be \(N, 2\)"),
+        (np.zeros((3, 2)), np.zeros(2), ["a"], r"labels \(N,\)"),
+        (np.zeros((3, 2)), np.array([0, 1, 2]), ["a", "b"], r"\[-1, 1\], got \[0, 2\]"),
+        (np.zeros((3, 2)), np.zeros(3), ["a"] * (len(PALETTE) * len(MARKERS) + 1), "at most 80"),
+    ],
+)
+def test_embedding_scatter_refuses(points, labels, classes, message):
+    with pytest.raises(ValueError, match=message):
+        embedding_scatter(points, labels, classes)
+
+
+def test_pca_projection_equals_the_eigenvectors_of_the_covariance():
+    features = load_digits().data[:200]
+    points = pca_projection(torch.from_numpy(features))
+    centred = features - features.mean(0)
+    variances, directions = np.linalg.eigh(np.cov(centred.T))
+    expected = centred @ directions[:, [-1, -2]]
+    signs = np.sign((expected * points).sum(0))
+    np.testing.assert_allclose(points, expected * signs, atol=1e-4)
+    np.testing.assert_allclose(points.var(0, ddof=1), variances[[-1, -2]], rtol=1e-6)
+    np.testing.assert_array_equal(points, pca_projection(features))
+    with pytest.raises(ValueError, match=r"got \(5, 1\)"):
+        pca_projection(np.zeros((5, 1)))
+
+
+def test_save_figure_writes_both_formats_and_replaces_older_files(tmp_path):
+    figure = scores_bar([("a", 1.0, None)])
+    png, pdf = save_figure(figure, tmp_path / "deep" / "tau0.1")
+    assert (png.name, pdf.name) == ("tau0.1.png", "tau0.1.pdf")
+    assert png.read_bytes().startswith(b"\x89PNG") and pdf.read_bytes().startswith(b"%PDF")
+    before = png.read_bytes(), pdf.read_bytes()
+    save_figure(scores_bar([("a", 1.0, None)]), tmp_path / "deep" / "tau0.1")
+    assert (png.read_bytes(), pdf.read_bytes()) == before  # equal figures, equal files
+    save_figure(scores_bar([("b", 2.0, None)]), tmp_path / "deep" / "tau0.1")
+    assert png.read_bytes() != before[0] and pdf.read_bytes() != before[1]
+    assert sorted(path.name for path in png.parent.iterdir()) == ["tau0.1.pdf", "tau0.1.png"]
+
+
+def test_a_figure_that_fails_leaves_the_older_file(tmp_path, monkeypatch):
+    png, _ = save_figure(scores_bar([("a", 1.0, None)]), tmp_path / "scores")
+    before = png.read_bytes()
+    broken = scores_bar([("b", 1.0, None)])
+
+    def fail(file, **_):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(broken, "savefig", fail)
+    with pytest.raises(OSError, match="no space"):
+        save_figure(broken, tmp_path / "scores")
+    assert png.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_global_state_is_untouched(tmp_path):
+    from matplotlib import _pylab_helpers
+
+    before = dict(matplotlib.rcParams)
+    save_figure(scores_bar([("a", 1.0, None)]), tmp_path / "scores")
+    assert dict(matplotlib.rcParams) == before
+    assert not _pylab_helpers.Gcf.figs

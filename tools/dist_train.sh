@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Train on several processes: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
+# Several nodes: set NNODES, NODE_RANK, MASTER_ADDR (and PORT) on each.
+# Without GPUs the processes run on the CPU (gloo).
+set -euo pipefail
+if [ $# -lt 2 ]; then
+  echo "usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]" >&2
+  exit 2
+fi
+CONFIG=$1
+GPUS=$2
+shift 2
+exec "${PYTHON:-python}" -m torch.distributed.run \
+  --nnodes="${NNODES:-1}" \
+  --node_rank="${NODE_RANK:-0}" \
+  --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+  --master_port="${PORT:-29500}" \
+  --nproc_per_node="$GPUS" \
+  "$(dirname "${BASH_SOURCE[0]}")/train.py" "$CONFIG" "$@"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Set up .venv, then lint, type-check and test. Arguments go to pytest, e.g. tools/test.sh -m slow
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
+setup_env test
+cd "$ROOT"
+echo "== ruff"
+ruff check .
+ruff format --check .
+echo "== mypy"
+mypy
+echo "== pytest"
+python -m pytest "$@"
