@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import torch.distributed as dist
 
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
 
@@ -29,6 +32,8 @@ def user_errors(what: str) -> Iterator[None]:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main``; a :class:`UserError` ends it with one sentence and exit status 2.
 
+    A process group that ``main`` joined is left, and the process ends here.
+
     Set the environment variable ``SSL_EXT_TRACEBACK=1`` to see the traceback as well.
     """
     try:
@@ -38,3 +43,19 @@ def run_tool(main: Callable[[], None]) -> None:
             raise
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    if dist.is_available() and dist.is_initialized():
+        _leave_process_group()
+
+
+def _leave_process_group() -> None:
+    """End this process well, without tearing the interpreter down.
+
+    Gloo's threads may still hold the tensors of the last collective; one that frees them while the
+    interpreter shuts down aborts the process (pytorch/pytorch#179291). After an error this is not done:
+    leaving the group could wait for a peer that is gone.
+    """
+    dist.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
