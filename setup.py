@@ -14,6 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ssl_ext", "ssl_ext.*"]),
+    package_data={"ssl_ext.reporting": ["*.j2"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.4",
@@ -30,6 +31,11 @@ setup(
         "rich>=13",
         "safetensors>=0.4",
         "tensorboard>=2.15",
+        "torchmetrics>=1.4",
+        "jinja2>=3.1",
     ],
-    extras_require={"test": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"]},
+    extras_require={
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
+        "umap": ["umap-learn>=0.5.5"],
+    },
 )

@@ -97,3 +97,19 @@ def tiny_config_file(tiny_config, tmp_path):
     path = tmp_path / "tiny.py"
     tiny_config.dump(path)
     return path
+
+
+@pytest.fixture
+def prediction_config(tiny_config):
+    """Makes the tiny config a run of an algorithm with a predictor."""
+
+    def make(model_type, **options):
+        config = copy.deepcopy(tiny_config)
+        neck = config.model.neck
+        predictor = dict(neck, in_channels=neck.out_channels, num_layers=2)
+        head = dict(type="CosineRegressionHead")
+        config.model.update(type=model_type, predictor=predictor, head=head, **options)
+        config.views[0].repeats = 3 if model_type == "TriBYOL" else 2
+        return config
+
+    return make

@@ -10,10 +10,12 @@ import pytest
 import torch
 from mmengine.optim import OptimWrapper
 
-from ssl_ext.apis import build_model
+from ssl_ext.apis import build_model, load_config
+from ssl_ext.benchmarks.methods import benchmark_methods
 from ssl_ext.benchmarks.step import BARE, RUNNER, bare_steps, benchmark_step
 from ssl_ext.engine import ThroughputHook, TrainLogHook
 from ssl_ext.errors import UserError
+from ssl_ext.models import JaccardMoCo, SimCLR
 
 TOOL = Path(__file__).parents[1] / "tools" / "benchmark.py"
 SMALL = dict(batch_size=4, size=8, steps=2, pairs=5)
@@ -68,6 +70,7 @@ def test_the_bare_loop_takes_the_same_steps_as_a_model_in_training(tiny_config, 
     [
         (dict(stem="vgg"), "stem is 'vgg'; allowed are imagenet, cifar"),
         (dict(steps=0), "at least 1, got 4, 8, 0"),
+        (dict(threads=0), "at least 1, got 4, 8, 2, 0"),
         (dict(batch_size=1), "batch_size is 1"),
         (dict(pairs=2), "pairs must be at least 5"),
     ],
@@ -81,6 +84,50 @@ def test_mixed_precision_is_refused(tiny_config):
     tiny_config.optim_wrapper.type = "AmpOptimWrapper"
     with pytest.raises(UserError, match="optim_wrapper.type is 'AmpOptimWrapper'"):
         benchmark_step(tiny_config, **SMALL)
+
+
+@pytest.fixture
+def jaccard_config(tiny_config):
+    config = copy.deepcopy(tiny_config)
+    config.model.neck.type = "BiProjector"
+    config.model.update(type="JaccardMoCo", queue_size=7, momentum=0.5, head=dict(type="JaccardHead"))
+    return config
+
+
+def test_methods_alternate_on_the_same_views(tiny_config, jaccard_config, monkeypatch):
+    tiny_config.model.update(type="SimCLR", head=dict(type="SimCLRHead"))
+    calls = []
+    for method in (SimCLR, JaccardMoCo):
+        real = method.loss
+
+        def spy(self, views, data_samples=None, real=real):
+            calls.append((type(self).__name__, views))
+            return real(self, views, data_samples)
+
+        monkeypatch.setattr(method, "loss", spy)
+    result = benchmark_methods(jaccard_config, tiny_config, threads=1, **SMALL)
+    assert list(result.seconds) == ["JaccardMoCo", "SimCLR"] and result.reference == "JaccardMoCo"
+    assert (result.items, result.unit, result.threads) == (8, "images", 1)
+    assert [name for name, _ in calls] == (["JaccardMoCo"] * 2 + ["SimCLR"] * 2) * 6
+    first, last = calls[0][1], calls[-1][1]
+    assert len(first) == 2 and first[0].shape == (4, 3, 8, 8)
+    assert all(torch.equal(one, other) for one, other in zip(first, last, strict=True))
+
+
+def test_a_method_is_not_compared_with_itself(tiny_config):
+    with pytest.raises(UserError, match="Both configs have model.type='TriMix'"):
+        benchmark_methods(tiny_config, tiny_config, **SMALL)
+
+
+def test_bare_steps_move_the_ema_networks(jaccard_config):
+    jaccard_config.model.data_preprocessor = dict(type="BaseDataPreprocessor")
+    model = build_model(jaccard_config).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    weight, follower = model.neck.projector1.fc0.weight, model.key_network.neck.projector1.fc0.weight
+    start = weight.detach().clone()
+    bare_steps(model, optimizer, list(torch.randn(2, 6, 3, 8, 8)), steps=1)()
+    assert not torch.equal(weight, start)
+    torch.testing.assert_close(follower, (start + weight) / 2)  # momentum 0.5
 
 
 def run_tool(monkeypatch, *arguments):
@@ -114,6 +161,33 @@ def test_tool_prints_a_table_and_writes_the_figures(tiny_config_file, tmp_path, 
             assert len(times) == 5
             ratios = sorted(a / b for a, b in zip(figures["seconds"][reference], times, strict=True))
             assert figures["speedup"][name] == pytest.approx([ratios[2], ratios[0], ratios[4]])
+
+
+def test_tool_compares_a_method_with_its_twin(tiny_config, jaccard_config, tmp_path, monkeypatch, capsys):
+    tool = runpy.run_path(str(TOOL))
+    methods = tool["METHODS"]
+    types = {name: [load_config(path).model.type for path in pair] for name, pair in methods.items()}
+    assert types == {"jaccard-simclr": ["JaccardSimCLR", "SimCLR"], "jaccard-moco": ["JaccardMoCo", "MoCo"]}
+    # Their ResNet-50 is slow to test: two tiny networks take the place.
+    tiny_config.model.update(type="MoCo", queue_size=7, head=dict(type="MoCoHead"))
+    methods["jaccard-moco"] = [tmp_path / "jaccard.py", tmp_path / "plain.py"]
+    for config, path in zip((jaccard_config, tiny_config), methods["jaccard-moco"], strict=True):
+        config.dump(path)
+    arguments = ["step", "--method", "jaccard-moco", "--batch-size", "4", "--size", "8", "--steps", "1"]
+    monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments, "--json", str(tmp_path / "step.json")])
+    tool["main"]()
+    shown = capsys.readouterr().out
+    assert "batch 4, 8 px, jaccard-moco" in shown and "at most 1.05×" in shown
+    assert "A step of JaccardMoCo takes " in shown and "the time of one of MoCo; " in shown
+    figures = json.loads((tmp_path / "step.json").read_text())
+    assert figures["settings"]["method"] == "jaccard-moco" and figures["reference"] == "JaccardMoCo"
+    assert {name: len(times) for name, times in figures["seconds"].items()} == dict(JaccardMoCo=5, MoCo=5)
+
+
+def test_tool_names_the_methods_it_knows(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, "step", "--method", "jaccard")
+    assert "--method is 'jaccard'; allowed are jaccard-simclr, jaccard-moco." in capsys.readouterr().err
 
 
 def test_tool_errors_are_one_sentence(monkeypatch, capsys):

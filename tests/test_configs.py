@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -15,40 +16,72 @@ from mmengine.runner import Runner
 from ssl_ext.apis import build_model, load_config
 from ssl_ext.apis.pretrain import check_batches
 from ssl_ext.datasets import ArrayDataset
+from ssl_ext.engine import load_weights
+from ssl_ext.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name != "_base_")
-FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.py"))
-BATCH = 8
-IMAGE_SIZES = dict(CIFAR10=32, CIFAR100=32, STL10=96, TinyImageNet=64)
-NAME = re.compile(
-    r"(?P<method>[a-z0-9.-]+)_(?P<backbone>[a-z0-9-]+)_(?P<processes>\d+)xb(?P<batch>\d+)"
-    r"-(?P<optimizer>[a-z]+)-(?P<epochs>\d+)e_(?P<dataset>[a-z0-9-]+)"
+CONFIGS = {path: Config.fromfile(path) for folder in FOLDERS for path in sorted(folder.glob("*.py"))}
+PRETRAINING = {path: config for path, config in CONFIGS.items() if "train_cfg" in config}
+EVALUATION = {path: config for path, config in CONFIGS.items() if "train_cfg" not in config}
+BATCH = 4
+IMAGE_SIZES = dict(CIFAR10=32, CIFAR100=32, STL10=96, TinyImageNet=64, SVHN=32)
+LOSS_TERMS = dict(
+    BarlowTwins={"invariance", "redundancy"},
+    BYOL={"prediction"},
+    Cross={"cross_view", "cross_model"},
+    JaccardMoCo={"projector1", "projector2", "jaccard"},
+    JaccardSimCLR={"projector1", "projector2", "jaccard"},
+    MoCo={"contrastive"},
+    PIRL={"transformed", "image"},
+    SimCLR={"contrastive"},
+    SimSiam={"prediction"},
+    SwAV={"swapped_prediction"},
+    TriBYOL={"target1", "target2"},
+    VICReg={"invariance", "variance", "covariance"},
 )
+NAME = re.compile(
+    r"(?P<method>[a-z0-9.-]+)_(?P<backbone>[a-z0-9-]+)"
+    r"(_(?P<processes>\d+)xb(?P<batch>\d+)-(?P<optimizer>[a-z]+)-(?P<epochs>\d+)e)?_(?P<dataset>[a-z0-9-]+)"
+)
+
+
+def stem(path):
+    return path.stem
 
 
 def image_shape(dataset):
     """(C, H, W) that the data set of a config serves."""
     if dataset.type == "MedMNIST":
         return 3 if dataset.as_rgb else 1, dataset["size"], dataset["size"]
-    size = dataset.image_size if dataset.type == "Digits" else IMAGE_SIZES[dataset.type]
+    size = dataset.get("image_size") or IMAGE_SIZES[dataset.type]
     return 3, size, size
 
 
 def loss_terms(model):
     """Names of the loss terms that a model config must produce."""
-    terms = {"loss_invariance", "loss_redundancy"}
     if model.type == "TriMix":
-        terms |= {f"loss_{term}" for term in ("virtual", "consistency") if model.head[f"{term}_weight"]}
-    else:
-        assert model.type == "BarlowTwins"
-    return terms
+        extra = {term for term in ("virtual", "consistency") if model.head[f"{term}_weight"]}
+        return LOSS_TERMS["BarlowTwins"] | extra
+    return LOSS_TERMS[model.type]
 
 
-def case(path):
-    config = Config.fromfile(path)
-    slow = config.model.backbone.depth > 50 or image_shape(config.train_dataloader.dataset)[1] > 96
-    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
+def text(*parts):
+    return json.dumps(parts, sort_keys=True)
+
+
+def distinct_steps():
+    """One test case for all files that differ in batch size, epochs or images of one shape only."""
+    files = {}
+    for path, config in PRETRAINING.items():
+        plain, shape = config.to_dict(), image_shape(config.train_dataloader.dataset)
+        key = text(plain["model"], plain["views"], plain["optim_wrapper"], shape)
+        files.setdefault(key, (path, config, shape))
+    for path, config, shape in files.values():
+        backbone = config.model.backbone
+        # The same network takes its step on smaller images, too.
+        slow = backbone.depth >= 50 and backbone.type == "ResNet_CIFAR" and shape[1] > 32
+        yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 
 
 def loader_of(config):
@@ -59,15 +92,22 @@ def loader_of(config):
     return Runner.build_dataloader(settings, seed=0)
 
 
-@pytest.mark.parametrize("path", [case(path) for path in FILES])
-def test_one_step_trains_backbone_and_neck(path):
+@pytest.mark.parametrize("path", distinct_steps())
+def test_one_step_trains_every_parameter(path):
     config = load_config(path)
+    if "freeze_prototypes_steps" in config.model:
+        config.model.freeze_prototypes_steps = 0
+    for part in (config.model.backbone, config.model.neck):
+        if "num_splits" in part.get("norm_cfg", {}):
+            part.norm_cfg.num_splits = BATCH // 2
     torch.manual_seed(0)
     loader, model = loader_of(config), build_model(config)
     check_batches(config, loader, model)
+    if hasattr(model, "set_dataset_size"):
+        model.set_dataset_size(len(loader.dataset))
     model = model.to(memory_format=torch.channels_last).train()
     optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
-    trained = dict(model.named_parameters())
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     before = {name: parameter.detach().clone() for name, parameter in trained.items()}
     largest = {}
     for name, parameter in trained.items():
@@ -76,38 +116,124 @@ def test_one_step_trains_backbone_and_neck(path):
     (batch,) = loader
     logged = model.train_step(batch, optim_wrapper)
 
-    assert {name for name in logged if name.startswith("loss_")} == loss_terms(config.model)
+    assert {name for name in logged if name.startswith("loss_")} == {
+        f"loss_{term}" for term in loss_terms(config.model)
+    }
     assert all(torch.isfinite(value) for value in logged.values())
-    for part in ("backbone", "neck"):
-        names = [name for name in trained if name.startswith(f"{part}.")]
-        assert names
-        for name in names:
-            assert largest[name] > 0 and torch.isfinite(largest[name]), name
-            assert not torch.equal(before[name], trained[name]), name
+    assert {name.split(".")[0] for name in trained} >= {"backbone", "neck"}
+    for name in trained:
+        assert largest[name] > 0 and torch.isfinite(largest[name]), name
+        assert not torch.equal(before[name], trained[name]), name
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_views_can_be_drawn_from_the_images_of_every_config():
+    drawn = {}
+    for path, config in PRETRAINING.items():
+        shape, views = image_shape(config.train_dataloader.dataset), config.to_dict()["views"]
+        if text(shape, views) in drawn:
+            continue
+        preprocessor = MODELS.build(
+            dict(type="MultiViewPreprocessor", views=views, **config.data_preprocessor)
+        )
+        images = torch.randint(256, (BATCH, *shape), dtype=torch.uint8)
+        found = preprocessor(dict(inputs=images), training=True)["inputs"]
+        assert len(found) == sum(view["repeats"] for view in views)
+        assert all(view.shape == images.shape and torch.isfinite(view).all() for view in found), path.name
+        drawn[text(shape, views)] = path
+    assert len(drawn) > 5
+
+
+@pytest.mark.parametrize("path", EVALUATION, ids=stem)
+def test_evaluation_only_config_embeds_its_images(path):
+    config = load_config(path)
+    model, shape = build_model(config).eval(), image_shape(config.evaluation_dataset)
+    images = dict(inputs=torch.randint(256, (1, *shape), dtype=torch.uint8))
+    with torch.no_grad():
+        features = model.extract_embedding(model.data_preprocessor(images)["inputs"])
+    assert features.shape == (1, 2048)
+    assert torch.isfinite(features).all() and features.std() > 0
+    with pytest.raises(TypeError, match="evaluation only"):
+        model.loss([images["inputs"]])
+
+
+def test_imagenet_row_is_torchvisions_network(tmp_path):
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet50(weights=None).eval()
+    torch.save(theirs.state_dict(), tmp_path / "resnet50.pth")
+    ours = build_model(
+        load_config(ROOT / "configs/supervised/supervised-imagenet_resnet50_cifar10.py")
+    ).eval()
+    assert load_weights(ours, tmp_path / "resnet50.pth").backbone_share == 1
+    theirs.fc = torch.nn.Identity()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.extract_embedding(images), theirs(images))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=stem)
 def test_name_tells_the_content(path):
-    config = Config.fromfile(path)
+    config = CONFIGS[path]
     name = NAME.fullmatch(path.stem)
-    assert name, "not {method}_{backbone}_{processes}xb{batch}-{optimizer}-{epochs}e_{dataset}"
+    assert name, "not {method}_{backbone}[_{processes}xb{batch}-{optimizer}-{epochs}e]_{dataset}"
     assert name["method"].startswith(path.parent.name.replace("_", "-"))
-    assert path.parent.name.replace("_", "") == config.model.type.lower()
     assert name["backbone"].split("-")[0] == f"resnet{config.model.backbone.depth}"
-    assert int(name["batch"]) == config.train_dataloader.batch_size
-    assert int(name["epochs"]) == config.train_cfg.max_epochs
-    assert name["optimizer"] == config.optim_wrapper.optimizer.type.lower()
     for dataset in (config.train_dataloader.dataset, config.evaluation_dataset):
         found = dataset.name if dataset.type == "MedMNIST" else dataset.type
         assert name["dataset"].replace("-", "") == found.lower()
+    if path in EVALUATION:
+        assert name["batch"] is None
+        assert config.model.type == "PlainBackbone"
+        imagenet_stem = "imagenet" in name["method"] or name["dataset"] == "stl10"
+        assert config.model.backbone.type == ("ResNet" if imagenet_stem else "ResNet_CIFAR")
+        return
+    assert name["method"].replace("-", "").startswith(config.model.type.lower())
+    assert config.model.type.lower().startswith(path.parent.name.replace("_", ""))
+    if "pretext" in config.model:
+        assert name["method"] == f"pirl-{config.model.pretext}"
+    assert int(name["batch"]) == config.train_dataloader.batch_size
+    assert int(name["epochs"]) == config.train_cfg.max_epochs
+    assert name["optimizer"] == config.optim_wrapper.optimizer.type.lower()
 
 
 def test_no_two_configs_are_the_same():
     seen = {}
-    for path in FILES:
-        text = json.dumps(Config.fromfile(path).to_dict(), sort_keys=True)
-        assert text not in seen, f"{path.name} is {seen[text]}"
-        seen[text] = path.name
+    for path, config in CONFIGS.items():
+        content = text(config.to_dict())
+        assert content not in seen, f"{path.name} is {seen[content]}"
+        seen[content] = path.name
+
+
+def comparisons():
+    """Recipe (the name after the method) → the configs that a table compares under it."""
+    tables = {}
+    for path in PRETRAINING:
+        tables.setdefault(path.stem.split("_", 1)[1], []).append(path)
+    return {recipe: paths for recipe, paths in tables.items() if len(paths) > 1}
+
+
+@pytest.mark.parametrize(("recipe", "paths"), comparisons().items(), ids=comparisons())
+def test_compared_methods_share_everything_but_the_algorithm(recipe, paths):
+    """Data, schedule, optimiser, backbone and the kind of view; Jaccard's twins the projector's sizes."""
+    shared = set()
+    for path in paths:
+        plain = CONFIGS[path].to_dict()
+        model = plain.pop("model")
+        neck = {key: value for key, value in model["neck"].items() if key != "type"}
+        for view in plain["views"]:
+            del view["repeats"]
+        plain["optim_wrapper"].pop("paramwise_cfg", None)
+        shared.add(text(plain, model["backbone"], neck))
+    assert len(shared) == 1
+
+
+def test_jaccard_and_its_twins_look_at_the_features_after_every_epoch():
+    paths = [path for path in PRETRAINING if "-500e_" in path.stem]
+    assert len(paths) == 12
+    for path in paths:
+        hooks = {hook.type: hook for hook in CONFIGS[path].custom_hooks}
+        usual = Config.fromfile(ROOT / "configs/_base_/default_runtime.py").custom_hooks
+        assert list(hooks) == [hook.type for hook in usual]
+        assert hooks["FeatureMonitorHook"].interval == 1
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -117,3 +243,12 @@ def test_method_has_a_readme_and_a_metafile_of_all_its_configs(folder):
     listed = [model["Config"] for model in models]
     assert sorted(listed) == sorted(str(path.relative_to(ROOT)) for path in folder.glob("*.py"))
     assert [model["Name"] for model in models] == [Path(config).stem for config in listed]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_readme_names_only_files_that_are_there(folder):
+    words = (folder / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:configs|tools|ssl_ext)/[a-z0-9_./-]+\.(?:py|sh)", words))
+    assert not [name for name in named if not (ROOT / name).exists()]
+    for name in re.findall(r"^NAME=(.+)", words, re.M):
+        assert (folder / f"{name}.py").exists(), name

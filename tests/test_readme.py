@@ -21,7 +21,7 @@ SHORT = {
     "python tools/train.py": ONE_EPOCH,
     "bash tools/dist_train.sh": ONE_EPOCH,
     "python tools/sweep.py": ONE_EPOCH,
-    "python tools/evaluate.py": "--cfg-options evaluation.supervised.steps=10",
+    "python tools/evaluate.py": "--cfg-options evaluation.few_labels_finetune.steps=10",
 }
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ssl_ext.apis.evaluate import PROTOCOLS
-from ssl_ext.apis.sweep import sweep
+from ssl_ext.apis.sweep import PROTOCOLS, sweep
 from ssl_ext.apis.sweep_report import sweep_table
 from ssl_ext.errors import run_tool
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from rich.console import Console
 
 from ssl_ext.apis import parse_options
-from ssl_ext.apis.visualize import (
-    curves_figure,
-    embedding_figure,
-    matrices_figure,
-    scores_figure,
-    views_figure,
-)
+from ssl_ext.apis.visualize import curves_figure, matrices_figure, scores_figure, views_figure
+from ssl_ext.apis.visualize_confusion import confusion_figure
+from ssl_ext.apis.visualize_embeddings import METHODS, embedding_figure
+from ssl_ext.apis.visualize_sweep import STYLES, grid_figure
 from ssl_ext.errors import run_tool
 from ssl_ext.visualization import save_figure
+from ssl_ext.visualization.curves import X_AXES
+
+POSITIONAL = ("config", "checkpoint", "checkpoints", "runs", "results", "sources", "folder")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,25 +28,30 @@ def _parser() -> argparse.ArgumentParser:
         for argument in positional:
             sub.add_argument(argument)
         sub.add_argument("--out", default="figures", metavar="DIR", help="folder of the files (figures)")
+        sub.add_argument("--name", default=name, help=f"of the files, without suffix ({name})")
         if "config" in positional:
-            sub.add_argument(
-                "--cfg-options",
-                dest="options",
-                nargs="+",
-                default=[],
-                metavar="KEY=VALUE",
-                help="override config keys",
-            )
+            add_options(sub)
         return sub
+
+    def add_options(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--cfg-options",
+            dest="options",
+            nargs="+",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override config keys",
+        )
 
     views = command("views", views_figure, "training images beside their views", "config")
     views.add_argument("--images", type=int, default=8, help="how many images (8)")
     views.add_argument("--seed", type=int, default=0, help="of the images and their views")
 
-    curves = command("curves", curves_figure, "logged losses of runs over their iterations")
+    curves = command("curves", curves_figure, "logged figures of runs over iterations or epochs")
     curves.add_argument("runs", nargs="+", metavar="RUN", help="work directory of a run")
-    curves.add_argument("--keys", nargs="+", metavar="NAME", help="logged terms (the loss and its terms)")
+    curves.add_argument("--keys", nargs="+", metavar="NAME", help="what was logged (the loss and its terms)")
     curves.add_argument("--smoothing", type=float, default=0.6, help="of a moving average, in [0, 1) (0.6)")
+    curves.add_argument("--x", default="iteration", choices=X_AXES, help="horizontal axis (iteration)")
 
     matrices = command(
         "matrices",
@@ -64,17 +69,51 @@ def _parser() -> argparse.ArgumentParser:
     scores.add_argument("results", nargs="+", metavar="RESULTS.json", help="written by tools/evaluate.py")
     scores.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
 
-    embed = command("embed", embedding_figure, "features on two principal components", "config", "checkpoint")
-    embed.add_argument("--split", default="test", help="of evaluation_dataset (test)")
+    embed = command("embed", embedding_figure, "features in the plane, coloured by class", "config")
+    embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="a panel for each")
+    embed.add_argument("--method", choices=METHODS, default="pca", help="pca, tsne (of PCA-50) or umap (pca)")
+    embed.add_argument(
+        "--perplexity",
+        type=float,
+        nargs="+",
+        default=[30.0],
+        metavar="P",
+        help="of t-SNE (30)",
+    )
+    embed.add_argument("--points", type=int, default=2000, help="images drawn at most (2000)")
+    embed.add_argument("--split", help="of evaluation_dataset (test)")
+    embed.add_argument(
+        "--exclude-class", nargs="+", default=[], metavar="CLASS", help="names or numbers to leave out"
+    )
+    embed.add_argument("--seed", type=int, default=0, help="of the images, t-SNE and UMAP")
+
+    confusion = command("confusion", confusion_figure, "which classes are taken for which")
+    confusion.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="RESULTS.json, or CONFIG and CHECKPOINT"
+    )
+    confusion.add_argument("--protocol", help="of the row; with a checkpoint knn or linear")
+    confusion.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
+    confusion.add_argument("--seed", type=int, default=0, help="of held-out rows and probe")
+    add_options(confusion)
+
+    grid = command("grid", grid_figure, "accuracy over one or two settings of a sweep", "folder")
+    grid.add_argument("--x", metavar="KEY", help="swept key on the horizontal axis (the first)")
+    grid.add_argument("--y", metavar="KEY", help="swept key with a line for each value (the second)")
+    grid.add_argument("--protocol", help="one that the sweep evaluated (the first)")
+    grid.add_argument("--style", choices=STYLES, default="lines", help="lines or a map of cells (lines)")
+    grid.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE", help="draw the points with this value"
+    )
     return parser
 
 
 def main() -> None:
     args = vars(_parser().parse_args())
-    name, out, function = args.pop("command"), args.pop("out"), args.pop("function")
+    del args["command"]
+    name, out, function = args.pop("name"), args.pop("out"), args.pop("function")
     if "options" in args:
         args["options"] = parse_options(args["options"])
-    given = [args.pop(key) for key in ("config", "checkpoint", "runs", "results") if key in args]
+    given = [args.pop(key) for key in POSITIONAL if key in args]
     figure = function(*given, **args)
     for path in save_figure(figure, Path(out) / name):
         Console().print(f"wrote {path}", soft_wrap=True, highlight=False)

@@ -80,15 +80,16 @@ def build_model(config: Config) -> nn.Module:
     return model
 
 
-def build_evaluation_splits(config: Config) -> Splits:
-    """Train, validation and test data of ``evaluation_dataset``.
+def build_evaluation_splits(config: Config, *, test: bool = True) -> Splits:
+    """Train, validation and test data of ``evaluation_dataset``; without ``test`` that one is not built.
 
     Raises:
         UserError: The data set cannot be built, or has neither a test nor a val split.
     """
     with user_errors("evaluation_dataset"):
         return load_splits(
-            lambda split: DATASETS.build(dict(copy.deepcopy(config.evaluation_dataset), split=split))
+            lambda split: DATASETS.build(dict(copy.deepcopy(config.evaluation_dataset), split=split)),
+            test=test,
         )
 
 

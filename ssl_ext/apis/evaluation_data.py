@@ -1,9 +1,8 @@
-"""The data of one evaluation: splits, rows held out for choices, draws of few labels, features."""
+"""The data of one evaluation: splits, features, and for each seed held-out rows and label sets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,19 @@ from mmengine.config import Config
 from torch import Tensor
 from torch.utils.data import Subset
 
-from ssl_ext.errors import user_errors
+from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import (
     Banks,
     FeatureBank,
-    batches,
     cached_features,
     feature_std,
+    fraction_subset,
     hold_out,
     labelled_rows,
     labels_per_class_subset,
+    random_subset,
     rankme,
+    short_classes,
 )
 
 from .build import build_evaluation_splits
@@ -30,65 +31,87 @@ from .evaluation_network import Embedding, pixels
 
 
 @dataclass(frozen=True)
-class FewLabels:
-    """One draw: so many labels of each class, which draw, and the rows among those to fit on."""
+class LabelSet:
+    """Rows of the train split whose labels may be fitted on.
 
-    per_class: int
-    draw: int
+    ``seed`` drew them and is that of what is trained on them. ``short`` tells which classes have
+    fewer rows than asked for, and how many. The set called ``all`` is not drawn.
+    """
+
     rows: Tensor
+    seed: int
+    name: str = "all"
+    labels_per_class: int | None = None
+    budget: int | None = None
+    fraction: float | None = None
+    draw: int | None = None
+    short: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all labels."""
+        return self.name == "all"
+
+    @property
+    def few(self) -> bool:
+        """Whether it is a number of labels, for which there are recipes of their own."""
+        return not self.whole and self.fraction is None
+
+
+@dataclass(frozen=True)
+class Features:
+    """One network's features of every split, and signs of their quality."""
+
+    train: FeatureBank
+    val: FeatureBank | None
+    test: FeatureBank
+    about: dict[str, Any]
 
 
 class EvaluationData:
-    """Splits of ``config.evaluation_dataset`` and what is computed from them.
+    """Splits of ``config.evaluation_dataset`` and the features of a network on them.
 
     Args:
-        config: With ``evaluation_dataset``, and maybe ``evaluation.batch_size`` / ``num_workers``.
+        config: With ``evaluation_dataset``.
+        loading: ``batch_size`` and ``num_workers`` of passes over images.
         cache_dir: Folder of the kept features.
-        seed: Of the held-out rows and of the draws.
-        device: Where banks are put.
+        device: Where features are computed with.
+        target: Name of the set, where it is the target of a transfer.
 
     Raises:
-        UserError: The data set cannot be built, or has neither a test nor a val split.
+        UserError: The data set cannot be built, has neither a test nor a val split, or fewer than
+            two classes.
     """
 
-    def __init__(self, config: Config, *, cache_dir: Path, seed: int, device: torch.device) -> None:
-        self.cache_dir, self.seed, self.device = cache_dir, seed, device
-        evaluation = config.get("evaluation", {})
-        self.loading = dict(
-            batch_size=evaluation.get("batch_size", 512), num_workers=evaluation.get("num_workers", 0)
-        )
+    def __init__(
+        self,
+        config: Config,
+        *,
+        loading: dict[str, int],
+        cache_dir: Path,
+        device: torch.device,
+        target: str | None = None,
+    ) -> None:
+        self.config, self.loading, self.cache_dir, self.device = config, loading, cache_dir, device
+        self.target = target
         self.splits = build_evaluation_splits(config)
-        with user_errors("evaluation_dataset"):
-            train = self.splits.train
-            self.labels = torch.as_tensor(train.labels).cpu()
-            self.task: dict[str, Any] = dict(num_classes=train.num_classes, task=train.task)
-            self.held_rows: Tensor | None = None
-            if self.splits.val is None:
-                self.fit_rows, self.held_rows = hold_out(self.labels, seed=seed)
-            else:
-                self.fit_rows = labelled_rows(self.labels).nonzero()[:, 0]
+        train = self.splits.train
+        self.labels = torch.as_tensor(train.labels).cpu()
+        self.task: dict[str, Any] = dict(num_classes=train.num_classes, task=train.task)
+        self.test_images = int(labelled_rows(torch.as_tensor(self.splits.test.labels)).sum())
+        self._check()
 
-    @property
-    def val(self) -> Any:
-        """The validation images: a split of their own, or rows held out of train."""
-        if self.held_rows is None:
-            return self.splits.val
-        return Subset(self.splits.train, self.held_rows.tolist())
-
-    def draws(self, labels_per_class: Sequence[int], draws: int) -> list[FewLabels]:
-        """The draws of few labels, the same for every method and in every process."""
-        labels = self.labels[self.fit_rows]
-        return [
-            FewLabels(n, draw, labels_per_class_subset(labels, n, seed=self.seed + draw))
-            for n in labels_per_class
-            for draw in range(draws)
-        ]
-
-    def images(self, few: FewLabels) -> tuple[Tensor, Tensor]:
-        """Uint8 images and labels of a draw."""
-        rows = self.fit_rows[few.rows]
-        batch = next(batches(self.splits.train, rows, batch_size=len(rows)))
-        return batch["inputs"], batch["labels"]
+    def _check(self) -> None:
+        where = f"evaluation_dataset of {self.target}" if self.target else "evaluation_dataset"
+        known = self.labels[labelled_rows(self.labels)]
+        if not len(known) or not self.test_images:
+            split = "train" if not len(known) else self.splits.test_name
+            raise UserError(f"{where}: no image of the split {split} is labelled.")
+        if len(known.unique(dim=0)) < 2:
+            raise UserError(
+                f"{where}: all {len(known)} labelled training images are of one class "
+                f"({known[0].tolist()}); there is nothing to classify."
+            )
 
     def _bank(self, embedding: Embedding | None, dataset: Any, split: str) -> FeatureBank:
         if embedding is None:
@@ -96,10 +119,11 @@ class EvaluationData:
         path = embedding.cache_file(self.cache_dir, dataset, split)
         return cached_features(embedding.embed, dataset, path=path, model=embedding.model, **self.loading)
 
-    def banks(self, embedding: Embedding | None) -> tuple[Banks, dict[str, Any]]:
-        """Features of all splits (raw pixels without an embedding), and signs of their quality."""
+    def features(self, embedding: Embedding | None) -> Features:
+        """Features of all splits (raw pixels without an embedding), each image embedded once."""
         train = self._bank(embedding, self.splits.train, "train")
-        test = self._bank(embedding, self.splits.test, self.splits.test_name).labelled().to(self.device)
+        val = None if self.splits.val is None else self._bank(embedding, self.splits.val, "val").labelled()
+        test = self._bank(embedding, self.splits.test, self.splits.test_name).labelled()
         about = {
             "dim": train.features.shape[1],
             "rankme": rankme(train.features.to(self.device)),
@@ -107,9 +131,94 @@ class EvaluationData:
             "feature_std_uniform": train.features.shape[1] ** -0.5,
             **train.meta,
         }
-        fit = train.select(self.fit_rows).to(self.device)
+        return Features(train, val, test, about)
+
+
+class SeededData:
+    """The rows of a data set that one seed holds out and draws; the same in every process.
+
+    Where the set has no validation split a seeded part of the training rows is held out for choices,
+    and label sets are drawn from the others.
+
+    Raises:
+        UserError: No class has two labelled rows, so that nothing can be held out.
+    """
+
+    def __init__(self, data: EvaluationData, seed: int) -> None:
+        self.data, self.seed = data, seed
+        self.held_rows: Tensor | None = None
+        self.fit_rows = labelled_rows(data.labels).nonzero()[:, 0]
+        if data.splits.val is None:
+            with user_errors("evaluation_dataset"):
+                self.fit_rows, self.held_rows = hold_out(data.labels, seed=seed)
+        self.labels = data.labels[self.fit_rows]
+
+    @property
+    def val(self) -> Any:
+        """The validation images: a split of their own, or rows held out of train."""
         if self.held_rows is None:
-            val = self._bank(embedding, self.splits.val, "val").labelled()
-            return Banks(fit, val.to(self.device), test), about
-        held = train.select(self.held_rows).to(self.device)
-        return Banks(fit, held, test, final=train.labelled().to(self.device)), about
+            return self.data.splits.val
+        return Subset(self.data.splits.train, self.held_rows.tolist())
+
+    @property
+    def all(self) -> LabelSet:
+        """All labels, but for held-out ones."""
+        return LabelSet(self.fit_rows, self.seed)
+
+    def _draw_seed(self, draw: int) -> int:
+        # Draws of one seed are those of no other.
+        return 1000 * self.seed + draw
+
+    def per_class(self, n: int, draws: int) -> list[LabelSet]:
+        """Draws of ``n`` labels of each class."""
+        short = short_classes(self.labels, n)
+        return [
+            LabelSet(
+                self.fit_rows[labels_per_class_subset(self.labels, n, seed=self._draw_seed(draw))],
+                self._draw_seed(draw),
+                f"per-class-{n}_seed-{self.seed}_draw-{draw}",
+                labels_per_class=n,
+                draw=draw,
+                short=short,
+            )
+            for draw in range(draws)
+        ]
+
+    def random(self, budget: int | str, draws: int) -> list[LabelSet]:
+        """Draws of a number of labels whatever their class, or ``'all'``."""
+        if isinstance(budget, str):
+            return [self.all]
+        return [
+            LabelSet(
+                self.fit_rows[random_subset(self.labels, budget, seed=self._draw_seed(draw))],
+                self._draw_seed(draw),
+                f"random-{budget}_seed-{self.seed}_draw-{draw}",
+                budget=budget,
+                draw=draw,
+            )
+            for draw in range(draws)
+        ]
+
+    def fraction(self, share: float) -> LabelSet:
+        """A share of the labels of each class; 1 is all of them."""
+        if share == 1:
+            return LabelSet(self.fit_rows, self.seed, fraction=share)
+        rows = self.fit_rows[fraction_subset(self.labels, share, seed=self.seed)]
+        return LabelSet(rows, self.seed, f"fraction-{share:g}_seed-{self.seed}", fraction=share)
+
+    def banks(self, features: Features, labels: LabelSet) -> Banks:
+        """Features in their roles, on the device; all labels serve the final fit as well."""
+        device = self.data.device
+        fit, test = features.train.select(labels.rows).to(device), features.test.to(device)
+        if self.held_rows is None:
+            assert features.val is not None
+            return Banks(fit, features.val.to(device), test)
+        held = features.train.select(self.held_rows).to(device)
+        return Banks(fit, held, test, final=features.train.labelled().to(device) if labels.whole else None)
+
+    def sizes(self, labels: LabelSet) -> dict[str, int]:
+        """Labelled images that are trained on, chosen with and reported."""
+        val = len(self.held_rows) if self.held_rows is not None else None
+        if val is None:
+            val = int(labelled_rows(torch.as_tensor(self.data.splits.val.labels)).sum())
+        return {"train": len(labels.rows), "val": val, "test": self.data.test_images}

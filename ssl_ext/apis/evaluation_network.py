@@ -10,7 +10,14 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ssl_ext.evaluation import batches, cache_key, dataset_fingerprint, weights_fingerprint
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import (
+    batches,
+    cache_key,
+    dataset_fingerprint,
+    evaluation_mode,
+    weights_fingerprint,
+)
 from ssl_ext.models.utils import pool_features
 
 from .build import build_model
@@ -82,6 +89,46 @@ class Embedding(nn.Module):
         probe = self.clean(ramp).cpu().numpy().tobytes()
         key = cache_key(weights_fingerprint(self.model.backbone), data, probe)
         return folder / f"{split}_{key}.npz"
+
+
+class AugmentedView:
+    """Random views of uint8 images (N, C, H, W), normalised, on the preprocessor's device."""
+
+    def __init__(self, augmentation: nn.Module, preprocessor: nn.Module) -> None:
+        self.augmentation, self.preprocessor = augmentation, preprocessor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """One draw for each image."""
+        images = self.preprocessor.cast_data(images)
+        return self.preprocessor.normalize(self.augmentation(images))
+
+    def __repr__(self) -> str:
+        return repr(self.augmentation)
+
+
+def check_images(model: nn.Module, dataset: Any, what: str) -> None:
+    """Try the network on two images of a data set.
+
+    Raises:
+        UserError: It does not take them; ``what`` names the set.
+    """
+    images = next(batches(dataset, torch.arange(min(2, len(dataset)))))["inputs"]
+    size, channels = "×".join(map(str, images.shape[2:])), images.shape[1]
+    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
+    if channels != expected:
+        hint = " (as_rgb=True makes three equal ones of a grey channel)" if channels == 1 else ""
+        raise UserError(
+            f"{what}: its images have {channels} channels, the network takes {expected}{hint}; "
+            "data_preprocessor.mean of the config has one value for each."
+        )
+    embedding = Embedding(model)
+    try:
+        with evaluation_mode(model):
+            embedding.embed(images)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{what}: the network does not take its images of {size} pixels ({error})."
+        ) from error
 
 
 def pixels(images: Tensor) -> Tensor:

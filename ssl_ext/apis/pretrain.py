@@ -16,7 +16,7 @@ from mmengine.runner import Runner, set_random_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ssl_ext.engine import PretrainRunner, init_process_group, load_weights, newest_checkpoint
+from ssl_ext.engine import ModelStepHook, PretrainRunner, init_process_group, load_weights, newest_checkpoint
 from ssl_ext.env import package_versions
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import replacing
@@ -25,6 +25,7 @@ from .build import build_evaluation_splits, build_model, load_config
 
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 IMAGENET_STEM_MIN = 64
+MONITORS = ("FeatureMonitorHook", "ValidationLossHook")
 
 
 def pretrain(
@@ -80,13 +81,17 @@ def pretrain(
         loader = Runner.build_dataloader(config.train_dataloader, seed=config.randomness.seed)
     model = build_model(config)
     check_batches(config, loader, model)
-    # Loaded now for the feature monitor: a wrong path must show before training, not epochs later.
+    if hasattr(model, "set_dataset_size"):
+        model.set_dataset_size(len(loader.dataset))
+    # Loaded now for the monitors: a wrong path must show before training, not epochs later.
     monitored = "evaluation_dataset" in config and any(
-        hook.type == "FeatureMonitorHook" for hook in config.get("custom_hooks") or []
+        hook.type in MONITORS for hook in config.get("custom_hooks") or []
     )
-    splits = build_evaluation_splits(config) if monitored else None
+    splits = build_evaluation_splits(config, test=False) if monitored else None
     if init:
         load_weights(model, init, allow_partial=allow_partial)
+        if hasattr(model, "restart_copies"):
+            model.restart_copies()
     if distributed and torch.cuda.is_available():
         config.setdefault("sync_bn", "torch")
 
@@ -135,7 +140,8 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
     """Check that data set, preprocessor and network fit together.
 
     Raises:
-        UserError: Too few images for one batch, a batch of one, or channel counts that differ.
+        UserError: Too few images for one batch, a batch of one, or numbers of views or channels that
+            differ.
     """
     info = getattr(loader.dataset, "metainfo", {})
     batch_size = config.train_dataloader.get("batch_size", 1)
@@ -153,6 +159,12 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
         raise UserError(
             f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
             f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
+        )
+    wanted, drawn = (getattr(m, "num_views", None) for m in (model, model.data_preprocessor))
+    if wanted and drawn is not None and drawn != wanted:
+        raise UserError(
+            f"{type(model).__name__} compares {wanted} views of an image and the config's views give "
+            f"{drawn}: change views[].repeats."
         )
     channels = info.get("channels")
     expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
@@ -182,7 +194,7 @@ def build_runner(
     config: Config, model: nn.Module, loader: DataLoader, resume_from: str | None, distributed: bool
 ) -> PretrainRunner:
     """A runner around a model and a loader that were built before; makes the work dir."""
-    return PretrainRunner(
+    runner = PretrainRunner(
         model=model,
         work_dir=config.work_dir,
         train_dataloader=loader,
@@ -203,6 +215,9 @@ def build_runner(
         experiment_name=Path(config.work_dir).name,
         cfg=config,
     )
+    if hasattr(model, "after_step"):
+        runner.register_hook(ModelStepHook())
+    return runner
 
 
 def _write_run_info(config: Config) -> None:

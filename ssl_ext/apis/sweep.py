@@ -18,16 +18,16 @@ from mmengine.logging import print_log
 
 from ssl_ext.engine import newest_checkpoint
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import text_hash
+from ssl_ext.evaluation import read_results, text_hash
 from ssl_ext.files import replacing
 from ssl_ext.visualization import save_figure, sweep_lines
 
 from .build import build_model, load_config, parse_options
-from .evaluate import PROTOCOLS, evaluate
+from .evaluate import evaluate
+from .evaluation_settings import DEFAULT_PROTOCOLS as PROTOCOLS
 from .pretrain import REQUIRED
 from .sweep_grid import Axis, Setting, parse_axis, settings_of, value_of
 from .sweep_report import Point, accuracy_lines
-from .visualize import read_results
 
 OWN_SWITCHES = ("--work-dir", "--resume", "--seed", "--cfg-options")
 RESULTS, STATE, LOG = "results.json", "point.json", "point.log"
@@ -205,7 +205,9 @@ class _Run:
         checkpoint = newest_checkpoint(self.folder)
         if checkpoint is None:
             raise UserError(f"training left no checkpoint in '{self.folder}'.")
-        evaluate(self.config, checkpoint, protocols=self.protocols, out_dir=self.folder, seed=self.point.seed)
+        evaluate(
+            self.config, checkpoint, protocols=self.protocols, out_dir=self.folder, seeds=[self.point.seed]
+        )
 
 
 def _check_keys(config: Config, axes: Sequence[Axis]) -> None:

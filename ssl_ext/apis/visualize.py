@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,20 +14,11 @@ from mmengine.config import Config
 
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import ResultRow, aggregate, batches, cached_features
+from ssl_ext.evaluation import aggregate, batches, read_results
 from ssl_ext.losses import virtual_similarity, virtual_targets
 from ssl_ext.losses.virtual_embeddings import probabilities_of_similarity
 from ssl_ext.registry import DATASETS
-from ssl_ext.visualization import (
-    embedding_scatter,
-    loss_curves,
-    pca_projection,
-    read_scalars,
-    scores_bar,
-    trimix_matrices,
-    view_grid,
-)
-from ssl_ext.visualization.embeddings import MAX_CLASSES
+from ssl_ext.visualization import loss_curves, read_scalars, scores_bar, trimix_matrices, view_grid
 from ssl_ext.visualization.matrices import MAX_BATCH
 
 from .build import build_model, load_config
@@ -54,8 +44,8 @@ def views_figure(
         UserError: Bad input, or a config without views.
     """
     config = load_config(config, options)
-    _need(config, "model", "train_dataloader")
-    dataset = _build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)
+    need(config, "model", "train_dataloader")
+    dataset = build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)
     limit = min(MAX_ROWS, len(dataset))
     if not 1 <= images <= limit:
         raise UserError(f"--images is {images}; from 1 to {limit} images of the training split can be drawn.")
@@ -69,23 +59,30 @@ def views_figure(
 
 
 def curves_figure(
-    runs: Sequence[PathLike], *, keys: Sequence[str] | None = None, smoothing: float | None = 0.6
+    runs: Sequence[PathLike],
+    *,
+    keys: Sequence[str] | None = None,
+    smoothing: float | None = 0.6,
+    x: str = "iteration",
 ) -> Figure:
-    """Logged losses of runs over their iterations (Fig. 2 of TriMix).
+    """Logged figures of runs over iterations or epochs (Fig. 2 of TriMix).
 
     Args:
         runs: Work directories; a run goes by what tells its path from the others.
-        keys: Logged terms to draw; by default the loss and each of its terms.
+        keys: Logged names to draw; by default the loss and each of its terms. What validation
+            images gave for them (``val_…``) is drawn along.
         smoothing: Weight in [0, 1) of a moving average; 0 draws the raw lines.
+        x: ``'iteration'`` or ``'epoch'``.
 
     Raises:
-        UserError: A run without a log, or a term that no run has logged.
+        UserError: A run without a log, or a name that no run has logged.
     """
     with user_errors("runs"):
         return loss_curves(
             {name: read_scalars(run) for name, run in zip(distinct_names(runs), runs, strict=True)},
             keys,
             smoothing,
+            x,
         )
 
 
@@ -121,14 +118,14 @@ def matrices_figure(
         UserError: Bad input, or a model that knows no virtual embeddings.
     """
     config = load_config(config, options)
-    _need(config, "model", "evaluation_dataset")
+    need(config, "model", "evaluation_dataset")
     if not 0 <= lam <= 1:
         raise UserError(f"--lam is {lam}; it must lie in [0, 1].")
-    dataset = _build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split=split))
+    dataset = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split=split))
     limit = min(MAX_BATCH, len(dataset))
     if not 2 <= batch <= limit:
         raise UserError(f"--batch is {batch}; from 2 to {limit} images can be shown.")
-    model = random_network(config, seed=seed, device=_device())
+    model = random_network(config, seed=seed, device=device())
     head = model.head
     if not getattr(head, "needs_virtual", False):
         raise UserError(
@@ -143,7 +140,7 @@ def matrices_figure(
     size -= (size - batch) % 2
     with user_errors("model"), torch.no_grad():
         originals = _images(dataset, size, seed)
-        clean, weight = Embedding(model).clean(originals), torch.tensor(lam, device=_device())
+        clean, weight = Embedding(model).clean(originals), torch.tensor(lam, device=device())
         embeddings = [model.extract_embedding(x) for x in (clean, model.mix(clean, weight))]
         if head.virtual_on == "z":
             embeddings = [model.project(y) for y in embeddings]
@@ -177,69 +174,12 @@ def scores_figure(results: Sequence[PathLike], *, which: str = "last") -> Figure
     names = distinct_names(results) if len(results) > 1 else [""]
     for name, path in zip(names, results, strict=True):
         for method, cells in aggregate(read_results(path), which=which).items():
-            for (protocol, labels), (mean, deviation, count) in cells.items():
-                words = [method] if protocol == method else [method, {"knn": "kNN"}.get(protocol, protocol)]
-                words += [] if labels is None else [f"{labels} labels/class"]
+            for condition, (mean, deviation, count) in cells.items():
+                words = [condition.words] if condition.protocol == method else [method, condition.words]
                 label = (f"{name}: " if name else "") + ", ".join(words)
                 bars.append((label, 100 * mean, 100 * deviation if count > 1 else None))
     with user_errors("results"):
         return scores_bar(bars)
-
-
-def embedding_figure(
-    config: Config | PathLike, checkpoint: PathLike, *, split: str = "test", options: dict | None = None
-) -> Figure:
-    """Backbone features of a split on their first two principal components, coloured by class.
-
-    The features are those of evaluation: they are read from, or kept in, ``evaluation/features``
-    beside the checkpoint.
-
-    Args:
-        config: A config with ``evaluation_dataset``.
-        checkpoint: Weights of the backbone.
-        split: Of ``evaluation_dataset``.
-        options: Config keys to override.
-
-    Raises:
-        UserError: Bad input, several labels per image, or more classes than can be told apart.
-    """
-    config = load_config(config, options)
-    _need(config, "model", "evaluation_dataset")
-    dataset = _build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split=split))
-    if dataset.task == "multi-label":
-        raise UserError("evaluation_dataset has several labels per image: its points have no one colour.")
-    if dataset.num_classes > MAX_CLASSES:
-        raise UserError(
-            f"evaluation_dataset has {dataset.num_classes} classes: at most {MAX_CLASSES} can be told apart."
-        )
-    model = random_network(config, seed=0, device=_device())
-    load_weights(model, checkpoint)
-    embedding, settings = Embedding(model), config.get("evaluation", {})
-    with user_errors("model"):
-        bank = cached_features(
-            embedding.embed,
-            dataset,
-            path=embedding.cache_file(Path(checkpoint).parent / "evaluation" / "features", dataset, split),
-            model=model,
-            batch_size=settings.get("batch_size", 512),
-            num_workers=settings.get("num_workers", 0),
-        )
-        classes = dataset.classes or [str(index) for index in range(dataset.num_classes)]
-        return embedding_scatter(pca_projection(bank.features), bank.labels, classes)
-
-
-def read_results(path: PathLike) -> list[ResultRow]:
-    """Rows of a ``results.json``.
-
-    Raises:
-        UserError: The file is missing or holds something else.
-    """
-    try:
-        return [ResultRow(**row) for row in json.loads(Path(path).read_text(encoding="utf-8"))]
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' does not exist.") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"'{path}' is not a results.json of tools/evaluate.py ({error}).") from error
 
 
 def distinct_names(paths: Sequence[PathLike]) -> list[str]:
@@ -263,18 +203,32 @@ def distinct_names(paths: Sequence[PathLike]) -> list[str]:
     return ["/".join(end[shared:][::-1]) or path[start - 1] for end, path in zip(ends, parts, strict=True)]
 
 
-def _device() -> torch.device:
+def device() -> torch.device:
+    """CUDA where there is a device."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _need(config: Config, *keys: str) -> None:
+def need(config: Config, *keys: str) -> None:
+    """Raise UserError where a config lacks one of the keys."""
     if missing := [key for key in keys if key not in config]:
         raise UserError(f"The config lacks {', '.join(missing)}.")
 
 
-def _build_dataset(key: str, settings: dict) -> Any:
+def build_dataset(key: str, settings: dict) -> Any:
+    """Build a data set; what is wrong becomes a UserError that names the config key."""
     with user_errors(key):
         return DATASETS.build(copy.deepcopy(settings))
+
+
+def class_names(dataset: Any) -> list[str]:
+    """Names of a data set's classes, or their numbers."""
+    return list(dataset.classes or [str(index) for index in range(dataset.num_classes)])
+
+
+def loading_settings(config: Config) -> dict[str, int]:
+    """How evaluation passes over images: ``batch_size`` and ``num_workers``."""
+    settings = config.get("evaluation", {})
+    return dict(batch_size=settings.get("batch_size", 512), num_workers=settings.get("num_workers", 0))
 
 
 def _images(dataset: Any, count: int, seed: int) -> torch.Tensor:

@@ -31,7 +31,7 @@ class RandomGrayscale(Augmentation):
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         if planes.shape[0] == 1:
             return planes
-        return on_active(lambda x, _: grayscale(x).expand_as(x), planes, params)
+        return on_active(lambda x, _: x.copy_(grayscale(x)), planes, params)
 
 
 class RandomSolarize(Augmentation):

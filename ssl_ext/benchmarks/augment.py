@@ -92,6 +92,9 @@ def _mmpretrain(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[
     # Imported here: the import takes seconds, and only this peer needs it.
     from mmpretrain.registry import TRANSFORMS
 
+    # By itself a registry imports its classes only while its own scope is the default.
+    TRANSFORMS.import_from_location()
+
     # Its faster backend in both places.
     jitter = TRANSFORMS.build(dict(type="ColorJitter", backend="cv2", **JITTER))
     operations = [

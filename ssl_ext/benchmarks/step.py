@@ -4,8 +4,8 @@ import copy
 import io
 import os
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 from torch import Tensor, nn
 
 from ssl_ext.apis import build_model, load_config
-from ssl_ext.apis.pretrain import build_runner, check_batches
+from ssl_ext.apis.pretrain import MONITORS, build_runner, check_batches
 from ssl_ext.benchmarks.pairs import Comparison, compare
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.errors import UserError
@@ -40,7 +40,7 @@ def benchmark_step(
     """Time ``steps`` training steps through the runner and in a bare loop, in turn; items are images.
 
     The runner's are epochs of ``steps`` batches: data loader over random images in memory, augmentation,
-    every hook of the config but checkpoints and the feature monitor, log lines written. The bare loop has
+    every hook of the config but checkpoints and monitors, log lines written. The bare loop has
     forward, loss, backward and optimiser step of an equal network on views that were drawn before.
     The speedup of the bare loop over the runner is what a step costs more in the runner (``TARGET``).
 
@@ -57,10 +57,30 @@ def benchmark_step(
         UserError: Bad config, unknown stem, mixed precision (the bare loop has none).
         ValueError: A number out of range.
     """
-    if min(batch_size, size, steps, threads or 1) < 1:
+    config = step_config(config, stem, batch_size=batch_size, size=size, steps=steps, threads=threads)
+    config.train_cfg = dict(type="StepComparisonLoop", pairs=pairs)
+    config.train_dataloader.batch_size = batch_size
+    config.setdefault("default_hooks", {})["checkpoint"] = None
+    config.custom_hooks = [h for h in config.get("custom_hooks") or [] if h.type not in MONITORS]
+    # Log lines are formatted and written as in any run, but the console belongs to the result.
+    with (
+        tempfile.TemporaryDirectory() as config.work_dir,
+        redirect_stdout(io.StringIO()),
+        torch_threads(threads),
+    ):
+        return _run(config, size, steps)
+
+
+def step_config(config: Config | str | os.PathLike, stem: str | None, **numbers: int | None) -> Config:
+    """Read a config whose step is measured, with the stem that was asked for.
+
+    Raises:
+        UserError: Bad config, unknown stem, mixed precision.
+        ValueError: One of the numbers is below 1.
+    """
+    if min(number for number in numbers.values() if number is not None) < 1:
         raise ValueError(
-            "batch_size, size, steps and threads must be at least 1, "
-            f"got {batch_size}, {size}, {steps}, {threads}"
+            f"{', '.join(numbers)} must be at least 1, got {', '.join(map(str, numbers.values()))}"
         )
     config = load_config(config)
     if config.optim_wrapper.type != "OptimWrapper":
@@ -69,18 +89,18 @@ def benchmark_step(
         if stem not in STEMS:
             raise UserError(f"stem is {stem!r}; allowed are {', '.join(STEMS)}.")
         config.model.backbone.type = STEMS[stem]
-    config.train_cfg = dict(type="StepComparisonLoop", pairs=pairs)
-    config.train_dataloader.batch_size = batch_size
-    config.setdefault("default_hooks", {})["checkpoint"] = None
-    config.custom_hooks = [h for h in config.get("custom_hooks") or [] if h.type != "FeatureMonitorHook"]
+    return config
+
+
+@contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Give torch this number of threads for a while; None leaves it."""
     before = torch.get_num_threads()
-    # Log lines are formatted and written as in any run, but the console belongs to the result.
-    with tempfile.TemporaryDirectory() as config.work_dir, redirect_stdout(io.StringIO()):
-        try:
-            torch.set_num_threads(threads or before)
-            return _run(config, size, steps)
-        finally:
-            torch.set_num_threads(before)
+    try:
+        torch.set_num_threads(threads or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _run(config: Config, size: int, steps: int) -> Comparison:
@@ -137,14 +157,19 @@ class StepComparisonLoop(EpochBasedTrainLoop):
 def bare_steps(
     model: nn.Module, optimizer: torch.optim.Optimizer, views: Sequence[Tensor], steps: int
 ) -> Callable[[], None]:
-    """A function that takes ``steps`` training steps on the same views and nothing else."""
+    """A function that takes ``steps`` training steps on the same views and nothing else.
+
+    A model with EMA networks moves them after each step, as in training.
+    """
 
     def run() -> None:
-        for _ in range(steps):
+        for step in range(steps):
             losses = model.loss(views)
             total = sum(value for name, value in losses.items() if name.startswith("loss"))
             optimizer.zero_grad()
             total.backward()
             optimizer.step()
+            if hasattr(model, "after_step"):
+                model.after_step(step + 1, steps)
 
     return run

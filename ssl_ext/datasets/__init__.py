@@ -6,16 +6,24 @@ from ssl_ext.datasets.collate import collate_batch
 from ssl_ext.datasets.digits import Digits
 from ssl_ext.datasets.folder import FolderDataset
 from ssl_ext.datasets.medmnist import MedMNIST
+from ssl_ext.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from ssl_ext.datasets.npz import NPZDataset
 from ssl_ext.datasets.stl10 import STL10
+from ssl_ext.datasets.svhn import SVHN
 from ssl_ext.datasets.tiny_imagenet import TinyImageNet
+from ssl_ext.datasets.usps import USPS
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "KMNIST",
+    "MNIST",
     "STL10",
+    "SVHN",
+    "USPS",
     "ArrayDataset",
     "Digits",
+    "FashionMNIST",
     "FolderDataset",
     "MedMNIST",
     "NPZDataset",

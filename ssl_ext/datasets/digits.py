@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.files import check_split
+from ssl_ext.datasets.grey import grey_images
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -44,19 +44,13 @@ class Digits(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_split(split, SPLITS, "Digits")
-        if image_size < 8:
-            raise ValueError(f"dataset.image_size of Digits must be at least 8, got {image_size}")
-        if channels not in (1, 3):
-            raise ValueError(f"dataset.channels of Digits must be 1 or 3, got {channels}")
         from sklearn.datasets import load_digits
 
         source = load_digits()
         chosen = _partition(source.target, seed)[split]
-        small = torch.as_tensor(source.images[chosen], dtype=torch.float32)[:, None] * (255 / 16)
-        large = interpolate(small, (image_size, image_size), mode="bicubic", align_corners=False)
-        images = large.round_().clamp_(0, 255).to(torch.uint8).repeat(1, channels, 1, 1)
+        small = torch.as_tensor(source.images[chosen], dtype=torch.float32) * (255 / 16)
         super().__init__(
-            images,
+            grey_images(small, image_size=image_size, channels=channels, dataset="Digits"),
             source.target[chosen],
             classes=[str(digit) for digit in range(10)],
             device=device,

@@ -1,49 +1,56 @@
 """Evaluation of frozen features, once for all methods; tensors, data sets and modules only."""
 
+from .clustering import cluster_protocol, fit_pca
 from .feature_bank import FeatureBank, cache_key, cached_features, dataset_fingerprint, weights_fingerprint
 from .features import batches, evaluation_mode, extract_features
-from .knn import choose_k, knn_classify
-from .linear import LinearProbe, linear_probe
+from .finetune import train_classifier
+from .knn import check_knn, choose_k, knn_classify
+from .linear import LinearProbe, check_probe, linear_probe
+from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
-from .metrics import accuracy, auc, evaluate_scores, top1
+from .metrics import accuracy, auc, calibration_error, evaluate_scores, top1
 from .protocols import Banks, Outcome, knn_protocol, linear_protocol
 from .quality import feature_std, rankme
-from .results import (
-    ResultRow,
-    aggregate,
-    file_hash,
-    measure_cost,
-    results_table,
-    text_hash,
-    write_results,
-)
+from .recipe import Recipe
+from .results import ResultRow, file_hash, measure_cost, read_results, text_hash, write_results
 from .splits import Splits, load_splits
-from .subsets import hold_out, labels_per_class_subset
-from .supervised import train_from_scratch
+from .subsets import fraction_subset, hold_out, labels_per_class_subset, random_subset, short_classes
+from .tables import METRICS, Condition, Stat, aggregate, results_table
 from .tasks import TASKS, labelled_rows
 
 __all__ = [
+    "METRICS",
     "TASKS",
     "Banks",
+    "Condition",
     "FeatureBank",
     "LinearHead",
     "LinearProbe",
     "Outcome",
+    "Recipe",
     "ResultRow",
     "Splits",
+    "Stat",
     "accuracy",
     "aggregate",
     "auc",
+    "augmented_linear_protocol",
     "batches",
     "cache_key",
     "cached_features",
+    "calibration_error",
+    "check_knn",
+    "check_probe",
     "choose_k",
+    "cluster_protocol",
     "dataset_fingerprint",
     "evaluate_scores",
     "evaluation_mode",
     "extract_features",
     "feature_std",
     "file_hash",
+    "fit_pca",
+    "fraction_subset",
     "hold_out",
     "knn_classify",
     "knn_protocol",
@@ -53,11 +60,14 @@ __all__ = [
     "linear_protocol",
     "load_splits",
     "measure_cost",
+    "random_subset",
     "rankme",
+    "read_results",
     "results_table",
+    "short_classes",
     "text_hash",
     "top1",
-    "train_from_scratch",
+    "train_classifier",
     "weights_fingerprint",
     "write_results",
 ]

@@ -50,10 +50,14 @@ def _vote(similarity: Tensor, labels: Tensor, num_classes: int, temperature: flo
     return weight.new_zeros(len(weight), num_classes).scatter_add_(1, labels, weight)
 
 
-def _check(k: int, temperature: float, weights: str) -> None:
-    if k < 1:
+def check_knn(*, k: int | Sequence[int] = 200, temperature: float = 0.1, weights: str = "exp") -> None:
+    """Raise ValueError unless kNN settings are in range; ``k`` may be a list to choose from."""
+    ks = list(k) if isinstance(k, Sequence) else [k]
+    if not ks:
+        raise ValueError("evaluation.knn.k is an empty list: at least one k is needed")
+    if not all(isinstance(value, int) and value >= 1 for value in ks):
         raise ValueError(f"evaluation.knn.k={k}: at least 1 is needed")
-    if temperature <= 0:
+    if not isinstance(temperature, (int, float)) or temperature <= 0:
         raise ValueError(f"evaluation.knn.temperature={temperature}: must be greater than 0")
     if weights not in WEIGHTS:
         raise ValueError(f"evaluation.knn.weights={weights!r}: allowed are {', '.join(WEIGHTS)}")
@@ -94,7 +98,7 @@ def knn_classify(
     >>> knn_classify(torch.tensor([[2.0, 0.1]]), bank, labels, num_classes=2, k=1).tolist()
     [[1.0, 0.0]]
     """
-    _check(k, temperature, weights)
+    check_knn(k=k, temperature=temperature, weights=weights)
     bank, labels = _labelled_bank(bank, labels)
     votes = [
         _vote(similarity, labels[rows], num_classes, temperature, weights)
@@ -122,10 +126,7 @@ def choose_k(
     The neighbours are searched once, for the largest k. Of equal accuracies the smaller k wins.
     ``queries`` are validation features; see :func:`knn_classify` for the other arguments.
     """
-    if not ks:
-        raise ValueError("evaluation.knn.k is an empty list: at least one k is needed")
-    for k in ks:
-        _check(k, temperature, weights)
+    check_knn(k=ks, temperature=temperature, weights=weights)
     bank, labels = _labelled_bank(bank, labels)
     found = _neighbours(queries, bank, min(max(ks), len(bank)), chunk_size)
     similarity, rows = (torch.cat(parts) for parts in zip(*found, strict=True))

@@ -1,8 +1,8 @@
-"""Linear classifiers on frozen features: a softmax (or sigmoid) layer, no images touched."""
+"""Linear classifiers on frozen features: a softmax (or sigmoid) layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .fitting import Batch, Source, fit
 from .linear_head import LinearHead
 from .logistic_regression import fit_logistic_regression
 from .metrics import accuracy
+from .recipe import OPTIMIZERS, Recipe
 from .tasks import classification_loss, labelled_rows, num_outputs
 
-SOLVERS = ("sgd", "adamw", "lbfgs")
+SOLVERS = (*OPTIMIZERS, "lbfgs")
 
 
 @dataclass(frozen=True)
@@ -31,43 +33,80 @@ class LinearProbe:
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
-def _fit_steps(
-    x: Tensor,
-    y: Tensor,
-    outputs: int,
-    task: str,
-    watch: Callable[[int, LinearHead], None],
+def initial_layer(width: int, outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Weight (outputs, width) uniform in ±1/√width and a bias of zeros."""
+    weight = torch.empty(outputs, width)
+    torch.nn.init.uniform_(weight, -(width**-0.5), width**-0.5, generator=generator)
+    return weight, torch.zeros(outputs)
+
+
+def check_probe(
     *,
-    solver: str,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    weight_decay: float,
-    momentum: float,
-    milestones: Sequence[int],
+    solver: str = "sgd",
+    l2: float | Sequence[float] = 1e-4,
+    standardize: bool | None = None,
+    key: str = "evaluation.linear",
+    **settings: Any,
+) -> tuple[Recipe | None, list[float]]:
+    """The training recipe (None for ``lbfgs``) and the strengths ``l2`` of a linear probe's settings.
+
+    The arguments are those of :func:`linear_probe`. Raises ValueError when one is out of range.
+    """
+    if solver not in SOLVERS:
+        raise ValueError(f"{key}.solver={solver!r}: allowed are {', '.join(SOLVERS)}")
+    if standardize not in (None, True, False):
+        raise ValueError(f"{key}.standardize={standardize!r}: True, False or None is needed")
+    strengths = list(l2) if isinstance(l2, Sequence) else [l2]
+    if not strengths or not all(isinstance(s, (int, float)) and s >= 0 for s in strengths):
+        raise ValueError(f"{key}.l2={l2!r}: one or more numbers of at least 0 are needed")
+    recipe = Recipe(**{**settings, "optimizer": "sgd" if solver == "lbfgs" else solver, "key": key})
+    return None if solver == "lbfgs" else recipe, [float(s) for s in strengths]
+
+
+def train_head(
+    source: Source,
+    *,
+    count: int,
+    width: int,
+    num_classes: int,
+    task: str,
+    recipe: Recipe,
     seed: int,
-) -> None:
-    """Minibatch training; ``watch(epoch, head)`` sees the layer after every epoch, from 1."""
+    device: torch.device | str,
+    dtype: torch.dtype = torch.float32,
+    rate: Callable[[LinearHead], float] | None = None,
+    keep_epoch: int | None = None,
+) -> LinearProbe:
+    """Train a linear layer on batches of features (B, width) and labels that ``source`` gives.
+
+    ``best`` is the head of highest ``rate`` (the first of equal ones), looked at when the recipe
+    says; without ``rate`` the head after ``keep_epoch``, or the last one.
+    """
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.empty(outputs, x.shape[1])
-    torch.nn.init.uniform_(weight, -(x.shape[1] ** -0.5), x.shape[1] ** -0.5, generator=generator)
-    weight = weight.to(x).requires_grad_()
-    bias = torch.zeros(outputs, device=x.device, dtype=x.dtype, requires_grad=True)
-    optimizer: torch.optim.Optimizer
-    if solver == "sgd":
-        optimizer = torch.optim.SGD([weight, bias], lr, momentum, weight_decay=weight_decay)
-    else:
-        optimizer = torch.optim.AdamW([weight, bias], lr, weight_decay=weight_decay)
-    for epoch in range(1, epochs + 1):
-        optimizer.param_groups[0]["lr"] = lr * 0.1 ** sum(epoch > m for m in milestones)
-        order = torch.randperm(len(x), generator=generator).to(x.device)
-        for rows in order.split(batch_size):
-            logits = F.linear(x.index_select(0, rows), weight, bias)
-            loss = classification_loss(logits, y.index_select(0, rows), task)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        watch(epoch, LinearHead(weight.detach(), bias.detach(), task))
+    start = initial_layer(width, num_outputs(num_classes, task), generator)
+    weight, bias = (value.to(device, dtype).requires_grad_() for value in start)
+    kept: dict[str, Any] = {"best": None, "epoch": recipe.epochs, "accuracy": -1.0}
+
+    def loss(features: Tensor, labels: Tensor) -> Tensor:
+        return classification_loss(F.linear(features, weight, bias), labels, task)
+
+    def head() -> LinearHead:
+        return LinearHead(weight.detach().clone(), bias.detach().clone(), task)
+
+    def watch(step: int, epoch: int) -> None:
+        if rate is not None:
+            current = head()
+            if (value := rate(current)) > kept["accuracy"]:
+                kept.update(best=current, epoch=epoch, accuracy=value)
+        elif epoch == keep_epoch:
+            kept.update(best=head(), epoch=epoch)
+
+    fit([weight, bias], source, loss, count=count, recipe=recipe, generator=generator, watch=watch)
+    last = head()
+    chosen = {"best_epoch": kept["epoch"]}
+    if rate is not None:
+        chosen["validation_accuracy"] = kept["accuracy"]
+    return LinearProbe(last, kept["best"] or last, {**recipe.settings, "seed": seed}, chosen)
 
 
 def linear_probe(
@@ -84,7 +123,8 @@ def linear_probe(
     lr: float = 1e-3,
     weight_decay: float = 1e-6,
     momentum: float = 0.9,
-    milestones: Sequence[int] = (),
+    schedule: str = "constant",
+    milestones: Sequence[float] = (),
     l2: float | Sequence[float] = 1e-4,
     standardize: bool | None = None,
     keep_epoch: int | None = None,
@@ -92,8 +132,8 @@ def linear_probe(
 ) -> LinearProbe:
     """Fit a linear classifier on features (N, D); rows with a negative label are left out.
 
-    ``sgd`` and ``adamw`` train a layer on shuffled batches and report the last epoch and the one of
-    best validation accuracy. ``lbfgs`` is scikit-learn's converged logistic regression, which
+    ``sgd``, ``adam`` and ``adamw`` train a layer on shuffled batches and report the last epoch and the
+    one of best validation accuracy. ``lbfgs`` is scikit-learn's converged logistic regression, which
     minimises mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
 
     Args:
@@ -103,82 +143,67 @@ def linear_probe(
         task: ``'multi-class'``, ``'ordinal'``, ``'binary'`` or ``'multi-label'``.
         val_features: Validation features for the choice of epoch or ``l2``.
         val_labels: Their labels.
-        solver: ``'sgd'``, ``'adamw'`` or ``'lbfgs'``.
-        epochs: Passes over the features (not ``lbfgs``).
-        batch_size: Rows per step (not ``lbfgs``).
-        lr: Learning rate (not ``lbfgs``).
-        weight_decay: Of weight and bias (not ``lbfgs``).
+        solver: ``'sgd'``, ``'adam'``, ``'adamw'`` or ``'lbfgs'``.
+        epochs: Passes over the features; this and the settings up to ``milestones`` are those of
+            :class:`ssl_ext.evaluation.recipe.Recipe` and do not count for ``lbfgs``.
+        batch_size: Rows per step.
+        lr: Learning rate.
+        weight_decay: Of weight and bias.
         momentum: Of ``sgd``.
-        milestones: Epochs after which ``lr`` falls to a tenth (not ``lbfgs``).
+        schedule: ``'constant'`` or ``'cosine'``.
+        milestones: Where ``lr`` falls to a tenth: epochs, or shares of the training.
         l2: Strength, or a list to choose from on validation (``lbfgs`` only).
         standardize: Use (x − mean) / std of the training rows; default for ``lbfgs`` only.
         keep_epoch: With no validation data: the epoch whose head is ``best``.
         seed: Of the layer's start and the order of the rows.
 
     Raises:
-        ValueError: Unknown solver or task, nothing labelled, a list of ``l2`` without validation data.
+        ValueError: A setting out of range, nothing labelled, a list of ``l2`` without validation data.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"evaluation.linear.solver={solver!r}: allowed are {', '.join(SOLVERS)}")
-    outputs = num_outputs(num_classes, task)
+    recipe, strengths = check_probe(
+        solver=solver, l2=l2, standardize=standardize, epochs=epochs, batch_size=batch_size, lr=lr,
+        weight_decay=weight_decay, momentum=momentum, schedule=schedule, milestones=milestones,
+    )  # fmt: skip
     known = labelled_rows(train_labels)
     if not bool(known.any()):
         raise ValueError("no training row is labelled: a linear probe needs labels")
     x, y = train_features, train_labels.to(train_features.device)
     if not bool(known.all()):
         x, y = x[known.to(x.device)], y[known.to(x.device)]
-    validation = None if val_features is None or val_labels is None else (val_features, val_labels)
     standardize = solver == "lbfgs" if standardize is None else standardize
     mean, std = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
     if standardize:
         mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
         std = torch.where(std > 0, std, 1)
         x = (x - mean) / std
-    settings: dict[str, Any] = {"solver": solver, "standardize": standardize}
+    about = {"solver": solver, "standardize": standardize}
 
     def rate(head: LinearHead) -> float:
-        assert validation is not None
-        return accuracy(head.scores(validation[0]), validation[1], task)
+        assert val_features is not None and val_labels is not None
+        return accuracy(head.unstandardized(mean, std).scores(val_features), val_labels, task)
 
-    if solver == "lbfgs":
-        strengths = [float(v) for v in l2] if isinstance(l2, Sequence) else [float(l2)]
-        if not strengths or min(strengths) < 0:
-            raise ValueError(f"evaluation.linear.l2={l2}: one or more strengths ≥ 0 are needed")
-        if len(strengths) > 1 and validation is None:
+    watched = None if val_features is None or val_labels is None else rate
+    if recipe is None:
+        if len(strengths) > 1 and watched is None:
             raise ValueError(f"evaluation.linear.l2={l2}: a choice needs validation data")
         heads = {
-            s: fit_logistic_regression(x, y, num_classes=num_classes, task=task, l2=s).unstandardized(
-                mean, std
-            )
-            for s in strengths
+            s: fit_logistic_regression(x, y, num_classes=num_classes, task=task, l2=s) for s in strengths
         }
-        rates = {} if validation is None else {s: rate(head) for s, head in heads.items()}
+        rates = {} if watched is None else {s: watched(head) for s, head in heads.items()}
         # Of equal accuracies the stronger regularisation wins.
         strength = max(strengths, key=lambda s: (rates.get(s, 0.0), s))
-        chosen = {"l2": strength, "validation_accuracy": rates}
-        return LinearProbe(heads[strength], heads[strength], {**settings, "l2": strength}, chosen)
+        raw = heads[strength].unstandardized(mean, std)
+        return LinearProbe(
+            raw, raw, {**about, "l2": strength}, {"l2": strength, "validation_accuracy": rates}
+        )
 
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"evaluation.linear: epochs={epochs} and batch_size={batch_size} must be ≥ 1")
-    recipe = dict(epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay)
-    kept: dict[str, Any] = {"last": None, "best": None, "epoch": epochs, "accuracy": -1.0}
+    def source(order: Tensor, size: int) -> Iterator[Batch]:
+        for rows in order.to(x.device).split(size):
+            yield x.index_select(0, rows), y.index_select(0, rows)
 
-    def watch(epoch: int, head: LinearHead) -> None:
-        raw = head.unstandardized(mean, std)
-        kept["last"] = raw
-        if validation is not None and (value := rate(raw)) > kept["accuracy"]:
-            kept.update(best=raw, epoch=epoch, accuracy=value)
-        elif validation is None and epoch == (keep_epoch or epochs):
-            kept.update(best=raw, epoch=epoch)
-
-    _fit_steps(
-        x, y, outputs, task, watch, solver=solver, momentum=momentum, milestones=milestones, seed=seed,
-        epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
+    probe = train_head(
+        source, count=len(x), width=x.shape[1], num_classes=num_classes, task=task, recipe=recipe,
+        seed=seed, device=x.device, dtype=x.dtype, rate=watched, keep_epoch=keep_epoch,
     )  # fmt: skip
-    settings.update(recipe, milestones=list(milestones), seed=seed)
-    if solver == "sgd":
-        settings["momentum"] = momentum
-    chosen = {"best_epoch": kept["epoch"]}
-    if validation is not None:
-        chosen["validation_accuracy"] = kept["accuracy"]
-    return LinearProbe(kept["last"], kept["best"], settings, chosen)
+    last, best = (head.unstandardized(mean, std) for head in (probe.last, probe.best))
+    return LinearProbe(last, best, {**about, **probe.settings}, probe.chosen)

@@ -1,12 +1,27 @@
-"""Accuracy and area under the ROC curve, computed as MedMNIST's evaluator does."""
+"""Scores of a classification; accuracy and area under the ROC curve are those of MedMNIST's evaluator."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from sklearn.metrics import accuracy_score, roc_auc_score
+import torch
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    recall_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from .tasks import check_task
+
+TOP5_FROM = 20  # classes from which the five best guesses say something
+CONFUSION_UP_TO = 100  # classes; a larger matrix would fill the result file
+BINS = 15  # of the calibration error, as Guo et al. use
 
 
 def _arrays(scores: Tensor, labels: Tensor, task: str) -> tuple[np.ndarray, np.ndarray]:
@@ -67,6 +82,67 @@ def top1(scores: Tensor, labels: Tensor) -> float:
     return accuracy(scores, labels, "multi-class")
 
 
-def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, float]:
-    """Both metrics under the names that result files use: ``acc`` and ``auc``."""
-    return {"acc": accuracy(scores, labels, task), "auc": auc(scores, labels, task)}
+def calibration_error(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
+    """Expected calibration error in [0, 1] of the predicted class, over 15 equal bins of confidence.
+
+    Guo et al., "On Calibration of Modern Neural Networks", 2017, Eq. 3, by torchmetrics. ``binary``
+    counts as two classes; ``multi-label`` is the mean over the labels, each a binary task. Shapes as
+    for :func:`auc`. Raises ValueError when the scores are no probabilities.
+
+    >>> calibration_error(torch.tensor([[0.8, 0.2]] * 5), torch.tensor([0, 0, 0, 0, 1])) < 1e-6
+    True
+    """
+    s, y = _arrays(scores, labels, task)
+    if not (s.min() >= -1e-3 and s.max() <= 1 + 1e-3):
+        raise ValueError(f"scores in [{s.min():.3g}, {s.max():.3g}]: probabilities in [0, 1] are needed")
+    if task == "multi-label":
+        parts = [calibration_error(scores[:, c], labels[:, c], "binary") for c in range(s.shape[1])]
+        return float(np.mean(parts))
+    s = s.clip(0, 1).astype(np.float64)
+    probabilities = torch.from_numpy(np.stack([1 - s, s], axis=1) if task == "binary" else s)
+    if probabilities.shape[1] == 1:
+        probabilities = torch.cat([probabilities, 1 - probabilities], dim=1)
+    target = torch.from_numpy(y.astype(np.int64))
+    return float(multiclass_calibration_error(probabilities, target, probabilities.shape[1], n_bins=BINS))
+
+
+def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]:
+    """All metrics under the names that result files use; each but ``confusion`` a number in [0, 1].
+
+    ``acc`` and ``auc``; ``top5`` from 20 classes on; ``balanced_acc``, the recall averaged over the
+    classes that occur in the labels; ``f1``, averaged over the classes in labels or predictions;
+    ``ece``, see :func:`calibration_error`. ``confusion`` lists rows of counts, true classes down and
+    predicted ones across, for up to 100 classes. ``multi-label``: every label is a binary task, of
+    which ``f1`` takes the positive class, and the metrics are means over the labels; no confusion.
+
+    Args:
+        scores: Class probabilities, shapes as for :func:`auc`.
+        labels: (N,), or (N, L) in {0, 1}; all labelled.
+        task: Kind of labels.
+
+    Raises:
+        ValueError: Shapes do not fit, no rows, or scores that are no probabilities.
+    """
+    s, y = _arrays(scores, labels, task)
+    metrics: dict[str, Any] = {"acc": accuracy(scores, labels, task), "auc": auc(scores, labels, task)}
+    if task == "multi-label":
+        guess, columns = s > 0.5, range(s.shape[1])
+        metrics["balanced_acc"] = float(np.mean([_balanced(y[:, c], guess[:, c]) for c in columns]))
+        metrics["f1"] = float(np.mean([f1_score(y[:, c], guess[:, c], zero_division=0.0) for c in columns]))
+        metrics["ece"] = calibration_error(scores, labels, task)
+        return metrics
+    guess = (s > 0.5).astype(int) if task == "binary" else s.argmax(axis=1)
+    classes = 2 if task == "binary" else s.shape[1]
+    if classes >= TOP5_FROM:
+        metrics["top5"] = float(top_k_accuracy_score(y, s, k=5, labels=range(classes)))
+    metrics["balanced_acc"] = _balanced(y, guess)
+    metrics["f1"] = float(f1_score(y, guess, average="macro", zero_division=0.0))
+    metrics["ece"] = calibration_error(scores, labels, task)
+    if classes <= CONFUSION_UP_TO:
+        metrics["confusion"] = confusion_matrix(y, guess, labels=range(classes)).tolist()
+    return metrics
+
+
+def _balanced(labels: np.ndarray, guess: np.ndarray) -> float:
+    """Recall averaged over the classes that occur in ``labels``."""
+    return float(recall_score(labels, guess, labels=np.unique(labels), average="macro", zero_division=0.0))

@@ -1,4 +1,4 @@
-"""Result rows: what was measured, on what, how, and what it cost; a JSON file and a table."""
+"""Result rows: what was measured, on what, how, and what it cost; and their JSON file."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ import hashlib
 import json
 import math
 import os
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from ssl_ext.env import peak_resident_bytes
+from ssl_ext.errors import UserError
 from ssl_ext.files import replacing
 
 
 @dataclass
 class ResultRow:
-    """One measurement. Metrics are in [0, 1]: ``acc`` (top-1) and macro ``auc``.
+    """One measurement, with the metrics of :func:`ssl_ext.evaluation.metrics.evaluate_scores`.
 
-    ``last`` belongs to the last epoch or step, ``best`` to the choice made on validation data;
-    ``labels_per_class`` and ``draw`` are None where all labels were used.
+    ``last`` belongs to the last epoch or step, ``best`` to the choice made on validation data.
+    None where it does not apply: ``labels_per_class`` (N of every class), ``budget`` (N labels drawn
+    at random), ``fraction`` (a share of every class) and ``draw`` (which draw of those labels);
+    ``mode`` (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer).
     """
 
     method: str
     protocol: str
-    last: dict[str, float]
-    best: dict[str, float]
+    last: dict[str, Any]
+    best: dict[str, Any]
     settings: dict[str, Any]
     sizes: dict[str, int]
     seed: int
@@ -40,6 +41,10 @@ class ResultRow:
     draw: int | None = None
     cost: dict[str, float] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
+    budget: int | None = None
+    fraction: float | None = None
+    mode: str | None = None
+    target: str | None = None
 
 
 @contextmanager
@@ -96,61 +101,36 @@ def write_results(path: str | os.PathLike, rows: Sequence[ResultRow]) -> None:
         file.write(text.encode())
 
 
-Cell = tuple[str, int | None]
+def read_results(path: str | os.PathLike) -> list[ResultRow]:
+    """Rows of a ``results.json`` of this version or an older one.
 
+    Fields that came later have their defaults, fields that this version does not know are left out,
+    and a metric that was not finite (null) is NaN again.
 
-def aggregate(
-    rows: Sequence[ResultRow], *, metric: str = "acc", which: str = "last"
-) -> dict[str, dict[Cell, tuple[float, float, int]]]:
-    """Mean, sample std (0 for one draw) and number of draws, by method and (protocol, labels).
-
-    ``which`` is ``'last'`` or ``'best'``. Methods and columns keep the order of the rows.
+    Raises:
+        UserError: The file is missing, damaged, or holds something else.
     """
-    values: dict[str, dict[Cell, list[float]]] = {}
-    for row in rows:
-        cell = (row.protocol, row.labels_per_class)
-        values.setdefault(row.method, {}).setdefault(cell, []).append(getattr(row, which)[metric])
-    return {
-        method: {
-            cell: (statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else 0.0, len(v))
-            for cell, v in cells.items()
-        }
-        for method, cells in values.items()
-    }
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, list):
+            raise ValueError("a list of rows is needed")
+        return [_row(item, number) for number, item in enumerate(content, start=1)]
+    except FileNotFoundError as error:
+        raise UserError(f"'{path}' does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' is not a results.json of tools/evaluate.py ({error}).") from error
 
 
-def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table:
-    """A table of method × protocol: accuracy in percent / AUC, mean ± std where labels were drawn.
-
-    The supervised baseline stands in the columns of the linear probe with the same labels.
-    """
-    shown = {metric: _by_column(aggregate(rows, metric=metric, which=which)) for metric in ("acc", "auc")}
-    columns: list[Cell] = []
-    for cells in shown["acc"].values():
-        columns += [cell for cell in cells if cell not in columns]
-    table = Table("method", title=f"accuracy % / AUC, {which} epoch")
-    for protocol, labels in columns:
-        label = "" if protocol == "knn" else ", all labels" if labels is None else f", {labels} labels/class"
-        table.add_column(("kNN" if protocol == "knn" else protocol) + label, justify="right")
-    for method in shown["acc"]:
-        acc, area = shown["acc"][method], shown["auc"][method]
-        table.add_row(method, *(_cell(acc.get(c), area.get(c)) for c in columns))
-    return table
-
-
-def _by_column(methods: dict[str, dict[Cell, Any]]) -> dict[str, dict[Cell, Any]]:
-    return {
-        method: {
-            ("linear" if protocol == "supervised" else protocol, labels): value
-            for (protocol, labels), value in cells.items()
-        }
-        for method, cells in methods.items()
-    }
-
-
-def _cell(acc: tuple[float, float, int] | None, auc: tuple[float, float, int] | None) -> str:
-    if acc is None or auc is None:
-        return "-"
-    area = "-" if math.isnan(auc[0]) else f"{auc[0]:.4f}"
-    spread = f" ± {100 * acc[1]:.2f}" if acc[2] > 1 else ""
-    return f"{100 * acc[0]:.2f}{spread} / {area}"
+def _row(item: Any, number: int) -> ResultRow:
+    """A row from its JSON object. Raises ValueError when a needed field is missing or of another kind."""
+    known = {entry.name: entry for entry in fields(ResultRow)}
+    values = {key: value for key, value in item.items() if key in known} if isinstance(item, dict) else {}
+    needed = [name for name, e in known.items() if e.default is MISSING and e.default_factory is MISSING]
+    if lacking := [name for name in needed if name not in values]:
+        raise ValueError(f"row {number} lacks {', '.join(lacking)}")
+    for name in ("last", "best", "settings", "sizes", "cost", "source"):
+        if not isinstance(values.get(name, {}), dict):
+            raise ValueError(f"{name} of row {number} is no object")
+    for name in ("last", "best"):
+        values[name] = {key: math.nan if v is None else v for key, v in values[name].items()}
+    return ResultRow(**values)

@@ -29,12 +29,13 @@ class Splits:
         }
 
 
-def load_splits(build: Callable[[str], Any]) -> Splits:
+def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
     """Build train, validation and test data from ``build(split)``.
 
     The built train split names its siblings in ``available_splits``. With train, val and test each
     has its own role. Without val, choices fall to a part of train. Without test, val is reported
     and choices fall to a part of train. Raises ValueError when there is neither test nor val.
+    With ``test=False`` what would be reported is not built: ``Splits.test`` is None.
     """
     train = build("train")
     available = tuple(train.available_splits)
@@ -42,4 +43,4 @@ def load_splits(build: Callable[[str], Any]) -> Splits:
     if reported is None:
         raise ValueError(f"evaluation_dataset has the splits {available}: a test or a val split is needed")
     val = build("val") if reported == "test" and "val" in available else None
-    return Splits(train, val, build(reported), reported)
+    return Splits(train, val, build(reported) if test else None, reported)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .tasks import labelled_rows
-
-logger = logging.getLogger(__name__)
 
 
 def _rows_per_class(labels: Tensor) -> list[tuple[int, np.ndarray]]:
@@ -25,23 +23,79 @@ def labels_per_class_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
     """Sorted row indices of ``n`` labelled rows per class (all rows of a class that has fewer).
 
     The same labels, ``n`` and seed give the same rows in every process; with one seed a larger
-    ``n`` keeps the rows of a smaller one. Multi-label (N, L) labels: n positive rows per label,
-    a row that serves several labels is taken once. Raises ValueError when n < 1 or nothing is
-    labelled.
+    ``n`` keeps the rows of a smaller one. :func:`short_classes` tells which classes have fewer.
+    Multi-label (N, L) labels: n positive rows per label, a row that serves several labels is taken
+    once. Raises ValueError when n < 1 or nothing is labelled.
 
     >>> labels_per_class_subset(torch.tensor([0, 0, -1, 1]), 2, seed=0).tolist()
     [0, 1, 3]
     """
     if n < 1:
         raise ValueError(f"labels_per_class={n}: at least 1 is needed")
-    classes = _rows_per_class(labels)
-    if not any(len(rows) for _, rows in classes):
+    return _from_each_class(_labelled_classes(labels), lambda count: n, seed)
+
+
+def short_classes(labels: Tensor, n: int) -> dict[int, int]:
+    """The classes that have fewer than ``n`` labelled rows, and how many they have.
+
+    >>> short_classes(torch.tensor([0, 0, -1, 1]), 2)
+    {1: 1}
+    """
+    return {index: len(rows) for index, rows in _rows_per_class(labels) if len(rows) < n}
+
+
+def random_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
+    """Sorted indices of ``n`` labelled rows drawn at random, whatever their class (all, if fewer).
+
+    The same labels, ``n`` and seed give the same rows in every process; with one seed a larger
+    ``n`` keeps the rows of a smaller one. Raises ValueError when n < 1 or nothing is labelled.
+
+    >>> random_subset(torch.tensor([0, 0, -1, 1]), 9, seed=0).tolist()
+    [0, 1, 3]
+    """
+    if n < 1:
+        raise ValueError(f"budgets={n}: at least 1 is needed")
+    known = labelled_rows(labels).cpu().numpy()
+    return _from_each_class(_some_rows([(0, np.flatnonzero(known))]), lambda count: n, seed)
+
+
+def fraction_subset(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
+    """Sorted indices of a share of every class's labelled rows, rounded, at least one of each class.
+
+    Multi-label (N, L) rows are drawn without regard to the labels. The same labels, fraction and
+    seed give the same rows in every process; with one seed a larger fraction keeps the rows of a
+    smaller one. Raises ValueError when the fraction is not in (0, 1] or nothing is labelled.
+
+    >>> fraction_subset(torch.tensor([0, 0, -1, 1]), 1.0, seed=0).tolist()
+    [0, 1, 3]
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fractions={fraction}: above 0, up to 1 (all labels) is needed")
+    return _from_each_class(_strata(labels), lambda count: max(1, round(fraction * count)), seed)
+
+
+def _strata(labels: Tensor) -> list[tuple[int, np.ndarray]]:
+    """Labelled rows by class; multi-label rows in one group."""
+    if labels.ndim == 1:
+        return _labelled_classes(labels)
+    return _some_rows([(0, np.flatnonzero(labelled_rows(labels).cpu().numpy()))])
+
+
+def _labelled_classes(labels: Tensor) -> list[tuple[int, np.ndarray]]:
+    return _some_rows(_rows_per_class(labels))
+
+
+def _some_rows(groups: list[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarray]]:
+    if not any(len(rows) for _, rows in groups):
         raise ValueError("no labelled row to choose from: every label is negative")
-    chosen: list[np.ndarray] = []
-    for index, rows in classes:
-        if len(rows) < n:
-            logger.warning("class %d has %d of the %d labels asked for", index, len(rows), n)
-        chosen.append(np.random.default_rng([seed, index]).permutation(rows)[:n])
+    return groups
+
+
+def _from_each_class(groups: list[tuple[int, np.ndarray]], count: Callable[[int], int], seed: int) -> Tensor:
+    """``count(size)`` rows of each group, from one seeded permutation of it."""
+    chosen = [
+        np.random.default_rng([seed, index]).permutation(rows)[: count(len(rows))] for index, rows in groups
+    ]
     return torch.from_numpy(np.unique(np.concatenate(chosen)))
 
 

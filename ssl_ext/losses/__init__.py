@@ -1,10 +1,28 @@
 """The papers' losses as pure functions of tensors; nothing here needs more than PyTorch."""
 
 from ssl_ext.losses.barlow_twins import barlow_twins_terms, cross_correlation
-from ssl_ext.losses.distributed import all_reduce_mean, all_reduce_sum, gather, world_size
+from ssl_ext.losses.contrastive import (
+    ContrastiveTerms,
+    info_nce,
+    info_nce_terms,
+    nt_xent,
+    nt_xent_terms,
+)
+from ssl_ext.losses.cosine_regression import cosine_regression
+from ssl_ext.losses.distributed import all_reduce_mean, all_reduce_sum, gather, rank, world_size
+from ssl_ext.losses.jaccard import jaccard_similarity
+from ssl_ext.losses.jaccard_contrastive import (
+    JaccardTerms,
+    jaccard_contrastive_loss,
+    jaccard_contrastive_terms,
+    jaccard_weights,
+)
+from ssl_ext.losses.pirl import nce_terms, pirl_terms
 from ssl_ext.losses.self_consistency import self_consistency_loss
-from ssl_ext.losses.standardize import standardize
+from ssl_ext.losses.standardize import standardize, unit_rows
+from ssl_ext.losses.swav import sinkhorn_knopp, swapped_prediction_loss
 from ssl_ext.losses.trimix import TriMixTerms, trimix_terms
+from ssl_ext.losses.vicreg import vicreg_terms
 from ssl_ext.losses.virtual_embeddings import (
     virtual_embedding_loss,
     virtual_embedding_terms,
@@ -14,15 +32,33 @@ from ssl_ext.losses.virtual_embeddings import (
 )
 
 __all__ = [
+    "ContrastiveTerms",
+    "JaccardTerms",
     "TriMixTerms",
     "all_reduce_mean",
     "all_reduce_sum",
     "barlow_twins_terms",
+    "cosine_regression",
     "cross_correlation",
     "gather",
+    "info_nce",
+    "info_nce_terms",
+    "jaccard_contrastive_loss",
+    "jaccard_contrastive_terms",
+    "jaccard_similarity",
+    "jaccard_weights",
+    "nce_terms",
+    "nt_xent",
+    "nt_xent_terms",
+    "pirl_terms",
+    "rank",
     "self_consistency_loss",
+    "sinkhorn_knopp",
     "standardize",
+    "swapped_prediction_loss",
     "trimix_terms",
+    "unit_rows",
+    "vicreg_terms",
     "virtual_embedding_loss",
     "virtual_embedding_terms",
     "virtual_probabilities",

@@ -22,6 +22,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """Number of this process, from 0; 0 when no process group exists."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
 def all_reduce_sum(x: Tensor) -> Tensor:
     """Sum of ``x`` over the processes, with gradient (the gradient is summed as well).
 

@@ -1,15 +1,60 @@
 """Registered models: algorithms, heads and the multi-view preprocessor."""
 
 from .data_preprocessor import MultiViewPreprocessor, build_augmentation
-from .heads import BarlowTwinsHead, TriMixHead
-from .selfsup import BarlowTwins, SelfSupervisedModel, TriMix
+from .heads import (
+    BarlowTwinsHead,
+    CosineRegressionHead,
+    JaccardHead,
+    MoCoHead,
+    PIRLHead,
+    SimCLRHead,
+    SwAVHead,
+    TriMixHead,
+    VICRegHead,
+)
+from .necks import BiProjector
+from .selfsup import (
+    BYOL,
+    PIRL,
+    BarlowTwins,
+    Cross,
+    JaccardMoCo,
+    JaccardSimCLR,
+    MoCo,
+    SelfSupervisedModel,
+    SimCLR,
+    SimSiam,
+    SwAV,
+    TriBYOL,
+    TriMix,
+    VICReg,
+)
 
 __all__ = [
+    "BYOL",
+    "PIRL",
     "BarlowTwins",
     "BarlowTwinsHead",
+    "BiProjector",
+    "CosineRegressionHead",
+    "Cross",
+    "JaccardHead",
+    "JaccardMoCo",
+    "JaccardSimCLR",
+    "MoCo",
+    "MoCoHead",
     "MultiViewPreprocessor",
+    "PIRLHead",
     "SelfSupervisedModel",
+    "SimCLR",
+    "SimCLRHead",
+    "SimSiam",
+    "SwAV",
+    "SwAVHead",
+    "TriBYOL",
     "TriMix",
     "TriMixHead",
+    "VICReg",
+    "VICRegHead",
     "build_augmentation",
 ]

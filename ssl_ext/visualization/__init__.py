@@ -1,8 +1,11 @@
 """Figures: functions of arrays that return a matplotlib Figure, and one that writes it."""
 
+from .confusion import confusion_heatmap
 from .curves import loss_curves
-from .embeddings import embedding_scatter, pca_projection
+from .embeddings import embedding_scatter
+from .heatmap import sweep_heatmap
 from .matrices import trimix_matrices
+from .projections import tsne_projection, umap_projection
 from .save import save_figure
 from .scalars import read_scalars
 from .scores import scores_bar
@@ -10,13 +13,16 @@ from .sweeps import sweep_lines
 from .views import view_grid
 
 __all__ = [
+    "confusion_heatmap",
     "embedding_scatter",
     "loss_curves",
-    "pca_projection",
     "read_scalars",
     "save_figure",
     "scores_bar",
+    "sweep_heatmap",
     "sweep_lines",
     "trimix_matrices",
+    "tsne_projection",
+    "umap_projection",
     "view_grid",
 ]

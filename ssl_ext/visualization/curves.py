@@ -7,33 +7,46 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .style import PALETTE, new_figure, open_frame
 
 PANEL = (3.0, 2.3)  # inches
 COLUMNS = 4
+X_AXES = ("iteration", "epoch")
+DASHED = (0, (3, 1.5))
+MARKED = 30  # points
+SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
 
 
 def loss_curves(
     runs: Mapping[str, Sequence[Mapping[str, Any]]],
     keys: Sequence[str] | None = None,
     smoothing: float | None = None,
+    x: str = "iteration",
 ) -> Figure:
-    """One panel per logged term over the iterations, one line per run (Fig. 2 of TriMix).
+    """One panel per logged term, one line per run (Fig. 2 of TriMix).
+
+    A figure that was measured on validation data too (``val_`` and its name) is drawn in the same
+    panel, dashed.
 
     Args:
         runs: For each name the records of ``read_scalars``, dicts with ``step`` and terms.
         keys: Terms to draw; by default ``loss`` and every ``loss_…`` that occurs.
         smoothing: Weight in [0, 1) of an exponential moving average without bias at the start; the
             raw line stays behind it, pale.
+        x: ``'iteration'``, or ``'epoch'``: a point for each epoch, the mean of its records.
 
     Raises:
-        ValueError: There is nothing to draw, or ``smoothing`` is out of range.
+        ValueError: There is nothing to draw, or ``smoothing`` or ``x`` is out of range.
     """
     if smoothing is not None and not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}")
+    if x not in X_AXES:
+        raise ValueError(f"x is {x!r}; allowed are {', '.join(X_AXES)}")
     found = dict.fromkeys(key for records in runs.values() for record in records for key in record)
     if keys is None:
         keys = [key for key in found if key.startswith("loss_")]
@@ -41,22 +54,29 @@ def loss_curves(
     missing = [key for key in keys if key not in found]
     if missing or not keys:
         raise ValueError(f"no run has logged {missing or 'a loss'}; logged are {list(found)}")
+    validated = {key: f"val_{key}" for key in keys if f"val_{key}" in found and f"val_{key}" not in keys}
 
     columns = len(keys) if len(keys) <= COLUMNS else min(math.ceil(len(keys) / 2), COLUMNS)
     rows = math.ceil(len(keys) / columns)
-    figure = new_figure(PANEL[0] * columns, PANEL[1] * rows + (0.3 if len(runs) > 1 else 0))
+    entries: dict[str, Line2D] = {}
+    if len(runs) > 1:
+        entries = {name: Line2D([], [], **_look(number)) for number, name in enumerate(runs)}
+    if validated:
+        entries["training"] = Line2D([], [], color="0.3", linewidth=1.4)
+        entries["validation"] = Line2D([], [], color="0.3", linewidth=1.4, linestyle=DASHED)
+    width = PANEL[0] * columns
+    fitting = max(1, int(width / (0.6 + 0.075 * max(map(len, entries), default=1))))
+    figure = new_figure(width, PANEL[1] * rows + 0.2 * math.ceil(len(entries) / fitting))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, key in zip(panels, keys, strict=False):
         for number, (name, records) in enumerate(runs.items()):
-            steps, values = _series(records, key)
-            colour = PALETTE[number % len(PALETTE)]
-            dashes = ("-", "--", ":", "-.")[number // len(PALETTE) % 4]
-            if smoothing:
-                panel.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-                values = moving_average(values, smoothing)
-            panel.plot(steps, values, dashes, color=colour, linewidth=1.4, label=name)
+            look = dict(_look(number), label=name)
+            _draw(panel, *_series(records, key, x), look, smoothing)
+            if key in validated:
+                dashed = {**look, "linestyle": DASHED, "label": f"{name}, validation"}
+                _draw(panel, *_series(records, validated[key], x), dashed, smoothing)
         panel.set_title(_title(key), fontsize=10)
-        panel.set_xlabel("iteration", fontsize=9)
+        panel.set_xlabel(x, fontsize=9)
         panel.tick_params(labelsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -65,10 +85,34 @@ def loss_curves(
         open_frame(panel)
     for panel in panels[len(keys) :]:
         panel.remove()
-    if len(runs) > 1:
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(runs), frameon=False, fontsize=9)
+    if entries:
+        figure.legend(
+            entries.values(),
+            entries.keys(),
+            loc="outside lower center",
+            ncols=min(fitting, len(entries)),
+            frameon=False,
+            fontsize=9,
+        )
     return figure
+
+
+def _look(number: int) -> dict[str, Any]:
+    """Colour and dashes of a run."""
+    dashes = ("-", ":", "-.")[number // len(PALETTE) % 3]
+    return {"color": PALETTE[number % len(PALETTE)], "linestyle": dashes, "linewidth": 1.4}
+
+
+def _draw(
+    panel: Axes, steps: np.ndarray, values: np.ndarray, look: dict[str, Any], smoothing: float | None
+) -> None:
+    if not len(values):
+        return
+    if smoothing:
+        panel.plot(steps, values, color=look["color"], alpha=0.25, linewidth=0.8)
+        values = moving_average(values, smoothing)
+    # Few points are rare measurements: they are marked, and one alone would be no line.
+    panel.plot(steps, values, **look, marker="o" if len(values) <= MARKED else None, markersize=3)
 
 
 def moving_average(values: np.ndarray, weight: float) -> np.ndarray:
@@ -89,12 +133,21 @@ def moving_average(values: np.ndarray, weight: float) -> np.ndarray:
     return smooth
 
 
-def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    points = [(record["step"], record[key]) for record in records if key in record]
+def _series(
+    records: Sequence[Mapping[str, Any]], key: str, x: str = "iteration"
+) -> tuple[np.ndarray, np.ndarray]:
+    place = "step" if x == "iteration" else x
+    points = [(record[place], record[key]) for record in records if key in record and place in record]
     steps, values = np.array(points, dtype=float).reshape(-1, 2).T
-    return steps, values
+    if x == "iteration":
+        return steps, values
+    epochs = np.unique(steps)
+    return epochs, np.array([values[steps == epoch].mean() for epoch in epochs])
 
 
 def _title(key: str) -> str:
-    """Words for a logged name: ``loss`` is the total, ``loss_virtual`` virtual."""
-    return "total loss" if key == "loss" else key.removeprefix("loss_").replace("_", " ")
+    """Words for a logged name: ``loss`` is the total, ``loss_virtual`` virtual, ``knn_top1`` kNN top-1."""
+    if key in ("loss", "val_loss"):
+        return "total loss" if key == "loss" else "total loss, validation"
+    words = key.removeprefix("loss_").split("_")
+    return " ".join(SPELLED.get(word, word) for word in words)

@@ -3,77 +3,112 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .style import GREY, MARKERS, PALETTE, bare, new_figure, to_array
 
-LEGEND_ROWS = 20
-MAX_CLASSES = len(PALETTE) * len(MARKERS)
+# The palette and two more of Tol's muted colours: ten classes with a colour and a marker each.
+COLOURS = (*PALETTE, "#882255", "#999933")
+MAX_NAMED = 40
+NAME_WIDTH, LEGEND_LINE = 26, 0.19  # characters, inches
+COLUMNS = 4
+SINGLE, SIDE = 4.4, 3.3  # inches
 
 
-def pca_projection(features: Any) -> np.ndarray:
-    """First two principal components of the features, the same on every call.
+def embedding_scatter(
+    panels: Mapping[str, Any], labels: Any, classes: Sequence[str], *, columns: int | None = None
+) -> Figure:
+    """Points coloured by class, the same points in every panel (Fig. 3 of TriMix).
 
-    Args:
-        features: (N, D), N >= 2, D >= 2.
-
-    Returns:
-        (N, 2), centred; the first column has the larger variance.
-
-    Raises:
-        ValueError: The shape is another.
-    """
-    from sklearn.decomposition import PCA  # a second of import that only this function needs
-
-    array = to_array(features)
-    if array.ndim != 2 or min(array.shape) < 2:
-        raise ValueError(f"features must be (N, D) with N and D at least 2, got {array.shape}")
-    return PCA(n_components=2, random_state=0).fit_transform(array)
-
-
-def embedding_scatter(points: Any, labels: Any, classes: Sequence[str], title: str | None = None) -> Figure:
-    """Points coloured by class, in colours (Okabe and Ito) and markers that stay distinguishable.
+    Up to 40 classes differ in colour and marker (up to ten in both) and are named in a legend; more
+    are told apart by a scale of colours only. A class keeps its look whichever others occur.
 
     Args:
-        points: (N, 2).
+        panels: For each title (N, 2) points.
         labels: (N,) class indices; -1 is unlabelled, drawn grey and behind.
-        classes: Names of the classes, at most 80.
-        title: Title of the figure.
+        classes: Names of the classes.
+        columns: Panels in a row; by default all in one row, up to 4.
 
     Raises:
-        ValueError: Shapes do not fit, a label has no name, or there are too many classes.
+        ValueError: There is no panel, shapes do not fit, or a label has no name.
     """
-    points, labels = to_array(points), to_array(labels)
-    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ValueError(f"points must be (N, 2) and labels (N,), got {points.shape} and {labels.shape}")
-    if len(classes) > MAX_CLASSES:
-        raise ValueError(f"{len(classes)} classes cannot be told apart; draw at most {MAX_CLASSES}")
+    labels, clouds = to_array(labels), {title: to_array(points) for title, points in panels.items()}
+    if not clouds:
+        raise ValueError("a figure of embeddings needs at least one panel of points")
+    for points in clouds.values():
+        if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
+            raise ValueError(f"points must be (N, 2) and labels (N,), got {points.shape} and {labels.shape}")
     if labels.size and not -1 <= labels.min() <= labels.max() < len(classes):
         raise ValueError(f"labels must lie in [-1, {len(classes) - 1}], got [{labels.min()}, {labels.max()}]")
 
-    columns = math.ceil(len(classes) / LEGEND_ROWS)
-    figure = new_figure(5.0 + 1.2 * columns, 4.4)
-    axes = figure.subplots()
-    area = float(np.clip(20000 / max(len(points), 1), 5, 30))  # points²
+    columns = columns or min(len(clouds), COLUMNS)
+    rows = math.ceil(len(clouds) / columns)
+    side = SINGLE if len(clouds) == 1 else SIDE
+    named = {index: _wrapped(classes[index]) for index in np.unique(labels[labels >= 0]).astype(int)}
+    if (labels == -1).any():
+        named = {-1: "unlabelled", **named}
+    in_legend = len(named) <= MAX_NAMED
+    legend_columns = math.ceil(
+        sum(name.count("\n") + 1 for name in named.values()) * LEGEND_LINE / (rows * side)
+    )
+    longest = max((len(line) for name in named.values() for line in name.split("\n")), default=0)
+    beside = legend_columns * (0.4 + 0.075 * longest) if in_legend else 0.7
+    figure = new_figure(columns * side + beside, rows * side)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (title, points) in zip(grid, clouds.items(), strict=False):
+        _scatter(axes, points, labels, named, len(classes), in_legend)
+        axes.set_aspect("equal", adjustable="datalim")
+        bare(axes)
+        axes.set_title(title, fontsize=10)
+    for axes in grid[len(clouds) :]:
+        axes.remove()
+    if in_legend:
+        handles, names = grid[0].get_legend_handles_labels()
+        legend = figure.legend(
+            handles,
+            names,
+            loc="outside right upper",
+            ncols=legend_columns,
+            frameon=False,
+            fontsize=9,
+            handletextpad=0.2,
+        )
+        for handle in legend.legend_handles:
+            handle.set_sizes([30])
+            handle.set_alpha(1)
+    else:
+        bar = figure.colorbar(grid[0].collections[-1], ax=grid[: len(clouds)].tolist(), pad=0.01)
+        bar.outline.set_visible(False)
+        bar.set_label(f"class (of {len(classes)})", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def _scatter(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, named: Mapping[int, str], count: int, marked: bool
+) -> None:
+    """One panel; ``marked`` classes have a colour and a marker, others a place on a scale of colours."""
+    area = float(np.clip(20000 / max(len(points), 1), 7, 30))  # points²
     shared = {"s": area, "linewidths": 0, "alpha": 0.8, "rasterized": True}
     if (labels == -1).any():
-        axes.scatter(*points[labels == -1].T, color=GREY, label="unlabelled", **shared)
-    for index, name in enumerate(classes):
-        colour = PALETTE[index % len(PALETTE)]
-        marker = MARKERS[index // len(PALETTE)]
-        axes.scatter(*points[labels == index].T, color=colour, marker=marker, label=name, **shared)
-    legend = figure.legend(
-        loc="outside right upper", ncols=columns, frameon=False, fontsize=9, handletextpad=0.2
-    )
-    for handle in legend.legend_handles:
-        handle.set_sizes([30])
-        handle.set_alpha(1)
-    axes.set_aspect("equal", adjustable="datalim")
-    bare(axes)
-    if title:
-        axes.set_title(title, fontsize=11)
-    return figure
+        axes.scatter(*points[labels == -1].T, color=GREY, label=named[-1], **shared)
+    if not marked:
+        known = labels >= 0
+        axes.scatter(*points[known].T, c=labels[known], cmap="viridis", vmin=0, vmax=count - 1, **shared)
+        return
+    for index, name in named.items():
+        if index >= 0:
+            # Ten classes differ in both; the next ten have the same colours with other markers.
+            colour = COLOURS[index % len(COLOURS)]
+            marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+            axes.scatter(*points[labels == index].T, color=colour, marker=marker, label=name, **shared)
+
+
+def _wrapped(name: str) -> str:
+    return textwrap.fill(str(name), NAME_WIDTH)

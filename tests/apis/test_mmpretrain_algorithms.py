@@ -1,8 +1,11 @@
-"""MMPretrain's own algorithms train on this project's views and monitor, named without a prefix."""
+"""MMPretrain's own algorithms train on this project's views and monitor, named with its scope.
+
+Without the scope these names mean this project's classes.
+"""
 
 import pytest
 
-from ssl_ext.apis import evaluate, pretrain
+from ssl_ext.apis import build_model, evaluate, pretrain
 
 WIDTH = 64
 PROJECTOR = dict(
@@ -29,9 +32,16 @@ ALGORITHMS = {
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_trains_and_is_evaluated(name, tiny_config, tmp_path):
     tiny_config.model = dict(
-        type=name, backbone=tiny_config.model.backbone, neck=PROJECTOR, **ALGORITHMS[name]
+        type=f"mmpretrain.{name}", backbone=tiny_config.model.backbone, neck=PROJECTOR, **ALGORITHMS[name]
     )
     tiny_config.train_cfg.max_epochs = 1
-    pretrain(tiny_config, work_dir=tmp_path)
+    trained = pretrain(tiny_config, work_dir=tmp_path)
+    assert type(trained).__module__.startswith("mmpretrain.models.")
     (row,) = evaluate(tiny_config, tmp_path / "epoch_1.pth", protocols=["knn"])
     assert row.last["acc"] > 0.3
+
+
+@pytest.mark.parametrize("name", ["SimCLR", "MoCo"])
+def test_without_the_scope_a_name_is_the_local_class(name, tiny_config):
+    tiny_config.model.update(type=name, head=dict(type=f"{name}Head"))
+    assert type(build_model(tiny_config)).__module__.startswith("ssl_ext.models.")

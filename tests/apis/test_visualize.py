@@ -11,18 +11,16 @@ import torch
 
 from ssl_ext.apis.build import build_model
 from ssl_ext.apis.evaluate import evaluate
-from ssl_ext.apis.evaluation_network import Embedding, random_network
+from ssl_ext.apis.evaluation_network import random_network
 from ssl_ext.apis.visualize import (
     curves_figure,
     distinct_names,
-    embedding_figure,
     matrices_figure,
     scores_figure,
     views_figure,
 )
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
-from ssl_ext.visualization import pca_projection
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 
@@ -166,7 +164,7 @@ def test_names_are_what_tells_paths_apart():
         distinct_names(["runs/a", "./runs/a"])
 
 
-def test_scores_and_embedding_of_one_evaluation(tiny_config, checkpoint):
+def test_scores_of_one_evaluation(tiny_config, checkpoint):
     rows = evaluate(tiny_config, checkpoint, protocols=["knn"], labels_per_class=[3], draws=2, device="cpu")
     results = checkpoint.parent / "evaluation" / "results.json"
     axes = scores_figure([results]).axes[0]
@@ -178,18 +176,6 @@ def test_scores_and_embedding_of_one_evaluation(tiny_config, checkpoint):
     texts = [text.get_text() for text in axes.texts]
     assert ["±" in text for text in texts] == [False, True]
 
-    cached = {p: p.stat().st_mtime_ns for p in checkpoint.parent.glob("evaluation/features/*")}
-    figure = embedding_figure(tiny_config, checkpoint)
-    after = {p: p.stat().st_mtime_ns for p in checkpoint.parent.glob("evaluation/features/*")}
-    assert after == cached
-    data = Digits("test", image_size=8)
-    network = random_network(tiny_config, seed=7, device=torch.device("cpu"))
-    with torch.no_grad():
-        points = pca_projection(Embedding(network).embed(data.images))
-    for index, cloud in enumerate(figure.axes[0].collections):
-        assert cloud.get_label() == data.classes[index]
-        np.testing.assert_allclose(cloud.get_offsets(), points[data.labels == index], atol=1e-3)
-
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '[{"a": 1}]', "[]"])
 def test_scores_refuse_other_files(tmp_path, content):
@@ -200,21 +186,11 @@ def test_scores_refuse_other_files(tmp_path, content):
         scores_figure([path])
 
 
-def test_views_and_embedding_refuse(tiny_config, checkpoint):
+def test_views_refuse(tiny_config):
     with pytest.raises(UserError, match="--images is 65; from 1 to 64"):
         views_figure(tiny_config, images=65)
     with pytest.raises(UserError, match="views is missing or empty"):
         views_figure(tiny_config, options={"views": []})
-    many = np.arange(81)
-    np.savez(
-        checkpoint.parent / "many.npz",
-        **{f"x_{split}": np.zeros((81, 8, 8, 3), np.uint8) for split in ("train", "test")},
-        **{f"y_{split}": many for split in ("train", "test")},
-    )
-    tiny_config.evaluation_dataset = dict(type="NPZDataset", data_root=str(checkpoint.parent / "many.npz"))
-    with pytest.raises(UserError, match="81 classes: at most 80"):
-        embedding_figure(tiny_config, checkpoint)
-    assert not (checkpoint.parent / "evaluation").exists()
 
 
 def test_tool_writes_both_formats_or_one_line(tiny_config_file, tmp_path, monkeypatch, capsys):

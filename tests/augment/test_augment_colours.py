@@ -8,6 +8,7 @@ from torchvision.transforms import functional as tv
 
 from ssl_ext.augment import (
     ORDERS,
+    AugmentationSequence,
     ColorJitter,
     GaussianBlur,
     Normalize,
@@ -127,6 +128,13 @@ def test_grayscale_equals_torchvision(shape):
     for image, view, on in zip(images, views, active, strict=True):
         expected = tv.rgb_to_grayscale(image, shape[1]) if on else image
         assert (view - expected).abs().max() < CLOSE
+
+
+def test_a_batch_that_is_all_grey_can_be_normalised_in_place():
+    images = torch.rand(2, 3, 8, 8)
+    grey_then_normal = AugmentationSequence([RandomGrayscale(p=1.0), Normalize([0.5] * 3, [0.25] * 3)])
+    expected = (tv.rgb_to_grayscale(images, 3) - 0.5) / 0.25
+    torch.testing.assert_close(grey_then_normal(images), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -12,6 +12,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 SHIPPED = {
     "digits", "cifar10", "cifar100", "stl10", "tiny_imagenet", "pathmnist", "dermamnist",
     "octmnist", "bloodmnist", "retinamnist", "breastmnist",
+    "mnist", "fashionmnist", "kmnist", "usps", "svhn",
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def test_every_method_and_protocol_of_one_checkpoint(tiny_config, checkpoint):
         device="cpu",
         options={
             "evaluation.knn.k": [1, 5, 20],
-            "evaluation.supervised": dict(steps=4, evaluations=2, batch_size=16),
+            "evaluation.few_labels_finetune": dict(steps=4, evaluations=2, batch_size=16),
         },
     )
     counts = {

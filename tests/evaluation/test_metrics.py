@@ -5,7 +5,7 @@ import pytest
 import torch
 from medmnist.evaluator import getACC, getAUC
 
-from ssl_ext.evaluation import accuracy, auc, evaluate_scores, top1
+from ssl_ext.evaluation import accuracy, auc, calibration_error, evaluate_scores, top1
 
 NAMES = {
     "multi-class": "multi-class",
@@ -62,3 +62,107 @@ def test_bad_input():
         accuracy(torch.eye(2), torch.tensor([0, 1, 1]))
     with pytest.raises(ValueError, match="0 labels"):
         auc(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
+
+
+def slow_confusion(guess, labels, classes):
+    matrix = [[0] * classes for _ in range(classes)]
+    for predicted, label in zip(guess, labels, strict=True):
+        matrix[label][predicted] += 1
+    return matrix
+
+
+def slow_f1(matrix):
+    """F1 of every class that occurs in labels or predictions, from counts."""
+    scores = []
+    for c in range(len(matrix)):
+        actual, predicted = sum(matrix[c]), sum(row[c] for row in matrix)
+        if actual + predicted:
+            scores.append(2 * matrix[c][c] / (actual + predicted))
+    return scores
+
+
+def slow_calibration(confidence, right, bins=15):
+    """Σ_b |B_b| / n · |accuracy(B_b) − confidence(B_b)| (Guo et al., 2017, Eq. 3)."""
+    total = 0.0
+    for b in range(bins):
+        inside = (confidence > b / bins) & (confidence <= (b + 1) / bins)
+        if inside.any():
+            total += abs(right[inside].mean() - confidence[inside].mean()) * inside.mean()
+    return total
+
+
+@pytest.mark.parametrize("task", ["multi-class", "ordinal", "binary"])
+def test_every_metric_equals_its_definition(task):
+    scores, labels = random_case(task, 3)
+    found = evaluate_scores(torch.from_numpy(scores), torch.from_numpy(labels), task)
+    guess, classes = scores.argmax(1), scores.shape[1]
+    matrix = slow_confusion(guess, labels, classes)
+    assert found["confusion"] == matrix
+    recalls = [matrix[c][c] / sum(matrix[c]) for c in range(classes)]
+    assert found["balanced_acc"] == pytest.approx(sum(recalls) / classes)
+    assert found["f1"] == pytest.approx(sum(slow_f1(matrix)) / classes)
+    assert found["ece"] == pytest.approx(slow_calibration(scores.max(1), guess == labels), abs=1e-6)
+    assert "top5" not in found
+
+
+def test_several_labels_are_binary_tasks_that_are_averaged():
+    scores, labels = random_case("multi-label", 3)
+    found = evaluate_scores(torch.from_numpy(scores), torch.from_numpy(labels), "multi-label")
+    single = [
+        evaluate_scores(torch.from_numpy(scores[:, c]), torch.from_numpy(labels[:, c]), "binary")
+        for c in range(scores.shape[1])
+    ]
+    for name in ("acc", "auc", "balanced_acc", "ece"):
+        assert found[name] == pytest.approx(np.mean([metrics[name] for metrics in single]))
+    positive = [slow_f1(metrics["confusion"])[1] for metrics in single]
+    assert found["f1"] == pytest.approx(np.mean(positive))
+    assert "confusion" not in found
+
+
+def test_top5_from_20_classes_on():
+    generator = np.random.default_rng(0)
+    for classes in (19, 20):
+        scores, labels = generator.random((200, classes)), generator.integers(0, classes, 200)
+        scores /= scores.sum(1, keepdims=True)
+        found = evaluate_scores(torch.from_numpy(scores), torch.from_numpy(labels), "multi-class")
+        if classes == 19:
+            assert "top5" not in found
+            continue
+        five_best = np.argsort(-scores, axis=1)[:, :5]
+        assert found["top5"] == pytest.approx(
+            np.mean([y in row for y, row in zip(labels, five_best, strict=True)])
+        )
+
+
+def test_many_classes_keep_no_confusion_matrix():
+    scores = torch.softmax(torch.randn(30, 101), dim=1)
+    found = evaluate_scores(scores, torch.arange(30), "multi-class")
+    assert "confusion" not in found
+    assert 0 <= found["top5"] <= 1
+
+
+def test_one_class_only():
+    ones = torch.ones(7, 1)
+    found = evaluate_scores(ones, torch.zeros(7, dtype=torch.int64), "multi-class")
+    assert math.isnan(found.pop("auc"))
+    assert found == {"acc": 1, "balanced_acc": 1, "f1": 1, "ece": 0, "confusion": [[7]]}
+    scores = torch.tensor([[0.9, 0.1], [0.4, 0.6]])
+    found = evaluate_scores(scores, torch.tensor([0, 0]), "multi-class")
+    assert (found["acc"], found["balanced_acc"]) == (0.5, 0.5)
+    assert found["f1"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["confusion"] == [[1, 1], [0, 0]]
+
+
+def test_absent_classes_do_not_lower_balanced_accuracy():
+    scores = torch.eye(4)[[0, 1, 1, 3]]
+    found = evaluate_scores(scores, torch.tensor([0, 1, 1, 1]), "multi-class")
+    assert found["balanced_acc"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_calibration_bounds_rounding_and_logits():
+    certain = torch.eye(3)[[0, 1, 2]] * (1 + 1e-6)
+    assert calibration_error(certain, torch.tensor([0, 1, 2])) == 0
+    assert calibration_error(certain, torch.tensor([1, 2, 0])) == 1
+    for scores in (torch.tensor([[-2.0, 3.0]]), torch.tensor([[float("nan"), 0.5]])):
+        with pytest.raises(ValueError, match="probabilities"):
+            calibration_error(scores, torch.tensor([0]))

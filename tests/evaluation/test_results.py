@@ -1,18 +1,36 @@
 import io
 import json
+import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from ssl_ext.evaluation import ResultRow, aggregate, file_hash, measure_cost, results_table, write_results
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import (
+    Condition,
+    ResultRow,
+    aggregate,
+    file_hash,
+    measure_cost,
+    read_results,
+    results_table,
+    write_results,
+)
 
 
-def row(method, protocol, acc, labels=None, draw=None, auc=0.75):
+def row(method, protocol, acc, labels=None, draw=None, auc=0.75, **more):
     return ResultRow(
         method, protocol, {"acc": acc, "auc": auc}, {"acc": acc + 0.01, "auc": auc}, {"k": 5},
-        {"train": 3}, 0, labels, draw,
+        {"train": 3}, 0, labels, draw, **more,
     )  # fmt: skip
+
+
+def printed(table, width=160):
+    out = io.StringIO()
+    Console(file=out, width=width).print(table)
+    return out.getvalue()
 
 
 ROWS = [
@@ -25,19 +43,17 @@ ROWS = [
 
 def test_mean_and_std_over_draws():
     cells = aggregate(ROWS)["checkpoint"]
-    mean, std, count = cells["linear", 10]
+    mean, std, count = cells[Condition("linear", 10)]
     assert mean == pytest.approx(1.9 / 3)
     assert std == pytest.approx(statistics.stdev([0.5, 0.6, 0.8]))
     assert count == 3
-    assert cells["knn", None] == (0.9, 0.0, 1)
-    assert aggregate(ROWS, which="best")["checkpoint"]["knn", None][0] == pytest.approx(0.91)
+    assert cells[Condition("knn")] == (0.9, 0.0, 1)
+    assert aggregate(ROWS, which="best")["checkpoint"][Condition("knn")].mean == pytest.approx(0.91)
 
 
 def test_table_has_a_row_for_each_method_and_a_column_for_each_protocol():
-    out = io.StringIO()
     table = results_table(ROWS)
-    Console(file=out, width=160).print(table)
-    text = out.getvalue()
+    text = printed(table)
     assert [column.header for column in table.columns] == [
         "method", "kNN", "linear, all labels", "linear, 10 labels/class",
     ]  # fmt: skip
@@ -49,6 +65,50 @@ def test_table_has_a_row_for_each_method_and_a_column_for_each_protocol():
     assert "30.00 ± 14.14" in lines["supervised"]
 
 
+def test_labels_modes_and_targets_are_conditions_of_their_own():
+    rows = [
+        row("a", "budget", 0.1, budget=100, mode="frozen"),
+        row("a", "budget", 0.2, budget=100, mode="unfrozen"),
+        row("a", "budget", 0.3, mode="frozen"),
+        row("a", "semi", 0.4, fraction=0.01, mode="unfrozen"),
+        row("a", "transfer", 0.5, mode="frozen", target="PathMNIST"),
+        row("a", "transfer", 0.6, mode="frozen", target="BloodMNIST"),
+    ]
+    cells = aggregate(rows)["a"]
+    assert [stat.mean for stat in cells.values()] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert [condition.words for condition in cells] == [
+        "budget, 100 labels, frozen",
+        "budget, 100 labels, unfrozen",
+        "budget, all labels, frozen",
+        "semi, 1 % of labels",
+        "transfer to PathMNIST, frozen",
+        "transfer to BloodMNIST, frozen",
+    ]
+
+
+def test_many_protocols_make_a_long_table_and_clusters_one_of_their_own():
+    rows = [
+        *(row("b", "linear", acc, cost={"wall_s": 2.0}, auc=auc) for acc, auc in ((0.5, 0.6), (0.7, 0.8))),
+        *(row("b", "semi", 0.9, fraction=share, mode="unfrozen") for share in (0.01, 0.1, 1.0)),
+        row("a", "knn", 0.25),
+        row("a", "linear", 0.125, cost={"wall_s": 0.5}),
+    ]
+    rows[0].last["confusion"] = [[1]]
+    rows[0].last["f1"] = 0.5
+    rows.append(ResultRow("b", "cluster", {"nmi": 0.5, "silhouette_pca2": -0.1}, {}, {}, {}, 0))
+    lines = printed(results_table(rows)).splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    assert cells[:2] == [
+        ["linear, all labels", "b", "60.00 ± 14.14", "0.7000 ± 0.1414", "2", "2.0"],
+        ["", "a", "12.50", "0.7500", "1", "0.5"],
+    ]
+    assert ["semi, 100 % of labels", "b", "90.00", "0.7500", "1", "-"] in cells
+    assert cells[-1] == ["cluster", "b", "-0.100", "0.500", "1", "-"]
+    heads = [[word.strip() for word in line.split("┃")[1:-1]] for line in lines if "┃" in line]
+    assert heads[0] == ["protocol", "method", "acc. %", "AUC", "n", "s"]
+    assert heads[1] == ["protocol", "method", "silh. PCA-2", "NMI", "n", "s"]
+
+
 def test_json_is_whole_and_valid(tmp_path):
     path = tmp_path / "out" / "results.json"
     write_results(path, ROWS)
@@ -57,6 +117,50 @@ def test_json_is_whole_and_valid(tmp_path):
     assert read[1]["last"] == {"acc": 0.95, "auc": None}
     assert read[2]["labels_per_class"] == 10
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_written_rows_are_read_back(tmp_path):
+    rows = [*ROWS, row("a", "budget", 0.5, budget=7, mode="frozen", target="b", source={"x": [1, None]})]
+    rows[0].last["confusion"] = [[2, 1], [0, 3]]
+    write_results(tmp_path / "results.json", rows)
+    read = read_results(tmp_path / "results.json")
+    assert math.isnan(read[1].last.pop("auc"))
+    assert math.isnan(read[1].best.pop("auc"))
+    kept = [*rows]
+    kept[1] = row("checkpoint", "linear", 0.95)
+    kept[1].last.pop("auc")
+    kept[1].best.pop("auc")
+    assert read == kept
+
+
+def test_older_files_lack_later_fields_and_newer_ones_have_more(tmp_path):
+    old = dict(method="a", protocol="knn", last={"acc": 1}, best={}, settings={}, sizes={}, seed=3)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([old, {**old, "colour": "red", "draw": 2}]))
+    first, second = read_results(path)
+    assert (first.budget, first.mode, first.seed) == (None, None, 3)
+    assert second == replace(first, draw=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "does not exist"),
+        ("[{", r"not a results\.json"),
+        ("{}", "a list of rows is needed"),
+        ('[{"method": "a", "protocol": "knn"}]', "row 1 lacks last, best, settings, sizes, seed"),
+        ("[3]", "row 1 lacks method"),
+        ('[{"method": 1, "protocol": 1, "last": 3, "best": {}, "settings": {}, "sizes": {}, "seed": 1}]',
+         "last of row 1 is no object"),
+    ],
+)  # fmt: skip
+def test_a_file_that_holds_something_else_is_named(text, words, tmp_path):
+    path = tmp_path / "results.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=words) as raised:
+        read_results(path)
+    assert str(path) in str(raised.value)
 
 
 def test_cost_and_hash(tmp_path):

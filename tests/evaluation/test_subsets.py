@@ -1,21 +1,64 @@
-import logging
-
 import pytest
 import torch
 
-from ssl_ext.evaluation import hold_out, labels_per_class_subset
+from ssl_ext.evaluation import (
+    fraction_subset,
+    hold_out,
+    labels_per_class_subset,
+    random_subset,
+    short_classes,
+)
 
 LABELS = torch.tensor([0] * 50 + [1] * 30 + [2] * 3 + [-1] * 20)[
     torch.randperm(103, generator=torch.Generator().manual_seed(0))
 ]
 
 
-def test_n_of_every_class_and_no_unlabelled_row(caplog):
-    with caplog.at_level(logging.WARNING):
-        rows = labels_per_class_subset(LABELS, 10, seed=0)
+def test_n_of_every_class_and_no_unlabelled_row():
+    rows = labels_per_class_subset(LABELS, 10, seed=0)
     assert torch.bincount(LABELS[rows]).tolist() == [10, 10, 3]
     assert rows.tolist() == sorted(set(rows.tolist()))
-    assert "class 2 has 3 of the 10 labels" in caplog.text
+    assert short_classes(LABELS, 10) == {2: 3}
+    assert short_classes(LABELS, 3) == {}
+
+
+DRAWS = [
+    lambda size, seed: random_subset(LABELS, size, seed=seed),
+    lambda size, seed: fraction_subset(LABELS, size / 83, seed=seed),
+]
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_random_and_fraction_subsets_are_seeded_nested_and_labelled(draw):
+    rows = draw(20, 1)
+    assert torch.equal(rows, draw(20, 1))
+    assert not torch.equal(rows, draw(20, 2))
+    assert set(rows.tolist()) <= set(draw(40, 1).tolist())
+    assert (LABELS[rows] >= 0).all()
+    assert torch.equal(draw(83, 1), (LABELS >= 0).nonzero()[:, 0])
+
+
+def test_a_fraction_is_of_every_class_and_takes_one_at_least():
+    for fraction, counts in ((0.01, [1, 1, 1]), (0.1, [5, 3, 1]), (0.5, [25, 15, 2])):
+        assert torch.bincount(LABELS[fraction_subset(LABELS, fraction, seed=0)]).tolist() == counts
+    multi = torch.stack([LABELS.clamp(-1, 1)] * 2, dim=1)
+    assert len(fraction_subset(multi, 0.25, seed=0)) == 21
+
+
+def test_a_random_subset_knows_no_class():
+    labels = torch.tensor([0] * 900 + [1] * 100)
+    share = [float((labels[random_subset(labels, 100, seed=s)] == 1).float().mean()) for s in range(200)]
+    # Hypergeometric: mean 0.1, standard deviation of the mean of 200 draws 0.002
+    assert abs(sum(share) / 200 - 0.1) < 0.01
+    assert len(set(share)) > 5
+    assert len(random_subset(labels, 5000, seed=0)) == 1000
+
+
+def test_draws_are_the_same_on_every_machine():
+    labels = torch.arange(20) % 2
+    assert labels_per_class_subset(labels, 2, seed=3).tolist() == [3, 9, 12, 18]
+    assert random_subset(labels, 4, seed=3).tolist() == [8, 12, 16, 18]
+    assert fraction_subset(labels, 0.2, seed=3).tolist() == [3, 9, 12, 18]
 
 
 def test_the_seed_decides_and_larger_subsets_contain_smaller():
@@ -61,7 +104,13 @@ def test_hold_out_keeps_to_the_maximum():
 def test_errors():
     with pytest.raises(ValueError, match="labels_per_class=0"):
         labels_per_class_subset(LABELS, 0, seed=0)
+    with pytest.raises(ValueError, match="budgets=0"):
+        random_subset(LABELS, 0, seed=0)
+    with pytest.raises(ValueError, match="fractions=1.5"):
+        fraction_subset(LABELS, 1.5, seed=0)
     unlabelled = torch.full((4,), -1)
+    with pytest.raises(ValueError, match="every label is negative"):
+        random_subset(unlabelled, 1, seed=0)
     with pytest.raises(ValueError, match="every label is negative"):
         labels_per_class_subset(unlabelled, 1, seed=0)
     with pytest.raises(ValueError, match="nothing can be held out"):

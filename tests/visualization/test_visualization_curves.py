@@ -111,6 +111,35 @@ def test_smoothing_keeps_the_raw_line_behind():
     np.testing.assert_allclose(smooth.get_ydata(), expected)
 
 
+def test_validation_is_dashed_in_the_panel_of_its_training_figure():
+    records = [{"step": s, "top1": 0.1 * s, "epoch": 1} for s in (1, 2, 3)] + [{"step": 2, "val_top1": 0.3}]
+    figure = loss_curves({"a": records, "b": RUN + records[:1]}, keys=["top1"])
+    training, validation, other = figure.axes[0].lines
+    np.testing.assert_array_equal(validation.get_xydata(), [(2, 0.3)])
+    assert validation.get_color() == training.get_color() != other.get_color()
+    assert not training.is_dashed() and validation.is_dashed() and validation.get_marker() == "o"
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == ["a", "b", "training", "validation"]
+    apart = loss_curves({"a": records}, keys=["top1", "val_top1"])
+    assert [len(panel.lines) for panel in apart.axes] == [1, 1] and not apart.legends
+    assert [panel.get_title() for panel in apart.axes] == ["top-1", "validation top-1"]
+
+
+def test_epochs_are_means_of_their_records():
+    records = [{"step": s, "loss": float(s), "epoch": e} for s, e in ((1, 1), (3, 1), (4, 2))]
+    (panel,) = loss_curves({"a": [*records, {"step": 9, "loss": 9.0}]}, x="epoch").axes
+    np.testing.assert_array_equal(panel.lines[0].get_xydata(), [(1, 2), (2, 4)])
+    assert panel.get_xlabel() == "epoch"
+
+
+def test_long_names_of_many_runs_stay_inside_the_figure():
+    figure = loss_curves({f"a-very-long-name-of-a-run-{i}": RUN for i in range(9)}, keys=["loss"])
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width
+    assert len({(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}) == 9
+
+
 def test_moving_average_skips_values_that_are_not_finite():
     smooth = moving_average(np.array([np.nan, 2.0, np.inf, 2.0]), 0.9)
     np.testing.assert_allclose(smooth, [np.nan, 2, 2, 2])
@@ -122,6 +151,7 @@ def test_moving_average_skips_values_that_are_not_finite():
         ({"a": RUN}, {"keys": ["loss_other"]}, r"\['loss_other'\]; logged are"),
         ({"a": [{"step": 1, "lr": 0.1}]}, {}, "a loss"),
         ({}, {}, "a loss"),
+        ({"a": RUN}, {"x": "step"}, "x is 'step'; allowed are iteration, epoch"),
         ({"a": RUN}, {"smoothing": 1.0}, r"smoothing must lie in \[0, 1\), got 1.0"),
     ],
 )

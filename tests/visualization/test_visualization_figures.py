@@ -4,19 +4,14 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgba
-from sklearn.datasets import load_digits
 
 from ssl_ext.losses import virtual_targets
 from ssl_ext.visualization import (
-    embedding_scatter,
-    pca_projection,
     save_figure,
     scores_bar,
     trimix_matrices,
     view_grid,
 )
-from ssl_ext.visualization.style import MARKERS, PALETTE
 
 
 def drawn(axes):
@@ -105,54 +100,6 @@ def test_scores_bar():
     np.testing.assert_allclose(error.get_segments()[0], [[93.04, 0], [93.84, 0]])
     with pytest.raises(ValueError, match="at least one row"):
         scores_bar([])
-
-
-def test_embedding_scatter_shows_every_point_once():
-    points = torch.randn(60, 2)
-    labels = torch.arange(60) % 12 - 1
-    names = [f"class {i}" for i in range(11)]
-    figure = embedding_scatter(points, labels, names, "title")
-    (axes,) = figure.axes
-    assert axes.get_title() == "title"
-    groups = {group.get_label(): group for group in axes.collections}
-    assert list(groups) == ["unlabelled", *names]
-    for index, name in enumerate(["unlabelled", *names], start=-1):
-        shown = np.asarray(groups[name].get_offsets())
-        np.testing.assert_array_equal(shown, points[labels == index].numpy())
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(groups)
-    looks = {
-        (tuple(groups[n].get_facecolor()[0]), groups[n].get_paths()[0].vertices.tobytes()) for n in names
-    }
-    assert len(looks) == 11  # no two classes look the same
-    np.testing.assert_allclose(groups["class 1"].get_facecolor()[0][:3], to_rgba(PALETTE[1])[:3])
-
-
-@pytest.mark.parametrize(
-    ("points", "labels", "classes", "message"),
-    [
-        (np.zeros((3, 3)), np.zeros(3), ["a"], r"points must be \(N, 2\)"),
-        (np.zeros((3, 2)), np.zeros(2), ["a"], r"labels \(N,\)"),
-        (np.zeros((3, 2)), np.array([0, 1, 2]), ["a", "b"], r"\[-1, 1\], got \[0, 2\]"),
-        (np.zeros((3, 2)), np.zeros(3), ["a"] * (len(PALETTE) * len(MARKERS) + 1), "at most 80"),
-    ],
-)
-def test_embedding_scatter_refuses(points, labels, classes, message):
-    with pytest.raises(ValueError, match=message):
-        embedding_scatter(points, labels, classes)
-
-
-def test_pca_projection_equals_the_eigenvectors_of_the_covariance():
-    features = load_digits().data[:200]
-    points = pca_projection(torch.from_numpy(features))
-    centred = features - features.mean(0)
-    variances, directions = np.linalg.eigh(np.cov(centred.T))
-    expected = centred @ directions[:, [-1, -2]]
-    signs = np.sign((expected * points).sum(0))
-    np.testing.assert_allclose(points, expected * signs, atol=1e-4)
-    np.testing.assert_allclose(points.var(0, ddof=1), variances[[-1, -2]], rtol=1e-6)
-    np.testing.assert_array_equal(points, pca_projection(features))
-    with pytest.raises(ValueError, match=r"got \(5, 1\)"):
-        pca_projection(np.zeros((5, 1)))
 
 
 def test_save_figure_writes_both_formats_and_replaces_older_files(tmp_path):

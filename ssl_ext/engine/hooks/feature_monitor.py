@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from ssl_ext.evaluation import (
     extract_features,
@@ -19,7 +18,12 @@ from ssl_ext.evaluation import (
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import HOOKS
 
+from .monitoring import bare_model, check_positive, report
+from .online_probe import OnlineProbeHook
+from .random_state import kept_random_state
+
 COLLAPSE_SHARE = 0.1
+COLLAPSED_SINCE = "features_collapsed_since_epoch"
 
 
 @HOOKS.register_module()
@@ -27,9 +31,10 @@ class FeatureMonitorHook(Hook):
     """Every few epochs: kNN top-1 on validation images, feature std and RankMe.
 
     Features are clean images through the backbone in evaluation mode. The feature std is that of the
-    L2-normalised features; spread evenly over the sphere it is about 1/√D, and a warning follows when
-    it falls under a tenth of that. The test split is never looked at. A data set without labels, or
-    with several labels an image, gets no kNN figure.
+    L2-normalised features; spread evenly over the sphere it is about 1/√D. A warning follows when it
+    is under a tenth of that at two measurements in a row, or at the last one. The test split is
+    never loaded. A data set without labels, or with several labels an image, gets no kNN figure.
+    With an :class:`OnlineProbeHook`, its loss and accuracy on the same validation features are added.
 
     Args:
         interval: Epochs between two measurements; the last epoch is always measured.
@@ -43,9 +48,7 @@ class FeatureMonitorHook(Hook):
     priority = "NORMAL"
 
     def __init__(self, interval: int = 10, max_images: int = 10_000) -> None:
-        for key, value in (("interval", interval), ("max_images", max_images)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"FeatureMonitorHook.{key} is {value!r}; it must be at least 1.")
+        check_positive("FeatureMonitorHook", interval=interval, max_images=max_images)
         self.interval = interval
         self.max_images = max_images
 
@@ -54,24 +57,31 @@ class FeatureMonitorHook(Hook):
         last = runner.epoch + 1 == runner.max_epochs
         if runner.evaluation_splits is None or not (last or self.every_n_epochs(runner, self.interval)):
             return
-        figures = self.measure(runner)
-        if not is_main_process():
+        with kept_random_state():  # a data loader draws a seed from the global stream
+            figures = self.measure(runner)
+        report(runner, figures)
+        self.warn_of_collapse(runner, figures["feature_std"], figures["feature_std_uniform"], last)
+
+    def warn_of_collapse(self, runner, std: float, uniform: float, last: bool) -> None:
+        """Say in plain words that the features stay almost the same for all images."""
+        hub = runner.message_hub
+        if std >= COLLAPSE_SHARE * uniform:
+            hub.update_info(COLLAPSED_SINCE, 0)
             return
-        runner.visualizer.add_scalars(figures, step=runner.iter + 1, file_path=f"{runner.timestamp}.json")
-        runner.logger.info(
-            f"Epoch({runner.epoch + 1}) "
-            + "  ".join(f"{name}: {value:.4f}" for name, value in figures.items())
-        )
-        if figures["feature_std"] < COLLAPSE_SHARE * figures["feature_std_uniform"]:
+        # In the message hub it is stored in checkpoints.
+        since = hub.get_info(COLLAPSED_SINCE, 0) or runner.epoch + 1
+        hub.update_info(COLLAPSED_SINCE, since)
+        if is_main_process() and (last or since <= runner.epoch):
             runner.logger.warning(
-                f"The features are collapsing: their std {figures['feature_std']:.2e} is under a tenth of "
-                f"{figures['feature_std_uniform']:.2e}, that of evenly spread features."
+                "The features are collapsing: the network gives nearly the same features for every image. "
+                f"Since epoch {since} their std has been under a tenth of {uniform:.2e}, that of evenly "
+                f"spread features; now it is {std:.2e}. Check learning rate, loss weights and views."
             )
 
     @torch.no_grad()
     def measure(self, runner) -> dict[str, float]:
         """The figures, from one pass over (a draw of) the train and validation images."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         settings = runner.cfg.get("evaluation", {})
 
         def embed(images: torch.Tensor) -> torch.Tensor:
@@ -80,25 +90,26 @@ class FeatureMonitorHook(Hook):
 
         def features_of(dataset, rows):
             return extract_features(
-                embed, dataset, batch_size=settings.get("batch_size", 512), rows=rows, model=model
+                embed, dataset, batch_size=settings.get("batch_size", 512), rows=self.draw(rows), model=model
             )
 
         train, val = runner.evaluation_splits.train, runner.evaluation_splits.val
         labels = torch.as_tensor(train.labels).cpu()
         has_labels = bool(labelled_rows(labels).any())
-        bank_rows = labelled_rows(labels).nonzero()[:, 0] if has_labels else torch.arange(len(train))
-        queries, query_rows = val, None if val is None else torch.arange(len(val))
         if has_labels and val is None:
-            queries = train
-            bank_rows, query_rows = hold_out(labels, seed=0)
-        bank, bank_labels = features_of(train, self.draw(bank_rows))
+            queries, (bank_rows, query_rows) = train, hold_out(labels, seed=0)
+        else:
+            queries = val
+            bank_rows = labelled_rows(labels).nonzero()[:, 0] if has_labels else torch.arange(len(train))
+            query_rows = None if val is None else labelled_rows(torch.as_tensor(val.labels)).nonzero()[:, 0]
+        bank, bank_labels = features_of(train, bank_rows)
         figures = {
             "feature_std": feature_std(bank),
             "feature_std_uniform": bank.shape[1] ** -0.5,
             "rankme": rankme(bank),
         }
-        if has_labels and train.task != "multi-label":
-            query_features, query_labels = features_of(queries, self.draw(query_rows))
+        if has_labels and train.task != "multi-label" and len(query_rows):
+            query_features, query_labels = features_of(queries, query_rows)
             knn = settings.get("knn", {})
             k = knn.get("k", 200)
             scores = knn_classify(
@@ -110,6 +121,8 @@ class FeatureMonitorHook(Hook):
                 temperature=knn.get("temperature", 0.1),
             )
             figures["knn_top1"] = top1(scores, query_labels)
+            for probe in (hook for hook in runner.hooks if isinstance(hook, OnlineProbeHook)):
+                figures.update(probe.validate(runner, query_features, query_labels))
         return figures
 
     def draw(self, rows: torch.Tensor) -> torch.Tensor:

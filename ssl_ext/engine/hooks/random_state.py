@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -41,6 +43,16 @@ def set_random_state(state: dict) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Whatever is drawn in the block, the random streams go on as if nothing had been."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(state)
 
 
 @HOOKS.register_module()

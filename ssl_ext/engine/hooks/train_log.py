@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from mmengine.hooks import LoggerHook, RuntimeInfoHook
+from mmengine.hooks import RuntimeInfoHook
 
 from ssl_ext.registry import HOOKS
+
+from .monitoring import log_interval
 
 
 @HOOKS.register_module()
@@ -25,8 +27,7 @@ class TrainLogHook(RuntimeInfoHook):
     def before_train(self, runner) -> None:
         """Take over the interval of the logger."""
         super().before_train(runner)
-        loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        self.interval = loggers[0].interval if loggers else 1
+        self.interval = log_interval(runner)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None

@@ -1,5 +1,17 @@
 """Small parts that several algorithms share."""
 
+from .memory_bank import MemoryBank
+from .momentum import MomentumNetwork, check_momentum, momentum_at
 from .pooling import pool_features
+from .queue import Queue
+from .split_batch_norm import SplitBN
 
-__all__ = ["pool_features"]
+__all__ = [
+    "MemoryBank",
+    "MomentumNetwork",
+    "Queue",
+    "SplitBN",
+    "check_momentum",
+    "momentum_at",
+    "pool_features",
+]

@@ -1,0 +1,6 @@
+# kNN and the other figures of the features after every epoch.
+_base_ = "./default_runtime.py"
+
+custom_hooks = [
+    dict(hook, interval=1) if hook["type"] == "FeatureMonitorHook" else hook for hook in _base_.custom_hooks
+]

@@ -1,0 +1,3 @@
+_base_ = "./resnet50-predictor.py"
+
+model = dict(type="Cross", momentum=0.996, momentum_schedule="constant")

@@ -1,0 +1,3 @@
+_base_ = "./resnet50-predictor.py"
+
+model = dict(type="SimSiam")

@@ -1,0 +1,4 @@
+# One view: the algorithm transforms it.
+_base_ = "./crop-jitter-flip-grey.py"
+
+views = [dict(_base_.views[0], repeats=1)]

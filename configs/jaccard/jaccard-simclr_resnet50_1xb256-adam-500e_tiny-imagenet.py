@@ -1,0 +1,7 @@
+_base_ = [
+    "../_base_/datasets/tiny_imagenet.py",
+    "../_base_/models/jaccard-simclr.py",
+    "../_base_/views/simclr-64px.py",
+    "../_base_/schedules/adam-500e.py",
+    "../_base_/knn-each-epoch_runtime.py",
+]

@@ -1,0 +1,9 @@
+_base_ = [
+    "../_base_/datasets/cifar100.py",
+    "../_base_/models/jaccard-simclr.py",
+    "../_base_/views/simclr-32px.py",
+    "../_base_/schedules/adam-500e.py",
+    "../_base_/knn-each-epoch_runtime.py",
+]
+
+train_dataloader = dict(batch_size=512)

@@ -1,0 +1,11 @@
+_base_ = [
+    "../_base_/datasets/cifar10.py",
+    "../_base_/models/moco-resnet50.py",
+    "../_base_/views/simclr-32px.py",
+    "../_base_/schedules/adam-500e.py",
+    "../_base_/knn-each-epoch_runtime.py",
+]
+
+train_dataloader = dict(batch_size=512)
+# As Jaccard's projectors and temperature.
+model = dict(neck=dict(hid_channels=2048), head=dict(temperature=0.5))

@@ -1,0 +1,10 @@
+_base_ = [
+    "../_base_/datasets/tiny_imagenet.py",
+    "../_base_/models/simclr-resnet50.py",
+    "../_base_/views/simclr-64px.py",
+    "../_base_/schedules/adam-500e.py",
+    "../_base_/knn-each-epoch_runtime.py",
+]
+
+# As Jaccard's projectors.
+model = dict(neck=dict(hid_channels=2048))

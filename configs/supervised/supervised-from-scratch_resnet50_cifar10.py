@@ -1,0 +1,6 @@
+_base_ = [
+    "../_base_/datasets/cifar10.py",
+    "../_base_/models/plain-resnet50.py",
+    "../_base_/views/crop-jitter-flip-grey.py",
+    "../_base_/default_runtime.py",
+]

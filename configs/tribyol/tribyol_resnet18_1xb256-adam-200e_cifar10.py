@@ -1,0 +1,7 @@
+_base_ = [
+    "../_base_/datasets/cifar10.py",
+    "../_base_/models/tribyol.py",
+    "../_base_/views/crop-jitter-flip-grey-x3.py",
+    "../_base_/schedules/adam-200e.py",
+    "../_base_/default_runtime.py",
+]

@@ -1,0 +1,7 @@
+_base_ = [
+    "../_base_/datasets/pathmnist.py",
+    "../_base_/models/vicreg.py",
+    "../_base_/views/crop-jitter-flip-grey.py",
+    "../_base_/schedules/adam-200e.py",
+    "../_base_/default_runtime.py",
+]

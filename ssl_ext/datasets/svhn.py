@@ -1,0 +1,60 @@
+"""SVHN."""
+
+import os
+from pathlib import Path
+
+import torch
+import torchvision
+from torchvision.datasets.utils import download_url
+
+from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.datasets.files import check_split, downloading, verify_files
+from ssl_ext.registry import DATASETS
+
+SPLITS = ("train", "test", "extra")
+
+
+@DATASETS.register_module()
+class SVHN(ArrayDataset):
+    """SVHN, cropped house numbers: 73,257 train, 26,032 test and 531,131 extra images of 32 × 32 pixels.
+
+    Class *i* is the digit *i* (the files call the digit 0 class 10). ``'extra'`` holds easier,
+    labelled images; it takes 1.6 GB in memory.
+
+    Args:
+        split: ``'train'``, ``'test'`` or ``'extra'``.
+        data_root: folder that holds ``train_32x32.mat`` and the other splits' files.
+        download: fetch the file of the split unless it lies there.
+        device: see ArrayDataset.
+
+    Raises:
+        FileNotFoundError: no file and ``download=False``.
+        ConnectionError: the download failed.
+        ValueError: unknown split, or a file whose checksum is not the official one.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        data_root: str = "data/svhn",
+        *,
+        download: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
+        check_split(split, SPLITS, "SVHN")
+        source, root = torchvision.datasets.SVHN, Path(data_root)
+        url, filename, md5 = source.split_list[split]
+        by_hand = f"put {url} into {os.path.abspath(root)}"
+        if download:
+            with downloading(root, "SVHN", url, by_hand):
+                download_url(url, str(root), filename, md5)
+        verify_files(root, [(filename, md5)], "SVHN", by_hand)
+        data = source(root, split=split)
+        super().__init__(
+            data.data,
+            data.labels,
+            classes=[str(digit) for digit in range(10)],
+            device=device,
+            available_splits=SPLITS,
+            split=split,
+        )

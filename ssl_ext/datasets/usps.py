@@ -1,0 +1,69 @@
+"""USPS."""
+
+import os
+from pathlib import Path
+
+import torch
+import torchvision
+from torchvision.datasets.utils import download_url
+
+from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.datasets.files import check_split, downloading, verify_files
+from ssl_ext.datasets.grey import grey_images
+from ssl_ext.registry import DATASETS
+
+SPLITS = ("train", "test")
+
+
+@DATASETS.register_module()
+class USPS(ArrayDataset):
+    """USPS: 7,291 train and 2,007 test images of grey handwritten digits, 16 × 16 pixels.
+
+    Args:
+        split: ``'train'`` or ``'test'``.
+        data_root: folder that holds ``usps.bz2`` and ``usps.t.bz2``.
+        as_rgb: True: 3 equal channels; False: 1 channel. There is no default because a network's
+            stem and its numbers depend on it.
+        image_size: height and width in pixels, at least 16, enlarged bicubically; None: 16.
+        download: fetch the file of the split unless it lies there.
+        device: see ArrayDataset.
+
+    Raises:
+        FileNotFoundError: no file and ``download=False``.
+        ConnectionError: the download failed.
+        ValueError: unknown split, image size below 16, or a file whose checksum is not the official
+            one.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        data_root: str = "data/usps",
+        *,
+        as_rgb: bool,
+        image_size: int | None = None,
+        download: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
+        check_split(split, SPLITS, "USPS")
+        source, root = torchvision.datasets.USPS, Path(data_root)
+        url, filename, md5 = source.split_list[split]
+        by_hand = f"put {url} into {os.path.abspath(root)}"
+        if download:
+            with downloading(root, "USPS", url, by_hand):
+                download_url(url, str(root), filename, md5)
+        verify_files(root, [(filename, md5)], "USPS", by_hand)
+        data = source(root, train=split == "train")
+        super().__init__(
+            grey_images(
+                torch.from_numpy(data.data),
+                image_size=image_size,
+                channels=3 if as_rgb else 1,
+                dataset="USPS",
+            ),
+            data.targets,
+            classes=[str(digit) for digit in range(10)],
+            device=device,
+            available_splits=SPLITS,
+            split=split,
+        )

@@ -1,0 +1,39 @@
+"""What the monitors share: the bare model, and one way of reporting figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import LoggerHook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+
+def bare_model(runner) -> nn.Module:
+    """The model without the wrapper of several processes."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def log_interval(runner) -> int:
+    """Iterations between two log lines of the runner."""
+    return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 1)
+
+
+def report(runner, figures: Mapping[str, float]) -> None:
+    """Write figures of the epoch that has just ended to the log files and as one line."""
+    if not figures or not is_main_process():
+        return
+    epoch = runner.epoch + 1
+    runner.visualizer.add_scalars(
+        dict(figures, epoch=epoch), step=runner.iter, file_path=f"{runner.timestamp}.json"
+    )
+    words = "  ".join(f"{name}: {value:.4f}" for name, value in figures.items())
+    runner.logger.info(f"Epoch({epoch}) {words}")
+
+
+def check_positive(hook: str, **values: int) -> None:
+    """Raise ValueError unless every value is an integer of at least 1."""
+    for key, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{hook}.{key} is {value!r}; it must be at least 1.")

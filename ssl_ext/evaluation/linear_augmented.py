@@ -1,0 +1,85 @@
+"""The linear probe on augmented images: every epoch passes new views through the frozen backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .feature_bank import FeatureBank
+from .features import batches, evaluation_mode
+from .fitting import Batch
+from .linear import train_head
+from .linear_head import LinearHead
+from .metrics import accuracy, evaluate_scores
+from .protocols import Outcome
+from .recipe import Recipe
+
+
+def augmented_linear_protocol(
+    embed: Callable[[Tensor], Tensor],
+    train: Any,
+    rows: Tensor,
+    *,
+    val: FeatureBank,
+    test: FeatureBank,
+    model: nn.Module,
+    num_classes: int,
+    recipe: Recipe,
+    task: str = "multi-class",
+    num_workers: int = 0,
+    seed: int = 0,
+) -> Outcome:
+    """Train a linear layer on features of augmented images of a frozen network.
+
+    He et al., "Momentum Contrast", 2020, Section 4.1. The network is in evaluation mode and without
+    gradients throughout: its parameters and buffers stay as they are. Validation and test images are
+    clean, so their features are banks. The caller's random state is untouched.
+
+    Args:
+        embed: From uint8 images to features (N, D) of a random view of each.
+        train: Data set of uint8 images and labels.
+        rows: Labelled rows of it to train on.
+        val: Features for the choice of the epoch.
+        test: Features that are reported.
+        model: What to put in evaluation mode.
+        num_classes: Number of classes, or of labels.
+        recipe: Optimiser, length, learning rate.
+        task: Kind of labels.
+        num_workers: Processes that decode images; leave 0 for images held in memory.
+        seed: Of the layer, the order of the images and the augmentation.
+
+    Raises:
+        ValueError: No rows, or a loss that is no longer finite.
+    """
+    if len(rows) == 0:
+        raise ValueError("no training row is labelled: a linear probe needs labels")
+    device = test.features.device
+
+    def source(order: Tensor, size: int) -> Iterator[Batch]:
+        for batch in batches(train, rows[order], batch_size=size, num_workers=num_workers):
+            with evaluation_mode(model):
+                features = embed(batch["inputs"]).float()
+            yield features.to(device), batch["labels"].to(device)
+
+    def rate(head: LinearHead) -> float:
+        return accuracy(head.scores(val.features), val.labels, task)
+
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        probe = train_head(
+            source, count=len(rows), width=test.features.shape[1], num_classes=num_classes, task=task,
+            recipe=recipe, seed=seed, device=device, rate=rate,
+        )  # fmt: skip
+    last, best = (
+        evaluate_scores(head.scores(test.features), test.labels, task) for head in (probe.last, probe.best)
+    )
+    settings = {
+        **probe.settings,
+        "fit_includes_validation": False,
+        "chosen_on_validation": probe.chosen,
+    }
+    return Outcome(last, best, settings)

@@ -1,0 +1,124 @@
+"""How a classifier is trained: optimiser, length, learning rate and checks on validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "cosine")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training recipe, checked when it is made.
+
+    Args:
+        optimizer: ``'sgd'``, ``'adam'`` or ``'adamw'``.
+        lr: Largest learning rate.
+        momentum: Of ``sgd``.
+        weight_decay: Of all trained parameters.
+        batch_size: Rows per step, at most as many as there are.
+        epochs: Passes over the rows.
+        steps: Optimiser steps; where given, the length instead of the epochs.
+        schedule: ``'constant'``, or ``'cosine'`` from ``lr`` to 0.
+        milestones: Where a constant rate falls to a tenth: after so many epochs (steps, where those
+            are the length), or below 1 after that share of the training.
+        evaluations: Checks on validation, evenly spaced, the last one after the last step; by
+            default one after every epoch, or 10 where the length is in steps.
+        key: Where the settings stand in a config, for messages.
+
+    Raises:
+        ValueError: A setting is out of range.
+
+    >>> recipe = Recipe(epochs=10, lr=1.0, milestones=(0.6, 0.8))
+    >>> [round(recipe.rate(step, 10, 1), 3) for step in (0, 5, 6, 7, 8)]
+    [1.0, 1.0, 0.1, 0.1, 0.01]
+    """
+
+    optimizer: str = "sgd"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-6
+    batch_size: int = 256
+    epochs: int = 100
+    steps: int | None = None
+    schedule: str = "constant"
+    milestones: Sequence[float] = ()
+    evaluations: int | None = None
+    key: str = "evaluation"
+
+    def __post_init__(self) -> None:
+        self._require("optimizer", self.optimizer in OPTIMIZERS, f"allowed are {', '.join(OPTIMIZERS)}")
+        self._require("schedule", self.schedule in SCHEDULES, f"allowed are {', '.join(SCHEDULES)}")
+        self._require("lr", _is_number(self.lr) and self.lr > 0, "a number above 0 is needed")
+        in_range = _is_number(self.momentum) and 0 <= self.momentum < 1
+        self._require("momentum", in_range, "a number from 0 to below 1 is needed")
+        positive = _is_number(self.weight_decay) and self.weight_decay >= 0
+        self._require("weight_decay", positive, "a number of at least 0 is needed")
+        self._require("batch_size", _is_count(self.batch_size, 2), "a whole number ≥ 2 is needed")
+        self._require("epochs", _is_count(self.epochs, 1), "a whole number ≥ 1 is needed")
+        for name in ("steps", "evaluations"):
+            value = getattr(self, name)
+            self._require(name, value is None or _is_count(value, 1), "a whole number ≥ 1 is needed")
+        numbers = isinstance(self.milestones, Sequence) and not isinstance(self.milestones, str)
+        numbers = numbers and all(_is_number(m) and m > 0 for m in self.milestones)
+        self._require("milestones", numbers, "a list of numbers above 0 is needed")
+        alone = not (self.milestones and self.schedule == "cosine")
+        self._require("milestones", alone, "a cosine schedule has none")
+
+    def _require(self, name: str, right: bool, need: str) -> None:
+        if not right:
+            raise ValueError(f"{self.key}.{name}={getattr(self, name)!r}: {need}")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Length of the training in optimiser steps."""
+        return self.steps or self.epochs * steps_per_epoch
+
+    def rate(self, step: int, total: int, steps_per_epoch: int) -> float:
+        """Learning rate of the step that ``step`` steps (of ``total``) came before."""
+        if self.schedule == "cosine":
+            return self.lr * (1 + math.cos(math.pi * step / total)) / 2
+        unit = 1 if self.steps else steps_per_epoch
+        return self.lr * 0.1 ** sum(step >= m * (total if m < 1 else unit) for m in self.milestones)
+
+    def checks(self, total: int) -> set[int]:
+        """Steps after which validation is looked at; as many as there are steps at most."""
+        count = min(total, self.evaluations or (10 if self.steps else self.epochs))
+        return {round(total * (i + 1) / count) for i in range(count)}
+
+    def build_optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """The optimiser of ``parameters``."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(parameters, self.lr, weight_decay=self.weight_decay)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that counts, for result rows."""
+        length = {"steps": self.steps} if self.steps else {"epochs": self.epochs}
+        momentum = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
+        return {
+            "optimizer": self.optimizer,
+            **length,
+            "batch_size": self.batch_size,
+            "lr": self.lr,
+            "weight_decay": self.weight_decay,
+            **momentum,
+            "schedule": self.schedule,
+            "milestones": list(self.milestones),
+        }

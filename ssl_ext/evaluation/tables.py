@@ -1,0 +1,208 @@
+"""Result rows side by side: mean and deviation over seeds and draws, and a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.console import Group
+from rich.table import Table
+
+from .results import ResultRow
+
+WIDE_UP_TO = 4  # columns of a table of method × protocol that a terminal of 100 characters holds
+NARROW = 3  # metrics, beside which a terminal of 80 characters has room for words
+MODES = {
+    "knn": "frozen",
+    "cluster": "frozen",
+    "linear": "frozen",
+    "linear-aug": "frozen",
+    "finetune": "unfrozen",
+    "semi": "unfrozen",
+    "supervised": "unfrozen",
+}
+
+
+class Metric(NamedTuple):
+    """How a metric is written: its heading, a factor (100 for percent) and decimals."""
+
+    label: str
+    scale: int = 1
+    digits: int = 4
+
+
+METRICS = {
+    "acc": Metric("acc. %", 100, 2),
+    "top5": Metric("top-5 %", 100, 2),
+    "auc": Metric("AUC"),
+    "balanced_acc": Metric("bal. acc. %", 100, 2),
+    "f1": Metric("macro F1"),
+    "ece": Metric("ECE"),
+    "silhouette_pca2": Metric("silh. PCA-2", 1, 3),
+    "explained_pca2": Metric("PCA-2 explains %", 100, 1),
+    "silhouette_pca50": Metric("silh. PCA-50", 1, 3),
+    "explained_pca50": Metric("PCA-50 explains %", 100, 1),
+    "nmi": Metric("NMI", 1, 3),
+    "ari": Metric("ARI", 1, 3),
+}
+# What tables show unasked: of classifications, and of clusterings.
+SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"))
+
+
+class Condition(NamedTuple):
+    """What repeated measurements share: the protocol, the labels it may use, the mode, the target."""
+
+    protocol: str
+    labels_per_class: int | None = None
+    budget: int | None = None
+    fraction: float | None = None
+    mode: str | None = None
+    target: str | None = None
+
+    @classmethod
+    def of(cls, row: ResultRow) -> Condition:
+        """The condition that a row was measured under."""
+        return cls(*(getattr(row, name) for name in cls._fields))
+
+    @property
+    def labels(self) -> tuple[int | None, int | None, float | None]:
+        """Which labels were used, however."""
+        return self.labels_per_class, self.budget, self.fraction
+
+    @property
+    def words(self) -> str:
+        """What a heading says.
+
+        >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
+        'transfer to PathMNIST, 10 labels/class, frozen'
+        """
+        parts = ["kNN" if self.protocol == "knn" else self.protocol]
+        if self.target is not None:
+            parts[0] += f" to {self.target}"
+        if self.labels_per_class is not None:
+            parts.append(f"{self.labels_per_class} labels/class")
+        if self.budget is not None:
+            parts.append(f"{self.budget} labels")
+        if self.fraction is not None:
+            parts.append(f"{100 * self.fraction:g} % of labels")
+        if self.labels == (None, None, None) and self.protocol in ("linear", "supervised", "budget"):
+            parts.append("all labels")
+        if self.mode is not None and self.mode != MODES.get(self.protocol):
+            parts.append(self.mode)
+        return ", ".join(parts)
+
+
+class Stat(NamedTuple):
+    """Mean, sample standard deviation (0 for one value) and number of values."""
+
+    mean: float
+    std: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Stat:
+        """The figures of one or more values."""
+        return cls(
+            statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
+        )
+
+    def text(self, metric: str) -> str:
+        """Mean, and ± std where there are several values, in the metric's own unit."""
+        if math.isnan(self.mean):
+            return "-"
+        _, scale, digits = METRICS.get(metric, Metric(metric))
+        spread = f" ± {scale * self.std:.{digits}f}" if self.n > 1 else ""
+        return f"{scale * self.mean:.{digits}f}{spread}"
+
+
+def aggregate(
+    rows: Sequence[ResultRow], *, metric: str = "acc", which: str = "last"
+) -> dict[str, dict[Condition, Stat]]:
+    """Mean, sample std and number over seeds and draws, by method and condition.
+
+    ``which`` is ``'last'`` or ``'best'``. Methods and conditions keep the order of the rows; rows
+    without the metric are left out.
+    """
+    values: dict[str, dict[Condition, list[float]]] = {}
+    for row in rows:
+        if metric in (found := getattr(row, which)):
+            values.setdefault(row.method, {}).setdefault(Condition.of(row), []).append(found[metric])
+    return {
+        method: {condition: Stat.of(numbers) for condition, numbers in cells.items()}
+        for method, cells in values.items()
+    }
+
+
+def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | Group:
+    """A table for the terminal, mean ± std over seeds and draws.
+
+    Up to four kinds of classification: method × protocol, accuracy in percent / AUC, where the
+    supervised baseline stands in the column of the linear probe with the same labels. Otherwise a
+    line for each protocol and method, with the mean time of a measurement in seconds; clusterings
+    have a table of their own.
+    """
+    accuracies = aggregate(rows, metric="acc", which=which)
+    columns = list(dict.fromkeys(_column(c, accuracies) for cells in accuracies.values() for c in cells))
+    if len(columns) <= WIDE_UP_TO and all("acc" in row.last for row in rows):
+        return _wide(rows, columns, which)
+    tables = [_long(rows, metrics, which) for metrics in SHOWN]
+    filled = [table for table in tables if table.row_count]
+    return filled[0] if len(filled) == 1 else Group(*filled)
+
+
+def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> Condition:
+    """Where a condition stands in the wide table."""
+    if condition.protocol == "supervised":
+        for other in (c for cells in methods.values() for c in cells if c.protocol == "linear"):
+            if (other.labels, other.target) == (condition.labels, condition.target):
+                return other
+    return condition
+
+
+def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -> Table:
+    accuracies, areas = (aggregate(rows, metric=metric, which=which) for metric in ("acc", "auc"))
+    table = Table("method", title=f"accuracy % / AUC, {which} epoch")
+    for column in columns:
+        table.add_column(column.words, justify="right")
+    for method, cells in accuracies.items():
+        texts = dict.fromkeys(columns, "-")
+        for condition, accuracy in cells.items():
+            area = areas.get(method, {}).get(condition)
+            area_text = "-" if area is None else area._replace(n=1).text("auc")
+            texts[_column(condition, accuracies)] = f"{accuracy.text('acc')} / {area_text}"
+        table.add_row(method, *texts.values())
+    return table
+
+
+def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Table:
+    """Lines by protocol, then method; only metrics that occur."""
+    cells = {metric: aggregate(rows, metric=metric, which=which) for metric in metrics}
+    shown = [metric for metric in metrics if cells[metric]]
+    table = Table(title=f"{which} epoch, mean ± std over n seeds and draws")
+    for header in ("protocol", "method"):
+        table.add_column(header, overflow="fold", min_width=8)
+    for header in (*(METRICS[metric].label for metric in shown), "n", "s"):
+        table.add_column(header, justify="right", no_wrap=len(shown) <= NARROW)
+    groups: dict[Condition, dict[str, list[ResultRow]]] = {}
+    for row in rows:
+        if any(metric in getattr(row, which) for metric in shown):
+            groups.setdefault(Condition.of(row), {}).setdefault(row.method, []).append(row)
+    for condition, methods in groups.items():
+        table.add_section()
+        for number, (method, repeats) in enumerate(methods.items()):
+            stats = [cells[metric].get(method, {}).get(condition) for metric in shown]
+            table.add_row(
+                "" if number else condition.words,
+                method,
+                *("-" if stat is None else stat.text(m) for m, stat in zip(shown, stats, strict=True)),
+                str(len(repeats)),
+                _seconds(repeats),
+            )
+    return table
+
+
+def _seconds(rows: Sequence[ResultRow]) -> str:
+    times = [row.cost["wall_s"] for row in rows if "wall_s" in row.cost]
+    return f"{statistics.fmean(times):.1f}" if times else "-"

@@ -1,0 +1,42 @@
+"""Head of VICReg."""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ssl_ext.losses import vicreg_terms
+from ssl_ext.registry import MODELS
+
+
+@MODELS.register_module()
+class VICRegHead(BaseModule):
+    """L = λ · invariance + μ · variance + ν · covariance (Eq. 6 of VICReg).
+
+    Args:
+        invariance_weight: λ.
+        variance_weight: μ.
+        covariance_weight: ν.
+
+    Raises:
+        ValueError: A negative weight.
+    """
+
+    def __init__(
+        self,
+        invariance_weight: float = 25.0,
+        variance_weight: float = 25.0,
+        covariance_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.weights = dict(
+            invariance=invariance_weight, variance=variance_weight, covariance=covariance_weight
+        )
+        for term, weight in self.weights.items():
+            if weight < 0:
+                raise ValueError(f"model.head.{term}_weight is {weight}; it must not be negative.")
+
+    def loss(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
+        """Weighted terms for projector outputs of two views, each (N, D)."""
+        terms = zip(self.weights.items(), vicreg_terms(z1, z2), strict=True)
+        return {f"loss_{name}": weight * term for (name, weight), term in terms}

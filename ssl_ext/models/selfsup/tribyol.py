@@ -1,0 +1,78 @@
+"""TriBYOL: BYOL with three views and two target networks, for small batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from ssl_ext.models.utils import MomentumNetwork
+from ssl_ext.registry import MODELS
+
+from .base import MomentumModel
+from .prediction import PredictionModel
+
+
+@MODELS.register_module()
+class TriBYOL(PredictionModel, MomentumModel):
+    """The online network predicts what two EMA targets make of two other views of the image.
+
+    With ℓ(p, z) = 2 - 2 cos(p, sg z), pᵢ the prediction for view i and t1, t2 the targets,
+
+    - symmetric: L = ½ [ℓ(p1, t1(v2)) + ℓ(p2, t1(v1))] + ½ [ℓ(p1, t2(v3)) + ℓ(p3, t2(v1))];
+    - else: L = ℓ(p1, t1(v2)) + ℓ(p1, t2(v3)), and the online network sees the first view only.
+
+    Args:
+        predictor: Config of the predictor.
+        symmetric: Predict in both directions.
+        target_update: ``'alternate'``: target 1 follows after odd optimiser steps and target 2 after
+            even ones, so that they differ; ``'all'``: both follow after every step. They are then equal
+            for ever, and one network stands for both.
+        momentum: EMA momentum of the targets, in [0, 1].
+        momentum_schedule: ``'constant'``, or ``'cosine'`` up to 1 over the run.
+        **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
+
+    Raises:
+        ValueError: A momentum out of range, an unknown schedule or ``target_update``, or a predictor
+            that does not fit.
+    """
+
+    num_views = 3
+
+    def __init__(
+        self,
+        *,
+        predictor: dict,
+        symmetric: bool = True,
+        target_update: str = "alternate",
+        momentum: float = 0.996,
+        momentum_schedule: str = "constant",
+        **kwargs,
+    ) -> None:
+        if target_update not in ("alternate", "all"):
+            raise ValueError(f"model.target_update is {target_update!r}; allowed are 'alternate' and 'all'.")
+        super().__init__(
+            predictor=predictor, momentum=momentum, momentum_schedule=momentum_schedule, **kwargs
+        )
+        self.symmetric = symmetric
+        count = 2 if target_update == "alternate" else 1
+        self.targets = nn.ModuleList(MomentumNetwork(self.backbone, self.neck) for _ in range(count))
+
+    def followers(self, step: int) -> Iterator[MomentumNetwork]:
+        """The target that is updated after optimiser step ``step`` (counted from 1)."""
+        yield self.targets[(step - 1) % len(self.targets)]
+
+    def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
+        """Named, weighted loss terms of three views, each (N, C, H, W)."""
+        view1, view2, view3 = inputs
+        target1, target2 = self.targets[0], self.targets[-1]
+        _, p1 = self.online(view1)
+        (t1_v2,), (t2_v3,) = target1(view2), target2(view3)
+        if not self.symmetric:
+            return self.head.loss(target1=[(p1, t1_v2)], target2=[(p1, t2_v3)])
+        (_, p2), (_, p3) = self.online(view2), self.online(view3)
+        (t1_v1,) = target1(view1)
+        (t2_v1,) = target2(view1) if target2 is not target1 else (t1_v1,)
+        return self.head.loss(
+            weight=0.5, target1=[(p1, t1_v2), (p2, t1_v1)], target2=[(p1, t2_v3), (p3, t2_v1)]
+        )

@@ -1,0 +1,71 @@
+"""Networks that follow another one by an exponential moving average (EMA)."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .pooling import pool_features
+
+SCHEDULES = ("constant", "cosine")
+
+
+class MomentumNetwork(nn.Module):
+    """A copy of a backbone and its neck that follows them and takes no gradient.
+
+    Parameters follow by :meth:`update`; the running statistics of normalisation layers come from the
+    copy's own passes.
+
+    Args:
+        backbone: Network to copy.
+        neck: Projector to copy; it takes and gives a tuple, as MMPretrain's necks do.
+    """
+
+    def __init__(self, backbone: nn.Module, neck: nn.Module) -> None:
+        super().__init__()
+        self.backbone = copy.deepcopy(backbone)
+        self.neck = copy.deepcopy(neck)
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The neck's outputs, (N, D) each, of normalised images (N, C, H, W); without gradient."""
+        return self.neck((pool_features(self.backbone(images)),))
+
+    @torch.no_grad()
+    def copy_from(self, backbone: nn.Module, neck: nn.Module) -> None:
+        """Take over all parameters and buffers."""
+        self.backbone.load_state_dict(backbone.state_dict())
+        self.neck.load_state_dict(neck.state_dict())
+
+    @torch.no_grad()
+    def update(self, backbone: nn.Module, neck: nn.Module, momentum: float) -> None:
+        """Parameters become momentum · own + (1 − momentum) · given, in one foreach operation."""
+        own = [*self.backbone.parameters(), *self.neck.parameters()]
+        given = [*backbone.parameters(), *neck.parameters()]
+        torch._foreach_lerp_(own, given, 1 - momentum)
+
+
+def momentum_at(step: int, max_steps: int, momentum: float, schedule: str = "constant") -> float:
+    """Momentum of the update after optimiser step ``step`` (counted from 1) of ``max_steps``.
+
+    ``'cosine'`` rises from ``momentum`` to 1: 1 − (1 − m) · (cos(π · (step − 1) / max_steps) + 1) / 2
+    (BYOL, Sec. 3.2). A function of the step alone, so a resumed run goes on exactly.
+
+    >>> momentum_at(1, 100, 0.996, "cosine"), momentum_at(51, 100, 0.996, "cosine")
+    (0.996, 0.998)
+    """
+    if schedule == "constant":
+        return momentum
+    return 1 - (1 - momentum) * (math.cos(math.pi * (step - 1) / max_steps) + 1) / 2
+
+
+def check_momentum(momentum: float, schedule: str) -> None:
+    """Raise ValueError unless the momentum is in [0, 1] and the schedule is known."""
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"model.momentum is {momentum}; it must be between 0 and 1.")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"model.momentum_schedule is {schedule!r}; allowed are {', '.join(SCHEDULES)}.")

@@ -1,0 +1,83 @@
+"""Batch normalisation over parts of a batch (He et al., 2020, use it on one GPU for small images)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_ext.registry import MODELS
+
+
+@MODELS.register_module()
+class SplitBN(nn.Module):
+    """Batch normalisation whose training statistics are those of ``num_splits`` equal parts of the batch.
+
+    Row i belongs to part i mod ``num_splits``. MoCo needs it: statistics of the whole batch are a
+    signature that a query shares with its key and with nothing in the queue. Parameters and buffers have
+    the names and shapes of :class:`torch.nn.BatchNorm2d`, and evaluation is the same, so weights go
+    either way. Conversion to synchronised batch normalisation leaves it alone.
+
+    Args:
+        num_features: Channels C.
+        num_splits: How many parts.
+        eps: Added to the variance.
+        momentum: Share of the new statistics, averaged over the parts, in the running ones.
+
+    Raises:
+        ValueError: ``num_splits`` below 1.
+    """
+
+    # What MMCV calls the layers of this kind, and with it the names in a state dict: bn1, bn2, ...
+    _abbr_ = "bn"
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self, num_features: int, num_splits: int = 8, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        if not isinstance(num_splits, int) or num_splits < 1:
+            raise ValueError(f"norm_cfg.num_splits is {num_splits!r}; it must be at least 1.")
+        self.num_splits, self.eps, self.momentum = num_splits, eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, ...).
+
+        Raises:
+            ValueError: In training, a batch that cannot be split into parts of two or more.
+        """
+        if not self.training:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        splits, rows = self.num_splits, len(x)
+        if rows % splits or rows < 2 * splits:
+            raise ValueError(
+                f"A batch of {rows} images cannot be normalised in {splits} equal parts of two or more: "
+                f"train_dataloader.batch_size must be a multiple of norm_cfg.num_splits (with drop_last)."
+            )
+        means, variances = self.running_mean.repeat(splits), self.running_var.repeat(splits)
+        # One call for all parts: the parts become channels.
+        parts = x.reshape(rows // splits, splits * x.shape[1], *x.shape[2:])
+        out = F.batch_norm(
+            parts,
+            means,
+            variances,
+            self.weight.repeat(splits),
+            self.bias.repeat(splits),
+            True,
+            self.momentum,
+            self.eps,
+        )
+        with torch.no_grad():
+            self.running_mean.copy_(means.view(splits, -1).mean(0))
+            self.running_var.copy_(variances.view(splits, -1).mean(0))
+            self.num_batches_tracked.add_(1)
+        return out.reshape(x.shape)

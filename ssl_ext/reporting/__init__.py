@@ -1,0 +1,21 @@
+"""Results of many evaluations side by side: what may be compared, as text tables and as one page."""
+
+from .comparison import Comparison, Line, NamedRow, comparable_settings, compare, data_name
+from .page import Picture, render_page
+from .text import Grid, long_grid, measurements_csv, notes, wide_grid
+
+__all__ = [
+    "Comparison",
+    "Grid",
+    "Line",
+    "NamedRow",
+    "Picture",
+    "comparable_settings",
+    "compare",
+    "data_name",
+    "long_grid",
+    "measurements_csv",
+    "notes",
+    "render_page",
+    "wide_grid",
+]

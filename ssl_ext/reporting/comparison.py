@@ -1,0 +1,173 @@
+"""Which measurements may stand side by side: the same data, condition and settings."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssl_ext.evaluation import Condition, ResultRow, Stat
+
+# Not how a measurement was made, but which repeat it is, what came of it, or where files lie.
+REPEATS = ("seed", "chosen_on_validation", "k_used", "labels")
+PLACES = ("type", "name", "data_root", "download", "split")
+GENERIC = ("NPZDataset", "FolderDataset")
+
+
+class NamedRow(NamedTuple):
+    """A result row, and what its method is called among all that are joined."""
+
+    method: str
+    row: ResultRow
+
+
+@dataclass(frozen=True)
+class Line:
+    """Repeated measurements (seeds, draws, runs) of one method under equal settings."""
+
+    method: str
+    variant: str
+    rows: Sequence[ResultRow]
+    which: str
+
+    @cached_property
+    def stats(self) -> dict[str, Stat]:
+        """Every scalar metric that all repeats have."""
+        found = [getattr(row, self.which) for row in self.rows]
+        return {
+            name: Stat.of([float(metrics[name]) for metrics in found])
+            for name, value in found[0].items()
+            if isinstance(value, int | float) and all(name in metrics for metrics in found)
+        }
+
+    @property
+    def confusion(self) -> list[list[int]] | None:
+        """Counts of true (down) and predicted (across) classes, summed over the repeats."""
+        matrices = [getattr(row, self.which).get("confusion") for row in self.rows]
+        if any(matrix is None for matrix in matrices):
+            return None
+        arrays = [np.asarray(matrix) for matrix in matrices]
+        if len({array.shape for array in arrays}) > 1:
+            return None
+        return np.sum(arrays, axis=0).tolist()
+
+    def mean_cost(self, name: str) -> float | None:
+        """Mean of a cost over the repeats that have it."""
+        values = [row.cost[name] for row in self.rows if name in row.cost]
+        return float(np.mean(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All measurements on some data under a condition.
+
+    Lines of one ``variant`` were measured alike. ``variants`` gives, for each letter, the settings
+    in which the variants differ (one variant: named ``""``, no settings); ``common`` those in which
+    they agree.
+    """
+
+    data: str
+    condition: Condition
+    lines: Sequence[Line]
+    variants: Mapping[str, Mapping[str, str]]
+    common: Mapping[str, str]
+
+    def best(self, metric: str, variant: str) -> float | None:
+        """The best mean of a variant, where two or more lines have the metric."""
+        means = [
+            line.stats[metric].mean for line in self.lines if line.variant == variant and metric in line.stats
+        ]
+        means = [mean for mean in means if mean == mean]
+        if len(means) < 2:
+            return None
+        return min(means) if metric == "ece" else max(means)
+
+
+def data_name(row: ResultRow) -> str:
+    """What the data set of a row is called: its name, its class, or the file that it comes from."""
+    if row.target is not None:
+        return row.target
+    settings = row.source.get("dataset") or {}
+    kind = str(settings.get("type", "unknown data"))
+    if "name" in settings:
+        return str(settings["name"])
+    return Path(str(settings.get("data_root", ""))).stem or kind if kind in GENERIC else kind
+
+
+def comparable_settings(row: ResultRow) -> dict[str, str]:
+    """How a row was measured, as flat text; rows that agree in it may be compared.
+
+    A value that validation chose counts as what it was chosen from.
+    """
+    chosen = row.settings.get("chosen_on_validation") or {}
+    settings: dict[str, Any] = {}
+    for name, value in row.settings.items():
+        if name in REPEATS:
+            continue
+        if name in chosen:
+            rates = chosen.get("validation_accuracy")
+            candidates = list(rates) if isinstance(rates, dict) else []
+            value = f"chosen from {', '.join(map(str, candidates))}" if len(candidates) > 1 else value
+        settings[name] = value
+    if short := (row.settings.get("labels") or {}).get("short_classes"):
+        settings["classes with fewer labels"] = short
+    data = row.source.get("dataset") or {}
+    settings |= {f"data {name}": value for name, value in data.items() if name not in PLACES}
+    parts = [part for part in ("train", "val", "test") if part in row.sizes]
+    if Condition.of(row).labels != (None, None, None):
+        parts = [part for part in parts if part != "train"]  # a draw of several labels varies
+    settings |= {f"{part} images": row.sizes[part] for part in parts}
+    return {name: _text(value) for name, value in settings.items()}
+
+
+def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison]:
+    """Sort rows into comparisons, in the order of the rows.
+
+    Args:
+        rows: Result rows with the names of their methods.
+        which: ``'last'`` epoch, or the ``'best'`` one on validation.
+    """
+    groups: dict[tuple[str, Condition], list[NamedRow]] = {}
+    for named in rows:
+        groups.setdefault((data_name(named.row), Condition.of(named.row)), []).append(named)
+    return [_comparison(data, condition, members, which) for (data, condition), members in groups.items()]
+
+
+def _comparison(data: str, condition: Condition, rows: Sequence[NamedRow], which: str) -> Comparison:
+    ways: list[dict[str, str]] = []
+    repeats: dict[tuple[int, str], list[ResultRow]] = {}
+    for method, row in rows:
+        settings = comparable_settings(row)
+        if settings not in ways:
+            ways.append(settings)
+        repeats.setdefault((ways.index(settings), method), []).append(row)
+    names = [_letter(index) for index in range(len(ways))] if len(ways) > 1 else [""]
+    keys = list(dict.fromkeys(key for way in ways for key in way))
+    common = {key: ways[0][key] for key in keys if all(way.get(key) == ways[0].get(key) for way in ways)}
+    differing = [key for key in keys if key not in common]
+    return Comparison(
+        data,
+        condition,
+        [
+            Line(method, names[way], members, which)
+            for (way, method), members in sorted(repeats.items(), key=lambda item: item[0][0])
+        ],
+        {name: {key: way.get(key, "-") for key in differing} for name, way in zip(names, ways, strict=True)},
+        common,
+    )
+
+
+def _letter(index: int) -> str:
+    """A, B and so on to Z, then A2."""
+    turn, place = divmod(index, len(string.ascii_uppercase))
+    return string.ascii_uppercase[place] + (str(turn + 1) if turn else "")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

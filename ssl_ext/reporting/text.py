@@ -1,0 +1,215 @@
+"""Comparisons as tables of text: for the terminal, CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ssl_ext.evaluation import METRICS, Condition
+from ssl_ext.evaluation.tables import NARROW
+
+from .comparison import Comparison, Line
+
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≥": r"$\geq$", "→": r"$\rightarrow$",
+        "|": r"\textbar{}", "[": "{[}",  # a line that begins with [ would be an option of the one before
+        **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text; the first ``words`` columns are words, the others numbers."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int
+    notes: Sequence[str] = field(default=())
+
+    def rich(self) -> Table:
+        """For the terminal; words that repeat those of the row above are left out but for the last."""
+        table = Table(title=escape(self.title), caption_justify="left")
+        table.caption = escape("\n".join(self.notes)) or None
+        narrow = len(self.header) - self.words <= NARROW + 2  # metrics, repeats and time
+        for number, name in enumerate(self.header):
+            if number < self.words:
+                table.add_column(escape(name), overflow="fold", min_width=8)
+            else:
+                table.add_column(escape(name), justify="right", no_wrap=narrow)
+        above: list[str] = []
+        for row in self.rows:
+            shared = [*row[: self.words - 1]]
+            if shared != above:
+                table.add_section()
+            repeated = [""] * len(shared) if shared == above else shared
+            table.add_row(*map(escape, [*repeated, *row[len(shared) :]]))
+            above = shared
+        return table
+
+    def markdown(self) -> str:
+        """GitHub's Markdown."""
+        rule = ["---" if number < self.words else "---:" for number in range(len(self.header))]
+        table = "\n".join(_pipes(cells) for cells in (self.header, rule, *self.rows))
+        parts = [f"**{self.title}**", table, "\n".join(f"- {note}" for note in self.notes)]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+    def latex(self) -> str:
+        """A ``table`` for the package booktabs."""
+        header, *rows = (
+            " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
+            for cells in (self.header, *self.rows)
+        )
+        caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
+        form = "l" * self.words + "r" * (len(self.header) - self.words)
+        lines = [
+            r"\begin{table}", r"\caption{" + caption.translate(LATEX) + "}", r"\begin{tabular}{" + form + "}",
+            r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}",
+        ]  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def metric_label(metric: str) -> str:
+    """Heading of a metric."""
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def stat_text(line: Line, metric: str) -> str:
+    """Mean ± std of a line's metric; a dash where there is none."""
+    return line.stats[metric].text(metric) if metric in line.stats else "-"
+
+
+def seconds_text(line: Line) -> str:
+    """Mean wall time of a measurement in seconds."""
+    seconds = line.mean_cost("wall_s")
+    return "-" if seconds is None else f"{seconds:.1f}"
+
+
+def variant_label(comparison: Comparison, variant: str) -> str:
+    """What a comparison's variant is called: the condition, and its letter where there are several."""
+    return comparison.condition.words + (f" [{variant}]" if variant else "")
+
+
+def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, title: str) -> Grid:
+    """One row for each data set, condition, variant of the settings and method.
+
+    Lines that have none of the metrics are left out.
+    """
+    shown = [c for c in comparisons if any(m in line.stats for line in c.lines for m in metrics)]
+    several = len({comparison.data for comparison in shown}) > 1
+    rows = [
+        [
+            *([comparison.data] if several else []),
+            variant_label(comparison, line.variant),
+            line.method,
+            *(stat_text(line, metric) for metric in metrics),
+            str(len(line.rows)),
+            seconds_text(line),
+        ]
+        for comparison in shown
+        for line in comparison.lines
+        if any(metric in line.stats for metric in metrics)
+    ]
+    header = [*(["data"] if several else []), "protocol", "method", *map(metric_label, metrics), "n", "s"]
+    return Grid(title, header, rows, 3 if several else 2, notes(shown))
+
+
+def wide_grid(comparisons: Sequence[Comparison], metric: str, *, title: str) -> Grid:
+    """One row for each method, one column for each comparison and variant of its settings.
+
+    The supervised baseline stands in the column of the linear probe with the same data and labels.
+    """
+    places = _columns(comparisons, metric)
+    several = len({comparison.data for comparison in comparisons}) > 1
+    cells: dict[str, dict[str, str]] = {}
+    columns: dict[str, None] = {}
+    for comparison in comparisons:
+        for line in comparison.lines:
+            if metric not in line.stats:
+                continue
+            home = places.get(id(comparison), comparison)
+            label = variant_label(home, line.variant if home is comparison else "")
+            column = f"{home.data}: {label}" if several else label
+            columns[column] = None
+            cells.setdefault(line.method, {})[column] = stat_text(line, metric)
+    rows = [[method, *(found.get(column, "-") for column in columns)] for method, found in cells.items()]
+    return Grid(f"{title}: {metric_label(metric)}", ["method", *columns], rows, 1, notes(comparisons))
+
+
+def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Comparison]:
+    """Linear comparisons that supervised ones move to, by the identity of the latter."""
+    return {
+        id(supervised): linear
+        for supervised in comparisons
+        for linear in comparisons
+        if (supervised.condition.protocol, linear.condition.protocol) == ("supervised", "linear")
+        and (supervised.data, supervised.condition.labels) == (linear.data, linear.condition.labels)
+        and max(len(supervised.variants), len(linear.variants)) == 1
+    }
+
+
+def notes(comparisons: Sequence[Comparison]) -> list[str]:
+    """A sentence for each comparison that was measured in several ways: in what they differ."""
+    return [
+        f"{comparison.data}, {comparison.condition.words} was measured in {len(comparison.variants)} ways "
+        "that cannot be compared: "
+        + "; ".join(
+            f"[{name}] {', '.join(f'{key} = {value}' for key, value in settings.items())}"
+            for name, settings in comparison.variants.items()
+        )
+        for comparison in comparisons
+        if len(comparison.variants) > 1
+    ]
+
+
+def measurements_csv(comparisons: Sequence[Comparison]) -> str:
+    """Every line with all its metrics in full precision, costs, sources and settings."""
+    metrics = list(dict.fromkeys(m for c in comparisons for line in c.lines for m in line.stats))
+    records = [_record(comparison, line) for comparison in comparisons for line in comparison.lines]
+    columns = [name for name in records[0] if name != "settings"]
+    columns += [f"{metric}_{part}" for metric in metrics for part in ("mean", "std")] + ["settings"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _record(comparison: Comparison, line: Line) -> dict[str, Any]:
+    def joined(values: Sequence[Any]) -> str:
+        return " ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+    checkpoints = [row.source.get("checkpoint") or {} for row in line.rows]
+    record: dict[str, Any] = {
+        "data": comparison.data,
+        "method": line.method,
+        **dict(zip(Condition._fields, comparison.condition, strict=True)),
+        "variant": line.variant,
+        "epoch": line.which,
+        "n": len(line.rows),
+        "seeds": joined([row.seed for row in line.rows]),
+        "wall_s": line.mean_cost("wall_s"),
+        "peak_rss_mib": line.mean_cost("peak_rss_mib"),
+        "peak_device_mib": line.mean_cost("peak_device_mib"),
+        "checkpoint": joined([checkpoint.get("sha256") for checkpoint in checkpoints]),
+        "config_hash": joined([row.source.get("config_hash") for row in line.rows]),
+        "settings": json.dumps({**comparison.common, **comparison.variants[line.variant]}, sort_keys=True),
+    }
+    for metric, stat in line.stats.items():
+        if stat.mean == stat.mean:
+            record |= {f"{metric}_mean": stat.mean, f"{metric}_std": stat.std}
+    return record

@@ -1,0 +1,284 @@
+"""One report of many results: like is joined with like, and what differs is said."""
+
+import base64
+import csv
+import importlib.util
+import json
+import re
+import statistics
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ssl_ext.apis.report import report
+from ssl_ext.errors import UserError, run_tool
+from ssl_ext.evaluation import ResultRow, write_results
+from ssl_ext.reporting import Grid
+
+TOOL = Path(__file__).parents[2] / "tools" / "report.py"
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def row(method, protocol, acc, *, checkpoint=None, k=20, config="cfg/a.py", data=None, **more):
+    last = {"acc": acc, "auc": 0.5, "confusion": [[3, 1], [0, 4]]}
+    source = {
+        "checkpoint": checkpoint and {"path": f"{checkpoint}/epoch_2.pth", "sha256": f"sha-{checkpoint}"},
+        "config": config,
+        "dataset": data or {"type": "Digits", "image_size": 8},
+        "versions": {"torch": "2"},
+    }
+    fields = dict(settings={"k": k, "val_split": "val"}, sizes={"train": 9, "test": 8}, seed=0, source=source)
+    return ResultRow(method, protocol, last, {**last, "acc": acc + 0.1}, **{**fields, **more})
+
+
+def write(folder, *rows):
+    write_results(folder / "evaluation" / "results.json", rows)
+    return folder
+
+
+def records(out):
+    with open(out / "results.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Page(HTMLParser):
+    """Elements of a page, the text of its table cells, and every address in it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.cells, self.addresses, self.images = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [attrs[name] for name in ("src", "href", "action", "srcset") if name in attrs]
+        if tag == "img":
+            self.images.append(attrs)
+
+    def handle_data(self, text):
+        if self.tags and self.tags[-1] in ("td", "th", "button") and text.strip():
+            self.cells.append(text.strip())
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs of an algorithm, each with its own baselines."""
+    for name, acc in (("one", 0.5), ("two", 0.7)):
+        folder = tmp_path / "runs" / name
+        rows = [
+            row("SimCLR", "knn", acc, checkpoint=folder, config="cfg/simclr.py"),
+            *(
+                row("SimCLR", "linear", acc + 0.01 * i, checkpoint=folder, labels_per_class=5, draw=i)
+                for i in (0, 1)
+            ),
+            row("pixels", "knn", 0.25, config=f"cfg/{name}.py"),
+            row("supervised", "supervised", acc / 2, config=f"cfg/{name}.py", labels_per_class=5, draw=0),
+        ]  # fmt: skip
+        write(folder, *rows)
+    return tmp_path / "runs"
+
+
+def test_files_are_joined_and_methods_told_apart(runs, tmp_path):
+    (table,), written = report([runs], out_dir=tmp_path / "out")
+    assert {path.name for path in written} == {"results.csv", "results.md", "results.tex", "report.html"}
+    assert table.header == ["protocol", "method", "acc. %", "AUC", "n", "s"]
+    assert [row[:3] for row in table.rows] == [
+        ["kNN", "SimCLR (one)", "50.00"],
+        ["kNN", "pixels", "25.00"],
+        ["kNN", "SimCLR (two)", "70.00"],
+        ["linear, 5 labels/class", "SimCLR (one)", "50.50 ± 0.71"],
+        ["linear, 5 labels/class", "SimCLR (two)", "70.50 ± 0.71"],
+        ["supervised, 5 labels/class", "supervised (one)", "25.00"],
+        ["supervised, 5 labels/class", "supervised (two)", "35.00"],
+    ]
+    assert not table.notes
+    (linear,) = (
+        r for r in records(tmp_path / "out") if r["method"] == "SimCLR (two)" and r["protocol"] == "linear"
+    )
+    assert float(linear["acc_mean"]) == pytest.approx(0.705, abs=1e-15)
+    assert float(linear["acc_std"]) == pytest.approx(statistics.stdev([0.7, 0.71]))
+    assert (linear["n"], linear["labels_per_class"], linear["budget"]) == ("2", "5", "")
+    assert json.loads(linear["settings"])["val_split"] == "val"
+
+
+def test_runs_of_one_config_can_be_repeats(tmp_path):
+    for name, acc in (("one", 0.5), ("two", 0.7)):
+        write(tmp_path / name, row("SimCLR", "knn", acc, checkpoint=tmp_path / name))
+    (table,), _ = report([tmp_path], out_dir=tmp_path / "out", join_runs=True, which="best")
+    assert table.rows == [["kNN", "SimCLR", "70.00 ± 14.14", "0.5000 ± 0.0000", "2", "-"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(k=200), ["k = 20;", "k = 200"]),
+        (dict(sizes={"train": 9, "test": 80}), ["test images = 8;", "test images = 80"]),
+        (dict(settings={"k": 20, "val_split": "val", "layer": 4}), ["layer = -;", "layer = 4"]),
+        (dict(data={"type": "Digits", "image_size": 16}), ["data image_size = 8;", "data image_size = 16"]),
+    ],
+)
+def test_what_was_measured_unlike_is_kept_apart_and_said(change, words, tmp_path):
+    write(tmp_path / "one", row("SimCLR", "knn", 0.5, checkpoint="one"), row("pixels", "knn", 0.25))
+    write(tmp_path / "two", row("BYOL", "knn", 0.75, checkpoint="two", **change))
+    (table,), _ = report([tmp_path], out_dir=tmp_path / "out")
+    assert [row[:2] for row in table.rows] == [
+        ["kNN [A]", "SimCLR"],
+        ["kNN [A]", "pixels"],
+        ["kNN [B]", "BYOL"],
+    ]
+    (note,) = table.notes
+    assert note.startswith("Digits, kNN was measured in 2 ways that cannot be compared: [A] ")
+    assert all(word in note for word in words)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert note in page
+    # The best of each variant that has several methods is marked, and no other.
+    assert re.findall(r'best">([\d.]+)', page)[:1] == ["50.00"]
+    assert 'best">75.00' not in page
+
+
+def test_what_is_chosen_on_validation_or_drawn_is_no_other_setting(tmp_path):
+    def linear(method, l2, candidates, seed):
+        chosen = {"l2": l2, "validation_accuracy": dict.fromkeys(map(str, candidates), 0.5)}
+        drawn = {"drawn": True, "seed": seed, "rows": f"draw {seed}"}
+        settings = {"l2": l2, "seed": seed, "chosen_on_validation": chosen, "labels": drawn}
+        return row(method, "linear", 0.5, settings=settings, seed=seed, checkpoint=method)
+
+    write(
+        tmp_path,
+        linear("a", 0.1, [0.1, 1.0], 0),
+        linear("a", 1.0, [0.1, 1.0], 1),
+        linear("b", 1.0, [0.1, 1.0], 0),
+    )
+    (table,), _ = report([tmp_path], out_dir=tmp_path / "out")
+    assert [(row[1], row[4]) for row in table.rows] == [("a", "2"), ("b", "1")]
+    write(tmp_path, linear("a", 0.1, [0.1, 1.0], 0), linear("b", 0.1, [0.1], 0))
+    (table,), _ = report([tmp_path], out_dir=tmp_path / "out")
+    assert table.notes == [
+        "Digits, linear, all labels was measured in 2 ways that cannot be compared: "
+        "[A] l2 = chosen from 0.1, 1.0; [B] l2 = 0.1"
+    ]
+
+
+def test_data_sets_and_targets_do_not_mix(tmp_path):
+    mnist = [{"type": "MedMNIST", "name": name, "data_root": "d"} for name in ("bloodmnist", "retinamnist")]
+    mine = {"type": "NPZDataset", "data_root": "data/mine.npz"}
+    write(
+        tmp_path,
+        *(row("a", "knn", 0.1 * i, data=data) for i, data in enumerate([*mnist, mine])),
+        row("a", "transfer", 0.4, mode="frozen", target="PathMNIST"),
+        row("a", "cluster", 0.5, settings={}),
+    )
+    (table,), _ = report([tmp_path], out_dir=tmp_path / "out")
+    assert [row[:2] for row in table.rows] == [
+        ["bloodmnist", "kNN"], ["retinamnist", "kNN"], ["mine", "kNN"],
+        ["PathMNIST", "transfer to PathMNIST, frozen"], ["Digits", "cluster"],
+    ]  # fmt: skip
+
+
+def test_the_page_needs_no_network_and_escapes_what_it_shows(runs, tmp_path):
+    write(tmp_path / "runs" / "odd", row("<script>alert(1)</script>", "knn", 0.5, checkpoint="x"))
+    (runs / "one" / "figures").mkdir()
+    (runs / "one" / "figures" / "views.png").write_bytes(DOT)
+    log = runs / "one" / "20260101_000000" / "vis_data"
+    log.mkdir(parents=True)
+    lines = [{"loss": 3.0 / i, "loss_a": 1.0, "lr": 0.1, "step": i} for i in range(1, 5)]
+    (log / "scalars.json").write_text("\n".join(map(json.dumps, [*lines, {"knn_top1": 0.5, "step": 5}])))
+    report([runs], out_dir=tmp_path / "out")
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = Page(text)
+    assert page.tags.count("script") == 1
+    assert "<script>alert(1)</script>" in page.cells
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttp", text)
+    assert [image["src"][:14] for image in page.images] == ["data:image/png"] * 3
+    assert all(image["alt"] for image in page.images)
+    assert base64.b64decode(page.images[2]["src"].split(",")[1]) == DOT
+    assert [image["alt"].split(" over")[0] for image in page.images[:2]] == [
+        "Line charts of loss, loss_a",
+        "Line charts of knn_top1",
+    ]
+    assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_confusion_matrices_are_summed_over_repeats(tmp_path):
+    write(tmp_path, *(row("a", "linear", 0.5, labels_per_class=5, draw=i) for i in range(3)))
+    report([tmp_path], out_dir=tmp_path / "out")
+    cells = Page((tmp_path / "out" / "report.html").read_text()).cells
+    place = cells.index("true \\ predicted")
+    assert cells[place + 1 : place + 9] == ["0", "1", "0", "9", "3", "1", "0", "12"]
+    many = row("a", "knn", 0.5)
+    many.last["confusion"] = [[int(i == j) for j in range(21)] for i in range(21)]
+    write(tmp_path, many)
+    report([tmp_path], out_dir=tmp_path / "out")
+    (image,) = Page((tmp_path / "out" / "report.html").read_text()).images
+    assert image["alt"] == "Confusion matrix of a, Digits, kNN"
+
+
+def test_text_formats_escape_their_own_signs():
+    grid = Grid("50% & more", ["a|b", "n_1"], [["x|y_z", "1 ± 2"], ["[B] {c}", "-"]], 1, ["k = 5"])
+    assert grid.markdown().splitlines() == [
+        "**50% & more**", "", r"| a\|b | n_1 |", "| --- | ---: |", r"| x\|y_z | 1 ± 2 |", "| [B] {c} | - |",
+        "", "- k = 5",
+    ]  # fmt: skip
+    lines = grid.latex().splitlines()
+    assert r"\caption{50\% \& more. k = 5.}" in lines
+    assert r"\begin{tabular}{lr}" in lines
+    assert r"x\textbar{}y\_z & 1 $\pm$ 2 \\" in lines
+    assert r"{[}B] \{c\} & - \\" in lines
+
+
+def test_clusterings_have_a_table_of_their_own(tmp_path):
+    clusters = row("a", "cluster", 0.5)
+    clusters.last = {"nmi": 0.25, "silhouette_pca2": float("nan")}
+    write(tmp_path, row("a", "knn", 0.5), clusters)
+    (first, second), _ = report([tmp_path], out_dir=tmp_path / "out")
+    assert [row[:2] for row in first.rows] == [["kNN", "a"]]
+    assert second.header == ["protocol", "method", "silh. PCA-2", "NMI", "n", "s"]
+    assert second.rows == [["cluster", "a", "-", "0.250", "1", "-"]]
+    cells = Page((tmp_path / "out" / "report.html").read_text()).cells
+    assert cells.count("0.250") == 1
+    (record,) = (r for r in records(tmp_path / "out") if r["protocol"] == "cluster")
+    assert (record["nmi_mean"], record["silhouette_pca2_mean"], record["acc_mean"]) == ("0.25", "", "")
+
+
+def test_metrics_are_chosen_by_name(runs, tmp_path):
+    (table,), _ = report([runs], out_dir=tmp_path / "out", metrics=["auc"])
+    assert table.header == ["protocol", "method", "AUC", "n", "s"]
+    with pytest.raises(UserError, match="--metric map: no result has it; there are acc, auc"):
+        report([runs], out_dir=tmp_path / "other", metrics=["map"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_bad_input_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="nowhere' does not exist"):
+        report([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match=r"No results under .*tools/evaluate\.py"):
+        report([tmp_path])
+    (tmp_path / "results.json").write_text("[{")
+    with pytest.raises(UserError, match=r"not a results\.json"):
+        report([tmp_path])
+    with pytest.raises(UserError, match=r"smoothing=1"):
+        report([tmp_path], smoothing=1)
+    with pytest.raises(UserError, match="which='first'"):
+        report([tmp_path], which="first")
+
+
+def test_the_tool(runs, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("report_tool", TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["report.py", str(runs), "--metric", "acc"])
+    tool.main()
+    assert "SimCLR (two)" in capsys.readouterr().out
+    assert (tmp_path / "report" / "report.html").is_file()
+    monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as ended:
+        run_tool(tool.main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")

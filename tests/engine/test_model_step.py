@@ -1,0 +1,99 @@
+"""The model's own step: after which iterations it is called, and that a resumed run goes on exactly."""
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+
+from ssl_ext.apis import pretrain
+from ssl_ext.engine import read_checkpoint
+from ssl_ext.models.selfsup import BYOL
+
+
+@pytest.fixture
+def config(prediction_config):
+    def change(*args, **options):
+        config = prediction_config(*args, **options)
+        config.custom_hooks = [dict(type="RandomStateHook")]
+        return config
+
+    return change
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What happens in a run, in order: steps of the optimiser and of the model."""
+    calls = []
+
+    def record(owner, name, note):
+        original = getattr(owner, name)
+
+        def wrapped(self, *args, **kwargs):
+            calls.append(note(*args))
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    record(OptimWrapper, "step", lambda *_: "optimiser")
+    record(BYOL, "after_step", lambda step, max_steps: (step, max_steps))
+    return calls
+
+
+def iterations(count):
+    """Options of a short run that counts iterations instead of epochs."""
+    return {
+        "train_cfg": dict(by_epoch=False, max_iters=count, _delete_=True),
+        "train_dataloader.batch_size": 32,
+        "param_scheduler": [],
+        "default_hooks.checkpoint": dict(type="CheckpointHook", by_epoch=False, interval=count),
+    }
+
+
+def test_steps_are_those_of_the_optimiser_when_gradients_accumulate(config, calls, tmp_path):
+    options = {"train_dataloader.batch_size": 256, "optim_wrapper.accumulative_counts": 3}
+    pretrain(config("BYOL"), work_dir=tmp_path, options=options)
+    # 2 epochs of 4 iterations: every third one steps, and the last because nothing comes after it.
+    assert calls == ["optimiser", (1, 3), "optimiser", (2, 3), "optimiser", (3, 3)]
+
+
+def test_runs_that_count_iterations_pass_on_the_same_steps(config, calls, tmp_path):
+    pretrain(config("BYOL"), work_dir=tmp_path, options=iterations(2))
+    assert calls == ["optimiser", (1, 2), "optimiser", (2, 2)]
+
+
+def test_a_model_without_the_method_needs_no_hook(config, tmp_path):
+    model = pretrain(config("SimSiam"), work_dir=tmp_path, options=iterations(1))
+    assert not hasattr(model, "after_step")
+
+
+def differences(a, b, path=""):
+    """Paths of the entries in which two nested containers differ."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else [path]
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        return [found for key in a for found in differences(a[key], b[key], f"{path}.{key}")]
+    if isinstance(a, list | tuple):
+        assert len(a) == len(b), path
+        return [
+            found
+            for i, pair in enumerate(zip(a, b, strict=True))
+            for found in differences(*pair, f"{path}.{i}")
+        ]
+    return [] if a == b else [path]
+
+
+def test_resume_after_an_odd_step_continues_targets_and_schedule_exactly(config, tmp_path):
+    tribyol = config("TriBYOL", momentum=0.9, momentum_schedule="cosine")
+    # 3 iterations an epoch: the first epoch ends after target 1 was updated.
+    tribyol.train_dataloader.batch_size = 359
+    pretrain(tribyol, work_dir=tmp_path / "whole")
+    pretrain(tribyol, work_dir=tmp_path / "resumed", resume=tmp_path / "whole" / "epoch_1.pth")
+
+    whole = read_checkpoint(tmp_path / "whole" / "epoch_2.pth")
+    resumed = read_checkpoint(tmp_path / "resumed" / "epoch_2.pth")
+    for key in ("state_dict", "optimizer", "param_schedulers", "random_states"):
+        assert differences(whole[key], resumed[key], key) == []
+    half = read_checkpoint(tmp_path / "whole" / "epoch_1.pth")
+    assert half["meta"]["iter"] == 3
+    weights = [half["state_dict"][f"targets.{i}.neck.fc0.weight"] for i in range(2)]
+    assert not torch.equal(*weights)

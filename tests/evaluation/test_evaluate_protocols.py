@@ -1,0 +1,346 @@
+import importlib
+import json
+import pickle
+import runpy
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from ssl_ext.apis.evaluate import evaluate
+from ssl_ext.apis.evaluation_network import random_network
+from ssl_ext.apis.evaluation_settings import PROTOCOLS, read_recipes
+from ssl_ext.datasets import Digits
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import aggregate
+
+# The package's attribute of this name is the function.
+MODULE = importlib.import_module("ssl_ext.apis.evaluate")
+TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
+SHORT = dict(epochs=2, steps=None, batch_size=8, lr=1e-2, evaluations=2)
+
+
+def save_digits(path, counts, channels=3, one_class=False):
+    arrays = {}
+    for split, count in counts.items():
+        digits = Digits(split, image_size=8, channels=channels)
+        arrays[f"x_{split}"], labels = digits.images[:count].numpy(), digits.labels[:count].numpy()
+        arrays[f"y_{split}"] = 0 * labels + 4 if one_class else labels
+    np.savez(path, **arrays)
+    return dict(type="NPZDataset", data_root=str(path), layout="NCHW")
+
+
+def write_config(path, dataset):
+    path.write_text(f"evaluation_dataset = {dataset!r}\n")
+
+
+@pytest.fixture
+def config(tiny_config, tmp_path):
+    """The tiny network on 40 training, 20 validation and 100 test digits, with short recipes."""
+    counts = dict(train=40, val=20, test=100)
+    tiny_config.evaluation_dataset = save_digits(tmp_path / "digits.npz", counts)
+    tiny_config.evaluation.update(
+        knn=dict(k=[1, 5]),
+        linear=dict(epochs=2, lr=0.1),
+        few_labels=dict(l2=[1.0]),
+        linear_aug=dict(epochs=1, milestones=[]),
+        finetune=SHORT,
+        few_labels_finetune=SHORT,
+        cluster=dict(restarts=1),
+    )
+    return tiny_config
+
+
+@pytest.fixture
+def checkpoint(config, tmp_path):
+    path = tmp_path / "run" / "epoch_2.pth"
+    path.parent.mkdir()
+    network = random_network(config, seed=7, device=torch.device("cpu"))
+    torch.save({"state_dict": network.state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def run(config, checkpoint, tmp_path):
+    def evaluate_here(*protocols, weights=checkpoint, **settings):
+        return evaluate(
+            config, weights, protocols=protocols, out_dir=tmp_path / "out", device="cpu", **settings
+        )
+
+    return evaluate_here
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What is logged."""
+    messages = []
+    for name in ("evaluate", "evaluation_rows"):
+        module = importlib.import_module(f"ssl_ext.apis.{name}")
+        monkeypatch.setattr(module, "print_log", lambda message, **_: messages.append(message))
+    return messages
+
+
+def tool(arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+    runpy.run_path(str(TOOL), run_name="__main__")
+
+
+def test_every_protocol_from_one_checkpoint_in_one_command(config, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    config.dump(tmp_path / "tiny.py")
+    target = save_digits(tmp_path / "second.npz", dict(train=30, val=20, test=50))
+    write_config(tmp_path / "other.py", target)
+    words = "--budgets 12 all --fractions 0.5 1 --modes frozen unfrozen --labels-per-class 2 --draws 1"
+    words += " --seeds 0 --baselines pixels untrained supervised --device cpu"
+    arguments = [tmp_path / "tiny.py", checkpoint, "--protocols", *PROTOCOLS, *words.split()]
+    tool([*arguments, "--transfer-to", tmp_path / "other.py", "--out", tmp_path / "out"], monkeypatch)
+    printed = capsys.readouterr().out
+    for heading in (
+        "kNN", "linear-aug", "finetune", "50 % of labels", "12 labels, frozen", "12 labels, unfrozen",
+        "transfer to other, unfrozen", "supervised to other", "NMI", "2 labels/class",
+    ):  # fmt: skip
+        assert heading in printed
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {row["protocol"] for row in rows} == set(PROTOCOLS)
+    assert {row["method"] for row in rows} == {"TriMix", "pixels", "untrained", "supervised"}
+    for row in rows:
+        assert row["cost"]["wall_s"] >= 0
+        assert row["source"]["versions"]["torch"]
+        assert (row["target"] == "other") == row["source"]["dataset"]["data_root"].endswith("second.npz")
+    subsets = np.load(tmp_path / "out" / "subsets.npz")
+    for row in (row for row in rows if row["settings"]["labels"]["drawn"]):
+        assert len(subsets[row["settings"]["labels"]["rows"]]) == row["sizes"]["train"]
+    (semi,) = (row for row in rows if row["protocol"] == "semi" and row["fraction"] == 0.5)
+    (whole,) = (row for row in rows if row["protocol"] == "finetune" and row["labels_per_class"] is None)
+    assert semi["sizes"]["train"] < whole["sizes"]["train"] == 40
+
+
+def test_semi_on_all_labels_is_finetune_and_so_is_a_transfer_to_the_same_set(run, config):
+    (finetune,) = run("finetune")
+    (semi,) = run("semi", fractions=[1.0])
+    same = Config(dict(evaluation_dataset=config.evaluation_dataset.to_dict()))
+    transfer = run("transfer", transfer_to=[same], modes=["frozen", "unfrozen"])
+    budget = run("budget", budgets=["all"], modes=["frozen", "unfrozen"])
+    (linear,) = run("linear")
+    for row in (semi, transfer[1], budget[1]):
+        assert (row.last, row.best) == (finetune.last, finetune.best)
+    for row in (transfer[0], budget[0]):
+        assert (row.last, row.best) == (linear.last, linear.best)
+    assert transfer[0].settings["mean"] == [0.5] * 3
+    assert [row.mode for row in transfer] == ["frozen", "unfrozen"]
+
+
+def test_supervised_differs_from_finetune_in_the_initial_weights_alone(run, config, tmp_path):
+    network = random_network(config, seed=3, device=torch.device("cpu"))
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "start.pth")
+    options = dict(seeds=[3], labels_per_class=[2], draws=1, modes=["unfrozen"])
+    same_start = run("finetune", "supervised", weights=tmp_path / "start.pth", **options)
+    rows = {(row.protocol, row.labels_per_class): row for row in same_start}
+    assert rows["finetune", None].last == rows["supervised", None].last
+    assert rows["finetune", None].settings == rows["supervised", None].settings
+    other = {(row.protocol, row.labels_per_class): row for row in run("finetune", "supervised", **options)}
+    assert other["finetune", None].last != other["supervised", None].last
+    assert other["supervised", None].last == rows["supervised", None].last
+    assert other["finetune", 2].settings["labels"] == other["supervised", 2].settings["labels"]
+
+
+def test_the_network_under_evaluation_stays_as_it_is(run, config, monkeypatch):
+    built = []
+
+    def remember(*args, **kwargs):
+        built.append(random_network(*args, **kwargs))
+        return built[-1]
+
+    monkeypatch.setattr(MODULE, "random_network", remember)
+    seen = {}
+    monkeypatch.setattr(
+        MODULE,
+        "load_weights",
+        lambda model, *_, **__: seen.update({k: v.clone() for k, v in model.state_dict().items()}),
+    )
+    run("knn", "linear", "linear-aug", "cluster", "finetune")
+    after = built[0].state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in seen.items())
+    assert not built[0].training
+
+
+def test_seeds_give_rows_of_their_own_and_mean_and_deviation(run, tmp_path):
+    rows = run("knn", "linear", "budget", budgets=[12], draws=2, seeds=[0, 1, 1])
+    assert [(row.protocol, row.seed, row.draw) for row in rows] == [
+        (protocol, seed, draw)
+        for seed in (0, 1)
+        for protocol, draw in (("knn", None), ("linear", None), ("budget", 0), ("budget", 1))
+    ]
+    knn, linear, budget = ([row for row in rows if row.protocol == p] for p in ("knn", "linear", "budget"))
+    assert knn[0].last == knn[1].last
+    assert knn[0].cost == knn[1].cost  # measured once
+    stats = {condition.protocol: stat for condition, stat in aggregate(rows)["TriMix"].items()}
+    values = [row.last["acc"] for row in linear]
+    assert stats["linear"] == (statistics.fmean(values), statistics.stdev(values), 2)
+    assert stats["budget"].n == 4
+    subsets = dict(np.load(tmp_path / "out" / "subsets.npz"))
+    assert len({tuple(subset) for subset in subsets.values()}) == 4
+    assert [row.settings["labels"]["rows"] for row in budget] == list(subsets)
+    again = run("budget", budgets=[12], draws=2, seeds=[0, 1])
+    assert [row.last for row in again] == [row.last for row in budget]
+    for name, subset in np.load(tmp_path / "out" / "subsets.npz").items():
+        assert np.array_equal(subset, subsets[name])
+
+
+def test_what_a_class_or_the_split_lacks_is_said_once(run, said):
+    rows = run("budget", budgets=[1000], labels_per_class=[5], draws=2, seeds=[0, 1])
+    per_class, budget = ([row for row in rows if row.budget == budget] for budget in (None, 1000))
+    counts = np.bincount(Digits("train", image_size=8).labels[:40], minlength=10)
+    short = {index: int(count) for index, count in enumerate(counts) if count < 5}
+    assert short
+    for row in per_class:
+        assert row.settings["labels"]["short_classes"] == short
+        assert row.sizes["train"] == np.minimum(counts, 5).sum()
+    assert [row.sizes["train"] for row in budget] == [40] * 4
+    assert sum("these classes have fewer" in message for message in said) == 1
+    assert sum("only 40 can be drawn" in message for message in said) == 1
+
+
+def test_a_training_that_fails_loses_no_earlier_row(run, config, tmp_path):
+    config.evaluation.finetune.lr = 1e30
+    with pytest.raises(UserError, match=r"finetune: the loss is nan .* evaluation.finetune.lr=1e\+30"):
+        run("knn", "finetune")
+    assert [row["protocol"] for row in json.loads((tmp_path / "out" / "results.json").read_text())] == ["knn"]
+
+
+def test_other_processes_write_nothing(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssl_ext.apis.evaluation_rows.is_main_process", lambda: False)
+    assert len(run("knn", "budget", budgets=[12], draws=1)) == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["features"]
+
+
+def test_few_test_images_are_evaluated_with_a_warning(run, config, tmp_path, said):
+    counts = dict(train=40, val=20, test=7)
+    config.evaluation_dataset = save_digits(tmp_path / "few.npz", counts)
+    rows = run("knn", "linear", "finetune")
+    assert any("only 7 test images; one of them is worth 14.3 points" in message for message in said)
+    assert all(7 * row.last["acc"] == pytest.approx(round(7 * row.last["acc"])) for row in rows)
+
+
+def test_validation_is_held_out_for_trained_networks(run, config, tmp_path):
+    config.evaluation_dataset = save_digits(tmp_path / "two.npz", dict(train=40, test=20))
+    (row,) = run("finetune")
+    assert row.sizes["train"] + row.sizes["val"] == 40
+    assert row.sizes["val"] >= 9
+    assert row.settings["val_split"] == "held out of train"
+    assert not row.settings["fit_includes_validation"]
+
+
+def test_one_class_is_refused(run, config, tmp_path):
+    config.evaluation_dataset = save_digits(tmp_path / "one.npz", dict(train=40, test=20), one_class=True)
+    with pytest.raises(UserError, match=r"all 40 labelled training images are of one class \(4\)"):
+        run("knn")
+
+
+def test_a_grey_target_is_refused_with_the_way_out(run, config, tmp_path):
+    grey = save_digits(tmp_path / "grey.npz", dict(train=40, val=20, test=20), channels=1)
+    path = tmp_path / "grey.py"
+    write_config(path, grey)
+    with pytest.raises(UserError, match="--transfer-to grey: its images have 1 channels, .* 3 .*as_rgb=True"):
+        run("transfer", transfer_to=[path])
+    write_config(path, dict(grey, as_rgb=True))
+    (row,) = run("transfer", transfer_to=[path])
+    assert (row.protocol, row.mode, row.target) == ("transfer", "frozen", "grey")
+    with pytest.raises(UserError, match="two configs called grey"):
+        run("transfer", transfer_to=[path, path])
+
+
+def test_a_target_of_another_size_is_said_or_refused(run, config, tmp_path, said, monkeypatch):
+    write_config(tmp_path / "large.py", dict(type="Digits", image_size=12))
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl_ext.apis.evaluation_protocols.Protocols.evaluate", lambda *_: None)
+        assert run("transfer", transfer_to=[tmp_path / "large.py"]) == []
+    assert any("large: images of (12, 12) pixels, those of evaluation_dataset have (8, 8)" in s for s in said)
+
+    def only_small(self, images):
+        if images.shape[2] != 8:
+            raise RuntimeError("positions of 8 × 8")
+        return images.flatten(1)
+
+    monkeypatch.setattr("ssl_ext.models.TriMix.extract_embedding", only_small)
+    with pytest.raises(UserError, match=r"large: .* images of 12×12 pixels \(positions of 8 × 8\)"):
+        run("transfer", transfer_to=[tmp_path / "large.py"])
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.path),)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_malicious_checkpoint_runs_nothing(raw, config, tmp_path, monkeypatch, capsys):
+    config.dump(tmp_path / "tiny.py")
+    marker, evil = tmp_path / "marker", tmp_path / "evil.pth"
+    if raw:
+        evil.write_bytes(pickle.dumps(Touch(marker)))
+    else:
+        torch.save(dict(state_dict=Touch(marker)), evil)
+    with pytest.raises(SystemExit) as ended:
+        tool([tmp_path / "tiny.py", evil, "--device", "cpu"], monkeypatch)
+    assert ended.value.code == 2
+    assert "evil.pth" in capsys.readouterr().err
+    assert not marker.exists()
+    assert not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(protocols=["budget"], budgets=[0]), "budgets: 0"),
+        (dict(protocols=["budget"], budgets=["most"]), "budgets: 'most'"),
+        (dict(budgets=[100]), "--budgets is for the protocol budget"),
+        (dict(protocols=["semi"], fractions=[1.5]), "fractions: 1.5"),
+        (dict(protocols=["budget"], modes=["warm"]), "modes: warm unknown; allowed are frozen, unfrozen"),
+        (dict(protocols=["budget"], modes=[]), "modes: give at least one"),
+        (dict(seeds=[]), r"seeds=\[\]"),
+        (dict(draws=1001), "draws at most 1000"),
+        (dict(protocols=["transfer"]), "needs --transfer-to"),
+        (dict(transfer_to=["x.py"]), "--transfer-to is for the protocol transfer"),
+        (dict(protocols=["transfer"], transfer_to=["x.py"]), "'x.py' does not exist"),
+        (dict(device="gpu9"), "device='gpu9' is no device"),
+        (dict(options={"evaluation.finetune.lr": -1}), "evaluation.finetune.lr=-1: a number above 0"),
+        (dict(options={"evaluation.finetune.augment": "all"}), "evaluation.finetune.augment='all'"),
+        (dict(options={"evaluation.linear_aug.augment": [dict(type="Shear")]}), "linear_aug.augment: Shear"),
+        (dict(options={"evaluation.linear.solver": "svm"}), "evaluation.linear.solver='svm'"),
+        (dict(options={"evaluation.linear.lr": 0}), "evaluation.linear.lr=0"),
+        (dict(options={"evaluation.few_labels.l2": []}), r"evaluation.few_labels.l2=\[\]"),
+        (dict(options={"evaluation.knn.k": [5, 0]}), "evaluation.knn.k"),
+        (dict(options={"evaluation.cluster.restarts": 0}), "evaluation.cluster.restarts=0"),
+        (dict(options={"evaluation.knn": 5}), "evaluation.knn=5 must be a dict"),
+    ],
+)
+def test_bad_settings_are_named_before_any_work(settings, words, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(MODULE, "random_network", None)
+    with pytest.raises(UserError, match=words):
+        evaluate(config, None, out_dir=tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_recipes_of_the_papers_can_be_said(config):
+    """Medical SimCLR, frozen and unfrozen; MoCo on ImageNet; TriMix."""
+    config.evaluation.linear = dict(
+        solver="adamw", batch_size=64, lr=1e-3, weight_decay=1e-4, milestones=[0.6, 0.8]
+    )
+    config.evaluation.finetune = dict(optimizer="adam", batch_size=128, lr=1e-3, augment=None)
+    config.evaluation.linear_aug = dict(lr=30.0, batch_size=256, milestones=[60, 80])
+    recipes = read_recipes(config)
+    rate = recipes.linear_aug.recipe.rate
+    assert [rate(step, 100 * 40, 40) for step in (0, 2400, 3200)] == pytest.approx([30, 3, 0.3])
+    assert recipes.finetune.recipe.optimizer == "adam"
+    del config.evaluation["finetune"]
+    assert read_recipes(config).finetune.recipe.settings == dict(
+        optimizer="sgd", epochs=100, batch_size=256, lr=1e-3, weight_decay=1e-6, momentum=0.9,
+        schedule="constant", milestones=[],
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""Confusion matrices and maps over two settings show the numbers they were given."""
+
+import numpy as np
+import pytest
+
+from ssl_ext.visualization import confusion_heatmap, sweep_heatmap
+
+
+def words(axes):
+    return {text.get_position(): text.get_text() for text in axes.texts}
+
+
+def test_confusion_shows_the_shares_of_each_true_class():
+    figure = confusion_heatmap([[6, 2, 0], [0, 0, 0], [1, 1, 398]], ["a", "b", "c"], title="kNN")
+    axes = figure.axes[0]
+    shares = np.array([[0.75, 0.25, 0], [np.nan] * 3, [0.0025, 0.0025, 0.995]])
+    np.testing.assert_allclose(np.ma.filled(axes.get_images()[0].get_array(), np.nan), shares)
+    # Across is predicted, down is true; a cell without images is left blank.
+    assert words(axes) == {(0, 0): "75", (1, 0): "25", (0, 2): "<1", (1, 2): "<1", (2, 2): "100"}
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == (
+        "predicted class",
+        "true class",
+        "kNN",
+    )
+
+
+def test_confusion_of_many_classes_is_not_littered():
+    matrix = np.eye(21)
+    axes = confusion_heatmap(matrix, [str(i) for i in range(21)]).axes[0]
+    assert not axes.texts and len(axes.get_xticklabels()) == 21
+    names = [f"class {i}" for i in range(41)]
+    axes = confusion_heatmap(np.eye(41), names).axes[0]
+    assert not set(names) & {tick.get_text() for tick in axes.get_xticklabels()}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "classes", "message"),
+    [
+        ([[1, 2]], ["a"], r"\(C, C\)"),
+        ([[1, -2], [0, 1]], ["a", "b"], "counts from 0"),
+        ([[1, 2], [0, 1]], ["a"], "2 classes needs as many names: 1"),
+    ],
+)
+def test_confusion_refuses(matrix, classes, message):
+    with pytest.raises(ValueError, match=message):
+        confusion_heatmap(matrix, classes)
+
+
+def test_map_over_two_settings():
+    lines = {"128": [(256, 90.0, 0.5), (64, 80.0, None)], "512": [(128, 70.25, 1.0)]}
+    axes = sweep_heatmap(lines, x_label="batch_size", y_label="dim").axes[0]
+    shown = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
+    np.testing.assert_array_equal(shown, [[80, np.nan, 90], [np.nan, 70.25, np.nan]])
+    assert words(axes) == {(0, 0): "80.00", (2, 0): "90.00 ± 0.50", (1, 1): "70.25 ± 1.00"}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["64", "128", "256"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["128", "512"]
+    named = sweep_heatmap({"": [("b", 1.0, None), ("a", 1.0, None)]}, x_label="x", y_label="y").axes[0]
+    assert [tick.get_text() for tick in named.get_xticklabels()] == ["b", "a"]
+    with pytest.raises(ValueError, match="at least one point"):
+        sweep_heatmap({}, x_label="x", y_label="y")
