@@ -21,6 +21,7 @@ LIBRARIES = (
     "torchvision",
     "numpy",
     "scikit-learn",
+    "torchmetrics",
     "medmnist",
     "tensorboard",
     "matplotlib",

@@ -25,7 +25,7 @@ CONFIGS = {path: Config.fromfile(path) for folder in FOLDERS for path in sorted(
 PRETRAINING = {path: config for path, config in CONFIGS.items() if "train_cfg" in config}
 EVALUATION = {path: config for path, config in CONFIGS.items() if "train_cfg" not in config}
 BATCH = 4
-IMAGE_SIZES = dict(CIFAR10=32, CIFAR100=32, STL10=96, TinyImageNet=64, SVHN=32)
+IMAGE_SIZES = {"cifar10-10k": 32} | dict(CIFAR10=32, CIFAR100=32, STL10=96, TinyImageNet=64, SVHN=32)
 LOSS_TERMS = dict(
     BarlowTwins={"invariance", "redundancy"},
     BYOL={"prediction"},
@@ -50,11 +50,18 @@ def stem(path):
     return path.stem
 
 
+def name_of(dataset):
+    """What a config's name calls its data set."""
+    if dataset.type == "NPZDataset":
+        return Path(dataset.data_root).stem
+    return dataset.name if dataset.type == "MedMNIST" else dataset.type
+
+
 def image_shape(dataset):
     """(C, H, W) that the data set of a config serves."""
     if dataset.type == "MedMNIST":
         return 3 if dataset.as_rgb else 1, dataset["size"], dataset["size"]
-    size = dataset.get("image_size") or IMAGE_SIZES[dataset.type]
+    size = dataset.get("image_size") or IMAGE_SIZES[name_of(dataset)]
     return 3, size, size
 
 
@@ -178,8 +185,7 @@ def test_name_tells_the_content(path):
     assert name["method"].startswith(path.parent.name.replace("_", "-"))
     assert name["backbone"].split("-")[0] == f"resnet{config.model.backbone.depth}"
     for dataset in (config.train_dataloader.dataset, config.evaluation_dataset):
-        found = dataset.name if dataset.type == "MedMNIST" else dataset.type
-        assert name["dataset"].replace("-", "") == found.lower()
+        assert name["dataset"].replace("-", "") == name_of(dataset).replace("-", "").lower()
     if path in EVALUATION:
         assert name["batch"] is None
         assert config.model.type == "PlainBackbone"
@@ -218,7 +224,10 @@ def test_compared_methods_share_everything_but_the_algorithm(recipe, paths):
     for path in paths:
         plain = CONFIGS[path].to_dict()
         model = plain.pop("model")
-        neck = {key: value for key, value in model["neck"].items() if key != "type"}
+        # MoCo splits batch normalisation, and SimSiam's projector ends in one.
+        model["backbone"].pop("norm_cfg", None)
+        own = ("type", "norm_cfg", "with_last_bn", "with_last_bn_affine")
+        neck = {key: value for key, value in model["neck"].items() if key not in own}
         for view in plain["views"]:
             del view["repeats"]
         plain["optim_wrapper"].pop("paramwise_cfg", None)

@@ -188,7 +188,7 @@ def _source(file: ResultFile) -> dict[str, str]:
     sources = [row.source for row in file.rows]
     checkpoints = [source["checkpoint"] for source in sources if source.get("checkpoint")]
     versions = sources[0].get("versions") or {}
-    parts = {
+    parts: dict[str, list[Any]] = {
         "results": [file.path],
         "checkpoint": [f"{checkpoint['path']} ({checkpoint['sha256']})" for checkpoint in checkpoints],
         "config": [f"{source.get('config')} ({source.get('config_hash')})" for source in sources],

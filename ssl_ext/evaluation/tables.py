@@ -26,11 +26,15 @@ MODES = {
 
 
 class Metric(NamedTuple):
-    """How a metric is written: its heading, a factor (100 for percent) and decimals."""
+    """How a metric is written: heading, factor (100 for percent), decimals; and which way is better.
+
+    ``better`` is 1 where more is better, -1 where less is, 0 where neither is.
+    """
 
     label: str
     scale: int = 1
     digits: int = 4
+    better: int = 1
 
 
 METRICS = {
@@ -39,14 +43,15 @@ METRICS = {
     "auc": Metric("AUC"),
     "balanced_acc": Metric("bal. acc. %", 100, 2),
     "f1": Metric("macro F1"),
-    "ece": Metric("ECE"),
+    "ece": Metric("ECE", better=-1),
     "silhouette_pca2": Metric("silh. PCA-2", 1, 3),
-    "explained_pca2": Metric("PCA-2 explains %", 100, 1),
+    "explained_pca2": Metric("PCA-2 explains %", 100, 1, 0),
     "silhouette_pca50": Metric("silh. PCA-50", 1, 3),
-    "explained_pca50": Metric("PCA-50 explains %", 100, 1),
+    "explained_pca50": Metric("PCA-50 explains %", 100, 1, 0),
     "nmi": Metric("NMI", 1, 3),
     "ari": Metric("ARI", 1, 3),
 }
+CLUSTERING = ("silhouette_pca2", "explained_pca2", "silhouette_pca50", "explained_pca50", "nmi", "ari")
 # What tables show unasked: of classifications, and of clusterings.
 SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"))
 
@@ -112,7 +117,7 @@ class Stat(NamedTuple):
         """Mean, and ± std where there are several values, in the metric's own unit."""
         if math.isnan(self.mean):
             return "-"
-        _, scale, digits = METRICS.get(metric, Metric(metric))
+        _, scale, digits, _ = METRICS.get(metric, Metric(metric))
         spread = f" ± {scale * self.std:.{digits}f}" if self.n > 1 else ""
         return f"{scale * self.mean:.{digits}f}{spread}"
 

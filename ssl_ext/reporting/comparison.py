@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssl_ext.evaluation import Condition, ResultRow, Stat
+from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
 
 # Not how a measurement was made, but which repeat it is, what came of it, or where files lie.
 REPEATS = ("seed", "chosen_on_validation", "k_used", "labels")
@@ -80,13 +81,10 @@ class Comparison:
 
     def best(self, metric: str, variant: str) -> float | None:
         """The best mean of a variant, where two or more lines have the metric."""
-        means = [
-            line.stats[metric].mean for line in self.lines if line.variant == variant and metric in line.stats
-        ]
-        means = [mean for mean in means if mean == mean]
-        if len(means) < 2:
-            return None
-        return min(means) if metric == "ece" else max(means)
+        better = METRICS[metric].better if metric in METRICS else 0
+        stats = [line.stats.get(metric) for line in self.lines if line.variant == variant]
+        means = [stat.mean for stat in stats if stat is not None and not math.isnan(stat.mean)]
+        return max(means, key=lambda mean: better * mean) if better and len(means) > 1 else None
 
 
 def data_name(row: ResultRow) -> str:
@@ -158,7 +156,10 @@ def _comparison(data: str, condition: Condition, rows: Sequence[NamedRow], which
             Line(method, names[way], members, which)
             for (way, method), members in sorted(repeats.items(), key=lambda item: item[0][0])
         ],
-        {name: {key: way.get(key, "-") for key in differing} for name, way in zip(names, ways, strict=True)},
+        {
+            name: {key: way.get(key, "not recorded") for key in differing}
+            for name, way in zip(names, ways, strict=True)
+        },
         common,
     )
 

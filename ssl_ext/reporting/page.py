@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from ssl_ext.evaluation.tables import CLUSTERING
 from ssl_ext.visualization import confusion_heatmap
 
 from .comparison import Comparison, Line
@@ -74,7 +75,7 @@ def render_page(
         which=which,
         overview=overview,
         warnings=[*remarks, *notes(comparisons)],
-        tables=[_table(data, comparisons, metrics) for data in dict.fromkeys(c.data for c in comparisons)],
+        parts=[_part(data, comparisons, metrics) for data in dict.fromkeys(c.data for c in comparisons)],
         settings=[_settings(comparison) for comparison in comparisons],
         matrices=[
             _matrix(comparison, line, counts)
@@ -89,31 +90,41 @@ def render_page(
     )
 
 
-def _table(data: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
-    """All measurements on a data set; the best of those that may be compared are marked."""
+def _part(data: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
+    """All measurements on a data set: a table of classifications and one of clusterings."""
     members = [comparison for comparison in comparisons if comparison.data == data]
-    shown = [m for m in metrics if any(m in line.stats for c in members for line in c.lines)]
+    kinds = {
+        "Classification": [metric for metric in metrics if metric not in CLUSTERING],
+        "Clustering": [metric for metric in metrics if metric in CLUSTERING],
+    }
+    tables = [_table(f"{kind} on {data}", members, columns) for kind, columns in kinds.items()]
+    return {"data": data, "tables": [table for table in tables if table["rows"]]}
+
+
+def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
+    """Lines that have any of the metrics; the best of those that may be compared are marked."""
+    lines = [(c, line) for c in comparisons for line in c.lines if any(m in line.stats for m in metrics)]
+    shown = [metric for metric in metrics if any(metric in line.stats for _, line in lines)]
     rows = []
-    for comparison in members:
-        for line in comparison.lines:
-            best = {metric: comparison.best(metric, line.variant) for metric in shown}
-            cells = [
-                {
-                    "text": stat_text(line, metric),
-                    "best": metric in line.stats and line.stats[metric].mean == best[metric],
-                }
-                for metric in shown
-            ]
-            row = {
-                "protocol": variant_label(comparison, line.variant),
-                "method": line.method,
-                "cells": cells,
-                "n": len(line.rows),
-                "seconds": seconds_text(line),
-                "memory": _memory(line),
+    for comparison, line in lines:
+        cells = [
+            {
+                "text": stat_text(line, metric),
+                "best": metric in line.stats
+                and line.stats[metric].mean == comparison.best(metric, line.variant),
             }
-            rows.append(row)
-    return {"data": data, "metrics": [metric_label(metric) for metric in shown], "rows": rows}
+            for metric in shown
+        ]
+        row = {
+            "protocol": variant_label(comparison, line.variant),
+            "method": line.method,
+            "cells": cells,
+            "n": len(line.rows),
+            "seconds": seconds_text(line),
+            "memory": _memory(line),
+        }
+        rows.append(row)
+    return {"title": title, "metrics": [metric_label(metric) for metric in shown], "rows": rows}
 
 
 def _memory(line: Line) -> str:

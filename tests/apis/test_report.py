@@ -118,7 +118,7 @@ def test_runs_of_one_config_can_be_repeats(tmp_path):
     [
         (dict(k=200), ["k = 20;", "k = 200"]),
         (dict(sizes={"train": 9, "test": 80}), ["test images = 8;", "test images = 80"]),
-        (dict(settings={"k": 20, "val_split": "val", "layer": 4}), ["layer = -;", "layer = 4"]),
+        (dict(settings={"k": 20, "val_split": "val", "layer": 4}), ["layer = not recorded;", "layer = 4"]),
         (dict(data={"type": "Digits", "image_size": 16}), ["data image_size = 8;", "data image_size = 16"]),
     ],
 )
@@ -238,12 +238,27 @@ def test_clusterings_have_a_table_of_their_own(tmp_path):
     write(tmp_path, row("a", "knn", 0.5), clusters)
     (first, second), _ = report([tmp_path], out_dir=tmp_path / "out")
     assert [row[:2] for row in first.rows] == [["kNN", "a"]]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert re.findall("<caption>(.* on .*)</caption>", page) == [
+        "Classification on Digits",
+        "Clustering on Digits",
+    ]
     assert second.header == ["protocol", "method", "silh. PCA-2", "NMI", "n", "s"]
     assert second.rows == [["cluster", "a", "-", "0.250", "1", "-"]]
-    cells = Page((tmp_path / "out" / "report.html").read_text()).cells
-    assert cells.count("0.250") == 1
+    assert Page(page).cells.count("0.250") == 1
     (record,) = (r for r in records(tmp_path / "out") if r["protocol"] == "cluster")
     assert (record["nmi_mean"], record["silhouette_pca2_mean"], record["acc_mean"]) == ("0.25", "", "")
+
+
+def test_the_best_is_marked_where_there_is_a_better(tmp_path):
+    methods = {"a": 0.25, "b": 0.5, "c": float("nan")}
+    rows = [row(method, "knn", value) for method, value in methods.items()]
+    for r, value in zip(rows, methods.values(), strict=True):
+        r.last = {"auc": value, "ece": value, "explained_pca2": value}
+    write(tmp_path, *rows)
+    report([tmp_path], out_dir=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert re.findall(r'best">([\d.]+)', page) == ["0.2500", "0.5000"]
 
 
 def test_metrics_are_chosen_by_name(runs, tmp_path):

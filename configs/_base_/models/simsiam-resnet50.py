@@ -1,3 +1,4 @@
 _base_ = "./resnet50-predictor.py"
 
-model = dict(type="SimSiam")
+# As in the paper the projector ends in batch normalisation.
+model = dict(type="SimSiam", neck=dict(with_last_bn=True, with_last_bn_affine=False))

@@ -17,6 +17,8 @@ class BarlowTwins(SelfSupervisedModel):
     (MMPretrain's class of this name gives 1/W of it on W processes).
     """
 
+    num_views = 2
+
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of two views, each (N, C, H, W)."""
         view1, view2 = inputs

@@ -27,6 +27,8 @@ class TriMix(SelfSupervisedModel):
         ValueError: Unknown ``lam_per``.
     """
 
+    num_views = 2
+
     def __init__(self, *, lam_per: str = "step", **kwargs) -> None:
         super().__init__(**kwargs)
         if lam_per not in ("step", "epoch"):

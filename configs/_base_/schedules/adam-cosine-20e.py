@@ -1,0 +1,3 @@
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-3, weight_decay=1e-6))
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=20, by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(by_epoch=True, max_epochs=20)
