@@ -16,7 +16,7 @@ def scope():
     init_default_scope("ssl_ext")
 
 
-@pytest.mark.parametrize("name", ["ResNet", "ResNet_CIFAR", "NonLinearNeck", "MoCo", "SimCLR"])
+@pytest.mark.parametrize("name", ["ResNet", "ResNet_CIFAR", "NonLinearNeck", "MAE", "DenseCL"])
 def test_classes_of_mmpretrain_need_no_prefix(name):
     assert MODELS.get(name) is getattr(mmpretrain.models, name)
 
@@ -32,7 +32,7 @@ def test_an_algorithm_of_mmpretrain_builds_its_parts():
     channels = 8
     model = MODELS.build(
         dict(
-            type="SimCLR",
+            type="mmpretrain.SimCLR",
             backbone=dict(type="ResNet", depth=18, stem_channels=channels, base_channels=channels),
             neck=dict(
                 type="NonLinearNeck",

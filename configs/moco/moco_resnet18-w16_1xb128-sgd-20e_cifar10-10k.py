@@ -1,13 +1,12 @@
 _base_ = [
     "../_base_/datasets/cifar10-10k.py",
-    "../_base_/models/tribyol.py",
-    "../_base_/views/crop-jitter-flip-grey-x3.py",
-    "../_base_/schedules/adam-cosine-20e.py",
+    "../_base_/models/moco.py",
+    "../_base_/views/crop-jitter-flip-grey.py",
+    "../_base_/schedules/sgd-cosine-20e.py",
     "../_base_/default_runtime.py",
 ]
 
 model = dict(
-    momentum=0.99,
     backbone=dict(type="ResNet", stem_channels=16, base_channels=16),
     neck=dict(in_channels=128),
 )

@@ -1,8 +1,8 @@
 _base_ = [
     "../_base_/datasets/cifar10-10k.py",
-    "../_base_/models/byol.py",
-    "../_base_/views/crop-jitter-flip-grey.py",
-    "../_base_/schedules/adam-cosine-20e.py",
+    "../_base_/models/tribyol.py",
+    "../_base_/views/crop-jitter-flip-grey-x3.py",
+    "../_base_/schedules/sgd-cosine-20e.py",
     "../_base_/default_runtime.py",
 ]
 
