@@ -21,7 +21,8 @@ SHORT = {
     "python tools/train.py": ONE_EPOCH,
     "bash tools/dist_train.sh": ONE_EPOCH,
     "python tools/sweep.py": ONE_EPOCH,
-    "python tools/evaluate.py": "--cfg-options evaluation.few_labels_finetune.steps=10",
+    "python tools/evaluate.py": "--cfg-options evaluation.linear_aug.epochs=1 evaluation.finetune.epochs=1"
+    " evaluation.finetune.evaluations=1 evaluation.few_labels_finetune.steps=10",
 }
 
 

@@ -24,12 +24,14 @@ python tools/visualize.py curves "$RUN" --out "$FIGURES"
 python tools/visualize.py matrices "$CONFIG" "$CHECKPOINT" --out "$FIGURES"
 python tools/visualize.py embed "$CONFIG" "$CHECKPOINT" --out "$FIGURES"
 python tools/visualize.py scores "$RUN/evaluation/results.json" --out "$FIGURES"
+python tools/report.py "$RUN" --out "$RUN/report" >"$RUN/report.txt"
 
 cat <<TEXT
 
 Done. Everything lies in $ROOT/$RUN:
   epoch_100.pth              the pretrained model
   evaluation/results.json    every score with its settings
+  report/report.html         tables, curves and figures on one page
   figures/                   views, loss curves, TriMix matrices, embedding, scores (PNG and PDF)
   run.json, *.py             seed, versions and the whole config
 Loss curves in a browser: .venv/bin/tensorboard --logdir $RUN
