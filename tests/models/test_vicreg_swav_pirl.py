@@ -172,6 +172,20 @@ def test_pirl_changes_its_bank_in_training_mode_only(make):
     assert (model.bank.features != before).any(1).tolist() == [True] * 4 + [False] * 16
 
 
+@pytest.mark.parametrize("name", ["PIRL-jigsaw", "PIRL-rotation"])
+def test_pirl_running_statistics_are_those_of_the_images(make, name):
+    model, alone = make(name).train(), make(name).train()
+    alone.load_state_dict(model.state_dict())
+    batch = images(8)
+    model.loss([batch], dict(indices=torch.arange(8)))
+    alone.extract_embedding(batch)
+    seen = dict(model.backbone.named_buffers())
+    assert any("running_var" in key for key in seen)
+    for key, buffer in alone.backbone.named_buffers():
+        assert torch.equal(seen[key], buffer), key
+    assert all(m.track_running_stats for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
 def test_pirl_says_what_it_lacks(make):
     model, data = make("PIRL-rotation"), dict(indices=torch.arange(4))
     for samples in (None, {}, dict(labels=torch.zeros(4)), dict(indices=None)):

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from ssl_ext.models.utils import MemoryBank
+from ssl_ext.models.utils import MemoryBank, running_statistics_kept
 from ssl_ext.models.utils.pretext import GRID, draw_patches, rotate, shuffle_and_join
 from ssl_ext.registry import MODELS
 
@@ -87,7 +87,11 @@ class PIRL(SelfSupervisedModel):
         (images,), indices = inputs, data_samples["indices"]
         self.bank.check(indices)
         z_image = self.project(self.extract_embedding(images))
-        losses = self.head.loss(z_image, self.embed_transformed(images), self.bank.features, indices)
+        # The backbone is evaluated on images: patches, with statistics far from theirs, must not enter
+        # its running ones.
+        with running_statistics_kept(self.backbone):
+            z_transformed = self.embed_transformed(images)
+        losses = self.head.loss(z_image, z_transformed, self.bank.features, indices)
         if self.training:
             self.bank.update(indices, z_image)
         return losses
