@@ -32,22 +32,30 @@ def user_errors(what: str) -> Iterator[None]:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main``; a :class:`UserError` ends it with one sentence and exit status 2.
 
-    A process group that ``main`` joined is left, and the process ends here.
+    Numbers that stopped being finite end it with one sentence, too, and exit status 1. A process group
+    that ``main`` joined is left, and the process ends here.
 
     Set the environment variable ``SSL_EXT_TRACEBACK=1`` to see the traceback as well.
     """
+    status = 0
     try:
         main()
-    except UserError as error:
+    except (UserError, FloatingPointError) as error:
         if os.environ.get(TRACEBACK_SWITCH):
             raise
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    except SystemExit as stop:
+        # All processes were told to end and have saved.
+        if not isinstance(stop.code, int) or stop.code < 128:
+            raise
+        status = stop.code
     if dist.is_available() and dist.is_initialized():
-        _leave_process_group()
+        _leave_process_group(status)
+    sys.exit(status)
 
 
-def _leave_process_group() -> None:
+def _leave_process_group(status: int) -> None:
     """End this process well, without tearing the interpreter down.
 
     Gloo's threads may still hold the tensors of the last collective; one that frees them while the
@@ -58,4 +66,4 @@ def _leave_process_group() -> None:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)

@@ -8,6 +8,7 @@ _base_ = [
 
 model = dict(
     momentum=0.99,
+    momentum_schedule="constant",  # Rising to 1 within 20 epochs, it would half freeze the targets.
     backbone=dict(type="ResNet", stem_channels=16, base_channels=16),
     neck=dict(in_channels=128),
 )

@@ -16,7 +16,15 @@ from mmengine.runner import Runner, set_random_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ssl_ext.engine import ModelStepHook, PretrainRunner, init_process_group, load_weights, newest_checkpoint
+from ssl_ext.engine import (
+    FiniteGuardHook,
+    ModelStepHook,
+    PretrainRunner,
+    TerminationHook,
+    init_process_group,
+    load_weights,
+    newest_checkpoint,
+)
 from ssl_ext.env import package_versions
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import replacing
@@ -72,6 +80,11 @@ def pretrain(
     resume_from = _find_resume(resume, config.work_dir)
     if init and resume_from:
         raise UserError("Give either weights to start from (--init) or a run to go on from (--resume).")
+    if "init" in config:
+        # Detection, whose backbone and normalisation are those of the pretraining.
+        from ssl_ext.detection import initialize
+
+        init = initialize(config, init, resume_from)
 
     distributed = init_process_group()
     config.randomness.seed = set_random_seed(
@@ -145,7 +158,9 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
     """
     info = getattr(loader.dataset, "metainfo", {})
     batch_size = config.train_dataloader.get("batch_size", 1)
-    if batch_size < 2:
+    # A detector's loss compares no images, and its batch norms see many positions of each.
+    compares = getattr(model, "compares_images", True)
+    if compares and batch_size < 2:
         raise UserError(
             f"train_dataloader.batch_size is {batch_size}; self-supervised losses compare images within "
             "a batch and need at least 2."
@@ -155,7 +170,7 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
             f"The training split has {len(loader.dataset)} images, less than one batch of {batch_size}: "
             "lower train_dataloader.batch_size."
         )
-    if not loader.drop_last and len(loader.sampler) % batch_size == 1:
+    if compares and not loader.drop_last and len(loader.sampler) % batch_size == 1:
         raise UserError(
             f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
             f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
@@ -215,6 +230,8 @@ def build_runner(
         experiment_name=Path(config.work_dir).name,
         cfg=config,
     )
+    runner.register_hook(FiniteGuardHook())
+    runner.register_hook(TerminationHook())
     if hasattr(model, "after_step"):
         runner.register_hook(ModelStepHook())
     return runner

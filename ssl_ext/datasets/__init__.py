@@ -8,6 +8,7 @@ from ssl_ext.datasets.folder import FolderDataset
 from ssl_ext.datasets.medmnist import MedMNIST
 from ssl_ext.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from ssl_ext.datasets.npz import NPZDataset
+from ssl_ext.datasets.sampler import DefaultSampler
 from ssl_ext.datasets.stl10 import STL10
 from ssl_ext.datasets.svhn import SVHN
 from ssl_ext.datasets.tiny_imagenet import TinyImageNet
@@ -22,6 +23,7 @@ __all__ = [
     "SVHN",
     "USPS",
     "ArrayDataset",
+    "DefaultSampler",
     "Digits",
     "FashionMNIST",
     "FolderDataset",

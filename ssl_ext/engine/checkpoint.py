@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,6 +21,7 @@ from ssl_ext.errors import UserError
 from ssl_ext.files import replacing
 
 HISTORY = ("values", "counts")
+INTERRUPTED = "interrupted.pth"
 
 
 def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
@@ -79,9 +83,26 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
 
 
 def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
-    """The checkpoint written last into a work dir, or None; it may have been moved since."""
-    found = [path for pattern in ("epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    """The complete checkpoint written last into a work dir, or None; the folder may have been moved since.
+
+    A damaged file is passed over with a warning that names it.
+    """
+    names = ("epoch_*.pth", "iter_*.pth", INTERRUPTED)
+    found = [path for name in names for path in Path(folder).glob(name)]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if is_complete(path):
+            return path
+        warnings.warn(f"Checkpoint '{path}' is damaged and was passed over.", stacklevel=2)
+    return None
+
+
+def is_complete(path: str | os.PathLike) -> bool:
+    """Whether a checkpoint file is whole: an archive each part of which has its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+        return False
 
 
 def _load_local(filename: str, map_location: Any = None) -> Any:

@@ -7,7 +7,7 @@ import os
 import torch
 from mmengine.dist import all_gather_object, broadcast, is_distributed
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import runner as mmengine_runner
 from torch import nn
 
@@ -16,6 +16,7 @@ from ssl_ext.registry import RUNNERS
 
 from .checkpoint import write_checkpoint
 from .hooks.random_state import random_state
+from .loop import EpochLoop
 
 
 def _save_atomically(checkpoint: dict, filename: str, **_) -> None:
@@ -45,6 +46,13 @@ class PretrainRunner(Runner):
             f"torch {torch.__version__}; everything is written to {self.work_dir}"
         )
 
+    def build_train_loop(self, loop: dict) -> BaseLoop:
+        """Loop over epochs that resumes anywhere; any other loop is MMEngine's."""
+        if not loop.get("by_epoch"):
+            return super().build_train_loop(loop)
+        settings = {key: value for key, value in loop.items() if key != "by_epoch"}
+        return EpochLoop(self, self._train_dataloader, **settings)
+
     def get_hooks_info(self) -> str:
         """Names of the hooks (MMEngine lists them once for each of their 20 stages)."""
         return ", ".join(type(hook).__name__ for hook in self.hooks)
@@ -63,6 +71,15 @@ class PretrainRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get("find_unused_parameters", False),
         )
+
+    def train(self) -> nn.Module:
+        """Train; what hooks have taken hold of outside the run is let go however it ends."""
+        try:
+            return super().train()
+        finally:
+            for hook in self.hooks:
+                if hasattr(hook, "release"):
+                    hook.release()
 
     def save_checkpoint(self, *args, **kwargs) -> None:
         """Collect what every process contributes, then save on the first one (atomically)."""

@@ -158,12 +158,6 @@ def test_nan_in_the_images_is_named(tiny_config, tmp_path):
         pretrain(tiny_config, work_dir=tmp_path / "run", options=options)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tiny_config, tmp_path):
-    tiny_config.optim_wrapper.optimizer = dict(type="SGD", lr=1e30)
-    with pytest.raises(FloatingPointError, match=r"'loss\w*' is (nan|inf) at step \d"):
-        pretrain(tiny_config, work_dir=tmp_path)
-
-
 def test_init_and_resume_exclude_each_other(tiny_config, tmp_path):
     tiny_config.train_cfg.max_epochs = 1
     pretrain(tiny_config, work_dir=tmp_path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from mmengine.hooks import RuntimeInfoHook
 
@@ -17,11 +15,11 @@ class TrainLogHook(RuntimeInfoHook):
     """MMEngine's ``RuntimeInfoHook``, which reads every loss term back from the device once a step.
 
     Here the terms of all steps since the last log line are read in one transfer just before the next
-    line is written (on the CPU: at once). The first term that is not finite stops the run.
+    line is written (on the CPU: at once).
     """
 
     def __init__(self) -> None:
-        self.pending: list[tuple[int, dict[str, torch.Tensor]]] = []
+        self.pending: list[dict[str, torch.Tensor]] = []
         self.interval = 1
 
     def before_train(self, runner) -> None:
@@ -32,29 +30,17 @@ class TrainLogHook(RuntimeInfoHook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Keep the terms of this step; pass them on when a log line is due.
-
-        Raises:
-            FloatingPointError: A term is NaN or infinite; names the term and the step.
-        """
+        """Keep the terms of this step; pass them on when a log line is due."""
         if not outputs:
             return
-        self.pending.append((runner.iter + 1, {k: v.detach() for k, v in outputs.items()}))
+        self.pending.append({k: v.detach() for k, v in outputs.items()})
         on_device = any(value.is_cuda for value in outputs.values())
         due = self.every_n_inner_iters(batch_idx, self.interval)
         if on_device and not due and not self.end_of_epoch(runner.train_dataloader, batch_idx):
             return
         # Terms come in the dtypes float32 and float64; one stacked tensor is one transfer.
-        values = torch.stack([v.double() for _, terms in self.pending for v in terms.values()]).tolist()
-        position = 0
-        for step, terms in self.pending:
-            for name in terms:
-                value = values[position]
-                position += 1
-                if not math.isfinite(value):
-                    raise FloatingPointError(
-                        f"'{name}' is {value} at step {step}. The last checkpoint in "
-                        f"'{runner.work_dir}' is from before; lower the learning rate or check the data."
-                    )
-                runner.message_hub.update_scalar(f"train/{name}", value)
+        values = torch.stack([v.double() for terms in self.pending for v in terms.values()]).tolist()
+        names = [name for terms in self.pending for name in terms]
+        for name, value in zip(names, values, strict=True):
+            runner.message_hub.update_scalar(f"train/{name}", value)
         self.pending.clear()

@@ -1,0 +1,37 @@
+"""Regular checkpoints, of which the newest k are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+
+from ssl_ext.registry import HOOKS
+
+KEPT = "keep_ckpt_ids"
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """MMEngine's hook, except that an old checkpoint goes after the new one is complete.
+
+    MMEngine deletes first: a kill or a full disk while it saves could then leave nothing.
+    """
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        limit, self.max_keep_ckpts = self.max_keep_ckpts, -1
+        try:
+            if limit > 0:
+                kept = [old for old in runner.message_hub.runtime_info.get(KEPT, []) if old != step]
+                # Part of the checkpoint: a run that is killed before it deletes does so when it goes on.
+                runner.message_hub.update_info(KEPT, [*kept, step])
+            super()._save_checkpoint_with_step(runner, step, meta)
+        finally:
+            self.max_keep_ckpts = limit
+        if limit > 0:
+            kept = runner.message_hub.get_info(KEPT)
+            for old in kept[:-limit]:
+                if is_main_process():
+                    Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
+            runner.message_hub.update_info(KEPT, kept[-limit:])

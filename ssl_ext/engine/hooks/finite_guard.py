@@ -1,0 +1,127 @@
+"""Stop at the first number that is not finite, before it reaches a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+
+from ssl_ext.engine.checkpoint import write_checkpoint
+from ssl_ext.registry import HOOKS
+
+from .monitoring import bare_model
+from .random_state import random_state
+
+NAMED = 3
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss term or a gradient is NaN or infinite."""
+
+
+@HOOKS.register_module()
+class FiniteGuardHook(Hook):
+    """Check every loss term, and every gradient that the optimiser is about to use.
+
+    On the CPU the check is made at once, so that the weights are still good. An accelerator must not
+    be waited for: there the figures of a step are read while it computes the next one, and before anything
+    is saved. :class:`NonFiniteError` names the step and what was not finite, and the batch is kept in
+    ``non_finite_rank<r>.pth`` in the work dir: ``inputs``, ``labels``, ``indices`` (rows of the data set)
+    and the random states from which its views were drawn.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self) -> None:
+        self.step, self.batch, self.states = 0, {}, {}
+        self.found: list[tuple[list[str], Tensor]] = []
+        self.waiting: tuple | None = None
+        self.handles: list = []
+
+    def before_train(self, runner) -> None:
+        """Watch the model's loss terms and the optimiser's gradients."""
+        self.folder = Path(runner.work_dir)
+        self.handles = [
+            bare_model(runner).register_forward_hook(self._see_terms),
+            runner.optim_wrapper.optimizer.register_step_pre_hook(self._see_gradients),
+        ]
+        self.names = {parameter: name for name, parameter in bare_model(runner).named_parameters()}
+
+    def after_train(self, runner) -> None:
+        """Read the figures of the last step."""
+        self._settle()
+
+    def release(self) -> None:
+        """Stop watching, whichever way training ended."""
+        for handle in self.handles:
+            handle.remove()
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Remember the batch until its figures were read."""
+        self.batch, self.step = data_batch, runner.iter + 1
+        self.states = random_state()
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        """Read the figures of the step before this one, if they are still on their way."""
+        self._settle()
+        if self.found:
+            names = [name for group, _ in self.found for name in group]
+            finite = torch.cat([flags for _, flags in self.found]).to("cpu", non_blocking=True)
+            ready = torch.cuda.Event()
+            ready.record()
+            self.waiting = (ready, names, finite, self.step, self.batch, self.states)
+            self.found = []
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save nothing that comes after a figure that was not finite."""
+        self._settle()
+
+    def _see_terms(self, model: nn.Module, inputs: tuple, output: object) -> None:
+        if model.training and isinstance(output, Mapping):
+            terms = {name: value.detach() for name, value in output.items() if torch.is_tensor(value)}
+            flags = torch.stack([value.isfinite().all() for value in terms.values()])
+            self._check([f"'{name}'" for name in terms], flags)
+
+    def _see_gradients(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        used = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        # The largest magnitude of each, in a few kernels; it is NaN or infinite with any of its elements.
+        peaks = torch.stack(torch._foreach_norm([parameter.grad for parameter in used], float("inf")))
+        self._check([f"the gradient of '{self.names.get(p, 'a parameter')}'" for p in used], peaks.isfinite())
+
+    def _check(self, names: list[str], finite: Tensor) -> None:
+        if finite.is_cpu:
+            self._judge(names, finite, self.step, self.batch, self.states)
+        else:
+            self.found.append((names, finite))
+
+    def _settle(self) -> None:
+        if self.waiting is not None:
+            (ready, *context), self.waiting = self.waiting, None
+            ready.synchronize()
+            self._judge(*context)
+
+    def _judge(self, names: list[str], finite: Tensor, step: int, batch: dict, states: dict) -> None:
+        if finite.all():
+            return
+        bad = [name for name, good in zip(names, finite.tolist(), strict=True) if not good]
+        path = self.folder / f"non_finite_rank{get_rank()}.pth"
+        write_checkpoint(dict(batch, step=step, names=bad, random_states=states), path)
+        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        rows = batch.get("indices")
+        images = f", which saw the images {_listed(rows)} of the data set" if torch.is_tensor(rows) else ""
+        raise NonFiniteError(
+            f"Not finite at step {step}{images}: {', '.join(bad[:NAMED])}{more}. The batch was written to "
+            f"'{path}'; the last checkpoint in '{self.folder}' is from before. "
+            "Lower the learning rate or check the data."
+        )
+
+
+def _listed(rows: Tensor, count: int = 8) -> str:
+    shown = rows[:count].tolist()
+    return ", ".join(map(str, shown)) + (" ..." if len(rows) > count else "")
