@@ -52,7 +52,8 @@ def run_tool(main: Callable[[], None]) -> None:
         status = stop.code
     if dist.is_available() and dist.is_initialized():
         _leave_process_group(status)
-    sys.exit(status)
+    if status:
+        sys.exit(status)
 
 
 def _leave_process_group(status: int) -> None:

@@ -146,6 +146,9 @@ def test_tool_prints_a_table_and_writes_the_figures(tiny_config_file, tmp_path, 
         assert expected in shown, expected
     run_tool(monkeypatch, "augment", *small, "--json", tmp_path / "augment.json")
     assert "ssl_ext batched" in capsys.readouterr().out
+    run_tool(monkeypatch, "augment", "--batch-size", 2, "--pairs", 5, "--sequence", "nov")
+    shown = capsys.readouterr().out
+    assert "batch 2, 28 px, nov" in shown and "torchvision PIL" in shown and "mmpretrain Mul" not in shown
 
     for path, items, reference in (
         (tmp_path / "a" / "step.json", 4, RUNNER),
@@ -188,6 +191,13 @@ def test_tool_names_the_methods_it_knows(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run_tool(monkeypatch, "step", "--method", "jaccard")
     assert "--method is 'jaccard'; allowed are jaccard-simclr, jaccard-moco." in capsys.readouterr().err
+
+
+def test_tool_names_the_sequences_it_knows(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, "augment", "--sequence", "novel")
+    error = capsys.readouterr().err
+    assert "--sequence is 'novel'; allowed are simclr, simclr-without-blur, nat, short, nov, grey." in error
 
 
 def test_tool_errors_are_one_sentence(monkeypatch, capsys):

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from mmengine.config import Config
 from rich.console import Console
 
 from ssl_ext.benchmarks import knn as knn_benchmark
@@ -20,6 +21,9 @@ from ssl_ext.files import replacing
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CONFIG = CONFIGS / "barlow_twins/barlow-twins_resnet18_1xb256-adam-200e_cifar10.py"
+# Sequences of medical images, and the side of their images.
+MEDICAL = {name: CONFIGS / f"_base_/views/medical-{name}.py" for name in ("nat", "short", "nov", "grey")}
+MEDICAL_SIZE = 28
 # Methods and what a step of theirs is compared with: configs that differ in the method alone.
 METHODS = {
     method: [CONFIGS / f"{folder}_resnet50_1xb512-adam-500e_cifar10.py" for folder in pair]
@@ -34,8 +38,9 @@ PEERS = ("torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmpretrain", "pil
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     tools = parser.add_subparsers(dest="what", required=True)
-    augment = tools.add_parser("augment", help="two views of a batch: ours, mmpretrain's, torchvision's")
-    augment.add_argument("--sequence", default="simclr", metavar="NAME", help=" ".join(SEQUENCES))
+    augment = tools.add_parser("augment", help="two views of a batch, ours and per image")
+    names = " ".join((*SEQUENCES, *MEDICAL))
+    augment.add_argument("--sequence", default="simclr", metavar="NAME", help=f"{names} (simclr)")
     step = tools.add_parser("step", help="a training step through the runner and in a bare loop")
     subject = step.add_mutually_exclusive_group()
     subject.add_argument("--config", default=str(CONFIG), help="pretraining config (Barlow Twins, CIFAR-10)")
@@ -53,13 +58,23 @@ def parse() -> argparse.Namespace:
     for tool in (knn, linear):
         tool.add_argument("--threads", type=int, help="torch's threads (its default)")
         tool.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    side = "side of the images in pixels"
+    augment.add_argument("--size", type=int, help=f"{side} (32; {MEDICAL_SIZE} in {' '.join(MEDICAL)})")
+    step.add_argument("--size", type=int, default=32, help=side)
     for tool, batch_size, pairs in ((augment, 512, 7), (step, 256, 5)):
         tool.add_argument("--batch-size", type=int, default=batch_size)
-        tool.add_argument("--size", type=int, default=32, help="side of the images in pixels")
         tool.add_argument("--pairs", type=int, default=pairs, help="interleaved rounds, at least 5")
         tool.add_argument("--threads", type=int, help="torch's threads (its default)")
         tool.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     return parser.parse_args()
+
+
+def measure_augment(*, sequence: str, **settings) -> Comparison:
+    """Of a medical sequence, the configs; the others are known by name."""
+    if sequence not in (*SEQUENCES, *MEDICAL):
+        raise UserError(f"--sequence is {sequence!r}; allowed are {', '.join((*SEQUENCES, *MEDICAL))}.")
+    transforms = Config.fromfile(MEDICAL[sequence]).views[0].transforms if sequence in MEDICAL else sequence
+    return benchmark_augment(sequence=transforms, **settings)
 
 
 def measure_step(*, config: str, method: str | None, **settings) -> Comparison:
@@ -147,8 +162,10 @@ def main() -> None:
     if what in ("knn", "linear"):
         (run_knn if what == "knn" else run_linear)(settings, file)
         return
+    if settings["size"] is None:
+        settings["size"] = MEDICAL_SIZE if settings["sequence"] in MEDICAL else 32
     with user_errors(f"benchmark {what}"):
-        comparison = (benchmark_augment if what == "augment" else measure_step)(**settings)
+        comparison = (measure_augment if what == "augment" else measure_step)(**settings)
     title = f"{what}: batch {settings['batch_size']}, {settings['size']} px"
     console = Console()
     if what == "augment":

@@ -2,11 +2,13 @@
 
 All of them take images (N, C, H, W), uint8 or floating point in [0, 1], on any device, and return
 float32 images in [0, 1] (``Normalize`` leaves that range). For given parameters each equals
-torchvision's operation on one tensor image, and the parameters follow torchvision's distributions.
+torchvision's operation on one tensor image (``RandomEqualize`` Pillow's, on the luma), and the parameters
+follow torchvision's distributions.
 """
 
 from ssl_ext.augment.base import Augmentation, Params
 from ssl_ext.augment.blur import GaussianBlur
+from ssl_ext.augment.equalize import RandomEqualize
 from ssl_ext.augment.flip import RandomHorizontalFlip
 from ssl_ext.augment.jitter import ORDERS, ColorJitter
 from ssl_ext.augment.photometric import Normalize, RandomGrayscale, RandomSolarize
@@ -14,6 +16,7 @@ from ssl_ext.augment.random_crop import RandomCrop
 from ssl_ext.augment.resized_crop import RandomResizedCrop
 from ssl_ext.augment.rotation import RandomRotation
 from ssl_ext.augment.sequence import AugmentationSequence
+from ssl_ext.augment.sharpness import RandomSharpness
 
 __all__ = [
     "ORDERS",
@@ -24,9 +27,11 @@ __all__ = [
     "Normalize",
     "Params",
     "RandomCrop",
+    "RandomEqualize",
     "RandomGrayscale",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomRotation",
+    "RandomSharpness",
     "RandomSolarize",
 ]

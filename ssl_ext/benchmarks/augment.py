@@ -1,15 +1,18 @@
 """Batched augmentations against the per-sample pipelines of mmpretrain and torchvision."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from torchvision import transforms as tv
 
 from ssl_ext import augment
+from ssl_ext.augment import AugmentationSequence
 from ssl_ext.benchmarks.pairs import Comparison, compare
+from ssl_ext.models.data_preprocessor import build_augmentation
 
 SEQUENCES = ("simclr", "simclr-without-blur")
 VIEWS = 2
@@ -27,35 +30,39 @@ def benchmark_augment(
     threads: int | None = None,
     batch_size: int = 512,
     size: int = 32,
-    sequence: str = "simclr",
+    sequence: str | Sequence[dict] = "simclr",
 ) -> Comparison:
-    """Time two views of every image of a batch, all three ways in one process; items are views.
+    """Time two views of every image of a batch, each way in one process; items are views.
 
-    The operations, probabilities and ranges are the same: crop, flip, jitter, grayscale, and blur in
-    'simclr'. Each way ends with the same product, one float32 batch per view in [0, 1]; mmpretrain's gets
-    there through its own ``PackInputs``. ``threads`` is torch's number of threads, by default unchanged; it
-    hardly matters to the peers.
+    ``sequence`` is a name, or the configs of the augmentations of a view. In 'simclr' they are crop, flip,
+    jitter, grayscale and blur, and the reference is mmpretrain's pipeline; of configs it is torchvision's on
+    Pillow images, and mmpretrain, which equalises RGB and not luma, has no part. Probabilities and ranges
+    are the same in all. Each way ends with the same product, one float32 batch per view in [0, 1];
+    mmpretrain's gets there through its own ``PackInputs``. ``threads`` is torch's number of threads, by
+    default unchanged; it hardly matters to the peers.
 
-    Raises ValueError for an unknown sequence, or a number below 1.
+    Raises ValueError for an unknown sequence, an operation without a peer, or a number below 1.
     """
-    if sequence not in SEQUENCES:
+    if isinstance(sequence, str) and sequence not in SEQUENCES:
         raise ValueError(f"sequence must be one of {', '.join(SEQUENCES)}, got {sequence!r}")
     if min(batch_size, size, threads or 1) < 1:
         raise ValueError(
             f"batch_size, size and threads must be at least 1, got {batch_size}, {size}, {threads}"
         )
-    blur = sequence == "simclr"
     images = np.random.default_rng(0).integers(0, 256, (batch_size, size, size, 3), np.uint8)
+    ways, transforms = {}, sequence
+    if isinstance(transforms, str):
+        blur = transforms == "simclr"
+        ways[MMPRETRAIN] = _mmpretrain(images, size, blur)
+        transforms = _simclr(size, blur)
+    views = build_augmentation(transforms)
+    ways |= {OURS: _ours(images, views), TORCHVISION: _torchvision(images, views)}
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads or before)
         return compare(
-            {
-                MMPRETRAIN: _mmpretrain(images, size, blur),
-                OURS: _ours(images, size, blur),
-                TORCHVISION: _torchvision(images, size, blur),
-            },
-            reference=MMPRETRAIN,
+            ways,
+            reference=MMPRETRAIN if MMPRETRAIN in ways else TORCHVISION,
             pairs=pairs,
             items=VIEWS * batch_size,
             unit="views",
@@ -73,19 +80,22 @@ def kernel_size(size: int) -> int:
     return max(3, size // 10 // 2 * 2 + 1)
 
 
-def _ours(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[torch.Tensor]]:
-    operations: list[augment.Augmentation] = [
-        augment.RandomResizedCrop(size, scale=SCALE),
-        augment.RandomHorizontalFlip(),
-        augment.ColorJitter(**JITTER, p=JITTER_P),
-        augment.RandomGrayscale(GRAY_P),
+def _simclr(size: int, blur: bool) -> list[dict]:
+    operations = [
+        dict(type="RandomResizedCrop", scale=SCALE),
+        dict(type="RandomHorizontalFlip", p=0.5),
+        dict(type="ColorJitter", **JITTER, p=JITTER_P),
+        dict(type="RandomGrayscale", p=GRAY_P),
     ]
     if blur:
-        operations.append(augment.GaussianBlur(kernel_size(size), SIGMA, p=BLUR_P))
-    views = augment.AugmentationSequence(operations)
+        operations.append(dict(type="GaussianBlur", kernel_size=kernel_size(size), sigma=SIGMA, p=BLUR_P))
+    return operations
+
+
+def _ours(images: np.ndarray, sequence: AugmentationSequence) -> Callable[[], list[torch.Tensor]]:
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     generator = torch.Generator().manual_seed(0)
-    return lambda: [views(batch, generator) for _ in range(VIEWS)]
+    return lambda: [sequence(batch, generator) for _ in range(VIEWS)]
 
 
 def _mmpretrain(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[torch.Tensor]]:
@@ -120,19 +130,43 @@ def _mmpretrain(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[
     return call
 
 
-def _torchvision(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[torch.Tensor]]:
-    operations = [
-        tv.RandomResizedCrop(size, scale=SCALE),
-        tv.RandomHorizontalFlip(),
-        tv.RandomApply([tv.ColorJitter(**JITTER)], p=JITTER_P),
-        tv.RandomGrayscale(GRAY_P),
-    ]
-    if blur:
-        operations.append(tv.RandomApply([_blur_pillow], p=BLUR_P))
+def _torchvision(images: np.ndarray, sequence: AugmentationSequence) -> Callable[[], list[torch.Tensor]]:
+    operations = [_torchvision_operation(operation, images.shape[1]) for operation in sequence]
     pipeline = tv.Compose([*operations, tv.ToTensor()])
     pillow = [Image.fromarray(image) for image in images]
     return lambda: [torch.stack([pipeline(image) for image in pillow]) for _ in range(VIEWS)]
 
 
-def _blur_pillow(image: Image.Image) -> Image.Image:
-    return image.filter(ImageFilter.GaussianBlur(random.uniform(*SIGMA)))
+def _torchvision_operation(ours: augment.Augmentation, size: int) -> Callable:
+    match ours:
+        case augment.RandomResizedCrop():
+            return tv.RandomResizedCrop(ours.size or size, ours.scale, ours.ratio)
+        case augment.RandomHorizontalFlip():
+            return tv.RandomHorizontalFlip(ours.p)
+        case augment.RandomGrayscale():
+            return tv.RandomGrayscale(ours.p)
+        case augment.ColorJitter():
+            operation: Callable = tv.ColorJitter(**ours.ranges)
+        case augment.GaussianBlur():
+            # Pillow's approximation, whose window follows sigma: several times faster than torchvision's.
+            operation = partial(_blur_pillow, ours.sigma)
+        case augment.RandomEqualize():
+            operation = _equalize_pillow
+        case augment.RandomSharpness():
+            operation = partial(_sharpen_pillow, ours.factor)
+        case _:
+            raise ValueError(f"sequence has a {type(ours).__name__}, which has no peer in the comparison")
+    return operation if ours.p == 1 else tv.RandomApply([operation], p=ours.p)
+
+
+def _blur_pillow(sigma: tuple[float, float], image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(random.uniform(*sigma)))
+
+
+def _equalize_pillow(image: Image.Image) -> Image.Image:
+    luma, *chroma = image.convert("YCbCr").split()
+    return Image.merge("YCbCr", (ImageOps.equalize(luma), *chroma)).convert("RGB")
+
+
+def _sharpen_pillow(factor: tuple[float, float], image: Image.Image) -> Image.Image:
+    return ImageEnhance.Sharpness(image).enhance(random.uniform(*factor))

@@ -10,10 +10,12 @@ from ssl_ext.augment import (
     ColorJitter,
     GaussianBlur,
     RandomCrop,
+    RandomEqualize,
     RandomGrayscale,
     RandomHorizontalFlip,
     RandomResizedCrop,
     RandomRotation,
+    RandomSharpness,
     RandomSolarize,
 )
 
@@ -119,6 +121,8 @@ def test_padded_crop_reaches_every_place_equally_often():
     [
         RandomHorizontalFlip,
         RandomGrayscale,
+        RandomEqualize,
+        lambda p: RandomSharpness(p=p),
         lambda p: RandomSolarize(p=p),
         lambda p: ColorJitter(0.4, p=p),
         lambda p: GaussianBlur(3, p=p),

@@ -18,7 +18,7 @@ import ssl_ext.augment as a
 a.AugmentationSequence([
     a.RandomResizedCrop(8), a.RandomHorizontalFlip(), a.ColorJitter(0.4, 0.4, 0.4, 0.1),
     a.RandomGrayscale(), a.GaussianBlur(3), a.RandomSolarize(), a.RandomRotation(10),
-    a.RandomCrop(8, padding=1), a.Normalize([0.5], [0.5]),
+    a.RandomCrop(8, padding=1), a.RandomEqualize(), a.RandomSharpness(), a.Normalize([0.5], [0.5]),
 ])(torch.zeros(2, 3, 8, 8))
 try:
     import torchvision

@@ -1,0 +1,65 @@
+"""Random sharpness: a blend of each image with its smoothed self."""
+
+import torch
+from torch import Tensor
+
+from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
+from ssl_ext.augment.sampling import bernoulli, check_probability, check_range, uniform
+
+WEIGHT = 13
+"""Sum of the smoothing kernel [1 1 1; 1 5 1; 1 1 1]."""
+
+
+class RandomSharpness(Augmentation):
+    """Sharpen, or smooth, each image by a factor uniform in ``factor``, with probability ``p``.
+
+    The result is smoothed + factor (image - smoothed), clamped to [0, 1]: 1 leaves the image as it is, 0
+    smooths it, more than 1 sharpens it. The kernel is [1 1 1; 1 5 1; 1 1 1] / 13. The outermost pixels
+    stay, as in torchvision's and Pillow's operation, hence images of less than 3 pixels a side too.
+
+    Parameters drawn: ``active`` (N,), bool; ``factor`` (N,). Raises ValueError for a negative factor, a
+    pair out of order, or p outside [0, 1].
+
+    >>> dot = torch.zeros(1, 1, 3, 3).index_fill(2, torch.tensor([1]), 0.25)
+    >>> RandomSharpness(factor=(0.0, 0.0))(dot)[0, 0, 1]
+    tensor([0.2500, 0.1346, 0.2500])
+    """
+
+    def __init__(self, factor: tuple[float, float] = (1.0, 10.0), p: float = 1.0) -> None:
+        super().__init__()
+        self.factor = check_range("RandomSharpness.factor", factor, 0.0)
+        self.p = check_probability("RandomSharpness.p", p)
+
+    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
+        return {
+            "active": bernoulli(shape[0], self.p, generator, device),
+            "factor": uniform(shape[0], *self.factor, generator, device),
+        }
+
+    def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
+        if min(planes.shape[2:]) < 3:
+            return planes
+        return on_active(lambda x, own: sharpness_(x, own["factor"]), planes, params)
+
+
+def sharpness_(planes: Tensor, factor: Tensor) -> Tensor:
+    """Blend planes (C, N, H, W), at least 3 x 3, with their smoothed selves, in place; factor is (N,)."""
+    # The kernel is a box of nine ones plus four in the middle: the blend adds share (box - 9 image).
+    share = ((1 - factor) / WEIGHT).view(-1, 1, 1)
+    box = _box_sums(planes)
+    inner = planes[..., 1:-1, 1:-1]
+    inner.mul_(1 - 9 * share).addcmul_(box[..., 1:-1, 1:-1], share)
+    return planes.clamp_(0, 1)
+
+
+def _box_sums(planes: Tensor) -> Tensor:
+    """Return the sums over 3 x 3 pixels around every pixel but those at the border, where anything stands."""
+    # Shifts of the whole memory instead of slices of every image: long vectors. They run over the ends of
+    # rows and images, but only sums around border pixels see that.
+    width, flat = planes.shape[3], planes.flatten()
+    rows = flat[:-2] + flat[1:-1]
+    rows += flat[2:]
+    box = torch.empty_like(flat)
+    inside = box[width + 1 : -width - 1]
+    torch.add(rows[: -2 * width], rows[width:-width], out=inside).add_(rows[2 * width :])
+    return box.view_as(planes)
