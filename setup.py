@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 
 root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (root / "ssl_ext" / "__init__.py").read_text())[1]
+export = ["timm>=1.0", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 
 setup(
     name="ssl-ext",
@@ -33,9 +34,12 @@ setup(
         "tensorboard>=2.15",
         "torchmetrics>=1.4",
         "jinja2>=3.1",
+        "pycocotools>=2.0.7",
+        "PyMaxflow>=1.3",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
+        "export": export,
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", *export],
         "umap": ["umap-learn>=0.5.5"],
     },
 )

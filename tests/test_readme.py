@@ -31,7 +31,7 @@ def clone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
     for name in ("configs", "tools", "ssl_ext"):
         (folder / name).symlink_to(ROOT / name)
-    (example,) = (block for language, block in BLOCKS if language == "python")
+    (example,) = (block for language, block in BLOCKS if language == "python" and "_base_" in block)
     (folder / "mine.py").write_text(example)
     images, labels = load_digits(return_X_y=True)
     images = np.repeat((images * 15).astype(np.uint8).reshape(-1, 8, 8, 1), 3, axis=3)

@@ -1,4 +1,4 @@
-"""Weights in: this project's checkpoints and plain torch / torchvision backbones."""
+"""Weights in: this project's checkpoints, and backbones as other programs keep them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from torch import Tensor, nn
 
 from ssl_ext.errors import UserError
 
-from .checkpoint import read_checkpoint
+from .layouts import OWN, own_names
+from .weight_files import read_weights
 
-CONTAINERS = ("state_dict", "model", "model_state_dict")
+CONTAINERS = (
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "online_network_state_dict",
+    # VISSL nests these four; "teacher" is DINO's.
+    "classy_state_dict",
+    "base_model",
+    "trunk",
+    "teacher",
+)
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+COUNTER = "num_batches_tracked"
 MIN_MATCHED = 0.95
 
 
@@ -30,6 +42,7 @@ class LoadReport:
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
     backbone_share: float
+    layout: str = ""
 
     def __str__(self) -> str:
         def names(keys: tuple[str, ...]) -> str:
@@ -42,6 +55,7 @@ class LoadReport:
             f"missing {len(self.missing)} ({names(self.missing)}); "
             f"unexpected {len(self.unexpected)} ({names(self.unexpected)}); "
             f"other shape {len(self.mismatched)} ({names(self.mismatched)})"
+            + (f"; read as {self.layout}" if self.layout else "")
         )
 
 
@@ -51,30 +65,34 @@ def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tens
     Raises:
         UserError: There is no mapping of names to tensors in it.
     """
-    for key in CONTAINERS:
-        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
-            checkpoint = checkpoint[key]
+    while isinstance(checkpoint, Mapping):
+        inner = next((key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)), None)
+        if inner is None:
             break
+        checkpoint = checkpoint[inner]
     if not isinstance(checkpoint, Mapping):
         raise UserError(f"'{path}' holds a {type(checkpoint).__name__}, not a state dict.")
     tensors = {str(name): value for name, value in checkpoint.items() if torch.is_tensor(value)}
     if not tensors:
         raise UserError(f"'{path}' holds no tensors under any of the keys {', '.join(CONTAINERS)}.")
-    for prefix in WRAPPER_PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
+    while prefix := next((p for p in WRAPPER_PREFIXES if all(n.startswith(p) for n in tensors)), ""):
+        tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
     return tensors
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike, *, allow_partial: bool = False) -> LoadReport:
     """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
 
+    Checkpoints of MoCo, Barlow Twins, VICReg, SwAV, SimCLR, BYOL, DINO, solo-learn, lightly, VISSL, timm,
+    torchvision and detectron2 are read as well: :func:`ssl_ext.engine.layouts.own_names` knows their names.
     A file whose names lack the ``backbone.`` prefix is taken as a plain backbone (torchvision's
-    layout is the same as this project's). Tensors of another shape are never loaded.
+    layout is the same as this project's). Tensors of another shape are never loaded. Counters of batches
+    (``num_batches_tracked``) do not enter the share of the backbone: some programs do not keep them.
 
     Args:
         model: Any model with a ``backbone`` attribute.
-        path: Checkpoint of this project, or a torch file with a state dict.
+        path: Checkpoint of this project, a torch file with a state dict, a safetensors file, or a pickle of
+            numpy arrays.
         allow_partial: Accept a load that matches less than 95 % of the backbone's tensors.
 
     Returns:
@@ -83,13 +101,11 @@ def load_weights(model: nn.Module, path: str | os.PathLike, *, allow_partial: bo
     Raises:
         UserError: Unreadable file, or too few matches and not ``allow_partial``.
     """
-    state = find_state_dict(read_checkpoint(path), str(path))
-    if not any(name.startswith("backbone.") for name in state):
-        state = {f"backbone.{name}": value for name, value in state.items()}
+    state, layout = own_names(find_state_dict(read_weights(path), str(path)))
     target = model.state_dict()
     mismatched = tuple(n for n, v in state.items() if n in target and v.shape != target[n].shape)
     usable = {n: v for n, v in state.items() if n in target and n not in mismatched}
-    backbone = [name for name in target if name.startswith("backbone.")]
+    backbone = [name for name in target if name.startswith(OWN) and not name.endswith(COUNTER)]
     share = sum(name in usable for name in backbone) / max(len(backbone), 1)
     report = LoadReport(
         path=str(path),
@@ -98,6 +114,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike, *, allow_partial: bo
         unexpected=tuple(name for name in state if name not in target),
         mismatched=mismatched,
         backbone_share=share,
+        layout=layout,
     )
     if share < MIN_MATCHED and not allow_partial:
         hint = ""

@@ -1,0 +1,209 @@
+"""From a checkpoint to a file that other programs read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from ssl_ext import __version__
+from ssl_ext.engine import LoadReport, find_state_dict, load_weights
+from ssl_ext.engine.layouts import DEPLOYED
+from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import file_hash
+from ssl_ext.exporting import FORMATS, largest_difference
+from ssl_ext.files import replacing
+from ssl_ext.models.utils import MomentumNetwork, pool_features
+
+from .checkpoint_config import config_of_checkpoint
+from .evaluation_network import random_network
+
+CHANNELS = {1: "grey", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: where, how many of the network's tensors came from the checkpoint, and what it is.
+
+    ``difference`` is the largest one of two features, see :func:`ssl_ext.exporting.largest_difference`.
+    """
+
+    path: Path
+    matched: int
+    tensors: int
+    difference: float
+    about: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        """For people to read: the file, the preprocessing it expects and how to load it."""
+        about = self.about
+        stem = about["architecture"].get("stem")
+        architecture = about["architecture"]["name"] + (f" with {stem} stem" if stem else "")
+        return [
+            f"wrote {self.path}",
+            f"{about['method']}, {about['network']} network: {architecture}",
+            f"{self.matched} of {self.tensors} tensors matched; the {about['features']} features differ from "
+            f"the checkpoint's by at most {self.difference:.1e}",
+            f"input: {about['input']}",
+            f"channels {about['channel_order']}, mean {about['mean']}, std {about['std']}",
+            *(line.replace("FILE", repr(str(self.path))) for line in about["loading"]),
+        ]
+
+
+def export(
+    checkpoint: str | os.PathLike,
+    to: str,
+    *,
+    config: Config | str | os.PathLike | None = None,
+    out: str | os.PathLike | None = None,
+    network: str | None = None,
+    image_size: int = 64,
+    overwrite: bool = False,
+    allow_partial: bool = False,
+) -> ExportReport:
+    """Write the backbone of a checkpoint for another program, once it was seen to give the same features.
+
+    Before the file appears, the exported network is loaded from its bytes (by torchvision, timm,
+    onnxruntime ...) and compared with the original on random images.
+
+    Args:
+        checkpoint: Of this project, or anything that :func:`ssl_ext.engine.load_weights` reads.
+        to: ``'torchvision'``, ``'timm'``, ``'detectron2'``, ``'safetensors'`` or ``'onnx'``.
+        config: What the checkpoint was trained with; default: the config in it, or the one beside it.
+        out: The file; default in ``export/`` beside the checkpoint, such as ``epoch_200_timm.pth``.
+        network: ``'online'`` or, for a model with a momentum copy, ``'momentum'``; default: what the
+            model names ``exported_network``, else ``'online'``.
+        image_size: Side of the random images, for backbones that take one size only.
+        overwrite: Replace a file that is there.
+        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+
+    Raises:
+        UserError: Bad input, a network that the format cannot hold, a missing package, or features that
+            differ; nothing is written then.
+    """
+    if to not in FORMATS:
+        raise UserError(f"--to is {to!r}; allowed are {', '.join(FORMATS)}.")
+    if image_size < 1:
+        raise UserError(f"--image-size is {image_size}; it must be at least 1.")
+    form = FORMATS[to]
+    source = Path(checkpoint)
+    path = Path(out) if out else source.parent / "export" / f"{source.stem}{form.ending}"
+    if path.exists():
+        irreplaceable = path.is_dir() or (source.exists() and path.samefile(source))
+        if irreplaceable or not overwrite:
+            raise UserError(
+                f"'{path}' exists: give another --out{'' if irreplaceable else ', or --overwrite'}."
+            )
+
+    content = read_weights(checkpoint)
+    settings = config_of_checkpoint(checkpoint, content, config)
+    if "model" not in settings:
+        raise UserError("The config lacks model.")
+    model = random_network(settings, seed=0, device=torch.device("cpu"))
+    report = load_weights(model, checkpoint, allow_partial=allow_partial)
+    _keep_networks_apart(model, content)
+    name, backbone = choose_network(model, network)
+    names = _names_of(model, backbone)
+    matched = set(names) & set(report.matched)
+    if name != "online":
+        _check_loaded(names, report, name, checkpoint)
+    about = _about(settings, model, backbone, name, source, content, image_size)
+    about |= form.about(backbone, about)
+    data = form.encode(backbone, about)
+    difference = largest_difference(
+        form.decode(data, backbone), model, backbone, mean=about["mean"], std=about["std"], size=image_size
+    )
+    with user_errors("--out"), replacing(path) as file:
+        file.write(data)
+    return ExportReport(path, len(matched), len(names), difference, about)
+
+
+def choose_network(model: nn.Module, network: str | None) -> tuple[str, nn.Module]:
+    """A backbone of the model and its name.
+
+    The names are ``'online'`` and, for a model with a momentum copy, ``'momentum'``, or ``'momentum-1'``,
+    ``'momentum-2'`` where it has several.
+
+    Raises:
+        UserError: The model has no such network.
+    """
+    copies = [module for module in model.modules() if isinstance(module, MomentumNetwork)]
+    numbers = [""] if len(copies) == 1 else [f"-{i}" for i in range(1, len(copies) + 1)]
+    found = {"online": model.backbone}
+    found |= {f"momentum{i}": copy.backbone for i, copy in zip(numbers, copies, strict=True)}
+    name = network or getattr(model, "exported_network", "online")
+    if name not in found:
+        raise UserError(f"--network is {name!r}; {type(model).__name__} has {', '.join(found)}.")
+    return name, found[name]
+
+
+def _keep_networks_apart(model: nn.Module, content: Any) -> None:
+    """Give the network its own weights where loading put those of its deployed copy in their place."""
+    target = model.state_dict()
+    if any(name.startswith(DEPLOYED) for name in target):
+        stored = find_state_dict(content)
+        usable = {n: v for n, v in stored.items() if n in target and v.shape == target[n].shape}
+        model.load_state_dict(usable, strict=False)
+
+
+def _names_of(model: nn.Module, part: nn.Module) -> list[str]:
+    prefix = next(name for name, module in model.named_modules() if module is part)
+    return [f"{prefix}.{name}" for name in part.state_dict()]
+
+
+def _check_loaded(names: list[str], report: LoadReport, network: str, checkpoint: Any) -> None:
+    absent = [name for name in names if name not in report.matched]
+    if absent:
+        raise UserError(
+            f"'{checkpoint}' lacks {len(absent)} of {len(names)} tensors of the network {network!r} "
+            f"({absent[0]}, ...): give --network online."
+        )
+
+
+def _about(
+    config: Config,
+    model: nn.Module,
+    backbone: nn.Module,
+    network: str,
+    source: Path,
+    content: Any,
+    image_size: int,
+) -> dict[str, Any]:
+    mean, std = (getattr(model.data_preprocessor, key, None) for key in ("mean", "std"))
+    if mean is None or std is None:
+        raise UserError(
+            "The config has no data_preprocessor with mean and std: how images were normalised is unknown."
+        )
+    mean, std = [float(value) for value in mean], [float(value) for value in std]
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    trained = {key: meta[key] for key in ("epoch", "iter") if isinstance(meta, Mapping) and key in meta}
+    return dict(
+        made_by=f"ssl_ext {__version__}",
+        method=str(config.model.type),
+        network=network,
+        features=_num_features(backbone, len(mean), image_size),
+        input=f"float32 (N, {len(mean)}, H, W), pixels in [0, 1] minus mean, divided by std",
+        mean=mean,
+        std=std,
+        channel_order=CHANNELS.get(len(mean), f"{len(mean)} channels"),
+        checked_at=image_size,
+        source=dict(file=source.name, sha256=file_hash(source), **trained),
+    )
+
+
+@torch.no_grad()
+def _num_features(backbone: nn.Module, channels: int, image_size: int) -> int:
+    try:
+        return pool_features(backbone(torch.zeros(1, channels, image_size, image_size))).shape[1]
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"The backbone does not take {channels} channels of {image_size} x {image_size} pixels "
+            f"({error}): give --image-size."
+        ) from error

@@ -1,0 +1,111 @@
+"""Names of tensors in checkpoints of other programs, and this project's names for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+
+from torch import Tensor
+
+OWN = "backbone."
+# Where this project keeps the momentum copy of a classifier that is what is meant for use.
+DEPLOYED = "deployed."
+# Where a checkpoint keeps the network that is worth loading, and who writes it so. The first prefix under
+# which there is a stem counts: momentum copies (`encoder_k.`, `momentum_backbone.`) are never taken.
+ENCODERS = {
+    "backbone.bottom_up.": "detectron2 with FPN",
+    OWN: "this project, MMPretrain, Barlow Twins, VICReg, solo-learn, lightly, detectron2",
+    "encoder_q.": "MoCo v1 and v2",
+    "encoder_q.0.": "MoCo of MMSelfSup",
+    "base_encoder.": "MoCo v3",
+    "encoder.": "SimCLR and BYOL in several releases, early solo-learn",
+    "online_encoder.net.": "BYOL of byol-pytorch",
+    "_feature_blocks.": "VISSL",
+    "": "torchvision, timm, SwAV, released backbones of Barlow Twins, VICReg and DINO",
+}
+
+
+def own_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Give a ResNet's tensors this project's names.
+
+    Known are the places of :data:`ENCODERS`, each with torchvision's names, detectron2's
+    (``res2.0.conv1.norm.weight``) or the numbers of an ``nn.Sequential`` of torchvision's children.
+    A state dict with no known stem keeps its names if some begin with ``backbone.``, and is taken as a
+    plain backbone if none does. Of a classifier with a momentum copy that is meant for use (AMix, AutoMix),
+    the copy's backbone and heads take the place of the network's.
+
+    Args:
+        state: Names without the prefixes of wrappers such as ``module.``.
+
+    Returns:
+        The tensors under ``backbone.``; tensors outside the encoder keep their names. And the layout in
+        words, empty for this project's own.
+    """
+    if any(name.startswith(DEPLOYED + OWN) for name in state):
+        copies = {name.removeprefix(DEPLOYED): name for name in state if name.startswith(DEPLOYED)}
+        deployed = {name.removeprefix("neck."): state[source] for name, source in copies.items()}
+        return state | deployed, f"the momentum network '{DEPLOYED}*'"
+    for prefix in ENCODERS:
+        inside = {name[len(prefix) :] for name in state if name.startswith(prefix)}
+        spelling, rename = _spelling(inside)
+        if rename is None:
+            continue
+        if spelling == "detectron2's" and prefix == OWN:
+            # Faster R-CNN C4 keeps the last stage in its RoI head.
+            state = {re.sub(r"^roi_heads\.res5\.", "backbone.res5.", n): v for n, v in state.items()}
+        renamed = {
+            OWN + rename(name[len(prefix) :]) if name.startswith(prefix) else name: value
+            for name, value in state.items()
+        }
+        own = (prefix, spelling) == (OWN, "torchvision's")
+        return renamed, "" if own else f"{spelling} names under '{prefix}*'"
+    if any(name.startswith(OWN) for name in state):
+        return state, ""
+    return {OWN + name: value for name, value in state.items()}, ""
+
+
+def _spelling(names: Collection[str]) -> tuple[str, Callable[[str], str] | None]:
+    """Whose names these are, recognised by the stem, and what turns one into torchvision's."""
+    if "conv1.weight" in names:
+        return "torchvision's", _without_shortcuts
+    if "stem.conv1.weight" in names:
+        return "detectron2's", from_detectron2
+    if "0.weight" in names and "1.running_mean" in names:
+        # Of the numbered children 0 is the convolution, 1 its normalisation; whatever has blocks is a stage.
+        stages = sorted({int(n.split(".")[0]) for n in names if re.match(r"\d+\.\d+\.", n)})
+        children = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{i}" for i, n in enumerate(stages, 1)}
+
+        def rename(name: str) -> str:
+            child, _, rest = name.partition(".")
+            return _without_shortcuts(f"{children.get(child, child)}.{rest}")
+
+        return "numbered", rename
+    return "", None
+
+
+def _without_shortcuts(name: str) -> str:
+    # ResNets for small images that are not torchvision's call the projection a shortcut.
+    return re.sub(r"(layer\d\.\d+)\.shortcut\.", r"\1.downsample.", name)
+
+
+def to_detectron2(name: str) -> str:
+    """detectron2's name of a ResNet's tensor.
+
+    >>> to_detectron2("bn1.weight"), to_detectron2("layer4.0.downsample.1.bias")
+    ('stem.conv1.norm.weight', 'res5.0.shortcut.norm.bias')
+    """
+    name = re.sub(r"^layer(\d)", lambda match: f"res{int(match[1]) + 1}", name)
+    name = re.sub(r"\bbn(\d)", r"conv\1.norm", name)
+    name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+    return name if name.startswith("res") else f"stem.{name}"
+
+
+def from_detectron2(name: str) -> str:
+    """The inverse of :func:`to_detectron2`.
+
+    >>> from_detectron2("res5.0.shortcut.norm.bias")
+    'layer4.0.downsample.1.bias'
+    """
+    name = re.sub(r"^res(\d)", lambda match: f"layer{int(match[1]) - 1}", name.removeprefix("stem."))
+    name = re.sub(r"\bconv(\d)\.norm", r"bn\1", name)
+    return name.replace("shortcut.norm", "downsample.1").replace("shortcut.", "downsample.0.")

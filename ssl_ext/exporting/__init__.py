@@ -1,0 +1,35 @@
+"""Backbones for other programs: what a file of theirs holds, and the networks that fit it."""
+
+from .architecture import ResNetArchitecture, read_architecture
+from .detectron2_file import Detectron2File
+from .formats import Format
+from .networks import timm_resnet, torchvision_resnet
+from .onnx_file import OnnxFile
+from .safetensors_file import SafetensorsFile
+from .state_dict_files import TimmFile, TorchvisionFile
+from .verify import TOLERANCE, largest_difference, random_images
+
+FORMATS: dict[str, Format] = {
+    "torchvision": TorchvisionFile(),
+    "timm": TimmFile(),
+    "detectron2": Detectron2File(),
+    "safetensors": SafetensorsFile(),
+    "onnx": OnnxFile(),
+}
+
+__all__ = [
+    "FORMATS",
+    "TOLERANCE",
+    "Detectron2File",
+    "Format",
+    "OnnxFile",
+    "ResNetArchitecture",
+    "SafetensorsFile",
+    "TimmFile",
+    "TorchvisionFile",
+    "largest_difference",
+    "random_images",
+    "read_architecture",
+    "timm_resnet",
+    "torchvision_resnet",
+]

@@ -1,0 +1,91 @@
+"""What a ResNet backbone of a config is made of, as other libraries need to know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ssl_ext.errors import UserError
+from ssl_ext.models.utils import SplitBN
+from ssl_ext.registry import MODELS
+
+STEMS = {"ResNet": "imagenet", "ResNeXt": "imagenet", "ResNet_CIFAR": "cifar"}
+EPS = 1e-5
+# What the networks of torchvision, timm and detectron2 cannot be told, by attribute of MMPretrain's class.
+FIXED = dict(num_stages=4, strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), deep_stem=False, avg_down=False)
+
+
+@dataclass(frozen=True)
+class ResNetArchitecture:
+    """A ResNet or ResNeXt: its stem is 7×7 with pooling (``'imagenet'``) or 3×3 without (``'cifar'``).
+
+    ``style`` says which convolution of a bottleneck has the stride: the 3×3 (``'pytorch'``) or the
+    first 1×1 (``'caffe'``).
+    """
+
+    depth: int
+    stem: str
+    in_channels: int = 3
+    stem_channels: int = 64
+    base_channels: int = 64
+    groups: int = 1
+    width_per_group: int = 64
+    style: str = "pytorch"
+
+    @property
+    def name(self) -> str:
+        """What torchvision and timm call the network.
+
+        >>> ResNetArchitecture(50, "imagenet", groups=32, width_per_group=4).name
+        'resnext50_32x4d'
+        """
+        if self.groups == 1:
+            return f"resnet{self.depth}"
+        return f"resnext{self.depth}_{self.groups}x{self.width_per_group}d"
+
+    @property
+    def standard_width(self) -> bool:
+        """Whether stem and first stage have the usual 64 channels."""
+        return self.stem_channels == self.base_channels == 64
+
+
+def read_architecture(backbone: nn.Module) -> ResNetArchitecture:
+    """The architecture of a backbone.
+
+    Raises:
+        UserError: No ResNet, or one that differs in more than depth, stem, width and groups.
+    """
+    advice = "only --to safetensors and --to onnx hold such a network"
+    kind = type(backbone).__name__
+    if type(backbone) not in map(MODELS.get, STEMS):
+        raise UserError(f"The backbone is a {kind}, no plain ResNet: {advice}.")
+    for key, wanted in FIXED.items():
+        value = getattr(backbone, key)
+        if (tuple(value) if isinstance(wanted, tuple) else value) != wanted:
+            raise UserError(f"model.backbone.{key} is {value}, the usual ResNet has {wanted}: {advice}.")
+    if max(backbone.out_indices) != 3:
+        raise UserError(f"model.backbone.out_indices is {backbone.out_indices}, without stage 3: {advice}.")
+    if backbone.expansion != (4 if backbone.depth >= 50 else 1):
+        raise UserError(f"model.backbone.expansion is {backbone.expansion}: {advice}.")
+    for name, module in backbone.named_modules():
+        if isinstance(module, (_BatchNorm, SplitBN)):
+            if module.eps != EPS:
+                raise UserError(f"model.backbone: {name}.eps is {module.eps}, not {EPS}: {advice}.")
+        elif "Norm" in type(module).__name__:
+            raise UserError(f"model.backbone.norm_cfg makes a {type(module).__name__}: {advice}.")
+    grouped = kind == "ResNeXt"
+    if grouped and backbone.base_channels != 64:
+        raise UserError(f"model.backbone.base_channels of a ResNeXt is {backbone.base_channels}: {advice}.")
+    return ResNetArchitecture(
+        depth=backbone.depth,
+        stem=STEMS[kind],
+        in_channels=backbone.conv1.in_channels,
+        stem_channels=backbone.stem_channels,
+        base_channels=backbone.base_channels,
+        groups=backbone.groups if grouped else 1,
+        width_per_group=backbone.width_per_group if grouped else 64,
+        # A basic block has its stride in the first 3×3 whatever the style.
+        style=backbone.style if backbone.depth >= 50 else "pytorch",
+    )

@@ -1,0 +1,120 @@
+"""A backbone as an ONNX graph."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_ext.errors import UserError
+from ssl_ext.models.utils import pool_features
+from ssl_ext.registry import MODELS
+
+from .extras import needed
+from .formats import Network, as_strings
+from .safetensors_file import architecture_of
+
+IMAGES, FEATURES = "images", "features"
+ANY_NUMBER = {0: "batch"}
+ANY_SIZE = {2: "height", 3: "width"}
+LOADING = [
+    "session = onnxruntime.InferenceSession(FILE)",
+    f"features, = session.run(None, {{'{IMAGES}': images}})  # float32, prepared as above",
+]
+
+
+class PooledBackbone(nn.Module):
+    """From normalised images (N, C, H, W) to features (N, D)."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled features of the last stage."""
+        return pool_features(self.backbone(images))
+
+
+class OnnxFile:
+    """Input ``images``, output ``features``; the number of images is open, for ResNets their size as well."""
+
+    ending = ".onnx"
+
+    def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Architecture, and the lines that run the file.
+
+        Raises:
+            UserError: A package is missing.
+        """
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            needed(package, "onnx")
+        said = dict(architecture=architecture_of(backbone), loading=LOADING)
+        if not takes_any_size(backbone):
+            said["input"] = about["input"].replace("H, W", "{0}, {0}".format(about["checked_at"]))
+        return said
+
+    def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
+        """An ONNX model; ``about`` is in its ``metadata_props``.
+
+        Raises:
+            UserError: torch cannot write the network as a graph.
+        """
+        onnx = needed("onnx", "onnx")
+        size = about["checked_at"]
+        example = torch.zeros(2, len(about["mean"]), size, size)
+        free = {**ANY_NUMBER, **(ANY_SIZE if takes_any_size(backbone) else {})}
+        try:
+            with _quiet():
+                program = torch.onnx.export(
+                    PooledBackbone(backbone).eval(),
+                    (example,),
+                    dynamo=True,
+                    verbose=False,
+                    input_names=[IMAGES],
+                    output_names=[FEATURES],
+                    dynamic_shapes={IMAGES: free},
+                )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"--to onnx: torch cannot write this network as a graph ({reason}).") from error
+        model = program.model_proto
+        # Each node remembers the lines of code it comes from, with the paths of this machine.
+        for node in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
+            del node.metadata_props[:]
+        onnx.helper.set_model_props(model, as_strings(about))
+        onnx.checker.check_model(model)
+        return model.SerializeToString()
+
+    def decode(self, data: bytes, backbone: nn.Module) -> Network:
+        """The graph as onnxruntime computes it on the CPU."""
+        runtime = needed("onnxruntime", "onnx")
+        session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+
+        def network(images: Tensor) -> Tensor:
+            return torch.from_numpy(session.run([FEATURES], {IMAGES: images.numpy()})[0])
+
+        return network
+
+
+def takes_any_size(backbone: nn.Module) -> bool:
+    """Whether a graph of the network may leave the size of images open: it is convolutional."""
+    return isinstance(backbone, MODELS.get("ResNet"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The exporter tells of every operator that it looked for.
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
