@@ -5,6 +5,7 @@ without a prefix; where both define a name the local one wins.
 """
 
 import warnings
+from importlib import import_module
 
 from .env import check_openmmlab_family
 
@@ -20,14 +21,35 @@ from mmengine.registry import Registry  # noqa: E402
 SCOPE = "ssl_ext"
 
 
-def _child(name: str, parent: Registry, location: str) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=[location])
+DETECTION = "ssl_ext.detection"
+
+
+class LazyRegistry(Registry):
+    """A registry with one more module, imported only when a name is found nowhere else."""
+
+    def __init__(self, *args, last: str, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.last: str | None = last
+
+    def get(self, key: str) -> type | None:
+        """The registered object, or None."""
+        found = super().get(key)
+        if found is None and self.last:
+            last, self.last = self.last, None
+            import_module(last)
+            found = super().get(key)
+        return found
+
+
+def _child(name: str, parent: Registry, location: str, last: str | None = None) -> Registry:
+    settings = dict(parent=parent, scope=SCOPE, locations=[location])
+    return LazyRegistry(name, last=last, **settings) if last else Registry(name, **settings)
 
 
 RUNNERS = _child("runner", parents.RUNNERS, "ssl_ext.engine")
 RUNNER_CONSTRUCTORS = _child("runner constructor", parents.RUNNER_CONSTRUCTORS, "ssl_ext.engine")
 LOOPS = _child("loop", parents.LOOPS, "ssl_ext.engine")
-HOOKS = _child("hook", parents.HOOKS, "ssl_ext.engine")
+HOOKS = _child("hook", parents.HOOKS, "ssl_ext.engine", DETECTION)
 LOG_PROCESSORS = _child("log processor", parents.LOG_PROCESSORS, "ssl_ext.engine")
 OPTIMIZERS = _child("optimizer", parents.OPTIMIZERS, "ssl_ext.engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", parents.OPTIM_WRAPPERS, "ssl_ext.engine")
@@ -35,11 +57,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor", parents.OPTIM_WRAPPER_CONSTRUCTORS, "ssl_ext.engine"
 )
 PARAM_SCHEDULERS = _child("parameter scheduler", parents.PARAM_SCHEDULERS, "ssl_ext.engine")
-DATASETS = _child("dataset", parents.DATASETS, "ssl_ext.datasets")
+DATASETS = _child("dataset", parents.DATASETS, "ssl_ext.datasets", DETECTION)
 DATA_SAMPLERS = _child("data sampler", parents.DATA_SAMPLERS, "ssl_ext.datasets")
 TRANSFORMS = _child("transform", parents.TRANSFORMS, "ssl_ext.datasets")
-FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "ssl_ext.datasets")
-MODELS = _child("model", parents.MODELS, "ssl_ext.models")
+FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "ssl_ext.datasets", DETECTION)
+MODELS = _child("model", parents.MODELS, "ssl_ext.models", DETECTION)
 MODEL_WRAPPERS = _child("model wrapper", parents.MODEL_WRAPPERS, "ssl_ext.models")
 WEIGHT_INITIALIZERS = _child("weight initializer", parents.WEIGHT_INITIALIZERS, "ssl_ext.models")
 BATCH_AUGMENTS = _child("batch augment", parents.BATCH_AUGMENTS, "ssl_ext.models")

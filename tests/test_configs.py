@@ -20,7 +20,9 @@ from ssl_ext.engine import load_weights
 from ssl_ext.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = sorted(path for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name != "_base_")
+# tests/detection has the detectors of configs/benchmarks.
+OTHERS = ("_base_", "benchmarks")
+FOLDERS = sorted(path for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name not in OTHERS)
 CONFIGS = {path: Config.fromfile(path) for folder in FOLDERS for path in sorted(folder.glob("*.py"))}
 PRETRAINING = {path: config for path, config in CONFIGS.items() if "train_cfg" in config}
 EVALUATION = {path: config for path, config in CONFIGS.items() if "train_cfg" not in config}

@@ -9,6 +9,7 @@ from rich.console import Console
 from ssl_ext.apis import parse_options
 from ssl_ext.apis.visualize import curves_figure, matrices_figure, scores_figure, views_figure
 from ssl_ext.apis.visualize_confusion import confusion_figure
+from ssl_ext.apis.visualize_detections import detections_figure
 from ssl_ext.apis.visualize_embeddings import METHODS, embedding_figure
 from ssl_ext.apis.visualize_sweep import STYLES, grid_figure
 from ssl_ext.errors import run_tool
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     views.add_argument("--images", type=int, default=8, help="how many images (8)")
     views.add_argument("--seed", type=int, default=0, help="of the images and their views")
 
-    curves = command("curves", curves_figure, "logged figures of runs over iterations or epochs")
+    curves = command("curves", curves_figure, "logged figures of runs over iterations, epochs or hours")
     curves.add_argument("runs", nargs="+", metavar="RUN", help="work directory of a run")
     curves.add_argument("--keys", nargs="+", metavar="NAME", help="what was logged (the loss and its terms)")
     curves.add_argument("--smoothing", type=float, default=0.6, help="of a moving average, in [0, 1) (0.6)")
@@ -95,6 +96,19 @@ def _parser() -> argparse.ArgumentParser:
     confusion.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
     confusion.add_argument("--seed", type=int, default=0, help="of held-out rows and probe")
     add_options(confusion)
+
+    detections = command(
+        "detections",
+        detections_figure,
+        "annotated boxes beside those that a detector finds",
+        "config",
+        "checkpoint",
+    )
+    detections.add_argument("--images", type=int, default=4, help="how many images (4)")
+    detections.add_argument(
+        "--threshold", type=float, default=0.5, help="lowest score of a detection that is drawn (0.5)"
+    )
+    detections.add_argument("--seed", type=int, default=0, help="of the images")
 
     grid = command("grid", grid_figure, "accuracy over one or two settings of a sweep", "folder")
     grid.add_argument("--x", metavar="KEY", help="swept key on the horizontal axis (the first)")

@@ -92,10 +92,15 @@ def pretrain(
     )
     with user_errors("train_dataloader"):
         loader = Runner.build_dataloader(config.train_dataloader, seed=config.randomness.seed)
+    if not config.train_cfg.get("by_epoch"):
+        # Each iterator over a loader draws a seed; a resumed run makes another iterator, and must not
+        # take that seed from the stream it has restored.
+        loader.generator = torch.Generator()
     model = build_model(config)
     check_batches(config, loader, model)
     if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(len(loader.dataset))
+        with user_errors("model"):
+            model.set_dataset_size(len(loader.dataset))
     # Loaded now for the monitors: a wrong path must show before training, not epochs later.
     monitored = "evaluation_dataset" in config and any(
         hook.type in MONITORS for hook in config.get("custom_hooks") or []
@@ -162,8 +167,8 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
     compares = getattr(model, "compares_images", True)
     if compares and batch_size < 2:
         raise UserError(
-            f"train_dataloader.batch_size is {batch_size}; self-supervised losses compare images within "
-            "a batch and need at least 2."
+            f"train_dataloader.batch_size is {batch_size}; losses compare or mix images within a batch and "
+            "need at least 2."
         )
     if len(loader) == 0:
         raise UserError(
@@ -181,6 +186,9 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
             f"{type(model).__name__} compares {wanted} views of an image and the config's views give "
             f"{drawn}: change views[].repeats."
         )
+    if hasattr(model, "check_dataset"):
+        with user_errors("train_dataloader.dataset"):
+            model.check_dataset(loader.dataset)
     channels = info.get("channels")
     expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
     if channels and channels != expected:

@@ -2,6 +2,7 @@
 
 from .confusion import confusion_heatmap
 from .curves import loss_curves
+from .detections import detection_panels
 from .embeddings import embedding_scatter
 from .heatmap import sweep_heatmap
 from .matrices import trimix_matrices
@@ -14,6 +15,7 @@ from .views import view_grid
 
 __all__ = [
     "confusion_heatmap",
+    "detection_panels",
     "embedding_scatter",
     "loss_curves",
     "read_scalars",

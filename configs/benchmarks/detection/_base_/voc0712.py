@@ -1,0 +1,16 @@
+# PASCAL VOC, 20 classes: trainval 2007 and 2012 to train on (16,551 images), test 2007 to measure on (4,952).
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="InfiniteSampler", shuffle=True),
+    collate_fn=dict(type="collate_detection"),
+    dataset=dict(
+        type="VOCDetection",
+        data_root="data/VOCdevkit",
+        splits=[("2007", "trainval"), ("2012", "trainval")],
+        keep_difficult=False,
+        keep_empty=False,
+    ),
+)
+evaluation_dataset = dict(type="VOCDetection", data_root="data/VOCdevkit", splits=[("2007", "test")])

@@ -1,0 +1,123 @@
+"""Data in COCO's format."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.registry import DATASETS
+
+from .annotations import Annotation, Box
+from .dataset import DetectionDataset
+
+LISTS = ("images", "annotations", "categories")
+
+
+@DATASETS.register_module()
+class CocoDetection(DetectionDataset):
+    """Images with boxes from a JSON file in COCO's format; crowds (``iscrowd``) are marked difficult.
+
+    ``bbox`` is x, y, width, height in pixels with edges from 0. ``image_id`` is that of the file.
+
+    Args:
+        data_root: folder that the two other paths start from.
+        annotation_file: the JSON file.
+        image_folder: folder of the images.
+        classes: names; by default all categories of the file by their number.
+        options: ``keep_difficult``, ``keep_empty``, ``ignore_other_classes`` and ``repair_boxes`` of
+            :class:`DetectionDataset`.
+
+    Raises:
+        FileNotFoundError: the file or an image is missing.
+        ValueError: the file is damaged or refers to what it does not hold, a class that it does not
+            have, or what :class:`DetectionDataset` raises.
+    """
+
+    def __init__(
+        self,
+        data_root: str | os.PathLike,
+        annotation_file: str,
+        image_folder: str = "",
+        *,
+        classes: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        path = Path(data_root) / annotation_file
+        if not path.is_file():
+            by_hand = "give it relative to data_root (config key: dataset.annotation_file)"
+            raise missing_file(path, "CocoDetection", by_hand, can_download=False)
+        content = _load(path)
+        names = _entries(path, content, "categories", lambda entry: str(entry["name"]))
+        if classes is None:
+            classes = [names[number] for number in sorted(names)]
+        elif unknown := sorted(set(classes) - set(names.values())):
+            raise damaged_file(
+                path,
+                f"has no category {', '.join(map(repr, unknown))}; it has {', '.join(names.values())} "
+                "(config key: dataset.classes)",
+            )
+        annotations = _annotations(path, content, names, Path(data_root) / image_folder)
+        super().__init__(annotations, classes, **options)
+
+
+def _load(path: Path) -> dict[str, list]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise damaged_file(path, f"is no JSON: {error}") from error
+    for key in LISTS:
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise damaged_file(path, f"is not in COCO's format: it has no list {key!r}")
+    return content
+
+
+def _entries(path: Path, content: dict[str, list], key: str, read: Any) -> dict[int, Any]:
+    """Read the entries of a list by their ``id``; each must have one of its own."""
+    found: dict[int, Any] = {}
+    for place, entry in enumerate(content[key]):
+        try:
+            number, value = entry["id"], read(entry)
+            if type(number) is not int or number in found:
+                raise ValueError(f"id {number!r} is no whole number or comes twice")
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged_file(path, f"{key}[{place}] cannot be read: {_words(error)}") from error
+        found[number] = value
+    return found
+
+
+def _annotations(path: Path, content: dict, names: dict[int, str], folder: Path) -> list[Annotation]:
+    images = _entries(path, content, "images", _image)
+    boxes: dict[int, list[Box]] = {number: [] for number in images}
+    for place, entry in enumerate(content["annotations"]):
+        try:
+            if entry["image_id"] not in images or entry["category_id"] not in names:
+                told = f"image_id {entry['image_id']!r} or category_id {entry['category_id']!r}"
+                raise ValueError(f"{told} is not in the file")
+            x, y, width, height = map(float, entry["bbox"])
+            if not all(map(math.isfinite, (x, y, width, height))):
+                raise ValueError(f"bbox {entry['bbox']} is not finite")
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged_file(path, f"annotations[{place}] cannot be read: {_words(error)}") from error
+        name, crowd = names[entry["category_id"]], bool(entry.get("iscrowd", 0))
+        box = Box(name, (x, y, x + width, y + height), crowd, (x, y, width, height))
+        boxes[entry["image_id"]].append(box)
+    where = os.path.abspath(path)
+    return [
+        Annotation(f"{where}, image {name!r}", folder / name, number, size, boxes[number])
+        for number, (name, size) in images.items()
+    ]
+
+
+def _image(entry: dict) -> tuple[str, tuple[int, int] | None]:
+    """File name and (H, W), which may be left out."""
+    known = entry.get("height") and entry.get("width")
+    return str(entry["file_name"]), (int(entry["height"]), int(entry["width"])) if known else None
+
+
+def _words(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)

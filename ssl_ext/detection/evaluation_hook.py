@@ -1,0 +1,166 @@
+"""Average precision on held-out images, during training and at its end."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ssl_ext.engine.hooks.monitoring import bare_model, check_positive
+from ssl_ext.engine.hooks.random_state import kept_random_state
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import evaluation_mode
+from ssl_ext.files import replacing
+from ssl_ext.registry import DATASETS, HOOKS
+
+from .collate import collate_detection
+from .evaluator import DetectionEvaluator
+
+FILE = "detection.json"
+SECONDS = "training_seconds"
+LOGGED = ("AP", "AP50", "AP75", "voc07_AP50")
+
+
+@torch.no_grad()
+def detect(
+    model: nn.Module, dataset: Dataset, *, batch_size: int = 1, num_workers: int = 0
+) -> Iterator[tuple[dict[str, Tensor], dict]]:
+    """Detections of a :class:`FasterRCNN` on every image, in order, each with the image's data sample.
+
+    Boxes of both are in pixels of the original image; everything is on the CPU.
+    """
+    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_detection)
+    with evaluation_mode(model):
+        for batch in loader:
+            found = model.predict(**model.data_preprocessor(dict(batch), False))
+            for one, sample in zip(found, batch["data_samples"], strict=True):
+                yield {name: value.cpu() for name, value in one.items()}, sample
+
+
+@HOOKS.register_module()
+class DetectionEvaluationHook(Hook):
+    """Measure ``evaluation_dataset`` and write the table of average precisions, ``detection.json``.
+
+    The images are shared out over the processes. No random number is taken from the run.
+
+    Args:
+        interval: Iterations between two measurements; None for the end of training only.
+        batch_size: Images at a time in each process.
+        num_workers: Processes that decode images, for each process.
+    """
+
+    # After the checkpoint of this iteration: a measurement takes a while.
+    priority = "LOWEST"
+
+    def __init__(self, interval: int | None = None, batch_size: int = 1, num_workers: int = 0) -> None:
+        check_positive("DetectionEvaluationHook", interval=interval or 1, batch_size=batch_size)
+        self.interval = interval
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.dataset: Dataset | None = None
+        self.measured = False
+        self.seconds = 0.0
+        self.started = 0.0
+
+    def before_run(self, runner) -> None:
+        """Build the data set: a wrong path must show before training.
+
+        Raises:
+            UserError: There is no ``evaluation_dataset``, it cannot be built, or its classes are not
+                those of the training data.
+        """
+        if "evaluation_dataset" not in runner.cfg:
+            raise UserError("DetectionEvaluationHook needs the config key evaluation_dataset.")
+        with user_errors("evaluation_dataset"):
+            self.dataset = DATASETS.build(copy.deepcopy(runner.cfg.evaluation_dataset))
+        trained, measured = (
+            tuple(dataset.metainfo["classes"]) for dataset in (runner.train_dataloader.dataset, self.dataset)
+        )
+        if trained != measured:
+            raise UserError(f"evaluation_dataset has the classes {measured} and the training data {trained}.")
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Go on with the time of the run that is resumed."""
+        if runner._resume:
+            self.seconds = checkpoint.get(SECONDS, 0.0)
+
+    def before_train(self, runner) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Store the time that training has taken so far."""
+        checkpoint[SECONDS] = self.training_seconds()
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        """Measure at every interval; the last iteration is left to :meth:`after_train`."""
+        step = runner.iter + 1
+        if self.interval and step % self.interval == 0 and step < runner.max_iters:
+            self.measure(runner, step)
+
+    def after_train(self, runner) -> None:
+        """Measure at the end, also if the run was killed after its last checkpoint."""
+        self.measure(runner, runner.iter)
+
+    def training_seconds(self) -> float:
+        """Wall-clock time of training, without measurements and without what a kill has lost."""
+        return self.seconds + time.perf_counter() - self.started
+
+    def measure(self, runner, step: int) -> None:
+        """Evaluate, log and add a row to ``detection.json``."""
+        self.seconds = self.training_seconds()
+        rows = Subset(self.dataset, range(get_rank(), len(self.dataset), get_world_size()))
+        evaluator = DetectionEvaluator(self.dataset.metainfo["classes"])
+        with kept_random_state():
+            for found, sample in detect(
+                bare_model(runner), rows, batch_size=self.batch_size, num_workers=self.num_workers
+            ):
+                evaluator.add([found], [sample])
+        figures = evaluator.compute()
+        if is_main_process():
+            self.write(runner, step, figures)
+        self.started = time.perf_counter()
+
+    def write(self, runner, step: int, figures: dict) -> None:
+        """One row per measurement; rows of later steps (of a run that was killed) are dropped."""
+        path = Path(runner.work_dir) / FILE
+        going_on = runner._resume or self.measured
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if going_on and path.is_file() else []
+        rows = [row for row in rows if row["step"] < step]
+        self.measured = True
+        rows.append(dict(step=step, training_seconds=round(self.seconds, 1), **plain(figures)))
+        table = dict(
+            config=runner.cfg.filename,
+            seed=runner.seed,
+            checkpoint=(runner.cfg.get("init") or {}).get("checkpoint"),
+            threads=torch.get_num_threads(),
+            processes=get_world_size(),
+            rows=rows,
+        )
+        with replacing(path) as file:
+            file.write(json.dumps(table, indent=2, allow_nan=False).encode())
+        scalars = {name: value for name, value in figures.items() if isinstance(value, float)}
+        runner.visualizer.add_scalars(
+            dict(scalars, iter=step), step=step, file_path=f"{runner.timestamp}.json"
+        )
+        words = "  ".join(f"{name}: {scalars[name]:.4f}" for name in LOGGED)
+        runner.logger.info(f"Iter({step}) {words}  after {self.seconds:.0f} s of training")
+
+
+def plain(value: Any) -> Any:
+    """Figures as JSON has them: None for the NaN of a class without boxes."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,245 @@
+"""Faster R-CNN on a backbone of this project."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmpretrain.models.backbones import ResNet_CIFAR
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.transform import resize_boxes
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from ssl_ext.registry import MODELS
+
+from .heads import C4RoIAlign, FullPrecisionPredictor, FullPrecisionRPNHead
+
+LAYOUTS = ("C4", "FPN")
+FPN_CHANNELS, FPN_FEATURES = 256, 1024
+
+
+@MODELS.register_module()
+class FasterRCNN(BaseModel):
+    """Faster R-CNN (Ren et al., 2015) in the layouts that He et al. (MoCo, 2020) judge backbones with.
+
+    ``'C4'``: the stages up to ``layer3`` give the feature map; ``layer4`` is applied to each RoIAligned box,
+    followed by an extra normalisation and average pooling. ``'FPN'``: a feature pyramid on all four
+    stages and a head of four convolutions and one linear layer, all normalised. Nothing is frozen; all
+    normalisation is BN, SyncBN on several GPUs.
+
+    The whole ResNet stays ``backbone`` in both layouts, so weights of any pretraining fit by name.
+
+    Args:
+        backbone: Config of a ResNet, either stem; outputs and normalisation are set here.
+        num_classes: Classes without the background, K.
+        layout: ``'C4'`` or ``'FPN'``.
+        anchor_sizes: Sides of the square anchors in pixels of the resized image; on the levels of an FPN
+            they are used one each, so there must be five.
+        aspect_ratios: Height over width of the anchors.
+        roi_size: S; a box is aligned to S x S positions.
+        rpn: Settings of the region proposal network: ``batch_size``, ``positive_fraction``,
+            ``pre_nms`` and ``post_nms`` (numbers in training and test), ``nms``.
+        roi: Settings of the second stage: ``batch_size``, ``positive_fraction``, ``score``, ``nms`` and
+            ``detections`` per image.
+        data_preprocessor: Config of a :class:`DetectionPreprocessor`.
+
+    Raises:
+        ValueError: An unknown layout or setting, or a number out of range.
+    """
+
+    # Two images are compared by no loss, so a batch may hold a single one.
+    compares_images = False
+
+    def __init__(
+        self,
+        *,
+        backbone: dict,
+        num_classes: int,
+        layout: str = "C4",
+        anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        roi_size: int = 14,
+        rpn: dict | None = None,
+        roi: dict | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        if layout not in LAYOUTS:
+            raise ValueError(f"model.layout is {layout!r}; allowed are {' and '.join(LAYOUTS)}.")
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"model.num_classes is {num_classes!r}; it must be at least 1.")
+        if layout == "FPN" and len(anchor_sizes) != 5:
+            raise ValueError(f"model.anchor_sizes has {len(anchor_sizes)} sizes; an FPN has 5 levels.")
+        self.layout = layout
+        self.num_classes = num_classes
+        self.backbone = build_backbone(backbone, layout)
+        channels = [stage_channels(self.backbone, stage) for stage in range(1, 5)]
+        sizes = [tuple(anchor_sizes)] if layout == "C4" else [(size,) for size in anchor_sizes]
+        anchors = AnchorGenerator(tuple(sizes), (tuple(aspect_ratios),) * len(sizes))
+        if layout == "C4":
+            self.neck, rpn_channels = None, channels[2]
+            self.roi_norm = nn.BatchNorm2d(channels[3])
+            pool = C4RoIAlign(roi_size, c4_stride(self.backbone))
+            head, head_channels = self.pool_layer4, channels[3]
+        else:
+            self.neck = FeaturePyramidNetwork(channels, FPN_CHANNELS, LastLevelMaxPool(), nn.BatchNorm2d)
+            rpn_channels, head_channels = FPN_CHANNELS, FPN_FEATURES
+            pool = MultiScaleRoIAlign(["0", "1", "2", "3"], roi_size, sampling_ratio=2)
+            head = FastRCNNConvFCHead(
+                (FPN_CHANNELS, roi_size, roi_size), [FPN_CHANNELS] * 4, [FPN_FEATURES], nn.BatchNorm2d
+            )
+        rpn_head = FullPrecisionRPNHead(rpn_channels, anchors.num_anchors_per_location()[0])
+        self.rpn = region_proposals(anchors, rpn_head, **(rpn or {}))
+        predictor = FullPrecisionPredictor(head_channels, num_classes + 1)
+        self.roi_heads = second_stage(pool, head, predictor, **(roi or {}))
+
+    def pool_layer4(self, aligned: Tensor) -> Tensor:
+        """``layer4``, the extra normalisation and average pooling: (R, C, S, S) to (R, C')."""
+        return self.roi_norm(self.backbone.layer4(aligned)).mean((2, 3))
+
+    def extract_features(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature maps of a batch (N, channels, H, W), by name: one of them, or the five of the pyramid."""
+        stages = OrderedDict((str(level), maps) for level, maps in enumerate(self.backbone(images)))
+        return stages if self.neck is None else self.neck(stages)
+
+    def forward(self, inputs: Tensor, data_samples: list[dict] | None = None, mode: str = "tensor"):
+        """``'loss'``: named terms; ``'predict'``: detections; ``'tensor'``: feature maps.
+
+        Args:
+            inputs: Batch of :class:`DetectionPreprocessor`, (N, channels, H, W).
+            data_samples: What it returned with the batch.
+            mode: What to compute.
+        """
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        return self.extract_features(inputs)
+
+    def loss(self, inputs: Tensor, data_samples: list[dict]) -> dict[str, Tensor]:
+        """The four terms: objectness and boxes of the proposals, classes and boxes of the second stage."""
+        # torchvision counts the background as class 0.
+        targets = [dict(boxes=s["boxes"], labels=s["labels"] + 1) for s in data_samples]
+        features, images = self.extract_features(inputs), image_list(inputs, data_samples)
+        proposals, first = self.rpn(images, features, targets)
+        _, second = self.roi_heads(features, proposals, images.image_sizes, targets)
+        return dict(
+            loss_rpn_objectness=first["loss_objectness"],
+            loss_rpn_box=first["loss_rpn_box_reg"],
+            loss_class=second["loss_classifier"],
+            loss_box=second["loss_box_reg"],
+        )
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: list[dict]) -> list[dict[str, Tensor]]:
+        """Detections of each image, best first.
+
+        Returns:
+            One dict per image: ``boxes`` (P, 4) in pixels of the original image, ``scores`` (P,) and
+            ``labels`` (P,) from 0 to K − 1.
+        """
+        features, images = self.extract_features(inputs), image_list(inputs, data_samples)
+        proposals, _ = self.rpn(images, features)
+        found, _ = self.roi_heads(features, proposals, images.image_sizes)
+        return [
+            dict(
+                boxes=resize_boxes(one["boxes"], list(sample["resized_size"]), list(sample["size"])),
+                scores=one["scores"],
+                labels=one["labels"] - 1,
+            )
+            for one, sample in zip(found, data_samples, strict=True)
+        ]
+
+
+def build_backbone(config: dict, layout: str) -> nn.Module:
+    """A ResNet with plain BN and nothing frozen that returns ``layer3``, or all four stages."""
+    settings = dict(
+        config,
+        num_stages=4,
+        out_indices=(2,) if layout == "C4" else (0, 1, 2, 3),
+        frozen_stages=-1,
+        norm_eval=False,
+        norm_cfg=dict(type="BN", requires_grad=True),
+    )
+    backbone = MODELS.build(settings)
+    if layout == "C4":
+        # layer4 belongs to the second stage: the backbone keeps its weights and does not run it.
+        backbone.res_layers = backbone.res_layers[:3]
+    return backbone
+
+
+def stage_channels(backbone: nn.Module, stage: int) -> int:
+    """Number of output channels of stage 1 to 4."""
+    return getattr(backbone, f"layer{stage}")[-1].out_channels
+
+
+def c4_stride(backbone: nn.Module) -> int:
+    """Pixels of the image between two positions of the output of ``layer3``: 16, or 4 with a CIFAR stem."""
+    stem = 1 if isinstance(backbone, ResNet_CIFAR) else 4
+    return stem * math.prod(backbone.strides[:3])
+
+
+def image_list(inputs: Tensor, data_samples: list[dict]) -> ImageList:
+    """A batch with the sizes that its images have without padding."""
+    return ImageList(inputs, [tuple(sample["resized_size"]) for sample in data_samples])
+
+
+def region_proposals(
+    anchors: AnchorGenerator,
+    head: nn.Module,
+    *,
+    batch_size: int = 256,
+    positive_fraction: float = 0.5,
+    pre_nms: tuple[int, int] = (2000, 1000),
+    post_nms: tuple[int, int] = (2000, 1000),
+    nms: float = 0.7,
+) -> RegionProposalNetwork:
+    """Torchvision's region proposal network; an anchor is positive from IoU 0.7, negative below 0.3."""
+    stages = ("training", "testing")
+    return RegionProposalNetwork(
+        anchors,
+        head,
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=batch_size,
+        positive_fraction=positive_fraction,
+        pre_nms_top_n=dict(zip(stages, pre_nms, strict=True)),
+        post_nms_top_n=dict(zip(stages, post_nms, strict=True)),
+        nms_thresh=nms,
+    )
+
+
+def second_stage(
+    pool: nn.Module,
+    head,
+    predictor: nn.Module,
+    *,
+    batch_size: int = 512,
+    positive_fraction: float = 0.25,
+    score: float = 0.05,
+    nms: float = 0.5,
+    detections: int = 100,
+) -> RoIHeads:
+    """Torchvision's second stage; a proposal is positive from IoU 0.5."""
+    return RoIHeads(
+        pool,
+        head,
+        predictor,
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=batch_size,
+        positive_fraction=positive_fraction,
+        bbox_reg_weights=None,
+        score_thresh=score,
+        nms_thresh=nms,
+        detections_per_img=detections,
+    )

@@ -1,0 +1,128 @@
+"""What a detector takes over from the run that pretrained its backbone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from ssl_ext.apis.checkpoint_config import read_plain_config
+from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.errors import UserError
+
+IMAGENET = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+KEYS = {"checkpoint", "pretraining", "mean", "std", "channel_order"}
+PREPROCESSORS = ("MultiViewPreprocessor", "DetectionPreprocessor")
+STATISTICS = ("mean", "std", "channel_order")
+# What the detector sets itself.
+OWN = ("norm_cfg", "out_indices", "num_stages", "frozen_stages", "norm_eval", "init_cfg")
+
+
+def initialize(
+    config: Config,
+    checkpoint: str | os.PathLike | None = None,
+    resume_from: str | os.PathLike | None = None,
+) -> str | None:
+    """Make a detection config fit the pretraining that ``config.init`` or ``checkpoint`` names.
+
+    The backbone (depth, width, stem), mean and std become those of the pretraining config, which is the
+    one stored in the checkpoint, else ``init.pretraining``. ``init.mean``, ``init.std`` and
+    ``init.channel_order`` go before all. With none of them (random weights) nothing changes.
+
+    Args:
+        config: Changed in place. ``init`` may hold ``checkpoint`` (path), ``pretraining`` (path of a config,
+            or ``'torchvision'`` for ImageNet's statistics), ``mean``, ``std`` and ``channel_order``.
+        checkpoint: Goes before ``init.checkpoint``.
+        resume_from: Checkpoint of a detection run to go on with: backbone and normalisation are its own.
+
+    Returns:
+        Path of the weights to load, or None.
+
+    Raises:
+        UserError: A key of ``init`` that is unknown, weights of images whose normalisation is not known,
+            or a stem for which the sizes of the config are not made.
+    """
+    settings = config.get("init") or ConfigDict()
+    unknown = set(settings) - KEYS
+    if unknown:
+        raise UserError(f"init has the unknown keys {sorted(unknown)}; allowed are {sorted(KEYS)}.")
+    path = str(resume_from or checkpoint or settings.get("checkpoint") or "") or None
+    source, origin = None, settings.get("pretraining")
+    if path:
+        source = stored_config(read_weights(path), path)
+        origin = path if source else origin
+    if source is None and origin not in (None, "torchvision"):
+        if not Path(origin).is_file():
+            raise UserError(f"init.pretraining '{origin}' is neither a config file nor 'torchvision'.")
+        source = Config.fromfile(origin)
+    found = dict(IMAGENET, channel_order="rgb") if origin == "torchvision" else {}
+    if source is not None:
+        found = statistics(source, str(origin))
+        take_backbone(config, source["model"]["backbone"], str(origin))
+    found.update({key: settings[key] for key in STATISTICS if settings.get(key) is not None})
+    if path and not {"mean", "std"} <= set(found):
+        raise UserError(
+            f"'{path}' holds no config that tells how its images were normalised: set init.pretraining to "
+            "the config of its training ('torchvision' for torchvision's weights), or init.mean and init.std."
+        )
+    config.model.data_preprocessor.update(found)
+    started = (source.get("init") or {}).get("checkpoint") if resume_from and source else path
+    config.init = ConfigDict(settings, checkpoint=started)
+    used = {key: config.model.data_preprocessor.get(key) for key in STATISTICS}
+    print_log(f"Backbone and normalisation of {origin or 'the detection config'}: {used}", logger="current")
+    return None if resume_from else path
+
+
+def stored_config(checkpoint: Any, path: str) -> dict | None:
+    """The config in a checkpoint of this project, or None for a file without one.
+
+    MMEngine stores it as Python source, of which nothing is run.
+
+    Raises:
+        UserError: The text holds anything else.
+    """
+    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
+    text = meta.get("cfg") if isinstance(meta, Mapping) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        return read_plain_config(text)
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"The config stored in '{path}' cannot be read: {error}") from error
+
+
+def statistics(source: Mapping, origin: str) -> dict:
+    """Mean, std and channel order with which a pretraining config normalises (this project's are RGB).
+
+    Raises:
+        UserError: Its images pass a preprocessor that is not this project's.
+    """
+    settings = source["model"].get("data_preprocessor") or source.get("data_preprocessor") or {}
+    if settings.get("type", PREPROCESSORS[0]) not in PREPROCESSORS or "mean" not in settings:
+        raise UserError(
+            f"'{origin}' normalises images in a way that is not known here ({settings.get('type')}): set "
+            "init.mean, init.std and init.channel_order."
+        )
+    order = settings.get("channel_order", "rgb")
+    return dict(mean=list(settings["mean"]), std=list(settings["std"]), channel_order=order)
+
+
+def take_backbone(config: Config, backbone: Mapping, origin: str) -> None:
+    """Give the detector the backbone of the pretraining.
+
+    Raises:
+        UserError: The stems differ: sizes of images and anchors depend on the stride.
+    """
+    ours, theirs = config.model.backbone.type, backbone["type"]
+    if ours != theirs:
+        raise UserError(
+            f"The backbone of '{origin}' is a {theirs} and the sizes of images and anchors in the detection "
+            f"config are made for a {ours}, whose stride is another: use a detection config with "
+            f"model.backbone.type='{theirs}'."
+        )
+    kept = {key: value for key, value in backbone.items() if key not in OWN}
+    config.model.backbone = ConfigDict(kept)

@@ -1,0 +1,139 @@
+"""PASCAL VOC, and data in its format."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_ext.datasets.decode import EXTENSIONS
+from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.registry import DATASETS
+
+from .annotations import Annotation
+from .dataset import DetectionDataset
+from .voc_xml import read_voc_xml
+
+VOC_CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+Splits = str | Sequence[str | tuple[str, str]] | None
+LAYOUT = (
+    "give the folder that holds VOC2007, VOC2012 …, or with splits as plain names one that holds "
+    "Annotations, JPEGImages and ImageSets/Main (config keys: dataset.data_root, dataset.splits)"
+)
+
+
+@DATASETS.register_module()
+class VOCDetection(DetectionDataset):
+    """Images with boxes from PASCAL VOC or a folder in its format.
+
+    Layouts: ``data_root/VOC2007`` (also below ``data_root/VOCdevkit``) for splits with a year;
+    ``data_root`` itself with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main`` for splits that
+    are plain names; without splits every ``.xml`` of ``data_root/Annotations`` or of ``data_root``.
+    Images lie in ``JPEGImages`` or beside the ``.xml`` files and go by their name, or else by what
+    ``<filename>`` says. Corners: see :func:`read_voc_xml`; a box one pixel wide or high is a
+    slip of the mouse and has no area. ``image_id`` is the row.
+
+    Args:
+        data_root: the folder.
+        splits: ``(year, name)`` pairs such as ``[('2007', 'trainval'), ('2012', 'trainval')]``,
+            which are joined in this order; or names; None for all files.
+        classes: names; the 20 of PASCAL VOC by default.
+        options: ``keep_difficult``, ``keep_empty``, ``ignore_other_classes`` and ``repair_boxes`` of
+            :class:`DetectionDataset`.
+
+    Raises:
+        FileNotFoundError: no such folder, split, annotation or image.
+        ValueError: an image comes twice, or what :class:`DetectionDataset` raises.
+    """
+
+    def __init__(
+        self,
+        data_root: str | os.PathLike,
+        splits: Splits = None,
+        *,
+        classes: Sequence[str] = VOC_CLASSES,
+        **options: Any,
+    ) -> None:
+        root = Path(data_root)
+        if not root.is_dir():
+            raise missing_file(root, "VOCDetection", LAYOUT, can_download=False)
+        if splits is None or isinstance(splits, str):
+            splits = [splits] if splits else [""]
+        annotations: list[Annotation] = []
+        for split in splits:
+            annotations += _read(*_locate(root, split), start=len(annotations))
+        image, times = Counter(item.image for item in annotations).most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"{image} comes {times} times in the joined splits (config key: dataset.splits)")
+        super().__init__(annotations, classes, min_side=1.0, **options)
+
+
+def _locate(root: Path, split: str | Sequence[str]) -> tuple[Path, list[Path]]:
+    """Return the folder of a split and its annotation files."""
+    if isinstance(split, str):
+        folder, name = root, split
+    elif len(split) == 2:
+        year, name = map(str, split)
+        folder = root / f"VOC{year}"
+        if not folder.is_dir():
+            folder = root / "VOCdevkit" / f"VOC{year}"
+        if not folder.is_dir():
+            raise missing_file(root / f"VOC{year}", "VOCDetection", LAYOUT, can_download=False)
+    else:
+        raise ValueError(f"dataset.splits must hold names or (year, name) pairs, got {split!r}")
+    xml = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    if not name:
+        files = sorted(path for path in xml.iterdir() if path.suffix.lower() == ".xml")
+        if not files:
+            raise damaged_file(xml, f"holds no .xml files: {LAYOUT}")
+        return folder, files
+    lists = folder / "ImageSets" / "Main"
+    if not (lists / f"{name}.txt").is_file():
+        # Names with an underscore are VOC's lists of single classes.
+        there = sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)
+        by_hand = f"splits there: {', '.join(there) or 'none'}; without dataset.splits every .xml is taken"
+        raise missing_file(lists / f"{name}.txt", "VOCDetection", by_hand, can_download=False)
+    lines = (lists / f"{name}.txt").read_text().splitlines()
+    files = [xml / f"{line.split()[0]}.xml" for line in lines if line.strip()]
+    if not files:
+        raise damaged_file(lists / f"{name}.txt", "names no images")
+    return folder, files
+
+
+def _read(folder: Path, files: Sequence[Path], *, start: int) -> list[Annotation]:
+    images = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else files[0].parent
+    names = sorted(entry.name for entry in os.scandir(images) if entry.name.lower().endswith(EXTENSIONS))
+    known = set(names)
+    by_stem = {os.path.splitext(name)[0]: name for name in reversed(names)}
+    annotations = []
+    for row, path in enumerate(files, start):
+        if not path.is_file():
+            by_hand = "the split names it: put it there, or take its line out"
+            raise missing_file(path, "VOCDetection", by_hand, can_download=False)
+        told, size, boxes = read_voc_xml(path)
+        name = by_stem.get(path.stem) or (told if told in known else f"{path.stem}.jpg")
+        annotations.append(Annotation(os.path.abspath(path), images / name, row, size, boxes))
+    return annotations

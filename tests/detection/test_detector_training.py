@@ -1,0 +1,258 @@
+"""A detector through the runner: initialisation, resuming, evaluation, two processes, what it learns."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torchvision
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+
+from ssl_ext.apis import build_model, load_config, pretrain
+from ssl_ext.detection import VOCDetection, collate_detection, detect, initialize
+from ssl_ext.detection.initialization import stored_config
+from ssl_ext.engine import read_checkpoint, write_checkpoint
+from ssl_ext.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+STATISTICS = dict(mean=[0.1, 0.2, 0.3], std=[0.3, 0.2, 0.1])
+WORLD = 2
+
+
+@pytest.fixture
+def pretrained(tiny_config, tmp_path):
+    """A checkpoint of this project, with another width and other statistics than the detector's config."""
+    tiny_config.data_preprocessor.update(STATISTICS)
+    tiny_config.model.backbone.update(
+        stem_channels=4, base_channels=4, norm_cfg=dict(type="SplitBN", num_splits=2)
+    )
+    tiny_config.model.neck.in_channels = 32
+    model = build_model(tiny_config)
+    meta = dict(cfg=tiny_config.pretty_text)
+    write_checkpoint(dict(meta=meta, state_dict=model.state_dict()), tmp_path / "pretrained.pth")
+    return tmp_path / "pretrained.pth"
+
+
+def rows(folder):
+    return json.loads((folder / "detection.json").read_text())
+
+
+def weights(path):
+    return read_checkpoint(path)["state_dict"]
+
+
+def assert_equal_states(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_a_checkpoint_brings_its_backbone_and_its_normalisation(detector_config, pretrained, tmp_path):
+    detector_config.train_cfg.max_iters = 1
+    detector_config.optim_wrapper.optimizer.lr = 0.0
+    model = pretrain(detector_config, work_dir=tmp_path / "run", init=pretrained)
+    assert model.backbone.conv1.out_channels == 4
+    assert model.data_preprocessor.mean == tuple(STATISTICS["mean"])
+    assert model.data_preprocessor.std == tuple(STATISTICS["std"])
+    loaded = weights(pretrained)
+    for name, value in model.backbone.named_parameters():
+        assert torch.equal(value, loaded[f"backbone.{name}"]), name
+    assert rows(tmp_path / "run")["checkpoint"] == str(pretrained)
+
+
+def test_settings_of_init_go_before_those_of_the_checkpoint(detector_config, pretrained):
+    detector_config.init.update(
+        mean=[0.4] * 3, std=[0.25] * 3, channel_order="bgr", checkpoint="elsewhere.pth"
+    )
+    assert initialize(detector_config, pretrained) == str(pretrained)
+    settings = detector_config.model.data_preprocessor
+    assert settings.mean == [0.4] * 3 and settings.std == [0.25] * 3 and settings.channel_order == "bgr"
+
+
+def test_a_pretraining_config_alone_gives_its_backbone_with_random_weights(detector_config, tiny_config_file):
+    detector_config.model.backbone.update(depth=34, base_channels=16)
+    detector_config.init.pretraining = str(tiny_config_file)
+    assert initialize(detector_config) is None
+    assert detector_config.model.backbone.depth == 18 and detector_config.model.backbone.base_channels == 8
+
+
+def test_torchvisions_weights_come_with_the_statistics_of_imagenet(detector_config, tmp_path):
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(UserError, match="holds no config that tells how"):
+        initialize(detector_config, tmp_path / "resnet18.pth")
+    detector_config.init.pretraining = "torchvision"
+    assert initialize(detector_config, tmp_path / "resnet18.pth")
+    assert detector_config.model.data_preprocessor.mean == [0.485, 0.456, 0.406]
+
+
+def test_random_weights_leave_the_config_as_it_is(detector_config):
+    before = detector_config.model.to_dict()
+    assert initialize(detector_config) is None
+    assert detector_config.model.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(weights="x.pth"), r"unknown keys \['weights'\]"),
+        (dict(pretraining="no/such.py"), "neither a config file nor 'torchvision'"),
+        (dict(checkpoint="no/such.pth"), "does not exist"),
+    ],
+)
+def test_wrong_settings_of_init_are_told(detector_config, settings, words):
+    detector_config.init.update(settings)
+    with pytest.raises(UserError, match=words):
+        initialize(detector_config)
+
+
+def test_another_stem_is_told(detector_config, pretrained):
+    detector_config.model.backbone.type = "ResNet"
+    with pytest.raises(UserError, match="is a ResNet_CIFAR and the sizes"):
+        initialize(detector_config, pretrained)
+
+
+def test_another_preprocessor_is_told(detector_config, tiny_config, tmp_path):
+    tiny_config.model.data_preprocessor = dict(
+        type="SelfSupDataPreprocessor", mean=[123.0] * 3, std=[58.0] * 3
+    )
+    tiny_config.dump(tmp_path / "other.py")
+    detector_config.init.pretraining = str(tmp_path / "other.py")
+    with pytest.raises(UserError, match="SelfSupDataPreprocessor"):
+        initialize(detector_config)
+
+
+def test_a_stored_config_is_read_and_not_run(tmp_path, tiny_config):
+    read = stored_config(dict(meta=dict(cfg=tiny_config.pretty_text)), "a.pth")
+    assert Config(read).to_dict() == tiny_config.to_dict()
+    text = f"model = dict(type=open({str(tmp_path / 'ran')!r}, 'w'))"
+    with pytest.raises(UserError, match="cannot be read"):
+        stored_config(dict(meta=dict(cfg=text)), "a.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_killed_run_resumes_to_the_same_weights_and_figures(detector_config, pretrained, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    pretrain(detector_config, work_dir=whole, init=pretrained)
+    # Killed after its first checkpoint; the command to go on does not name the weights again.
+    pretrain(detector_config, work_dir=parts, init=pretrained, options={"train_cfg.max_iters": 2})
+    first = rows(parts)
+    pretrain(detector_config, work_dir=parts, resume=True)
+    assert_equal_states(weights(whole / "iter_4.pth"), weights(parts / "iter_4.pth"))
+    expected, found = rows(whole), rows(parts)
+    assert found["checkpoint"] == str(pretrained)
+    assert [row["step"] for row in found["rows"]] == [2, 4]
+    assert found["rows"][0] == first["rows"][0]
+    assert found["rows"][1]["training_seconds"] > first["rows"][0]["training_seconds"]
+    for row in (expected["rows"][0], found["rows"][1]):
+        del row["training_seconds"]
+    assert expected["rows"][0] == found["rows"][1]
+
+
+def test_measuring_changes_nothing_in_the_run(detector_config, tmp_path):
+    pretrain(detector_config, work_dir=tmp_path / "end")
+    detector_config.custom_hooks[1].interval = 1
+    pretrain(detector_config, work_dir=tmp_path / "often")
+    assert [row["step"] for row in rows(tmp_path / "often")["rows"]] == [1, 2, 3, 4]
+    assert_equal_states(weights(tmp_path / "end" / "iter_4.pth"), weights(tmp_path / "often" / "iter_4.pth"))
+
+
+def test_missing_or_other_evaluation_data_is_told_before_training(detector_config, tmp_path):
+    detector_config.evaluation_dataset.classes = ("blue", "red")
+    with pytest.raises(UserError, match="has the classes"):
+        pretrain(detector_config, work_dir=tmp_path / "run")
+    detector_config.evaluation_dataset.data_root = "no/such/folder"
+    with pytest.raises(UserError, match="evaluation_dataset: .*no/such/folder"):
+        pretrain(detector_config, work_dir=tmp_path / "run")
+    detector_config.pop("evaluation_dataset")
+    with pytest.raises(UserError, match="needs the config key evaluation_dataset"):
+        pretrain(detector_config, work_dir=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_it_learns_to_find_coloured_squares(detector_config, tmp_path):
+    detector_config.train_cfg.max_iters = 100
+    detector_config.train_dataloader.batch_size = 4
+    detector_config.default_hooks.checkpoint.interval = 100
+    model = pretrain(detector_config, work_dir=tmp_path / "run")
+    (row,) = rows(tmp_path / "run")["rows"]
+    assert row["images"] == 8 and row["AP50"] > 0.9
+    dataset = VOCDetection(**{k: v for k, v in detector_config.evaluation_dataset.items() if k != "type"})
+    found = [sample["image_id"] for _, sample in detect(model, dataset, batch_size=3)]
+    assert found == list(range(8)) and model.training
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def test_launcher_trains_and_measures_on_two_processes(detector_config, tmp_path):
+    detector_config.train_cfg.max_iters = 2
+    detector_config.dump(tmp_path / "tiny.py")
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = dict(
+        os.environ,
+        PYTHON=sys.executable,
+        PORT=str(free_port()),
+        PYTHONPATH=path,
+        CUDA_VISIBLE_DEVICES="",
+        OMP_NUM_THREADS="1",
+    )
+    tool = ROOT / "tools" / "dist_train.sh"
+    command = ["bash", tool, tmp_path / "tiny.py", str(WORLD), "--work-dir", tmp_path / "run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    table = rows(tmp_path / "run")
+    assert table["processes"] == WORLD and [row["step"] for row in table["rows"]] == [2]
+    # Both halves of the images were measured, with the weights that one process would measure.
+    assert table["rows"][0]["images"] == 8
+
+
+def two_images(config):
+    """A detector without statistics over images whose samplers take every box, and one image per process."""
+    config.model.rpn.batch_size = config.model.roi.batch_size = 100_000
+    torch.manual_seed(0)
+    model = build_model(config).eval()
+    model.training = model.rpn.training = model.roi_heads.training = True
+    settings = {key: value for key, value in config.train_dataloader.dataset.items() if key != "type"}
+    dataset = VOCDetection(**settings)
+    parts = [collate_detection([dataset[2 * index]]) for index in range(WORLD)]
+    return model, [model.data_preprocessor(part) for part in parts]
+
+
+def joined_worker(rank, config_path, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+    model, parts = two_images(load_config(config_path))
+    wrapped = MMDistributedDataParallel(module=model, broadcast_buffers=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    terms = wrapped(**parts[rank], mode="loss")
+    OptimWrapper(optimizer).update_params(sum(terms.values()))
+    torch.save(dict(terms=terms, parameters=dict(model.named_parameters())), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_take_the_mean_of_the_steps_of_their_images(detector_config, tmp_path):
+    """Detection losses are means over the sampled boxes of a process, and over processes."""
+    detector_config.dump(tmp_path / "tiny.py")
+    arguments = (str(tmp_path / "tiny.py"), str(tmp_path))
+    mp.start_processes(joined_worker, arguments, nprocs=WORLD, start_method="fork")
+    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(WORLD)]
+    model, parts = two_images(load_config(tmp_path / "tiny.py"))
+    terms = [model(**part, mode="loss") for part in parts]
+    sum(sum(one.values()) for one in terms).div(WORLD).backward()
+    for one, other in zip(found, terms, strict=True):
+        for name, value in other.items():
+            torch.testing.assert_close(one["terms"][name], value)
+    for name, parameter in model.named_parameters():
+        expected = parameter - 0.1 * parameter.grad
+        for one in found:
+            torch.testing.assert_close(one["parameters"][name], expected, atol=1e-6, rtol=1e-4)
