@@ -5,7 +5,7 @@ import argparse
 
 from rich.console import Console
 
-from ssl_ext.apis.report import report
+from ssl_ext.apis.report import LAYOUTS, report
 from ssl_ext.errors import run_tool
 
 
@@ -24,9 +24,17 @@ def main() -> None:
         action="store_true",
         help="runs of one algorithm and config file are repeats: mean ± std over them",
     )
+    parser.add_argument(
+        "--layout", default="long", metavar="NAME",
+        help=f"{' '.join(LAYOUTS)}: a row for each measurement, or methods x numbers of labels (long)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--references", metavar="FILE", help="YAML of published figures, in brackets (budgets)"
+    )
     parser.add_argument("--smoothing", type=float, default=0.6, help="of the curves, in [0, 1) (0.6)")
     tables, written = report(**vars(parser.parse_args()))
-    console = Console()
+    # A narrower terminal breaks the lines; a figure that is cut off is lost.
+    console = Console(width=max(Console().width, *(table.least_width for table in tables)))
     for table in tables:
         console.print(table.rich())
     for path in written:

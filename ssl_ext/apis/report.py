@@ -15,9 +15,12 @@ from ssl_ext.reporting import (
     Comparison,
     Grid,
     Picture,
+    References,
+    budget_grid,
     compare,
     long_grid,
     measurements_csv,
+    read_references,
     render_page,
 )
 from ssl_ext.visualization import loss_curves, read_scalars
@@ -27,6 +30,8 @@ from .visualize import distinct_names
 
 logger = logging.getLogger(__name__)
 
+LAYOUTS = ("long", "budgets")
+BUDGET_METRICS = ("acc", "auc")
 KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 MAX_FIGURES = 60
 MAX_BYTES = 4 * 2**20  # of one figure
@@ -44,6 +49,8 @@ def report(
     metrics: Sequence[str] | None = None,
     which: str = "last",
     join_runs: bool = False,
+    layout: str = "long",
+    references: str | os.PathLike | None = None,
     smoothing: float = 0.6,
 ) -> tuple[list[Grid], list[Path]]:
     """Join every ``results.json`` under the places; rows that were measured unlike stay apart.
@@ -59,23 +66,36 @@ def report(
         metrics: Columns of the tables; the default depends on what was measured.
         which: ``'last'`` epoch, or the ``'best'`` one on validation.
         join_runs: Take runs of one algorithm and config file for repeats, mean ± std over them.
+        layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
+            numbers of labels across.
+        references: YAML file of published figures, shown in brackets with ``'budgets'``
+            (:func:`ssl_ext.reporting.read_references`).
         smoothing: Of the curves, in [0, 1).
 
     Returns:
         The tables (clusterings have one of their own), and the paths of the files.
 
     Raises:
-        UserError: No results, a damaged file, or an unknown metric.
+        UserError: No results, a damaged file, or an unknown metric or option.
     """
     if which not in ("last", "best"):
         raise UserError(f"which={which!r}: allowed are last, best.")
+    if layout not in LAYOUTS:
+        raise UserError(f"layout={layout!r}: allowed are {', '.join(LAYOUTS)}.")
+    if references and layout != "budgets":
+        raise UserError(f"--references {references} is for --layout budgets.")
+    published = read_references(references) if references else References()
     if not 0 <= smoothing < 1:
         raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
     files = find_results(places)
     comparisons = compare(named_rows(files, join_runs=join_runs), which=which)
     found = _found(comparisons)
     title = f"{which} epoch, mean ± std over n seeds and draws"
-    tables = [long_grid(comparisons, columns, title=title) for columns in _columns(found, metrics)]
+    groups = _columns(found, metrics)
+    if layout == "budgets":
+        tables = [budget_grid(comparisons, metrics or BUDGET_METRICS, title=title, references=published)]
+    else:
+        tables = [long_grid(comparisons, columns, title=title) for columns in groups]
     runs = _runs(files)
     figures, left_out = _figures(places, files, runs)
     page = render_page(

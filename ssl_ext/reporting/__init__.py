@@ -1,7 +1,9 @@
 """Results of many evaluations side by side: what may be compared, as text tables and as one page."""
 
+from .budgets import budget_grid
 from .comparison import Comparison, Line, NamedRow, comparable_settings, compare, data_name
 from .page import Picture, render_page
+from .references import References, read_references
 from .text import Grid, long_grid, measurements_csv, notes, wide_grid
 
 __all__ = [
@@ -10,12 +12,15 @@ __all__ = [
     "Line",
     "NamedRow",
     "Picture",
+    "References",
+    "budget_grid",
     "comparable_settings",
     "compare",
     "data_name",
     "long_grid",
     "measurements_csv",
     "notes",
+    "read_references",
     "render_page",
     "wide_grid",
 ]

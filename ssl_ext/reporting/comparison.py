@@ -18,7 +18,7 @@ from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
 # Not how a measurement was made, but which repeat it is, what came of it, or where files lie.
 REPEATS = ("seed", "chosen_on_validation", "k_used", "labels")
 PLACES = ("type", "name", "data_root", "download", "split")
-GENERIC = ("NPZDataset", "FolderDataset")
+GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
 
 
 class NamedRow(NamedTuple):

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from ssl_ext.evaluation import METRICS, Condition
-from ssl_ext.evaluation.tables import NARROW
 
 from .comparison import Comparison, Line
+
+TERMINAL = 80  # characters of a line
+WORDS = 8  # least width of a column of words
+BREAKS = re.compile(r"(?<!±) ")  # where the line of a number may end
 
 LATEX = str.maketrans(
     {
@@ -41,12 +46,10 @@ class Grid:
         """For the terminal; words that repeat those of the row above are left out but for the last."""
         table = Table(title=escape(self.title), caption_justify="left")
         table.caption = escape("\n".join(self.notes)) or None
-        narrow = len(self.header) - self.words <= NARROW + 2  # metrics, repeats and time
-        for number, name in enumerate(self.header):
-            if number < self.words:
-                table.add_column(escape(name), overflow="fold", min_width=8)
-            else:
-                table.add_column(escape(name), justify="right", no_wrap=narrow)
+        for name in self.header[: self.words]:
+            table.add_column(escape(name), overflow="fold", min_width=WORDS)
+        for name, width in zip(self.header[self.words :], self._widths, strict=True):
+            table.add_column(escape(name), justify="right", width=width)
         above: list[str] = []
         for row in self.rows:
             shared = [*row[: self.words - 1]]
@@ -56,6 +59,22 @@ class Grid:
             table.add_row(*map(escape, [*repeated, *row[len(shared) :]]))
             above = shared
         return table
+
+    @property
+    def least_width(self) -> int:
+        """Characters of a line in which :meth:`rich` shows all of the numbers."""
+        return self._line(self._widths)
+
+    def _line(self, widths: Sequence[int]) -> int:
+        return WORDS * self.words + sum(widths) + 3 * len(self.header) + 1  # with the frame
+
+    @cached_property
+    def _widths(self) -> list[int]:
+        """Of the columns of numbers: of whole cells if a terminal has room for them, else broken."""
+        columns = list(zip(self.header, *self.rows, strict=True))[self.words :]
+        whole = [max(map(len, column)) for column in columns]
+        broken = [max(len(part) for cell in column for part in BREAKS.split(cell)) for column in columns]
+        return whole if self._line(whole) <= TERMINAL else broken
 
     def markdown(self) -> str:
         """GitHub's Markdown."""

@@ -19,6 +19,7 @@ MAX_NAMED = 40
 NAME_WIDTH, LEGEND_LINE = 26, 0.19  # characters, inches
 COLUMNS = 4
 SINGLE, SIDE = 4.4, 3.3  # inches
+TITLE = 12.5  # characters of a title on an inch
 
 
 def embedding_scatter(
@@ -65,7 +66,7 @@ def embedding_scatter(
         _scatter(axes, points, labels, named, len(classes), in_legend)
         axes.set_aspect("equal", adjustable="datalim")
         bare(axes)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(textwrap.fill(title, int(TITLE * side)), fontsize=10)
     for axes in grid[len(clouds) :]:
         axes.remove()
     if in_legend:

@@ -75,6 +75,17 @@ def test_panels_in_rows_and_long_names_in_lines():
     assert text.get_text().replace("\n", " ") == long and "\n" in text.get_text()
 
 
+def test_a_title_is_no_wider_than_its_panel():
+    run = "simclr-nat_resnet18_1xb256-adamw-10000e_retinamnist, 48 % of the variance"
+    figure = embedding_scatter(
+        {run: np.random.rand(4, 2), "b": np.random.rand(4, 2)}, np.zeros(4, int), ["a"]
+    )
+    figure.canvas.draw()
+    title, panel = figure.axes[0].title, figure.axes[0]
+    assert title.get_text().replace("\n", "").replace(" ", "") == run.replace(" ", "")
+    assert title.get_window_extent().width <= panel.get_window_extent().width
+
+
 @pytest.mark.parametrize(
     ("panels", "labels", "classes", "message"),
     [

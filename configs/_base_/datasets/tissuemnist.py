@@ -1,0 +1,13 @@
+# TissueMNIST: 165,466 grey training images of kidney cells, 28 px, 8 classes, 3 equal channels.
+_base_ = "./in_memory.py"
+
+train_dataloader = dict(
+    dataset=dict(
+        type="MedMNIST", split="train", name="tissuemnist", data_root="data/medmnist", size=28, as_rgb=True
+    ),
+)
+evaluation_dataset = dict(
+    type="MedMNIST", name="tissuemnist", data_root="data/medmnist", size=28, as_rgb=True
+)
+# The usual choice for MedMNIST: [0, 1] to [-1, 1].
+data_preprocessor = dict(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])

@@ -1,0 +1,3 @@
+_base_ = "./adamw-cosine-200e.py"
+
+train_cfg = dict(max_epochs=2000)

@@ -1,0 +1,195 @@
+"""A user's image files, decoded once into memory, with labels from a CSV file."""
+
+import csv
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
+
+from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.datasets.decode import EXTENSIONS, read_image
+from ssl_ext.datasets.files import check_split, damaged_file, missing_file
+from ssl_ext.registry import DATASETS
+
+SPLITS = ("train", "val", "test")
+NAMED = 5  # damaged files that a warning names
+
+
+class Entry(NamedTuple):
+    """A line of the CSV file; an empty label means unlabelled, an empty split that it is not given."""
+
+    file: str
+    label: str
+    split: str
+
+
+@DATASETS.register_module()
+class ImageFiles(ArrayDataset):
+    """Image files of a folder, at one size in memory: for up to some ten thousand small images.
+
+    Every format of :class:`ssl_ext.datasets.FolderDataset` is read, 16-bit grey too. The shorter side
+    is brought to ``image_size`` and the centre cut out. A file that cannot be decoded is left out, with
+    one warning that names it.
+
+    Args:
+        split: ``'train'``, ``'val'`` or ``'test'``; without ``labels_file`` all images are ``'train'``.
+        data_root: the folder, searched to any depth.
+        image_size: height and width of the images handed over, in pixels.
+        labels_file: CSV with a heading and the columns ``file`` (below ``data_root``), ``label`` (a
+            name or a number; empty: unlabelled) and perhaps ``split``. None: every image, unlabelled.
+        test_share: of each class, where there is no column ``split``: chosen by a hash of the names,
+            so that it stays the same when files are added.
+        channels: 3 for RGB, 1 for grey.
+        task: see ArrayDataset.
+        device: see ArrayDataset.
+
+    Raises:
+        FileNotFoundError: no such folder, CSV file or image.
+        ValueError: a CSV file without those columns, an unknown split or option, no readable image.
+    """
+
+    def __init__(
+        self,
+        split: str | None = None,
+        data_root: str = "data/images",
+        *,
+        image_size: int,
+        labels_file: str | None = None,
+        test_share: float = 0.3,
+        channels: int = 3,
+        task: str = "multi-class",
+        device: str | torch.device | None = None,
+    ) -> None:
+        root = Path(data_root)
+        if channels not in (1, 3):
+            raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
+        if image_size < 1:
+            raise ValueError(f"dataset.image_size must be positive, got {image_size}")
+        if not 0 < test_share < 1:
+            raise ValueError(f"dataset.test_share must lie between 0 and 1, got {test_share}")
+        if not root.is_dir():
+            by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
+            raise missing_file(root, "ImageFiles", by_hand, can_download=False)
+        if labels_file is None:
+            entries = [Entry(name, "", "train") for name in _names(root)]
+        else:
+            entries = _split(_read_csv(Path(labels_file)), test_share)
+        available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
+        split = check_split(split or "train", available, f"ImageFiles {labels_file or root}")
+        classes = sorted({entry.label for entry in entries} - {""}, key=_natural)
+        images, kept = _decode(root, [e for e in entries if e.split == split], image_size, channels)
+        super().__init__(
+            images,
+            np.array([classes.index(e.label) if e.label else -1 for e in kept], np.int64),
+            classes=classes or None,
+            task=task,
+            device=device,
+            available_splits=available,
+            split=split,
+        )
+        self.files = [entry.file for entry in kept]
+
+
+def _names(root: Path) -> list[str]:
+    """Image files below a folder, as paths in it, sorted; hidden ones are left out."""
+    names: list[str] = []
+    for current, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names += [
+            str((Path(current) / name).relative_to(root))
+            for name in files
+            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+        ]
+    if not names:
+        raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)})")
+    return sorted(names)
+
+
+def _read_csv(path: Path) -> list[Entry]:
+    if not path.is_file():
+        by_hand = "give a CSV file with the columns file and label (config key: dataset.labels_file)"
+        raise missing_file(path, "ImageFiles", by_hand, can_download=False)
+    try:
+        # utf-8-sig: spreadsheets write a byte order mark.
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file, skipinitialspace=True)
+            header = lines.fieldnames or ()
+            if lacking := [name for name in ("file", "label") if name not in header]:
+                raise damaged_file(
+                    path, f"no column {lacking[0]!r} in its first line, only {', '.join(header) or 'nothing'}"
+                )
+            entries = [Entry(*((line.get(key) or "").strip() for key in Entry._fields)) for line in lines]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise damaged_file(path, f"is no CSV file in UTF-8: {error}") from error
+    if not entries:
+        raise damaged_file(path, "lists no file")
+    seen: set[str] = set()
+    for number, entry in enumerate(entries, start=2):
+        if entry.split and entry.split not in SPLITS:
+            raise damaged_file(path, f"line {number}: split {entry.split!r} is none of {', '.join(SPLITS)}")
+        if not entry.file or entry.file in seen:
+            raise damaged_file(path, f"line {number}: file {entry.file!r} is empty or listed twice")
+        seen.add(entry.file)
+    if len({bool(entry.split) for entry in entries}) > 1:
+        raise damaged_file(path, "names a split for some files only: name it for all or leave it out")
+    return entries
+
+
+def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
+    """Entries with a split: their own, or ``test`` for a share of each class, else ``train``."""
+    if all(entry.split for entry in entries):
+        return list(entries)
+    classes: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda e: hashlib.sha256(e.file.encode()).digest()):
+        classes.setdefault(entry.label, []).append(entry)
+    tested = {
+        entry.file
+        for label, members in classes.items()
+        if label
+        for entry in members[: max(1, round(test_share * len(members)))]
+    }
+    return [entry._replace(split="test" if entry.file in tested else "train") for entry in entries]
+
+
+def _natural(label: str) -> tuple[int, str]:
+    """Numbers by value before names."""
+    return (int(label), "") if label.isdecimal() else (2**62, label)
+
+
+def _decode(
+    root: Path, entries: Sequence[Entry], size: int, channels: int
+) -> tuple[torch.Tensor, list[Entry]]:
+    """Images (N, channels, size, size) uint8 and the entries that they belong to."""
+    images = torch.empty((len(entries), channels, size, size), dtype=torch.uint8)
+    kept: list[Entry] = []
+    damaged: list[str] = []
+    for entry in entries:
+        try:
+            image = read_image(root / entry.file, channels)
+        except FileNotFoundError as error:
+            by_hand = "the CSV file lists it, with a path below data_root"
+            raise missing_file(root / entry.file, "ImageFiles", by_hand, can_download=False) from error
+        except ValueError as error:
+            damaged.append(str(error))
+            continue
+        image = center_crop(resize(image, size, InterpolationMode.BICUBIC), [size, size])
+        images[len(kept)] = pil_to_tensor(image)
+        kept.append(entry)
+    if not kept:
+        raise damaged_file(root, f"holds no readable image; the first is {damaged[0]}")
+    if damaged:
+        more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+        print_log(
+            f"{len(damaged)} of {len(entries)} files are left out: {'; '.join(damaged[:NAMED])}{more}",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return images[: len(kept)], kept

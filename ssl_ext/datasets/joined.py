@@ -1,0 +1,45 @@
+"""Several sets of images as one, to pretrain on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.registry import DATASETS
+
+
+@DATASETS.register_module()
+class JoinedDataset(ArrayDataset):
+    """The images of several in-memory sets in one array, one set after the other, unlabelled.
+
+    Class 0 of one set has nothing to do with class 0 of another: every label is −1. Batches mix the
+    sets in proportion to their sizes.
+
+    Args:
+        datasets: configs of at least two data sets that hold their images in memory, such as
+            ``MedMNIST``, ``NPZDataset`` and ``ImageFiles``, with channels and image size in common.
+        device: see ArrayDataset; of the joined images, the sets themselves are built without it.
+
+    Raises:
+        ValueError: fewer than two sets, one that is not in memory, or images of different shapes.
+    """
+
+    def __init__(
+        self, datasets: Sequence[dict[str, Any]], *, device: str | torch.device | None = None
+    ) -> None:
+        if len(datasets) < 2:
+            raise ValueError(f"dataset.datasets must name at least two sets, got {len(datasets)}")
+        parts = [DATASETS.build(dict(settings)) for settings in datasets]
+        names = [f"datasets[{index}] ({type(part).__name__})" for index, part in enumerate(parts)]
+        for name, part in zip(names, parts, strict=True):
+            if not isinstance(part, ArrayDataset):
+                raise ValueError(f"dataset.{name} does not hold its images in memory, which joining needs")
+            if part.images.shape[1:] != parts[0].images.shape[1:]:
+                raise ValueError(
+                    f"dataset.{name} has images of {tuple(part.images.shape[1:])} pixels, those of "
+                    f"{names[0]} have {tuple(parts[0].images.shape[1:])}: they must agree"
+                )
+        super().__init__(torch.cat([part.images.cpu() for part in parts]), device=device)

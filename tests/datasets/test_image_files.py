@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssl_ext.datasets import ImageFiles
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six images of several kinds, one of 16-bit grey and one broken."""
+    (tmp_path / "images" / "deep").mkdir(parents=True)
+    for index, name in enumerate(("a.png", "b.jpg", "deep/c.png")):
+        Image.new("RGB", (20 + index, 30), (60 * index, 100, 200)).save(tmp_path / "images" / name)
+    grey = np.full((40, 28), 257 * 90, np.uint16)
+    Image.fromarray(grey).save(tmp_path / "images" / "grey16.png")
+    whole = (tmp_path / "images" / "a.png").read_bytes()
+    (tmp_path / "images" / "broken.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def table(folder, *lines):
+    path = folder / "labels.csv"
+    path.write_text("\n".join(lines), encoding="utf-8-sig")
+    return dict(data_root=folder / "images", image_size=8, labels_file=path)
+
+
+def test_a_folder_is_read_without_its_broken_file(folder, capsys):
+    data = ImageFiles(data_root=folder / "images", image_size=8)
+    assert data.files == ["a.png", "b.jpg", "deep/c.png", "grey16.png"]
+    assert data.images.shape == (4, 3, 8, 8) and data.labels.tolist() == [-1] * 4
+    assert data.images[2].unique(dim=1).flatten().tolist()[:1] == [120]
+    assert data.images[3].unique().tolist() == [90]
+    told = "".join(capsys.readouterr())
+    assert "1 of 5 files are left out" in told and "broken.png" in told
+
+
+def test_the_centre_of_the_shorter_side(tmp_path):
+    picture = np.zeros((8, 24, 3), np.uint8)
+    picture[:, 8:16] = 200
+    Image.fromarray(picture).save(tmp_path / "wide.png")
+    data = ImageFiles(data_root=tmp_path, image_size=8, channels=1)
+    assert data.images.shape == (1, 1, 8, 8) and data.images.unique().tolist() == [200]
+
+
+def test_labels_and_splits_of_a_table(folder):
+    options = table(
+        folder, "label, file, split", "10, a.png, train", "9, b.jpg, test", ",deep/c.png,train",
+        "9,grey16.png,train",
+    )  # fmt: skip
+    train, test = ImageFiles("train", **options), ImageFiles("test", **options)
+    assert train.classes == test.classes == ("9", "10") and test.num_classes == 2
+    assert (train.files, train.labels.tolist()) == (["a.png", "deep/c.png", "grey16.png"], [1, -1, 0])
+    assert (test.files, test.labels.tolist()) == (["b.jpg"], [0])
+    assert train.available_splits == ("train", "test")
+    with pytest.raises(ValueError, match="no split 'val'"):
+        ImageFiles("val", **options)
+
+
+def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
+    (tmp_path / "images").mkdir()
+    names = [f"{index}.png" for index in range(40)]
+    for name in names:
+        Image.new("L", (8, 8)).save(tmp_path / "images" / name)
+    lines = [f"{name},{'ill' if index < 10 else 'well'}" for index, name in enumerate(names)]
+    options = table(tmp_path, "file,label", *lines)
+    test = ImageFiles("test", **options, test_share=0.3)
+    assert test.labels.bincount().tolist() == [3, 9]
+    train = ImageFiles("train", **options, test_share=0.3)
+    assert sorted(train.files + test.files) == sorted(names)
+    turned = ImageFiles("test", **table(tmp_path, "file,label", *reversed(lines)), test_share=0.3)
+    assert sorted(turned.files) == sorted(test.files)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["name,label", "a.png,1"], "no column 'file' in its first line, only name, label"),
+        (["file,label"], "lists no file"),
+        (["file,label", "a.png,1", "a.png,2"], "line 3: file 'a.png' is empty or listed twice"),
+        (["file,label,split", "a.png,1,training"], "line 2: split 'training' is none of train, val, test"),
+        (["file,label,split", "a.png,1,test", "b.jpg,1,"], "a split for some files only"),
+        (["file,label,split", "broken.png,1,train"], "holds no readable image"),
+    ],
+)
+def test_a_bad_table_is_one_sentence(lines, words, folder):
+    with pytest.raises(ValueError, match=words):
+        ImageFiles("train", **table(folder, *lines))
+
+
+def test_a_file_that_is_not_there_is_named(folder):
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        ImageFiles("train", **table(folder, "file,label,split", "none.png,1,train"))
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
+        ImageFiles(data_root=folder / "images", image_size=8, labels_file=folder / "nowhere.csv")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        ImageFiles(data_root=folder / "nowhere", image_size=8)
+
+
+@pytest.mark.parametrize("options", [dict(channels=2), dict(image_size=0), dict(test_share=1.0)])
+def test_options_out_of_range(options, folder):
+    with pytest.raises(ValueError, match=f"dataset.{next(iter(options))} must"):
+        ImageFiles(data_root=folder / "images", **{"image_size": 8, **options})
