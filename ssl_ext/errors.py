@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from contextlib import contextmanager
 import torch.distributed as dist
 
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
+# How MMEngine's registries say it, over several lines and with a link.
+UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
+IN_WORKER = "\nOriginal Traceback "
+MAX_LENGTH = 2000
 
 
 class UserError(ValueError):
@@ -24,9 +29,29 @@ def user_errors(what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, ImportError) as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        raise UserError(f"{what}: {message}") from error
+    except Exception as error:
+        # Constructors of other libraries fail in any way when they are given what they did not expect.
+        raise UserError(f"{what}: {sentence(error)}") from error
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, in one line and without its type where that adds nothing.
+
+    >>> sentence(KeyError("Foo is not in the ssl_ext::model registry. Please check ..."))
+    "type='Foo' is no registered model"
+    >>> sentence(KeyError("dataset"))
+    "the key 'dataset' is missing"
+    """
+    text = str(error.args[0] if error.args and isinstance(error, KeyError) else error)
+    if IN_WORKER in text:
+        # A worker of a data loader hands its whole traceback on; the last line is the error.
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    text = " ".join(text.split())
+    if unknown := UNKNOWN_NAME.match(text):
+        return f"type={unknown[1]!r} is no registered {unknown[2]}"
+    if isinstance(error, KeyError) and text.isidentifier():
+        return f"the key {text!r} is missing"
+    return text[:MAX_LENGTH] or type(error).__name__
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -38,12 +63,14 @@ def run_tool(main: Callable[[], None]) -> None:
     Set the environment variable ``SSL_EXT_TRACEBACK=1`` to see the traceback as well.
     """
     status = 0
+    # Other libraries load files as well; in a tool none of them may run what is in a file.
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
         main()
     except (UserError, FloatingPointError) as error:
         if os.environ.get(TRACEBACK_SWITCH):
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {sentence(error)}\n")
         sys.exit(2 if isinstance(error, UserError) else 1)
     except SystemExit as stop:
         # All processes were told to end and have saved.

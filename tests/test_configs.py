@@ -29,19 +29,36 @@ EVALUATION = {path: config for path, config in CONFIGS.items() if "train_cfg" no
 BATCH = 4
 IMAGE_SIZES = {"cifar10-10k": 32} | dict(CIFAR10=32, CIFAR100=32, STL10=96, TinyImageNet=64, SVHN=32)
 LOSS_TERMS = dict(
+    AMix={"plain", "mix", "block_ce", "mask"},
+    AMixClusters={"plain", "mix", "block_ce", "mask", "classifier"},
+    AutoMix={"plain", "mix", "block_ce", "mask"},
+    ImageClassifier={"classification"},
+    MixupClassifier={"mix"},
+    AMixC={"contrastive", "mixed", "classifier", "block_ce", "block_bce", "mask"},
+    AMixI={"contrastive", "mixed", "block_infonce", "block_bce", "mask"},
+    BSIM={"contrastive", "mixed"},
     BarlowTwins={"invariance", "redundancy"},
     BYOL={"prediction"},
     Cross={"cross_view", "cross_model"},
+    IMix={"mixed"},
     JaccardMoCo={"projector1", "projector2", "jaccard"},
     JaccardSimCLR={"projector1", "projector2", "jaccard"},
+    MixMoCo={"contrastive", "mixed"},
+    MoCHi={"contrastive"},
     MoCo={"contrastive"},
+    ODC={"cluster"},
     PIRL={"transformed", "image"},
     SimCLR={"contrastive"},
     SimSiam={"prediction"},
     SwAV={"swapped_prediction"},
     TriBYOL={"target1", "target2"},
+    UnMix={"contrastive", "mixed"},
     VICReg={"invariance", "variance", "covariance"},
 )
+# Folders of several methods, the rows of a paper's tables.
+ROWS = {"amix_ssl": ("AMixC", "AMixI", "BSIM", "IMix", "MixMoCo", "MoCHi", "UnMix")}
+ROWS["medical"] = ("SimCLR",)
+ROWS["mixup"] = ("ImageClassifier", "MixupClassifier")
 NAME = re.compile(
     r"(?P<method>[a-z0-9.-]+)_(?P<backbone>[a-z0-9-]+)"
     r"(_(?P<processes>\d+)xb(?P<batch>\d+)-(?P<optimizer>[a-z]+)-(?P<epochs>\d+)e)?_(?P<dataset>[a-z0-9-]+)"
@@ -56,11 +73,24 @@ def name_of(dataset):
     """What a config's name calls its data set."""
     if dataset.type == "NPZDataset":
         return Path(dataset.data_root).stem
+    if dataset.type == "FolderDataset":
+        return Path(dataset.data_root).name
+    if dataset.type == "JoinedDataset":
+        return "-".join(map(name_of, dataset.datasets))
     return dataset.name if dataset.type == "MedMNIST" else dataset.type
+
+
+def method_of(model):
+    """What a config's name calls its method, without hyphens."""
+    if model.type == "MixupClassifier":
+        return model.policy.name.replace("_", "")
+    return "vanilla" if model.type == "ImageClassifier" else model.type.lower()
 
 
 def image_shape(dataset):
     """(C, H, W) that the data set of a config serves."""
+    if dataset.type == "JoinedDataset":
+        return image_shape(dataset.datasets[0])
     if dataset.type == "MedMNIST":
         return 3 if dataset.as_rgb else 1, dataset["size"], dataset["size"]
     size = dataset.get("image_size") or IMAGE_SIZES[name_of(dataset)]
@@ -89,15 +119,20 @@ def distinct_steps():
     for path, config, shape in files.values():
         backbone = config.model.backbone
         # The same network takes its step on smaller images, too.
-        slow = backbone.depth >= 50 and backbone.type == "ResNet_CIFAR" and shape[1] > 32
+        slow = backbone.depth >= 50 and backbone.type.endswith("_CIFAR") and shape[1] > 32
+        slow |= shape[1] >= 224
         yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 
 
 def loader_of(config):
-    """The config's loader over random images of the shape its data set has."""
-    shape = image_shape(config.train_dataloader.dataset)
+    """The config's loader over random images, of at most 96 px, with the channels and classes of its data."""
+    channels, *sides = image_shape(config.train_dataloader.dataset)
+    shape = (channels, *(min(side, 96) for side in sides))
     images = np.random.default_rng(0).integers(0, 256, (BATCH + 1, *shape), np.uint8)
-    settings = dict(config.train_dataloader, dataset=ArrayDataset(images), batch_size=BATCH)
+    classes = [str(number) for number in range(config.model.get("head", {}).get("num_classes", 0))]
+    dataset = ArrayDataset(images, np.arange(BATCH + 1), classes=classes) if classes else ArrayDataset(images)
+    settings = dict(config.train_dataloader, dataset=dataset, batch_size=BATCH, num_workers=0)
+    settings.pop("persistent_workers", None)
     return Runner.build_dataloader(settings, seed=0)
 
 
@@ -106,9 +141,19 @@ def test_one_step_trains_every_parameter(path):
     config = load_config(path)
     if "freeze_prototypes_steps" in config.model:
         config.model.freeze_prototypes_steps = 0
-    for part in (config.model.backbone, config.model.neck):
+    for part in (config.model.backbone, config.model.get("neck", {})):
         if "num_splits" in part.get("norm_cfg", {}):
             part.norm_cfg.num_splits = BATCH // 2
+    for transform in (t for view in config.views for t in view.transforms):
+        if transform.type == "RandomResizedCrop":
+            transform.pop("size", None)
+    # As many clusters as a handful of images has.
+    if "labels" in config.model:
+        config.model.labels.num_classes = 2
+    if "clusters" in config.model:
+        config.model.clusters.num_classes = 2
+    if "num_clusters" in config.model.get("head", {}):
+        config.model.head.num_clusters = 2
     torch.manual_seed(0)
     loader, model = loader_of(config), build_model(config)
     check_batches(config, loader, model)
@@ -129,7 +174,10 @@ def test_one_step_trains_every_parameter(path):
         f"loss_{term}" for term in loss_terms(config.model)
     }
     assert all(torch.isfinite(value) for value in logged.values())
-    assert {name.split(".")[0] for name in trained} >= {"backbone", "neck"}
+    assert {name.split(".")[0] for name in trained} >= {
+        "backbone",
+        "neck" if "neck" in config.model else "head",
+    }
     for name in trained:
         assert largest[name] > 0 and torch.isfinite(largest[name]), name
         assert not torch.equal(before[name], trained[name]), name
@@ -147,7 +195,9 @@ def test_views_can_be_drawn_from_the_images_of_every_config():
         images = torch.randint(256, (BATCH, *shape), dtype=torch.uint8)
         found = preprocessor(dict(inputs=images), training=True)["inputs"]
         assert len(found) == sum(view["repeats"] for view in views)
-        assert all(view.shape == images.shape and torch.isfinite(view).all() for view in found), path.name
+        side = next((t["size"] for t in views[0]["transforms"] if "size" in t), shape[1])
+        assert all(view.shape == (*images.shape[:2], side, side) for view in found), path.name
+        assert all(torch.isfinite(view).all() for view in found), path.name
         drawn[text(shape, views)] = path
     assert len(drawn) > 5
 
@@ -184,18 +234,24 @@ def test_name_tells_the_content(path):
     config = CONFIGS[path]
     name = NAME.fullmatch(path.stem)
     assert name, "not {method}_{backbone}[_{processes}xb{batch}-{optimizer}-{epochs}e]_{dataset}"
-    assert name["method"].startswith(path.parent.name.replace("_", "-"))
-    assert name["backbone"].split("-")[0] == f"resnet{config.model.backbone.depth}"
-    for dataset in (config.train_dataloader.dataset, config.evaluation_dataset):
-        assert name["dataset"].replace("-", "") == name_of(dataset).replace("-", "").lower()
+    rows = ROWS.get(path.parent.name)
+    assert rows or name["method"].startswith(path.parent.name.replace("_", "-"))
+    kind = config.model.backbone.type.removesuffix("_CIFAR").lower()
+    assert name["backbone"].split("-")[0] == f"{kind}{config.model.backbone.depth}"
+    trained, evaluated = config.train_dataloader.dataset, config.evaluation_dataset
+    assert name["dataset"].replace("-", "") == name_of(trained).replace("-", "").lower()
+    assert name_of(evaluated) in [name_of(part) for part in trained.get("datasets", [trained])]
     if path in EVALUATION:
         assert name["batch"] is None
         assert config.model.type == "PlainBackbone"
         imagenet_stem = "imagenet" in name["method"] or name["dataset"] == "stl10"
         assert config.model.backbone.type == ("ResNet" if imagenet_stem else "ResNet_CIFAR")
         return
-    assert name["method"].replace("-", "").startswith(config.model.type.lower())
-    assert config.model.type.lower().startswith(path.parent.name.replace("_", ""))
+    assert name["method"].replace("-", "").startswith(method_of(config.model))
+    if rows:
+        assert config.model.type in rows
+    else:
+        assert config.model.type.lower().startswith(path.parent.name.replace("_", ""))
     if "pretext" in config.model:
         assert name["method"] == f"pirl-{config.model.pretext}"
     assert int(name["batch"]) == config.train_dataloader.batch_size
@@ -229,9 +285,11 @@ def test_compared_methods_share_everything_but_the_algorithm(recipe, paths):
         # MoCo splits batch normalisation, and SimSiam's projector ends in one.
         model["backbone"].pop("norm_cfg", None)
         own = ("type", "norm_cfg", "with_last_bn", "with_last_bn_affine")
-        neck = {key: value for key, value in model["neck"].items() if key not in own}
+        neck = {key: value for key, value in model.get("neck", {}).items() if key not in own}
         for view in plain["views"]:
             del view["repeats"]
+        if path.parent.name == "medical":
+            del plain["views"]  # sequences of transforms are what its tables compare
         plain["optim_wrapper"].pop("paramwise_cfg", None)
         shared.add(text(plain, model["backbone"], neck))
     assert len(shared) == 1

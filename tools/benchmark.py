@@ -13,6 +13,7 @@ from ssl_ext.benchmarks import knn as knn_benchmark
 from ssl_ext.benchmarks.augment import SEQUENCES, benchmark_augment
 from ssl_ext.benchmarks.linear import Duration, benchmark_linear
 from ssl_ext.benchmarks.methods import METHOD_TARGET, benchmark_methods
+from ssl_ext.benchmarks.mixing import MIXING_TARGET, benchmark_mixing
 from ssl_ext.benchmarks.pairs import Comparison, environment_line, show
 from ssl_ext.benchmarks.step import BARE, STEMS, TARGET, benchmark_step
 from ssl_ext.env import package_versions
@@ -32,6 +33,8 @@ METHODS = {
         "jaccard-moco": ("jaccard/jaccard-moco", "moco/moco"),
     }.items()
 }
+# Against cross-entropy on a plain and on a ready mixed batch.
+MIXING = {"amix": CONFIGS / "amix/amix_resnet18_1xb100-sgd-800e_cifar100.py"}
 PEERS = ("torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmpretrain", "pillow", "numpy")
 
 
@@ -45,7 +48,10 @@ def parse() -> argparse.Namespace:
     subject = step.add_mutually_exclusive_group()
     subject.add_argument("--config", default=str(CONFIG), help="pretraining config (Barlow Twins, CIFAR-10)")
     subject.add_argument(
-        "--method", metavar="NAME", help=f"{' '.join(METHODS)}: against the method that it builds on"
+        "--method",
+        metavar="NAME",
+        help=f"{' '.join(METHODS)}: against the method that it builds on; {' '.join(MIXING)}: against "
+        "cross-entropy on a plain and on a ready mixed batch",
     )
     step.add_argument("--steps", type=int, default=4, help="steps per measurement")
     step.add_argument("--stem", metavar="NAME", help=f"{' '.join(STEMS)} (the config's)")
@@ -81,8 +87,10 @@ def measure_step(*, config: str, method: str | None, **settings) -> Comparison:
     """Of a config, the runner against the bare loop; of a method, its step against its twin's."""
     if method is None:
         return benchmark_step(config, **settings)
+    if method in MIXING:
+        return benchmark_mixing(MIXING[method], **settings)
     if method not in METHODS:
-        raise UserError(f"--method is {method!r}; allowed are {', '.join(METHODS)}.")
+        raise UserError(f"--method is {method!r}; allowed are {', '.join((*METHODS, *MIXING))}.")
     return benchmark_methods(*METHODS[method], **settings)
 
 
@@ -148,7 +156,8 @@ def step_summary(method: str | None, comparison: Comparison) -> str:
         step, other, target, base = "A step through the runner", "the bare loop", TARGET, BARE
     else:
         ours, base = comparison.seconds
-        step, other, target = f"A step of {ours}", f"one of {base}", METHOD_TARGET
+        target = MIXING_TARGET if method in MIXING else METHOD_TARGET
+        step, other = f"A step of {ours}", f"one of {base}"
     median, low, high = comparison.speedup(base)
     return (
         f"{step} takes {median:.3f}× ({low:.3f} … {high:.3f}) the time of {other}; "

@@ -10,6 +10,10 @@ fi
 CONFIG=$1
 GPUS=$2
 shift 2
+# Slurm's warning (SIGUSR1) goes to every process of a job. The training processes save and end; the
+# launcher, which torchrun would let die of it, waits for them. After SIGTERM it gives them 30 seconds
+# (TORCH_ELASTIC_SHUTDOWN_TIMEOUT).
+trap '' USR1
 exec "${PYTHON:-python}" -m torch.distributed.run \
   --nnodes="${NNODES:-1}" \
   --node_rank="${NODE_RANK:-0}" \

@@ -11,6 +11,7 @@ from ssl_ext.apis.visualize import curves_figure, matrices_figure, scores_figure
 from ssl_ext.apis.visualize_confusion import confusion_figure
 from ssl_ext.apis.visualize_detections import detections_figure
 from ssl_ext.apis.visualize_embeddings import METHODS, embedding_figure
+from ssl_ext.apis.visualize_mixing import DRAWN, LAMS, mixing_figure
 from ssl_ext.apis.visualize_sweep import STYLES, grid_figure
 from ssl_ext.errors import run_tool
 from ssl_ext.visualization import save_figure
@@ -109,6 +110,23 @@ def _parser() -> argparse.ArgumentParser:
         "--threshold", type=float, default=0.5, help="lowest score of a detection that is drawn (0.5)"
     )
     detections.add_argument("--seed", type=int, default=0, help="of the images")
+
+    mixing = command(
+        "mixing", mixing_figure, "two images mixed by policies or learned blocks over λ", "config"
+    )
+    mixing.add_argument(
+        "--policies", nargs="+", metavar="NAME", help=f"of {', '.join(DRAWN)} (all, or with --trained none)"
+    )
+    mixing.add_argument(
+        "--trained", nargs="+", default=[], metavar="CHECKPOINT", help="of AMix or AutoMix: a row for each"
+    )
+    mixing.add_argument(
+        "--lams", type=float, nargs="+", default=LAMS, metavar="λ", help="shares of the first image"
+    )
+    mixing.add_argument(
+        "--weights", metavar="CHECKPOINT", help="of the network whose gradients are followed (random)"
+    )
+    mixing.add_argument("--seed", type=int, default=0, help="of the images and the policies")
 
     grid = command("grid", grid_figure, "accuracy over one or two settings of a sweep", "folder")
     grid.add_argument("--x", metavar="KEY", help="swept key on the horizontal axis (the first)")

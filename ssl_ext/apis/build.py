@@ -18,12 +18,15 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Splits, load_splits
 from ssl_ext.registry import DATASETS, MODELS
 
+from .config_checks import check_kinds
+
 
 def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:
     """Read a config file (or copy a config), apply overrides and make this project's scope the default.
 
     Raises:
-        UserError: The file is missing or is not a config, or an override has no place in it.
+        UserError: The file is missing or is not a config, an override has no place in it, or a value is of
+            another kind than its key needs.
     """
     init_default_scope("ssl_ext")
     if isinstance(config, Config):
@@ -39,6 +42,7 @@ def load_config(config: Config | str | os.PathLike, options: dict | None = None)
     if options:
         with user_errors(f"--cfg-options {options}"):
             config.merge_from_dict(options)
+    check_kinds(config)
     return config
 
 
@@ -53,7 +57,8 @@ def parse_options(pairs: Sequence[str]) -> dict:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UserError(f"--cfg-options '{pair}' is not of the form key=value.")
-        options[key] = DictAction._parse_iterable(value)
+        with user_errors(f"--cfg-options '{pair}'"):
+            options[key] = DictAction._parse_iterable(value)
     return options
 
 

@@ -161,7 +161,7 @@ def read_recipes(config: Config) -> Recipes:
     Raises:
         UserError: An unknown name or a value out of range.
     """
-    given = config.to_dict().get("evaluation", {})
+    given = config.to_dict().get("evaluation") or {}
     _allow("evaluation", given, {"batch_size", "num_workers", *KEYS})
     settings = {}
     for name, keys in KEYS.items():

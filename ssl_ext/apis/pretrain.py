@@ -11,29 +11,36 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_main_process
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ssl_ext.engine import (
+    ClusterHook,
     FiniteGuardHook,
+    FirstStepHook,
     ModelStepHook,
     PretrainRunner,
+    ProcessStateHook,
     TerminationHook,
     init_process_group,
     load_weights,
     newest_checkpoint,
 )
+from ssl_ext.engine.checkpoint import is_complete
 from ssl_ext.env import package_versions
-from ssl_ext.errors import UserError, user_errors
+from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
 from ssl_ext.files import replacing
+from ssl_ext.registry import OPTIMIZERS
 
 from .build import build_evaluation_splits, build_model, load_config
+from .config_checks import check_kinds
+from .evaluation_settings import read_recipes
 
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 IMAGENET_STEM_MIN = 64
-MONITORS = ("FeatureMonitorHook", "ValidationLossHook")
+MONITORS = ("ClassifierEvaluationHook", "FeatureMonitorHook", "ValidationLossHook")
+REPORTS_TEST = "ClassifierEvaluationHook"
 
 
 def pretrain(
@@ -56,7 +63,8 @@ def pretrain(
         work_dir: Where the run is written; default ``work_dirs/<config name>``.
         resume: True to go on from the newest checkpoint in ``work_dir`` (if there is one), or the path
             of a checkpoint to go on from.
-        init: Weights to start from (this project's checkpoints or a plain backbone).
+        init: Weights to start from (this project's checkpoints or a plain backbone). Queues, banks, clusters
+            and counters of steps start anew. Not looked at where ``resume`` finds a run in ``work_dir``.
         allow_partial: Accept ``init`` weights that match less than 95 % of the backbone.
         amp: Automatic mixed precision on a GPU (bfloat16 where it has it, else float16 with scaling).
         seed: Overrides ``randomness.seed``.
@@ -74,12 +82,19 @@ def pretrain(
     missing = [key for key in REQUIRED if key not in config]
     if missing:
         raise UserError(f"The config lacks {', '.join(missing)}.")
+    kind = config.optim_wrapper.get("optimizer", {}).get("type")
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise UserError(f"optim_wrapper.optimizer: type={kind!r} is no registered optimizer.")
     name = Path(config.filename).stem if config.filename else "run"
     config.work_dir = str(work_dir or config.get("work_dir") or Path("work_dirs") / name)
     _apply_switches(config, amp=amp, seed=seed, deterministic=deterministic, compile=compile)
+    check_kinds(config)
     resume_from = _find_resume(resume, config.work_dir)
     if init and resume_from:
-        raise UserError("Give either weights to start from (--init) or a run to go on from (--resume).")
+        if not _is_auto(resume):
+            raise UserError("Give either weights to start from (--init) or a run to go on from (--resume).")
+        # The same command starts a run and, after a preemption, goes on with it.
+        init = None
     if "init" in config:
         # Detection, whose backbone and normalisation are those of the pretraining.
         from ssl_ext.detection import initialize
@@ -92,12 +107,14 @@ def pretrain(
     )
     with user_errors("train_dataloader"):
         loader = Runner.build_dataloader(config.train_dataloader, seed=config.randomness.seed)
-    if not config.train_cfg.get("by_epoch"):
+    if not config.train_cfg.get("by_epoch") or loader.persistent_workers:
         # Each iterator over a loader draws a seed; a resumed run makes another iterator, and must not
         # take that seed from the stream it has restored.
         loader.generator = torch.Generator()
     model = build_model(config)
-    check_batches(config, loader, model)
+    with user_errors("config"):
+        check_batches(config, loader, model)
+        read_recipes(config)
     if hasattr(model, "set_dataset_size"):
         with user_errors("model"):
             model.set_dataset_size(len(loader.dataset))
@@ -105,9 +122,10 @@ def pretrain(
     monitored = "evaluation_dataset" in config and any(
         hook.type in MONITORS for hook in config.get("custom_hooks") or []
     )
-    splits = build_evaluation_splits(config, test=False) if monitored else None
+    reports_test = any(hook.type == REPORTS_TEST for hook in config.get("custom_hooks") or [])
+    splits = build_evaluation_splits(config, test=reports_test) if monitored else None
     if init:
-        load_weights(model, init, allow_partial=allow_partial)
+        load_weights(model, init, allow_partial=allow_partial, training_state=False)
         if hasattr(model, "restart_copies"):
             model.restart_copies()
     if distributed and torch.cuda.is_available():
@@ -116,9 +134,19 @@ def pretrain(
     with user_errors("config"):
         runner = build_runner(config, model, loader, resume_from, distributed)
     runner.evaluation_splits = splits
-    if is_main_process():
-        _write_run_info(config)
-    return runner.train()
+    first_step = FirstStepHook(lambda: _write_run_info(config))
+    runner.register_hook(first_step)
+    try:
+        return runner.train()
+    except (UserError, FloatingPointError):
+        raise
+    except Exception as error:
+        if first_step.taken:
+            raise
+        # Optimiser, schedules and hooks are built now, and whether all sizes fit together shows here.
+        raise UserError(
+            f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 to see where)."
+        ) from error
 
 
 def _apply_switches(
@@ -141,8 +169,12 @@ def _apply_switches(
             config.optim_wrapper.update(dtype="float16", loss_scale="dynamic")
 
 
+def _is_auto(resume: bool | str | os.PathLike) -> bool:
+    return resume is True or resume == "auto"
+
+
 def _find_resume(resume: bool | str | os.PathLike, work_dir: str) -> str | None:
-    if resume is True or resume == "auto":
+    if _is_auto(resume):
         newest = newest_checkpoint(work_dir)
         return newest and str(newest)
     if not resume:
@@ -151,6 +183,8 @@ def _find_resume(resume: bool | str | os.PathLike, work_dir: str) -> str | None:
         raise UserError(
             f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
         )
+    if not is_complete(resume):
+        raise UserError(f"--resume '{resume}' is damaged or no checkpoint.")
     return str(resume)
 
 
@@ -240,8 +274,11 @@ def build_runner(
     )
     runner.register_hook(FiniteGuardHook())
     runner.register_hook(TerminationHook())
+    runner.register_hook(ProcessStateHook())
     if hasattr(model, "after_step"):
         runner.register_hook(ModelStepHook())
+    if hasattr(model, "cluster_bank"):
+        runner.register_hook(ClusterHook())
     return runner
 
 

@@ -52,7 +52,7 @@ def views_figure(
     preprocessor = build_model(config).data_preprocessor
     if not getattr(preprocessor, "num_views", 0):
         raise UserError("The config draws no views: its key views is missing or empty.")
-    originals = _images(dataset, images, seed)
+    originals = chosen_images(dataset, images, seed)
     with user_errors("views"):
         drawn = preprocessor.draw_views(originals, torch.Generator().manual_seed(seed))
         return view_grid(originals.float() / 255, drawn)
@@ -65,14 +65,14 @@ def curves_figure(
     smoothing: float | None = 0.6,
     x: str = "iteration",
 ) -> Figure:
-    """Logged figures of runs over iterations or epochs (Fig. 2 of TriMix).
+    """Logged figures of runs over iterations, epochs or hours (Fig. 2 of TriMix, Fig. 5 of AMix).
 
     Args:
         runs: Work directories; a run goes by what tells its path from the others.
         keys: Logged names to draw; by default the loss and each of its terms. What validation
             images gave for them (``val_…``) is drawn along.
         smoothing: Weight in [0, 1) of a moving average; 0 draws the raw lines.
-        x: ``'iteration'`` or ``'epoch'``.
+        x: ``'iteration'``, ``'epoch'``, or ``'hours'`` of training for figures logged with them.
 
     Raises:
         UserError: A run without a log, or a name that no run has logged.
@@ -139,7 +139,7 @@ def matrices_figure(
     size = max(batch, min(config.get("train_dataloader", {}).get("batch_size", batch), len(dataset)))
     size -= (size - batch) % 2
     with user_errors("model"), torch.no_grad():
-        originals = _images(dataset, size, seed)
+        originals = chosen_images(dataset, size, seed)
         clean, weight = Embedding(model).clean(originals), torch.tensor(lam, device=device())
         embeddings = [model.extract_embedding(x) for x in (clean, model.mix(clean, weight))]
         if head.virtual_on == "z":
@@ -231,7 +231,7 @@ def loading_settings(config: Config) -> dict[str, int]:
     return dict(batch_size=settings.get("batch_size", 512), num_workers=settings.get("num_workers", 0))
 
 
-def _images(dataset: Any, count: int, seed: int) -> torch.Tensor:
+def chosen_images(dataset: Any, count: int, seed: int) -> torch.Tensor:
     """Images that the seed chooses, uint8 (count, C, H, W) on the CPU."""
     rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
     return next(batches(dataset, rows, batch_size=count))["inputs"].cpu()

@@ -108,9 +108,13 @@ def _run(config: Config, size: int, steps: int) -> Comparison:
     config.randomness["seed"] = seed
     settings = config.train_dataloader
     shape = (steps * settings.batch_size, len(config.data_preprocessor.mean), size, size)
-    images = ArrayDataset(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-    loader = Runner.build_dataloader(dict(settings, dataset=images), seed=seed)
     model = build_model(config)
+    random = np.random.default_rng(0)
+    images, classes = random.integers(0, 256, shape, np.uint8), getattr(model, "num_classes", 1)
+    dataset = ArrayDataset(
+        images, random.integers(0, classes, len(images)), classes=[str(index) for index in range(classes)]
+    )
+    loader = Runner.build_dataloader(dict(settings, dataset=dataset), seed=seed)
     check_batches(config, loader, model)
     runner = build_runner(config, model, loader, None, False)
     runner.train()
@@ -137,13 +141,17 @@ class StepComparisonLoop(EpochBasedTrainLoop):
         """Measure; the result is ``self.comparison``."""
         runner = self.runner
         model = copy.deepcopy(runner.model.module if is_model_wrapper(runner.model) else runner.model)
-        views = model.data_preprocessor(next(iter(self.dataloader)), training=True)["inputs"]
+        data = model.data_preprocessor(next(iter(self.dataloader)), training=True)
+        views, samples = data["inputs"], data["data_samples"]
         optimizer = OPTIMIZERS.build(
             dict(runner.cfg.optim_wrapper.optimizer, params=list(model.parameters()))
         )
         runner.call_hook("before_train")
         self.comparison = compare(
-            {BARE: bare_steps(model.train(), optimizer, views, len(self.dataloader)), RUNNER: self.run_epoch},
+            {
+                BARE: bare_steps(model.train(), optimizer, views, len(self.dataloader), samples),
+                RUNNER: self.run_epoch,
+            },
             reference=RUNNER,
             pairs=self.pairs,
             warmup=WARMUP,
@@ -155,16 +163,20 @@ class StepComparisonLoop(EpochBasedTrainLoop):
 
 
 def bare_steps(
-    model: nn.Module, optimizer: torch.optim.Optimizer, views: Sequence[Tensor], steps: int
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    views: Sequence[Tensor],
+    steps: int,
+    data_samples: dict | None = None,
 ) -> Callable[[], None]:
-    """A function that takes ``steps`` training steps on the same views and nothing else.
+    """A function that takes ``steps`` training steps on the same views (and labels) and nothing else.
 
     A model with EMA networks moves them after each step, as in training.
     """
 
     def run() -> None:
         for step in range(steps):
-            losses = model.loss(views)
+            losses = model.loss(views, data_samples)
             total = sum(value for name, value in losses.items() if name.startswith("loss"))
             optimizer.zero_grad()
             total.backward()

@@ -4,7 +4,10 @@ from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.cifar import CIFAR10, CIFAR100
 from ssl_ext.datasets.collate import collate_batch
 from ssl_ext.datasets.digits import Digits
+from ssl_ext.datasets.fine_grained import CUB200, FGVCAircraft
 from ssl_ext.datasets.folder import FolderDataset
+from ssl_ext.datasets.image_files import ImageFiles
+from ssl_ext.datasets.joined import JoinedDataset
 from ssl_ext.datasets.medmnist import MedMNIST
 from ssl_ext.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from ssl_ext.datasets.npz import NPZDataset
@@ -17,6 +20,7 @@ from ssl_ext.datasets.usps import USPS
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "CUB200",
     "KMNIST",
     "MNIST",
     "STL10",
@@ -25,8 +29,11 @@ __all__ = [
     "ArrayDataset",
     "DefaultSampler",
     "Digits",
+    "FGVCAircraft",
     "FashionMNIST",
     "FolderDataset",
+    "ImageFiles",
+    "JoinedDataset",
     "MedMNIST",
     "NPZDataset",
     "TinyImageNet",

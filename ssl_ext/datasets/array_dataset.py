@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 from ssl_ext.registry import DATASETS
 
 TASKS = ("multi-class", "binary", "ordinal", "multi-label")
+# Names and counts are kept for every class up to the largest label.
+MAX_LABEL = 10**6
 
 
 class DeviceBatch(dict):
@@ -155,12 +157,11 @@ def _check_labels(
         )
     if multi_label and classes and labels.shape[1] != len(classes):
         raise ValueError(f"labels have {labels.shape[1]} columns for {len(classes)} classes")
-    highest = 1 if multi_label or task == "binary" else len(classes) - 1 if classes else None
+    highest = 1 if multi_label or task == "binary" else len(classes) - 1 if classes else MAX_LABEL
     low, high = (int(value) for value in torch.aminmax(labels))
-    if low < -1 or (highest is not None and high > highest):
-        allowed = "non-negative" if highest is None else f"0 to {highest}"
+    if low < -1 or high > highest:
         raise ValueError(
-            f"labels of this {task} set must be {allowed}, or -1 for unlabelled; "
+            f"labels of this {task} set must be 0 to {highest}, or -1 for unlabelled; "
             f"got values from {low} to {high}"
         )
     return labels

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from torchvision.datasets.utils import check_integrity
 
+from ssl_ext.datasets.archives import download_and_extract_archive
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.files import check_split, downloading, verify_files
 from ssl_ext.registry import DATASETS
@@ -44,12 +46,15 @@ class CIFAR10(ArrayDataset):
         check_split(split, SPLITS, name)
         root, source = Path(data_root), self.source
         folder = root / source.base_folder
+        files = [*source.train_list, *source.test_list]
+        files.append((source.meta["filename"], source.meta["md5"]))
         by_hand = f"unpack {source.url} so that {os.path.abspath(folder)} exists"
         if download:
             with downloading(root, name, source.url, by_hand):
-                source(root, train=split == "train", download=True)
-        files = [*source.train_list, *source.test_list]
-        files.append((source.meta["filename"], source.meta["md5"]))
+                if not all(check_integrity(folder / file, md5) for file, md5 in files):
+                    download_and_extract_archive(
+                        source.url, root, filename=source.filename, md5=source.tgz_md5
+                    )
         verify_files(folder, files, name, by_hand)
         # The files are pickles, which can run code when opened. torchvision opens them only after
         # comparing every MD5 with the official one, as was just done above for a clear message.

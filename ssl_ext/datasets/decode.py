@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ssl_ext.datasets.files import damaged_file
+from ssl_ext.errors import sentence
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -29,8 +30,9 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
             return image.convert("RGB" if channels == 3 else "L")
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise damaged_file(path, f"cannot be decoded as an image: {error}") from error
+    except Exception as error:
+        # Decoders fail in any way on bytes that are no image, and on one too large to be meant.
+        raise damaged_file(path, f"cannot be decoded as an image: {sentence(error)}") from error
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

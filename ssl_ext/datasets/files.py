@@ -1,15 +1,17 @@
 """Data files on disk: one wording for every error, locks, safe ``.npz`` access."""
 
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from torchvision.datasets.utils import check_integrity
 
+from ssl_ext.errors import UserError, sentence
 from ssl_ext.files import replacing
 
 try:
@@ -41,9 +43,9 @@ def missing_file(
     return FileNotFoundError(message + by_hand)
 
 
-def damaged_file(path: str | Path, reason: object) -> ValueError:
-    """Return the error for a file that exists and does not hold what it should."""
-    return ValueError(f"{os.path.abspath(path)}: {reason}")
+def damaged_file(path: str | Path, reason: object) -> UserError:
+    """Return the error (a ValueError) for a file that exists and does not hold what it should."""
+    return UserError(f"{os.path.abspath(path)}: {reason}")
 
 
 def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_hand: str) -> None:
@@ -106,17 +108,30 @@ def save_array(path: Path, array: np.ndarray) -> None:
 def _naming(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
+        # Bytes that are no array can fail anywhere in the readers of headers and archives.
         raise damaged_file(
             path,
             "cannot be read; it is truncated, damaged or holds Python objects "
-            f"(only plain arrays are read, nothing is unpickled): {error}",
+            f"(only plain arrays are read, nothing is unpickled): {sentence(error)}",
         ) from error
+
+
+def _check_size(file: IO[bytes]) -> None:
+    """Raise a ValueError for an array that memory cannot hold; only its header is read."""
+    version = np.lib.format.read_magic(file)
+    reader = np.lib.format.read_array_header_1_0 if version < (2, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = reader(file)
+    size, memory = dtype.itemsize * math.prod(shape), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise ValueError(f"an array {shape} of {dtype} takes {size} bytes, of which memory has {memory}")
 
 
 def load_array(path: Path) -> np.ndarray:
     """Read one ``.npy`` file; ValueError naming the file if it is damaged or holds objects."""
     with _naming(path):
+        with open(path, "rb") as file:
+            _check_size(file)
         return np.load(path, allow_pickle=False)
 
 
@@ -132,4 +147,6 @@ def npz_names(path: Path) -> tuple[str, ...]:
 def npz_array(path: Path, name: str) -> np.ndarray:
     """Read one array of a ``.npz`` file; objects are refused, never unpickled."""
     with _naming(path), np.load(path, allow_pickle=False) as archive:
+        with archive.zip.open(f"{name}.npy") as file:
+            _check_size(file)
         return archive[name]

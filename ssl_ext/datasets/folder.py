@@ -4,12 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.data import Dataset
-from torchvision.transforms import InterpolationMode, RandomResizedCrop
-from torchvision.transforms.functional import center_crop, pil_to_tensor, resize, resized_crop
-
-from ssl_ext.datasets.decode import EXTENSIONS, read_image
+from ssl_ext.datasets.decode import EXTENSIONS
+from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.registry import DATASETS
 
@@ -17,7 +13,7 @@ USUAL_SPLITS = ("train", "val", "test")
 
 
 @DATASETS.register_module()
-class FolderDataset(Dataset):
+class FolderDataset(FileDataset):
     """Image files, decoded by the loader's workers and cut to one size.
 
     Layouts: ``data_root/split/class/…`` or ``data_root/class/…`` (one split, ``'train'``); images
@@ -28,13 +24,8 @@ class FolderDataset(Dataset):
     Args:
         split: sub-folder of ``data_root``; None or ``'train'`` for a folder without splits.
         data_root: the folder.
-        image_size: height and width of the images handed over, in pixels.
-        crop: ``'center'``: the shorter side is brought to ``image_size``, then the centre is cut
-            out; ``'random'``: a random part with an area of ``scale`` of the image and an aspect
-            ratio in [3/4, 4/3], drawn anew each time from torch's generator.
-        scale: range of that area, 0 < low ≤ high ≤ 1.
-        channels: 3 for RGB, 1 for grey.
         download: only accepted as False; a local folder cannot be fetched.
+        **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -46,59 +37,19 @@ class FolderDataset(Dataset):
         split: str | None = None,
         data_root: str = "data/images",
         *,
-        image_size: int,
-        crop: str = "center",
-        scale: tuple[float, float] = (0.2, 1.0),
-        channels: int = 3,
         download: bool = False,
+        **kwargs: Any,
     ) -> None:
+        super().__init__(**kwargs)
         root = Path(data_root)
         if download:
             raise ValueError(f"dataset.download=True: {root} is a folder of your own, nothing fetches it")
-        if crop not in ("center", "random"):
-            raise ValueError(f"dataset.crop must be 'center' or 'random', got {crop!r}")
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(f"dataset.scale must satisfy 0 < low <= high <= 1, got {scale}")
-        if channels not in (1, 3):
-            raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
-        if image_size < 1:
-            raise ValueError(f"dataset.image_size must be positive, got {image_size}")
         if not root.is_dir():
             by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
             raise missing_file(root, "FolderDataset", by_hand, can_download=False)
-        self.image_size, self.crop, self.scale, self.channels = image_size, crop, scale, channels
-        folder, self.available_splits, classes = _layout(root, split)
-        self.files, labels = _list_files(folder, classes)
-        self.labels = torch.tensor(labels, dtype=torch.int64)
-        self.classes = tuple(classes) or None
-        self.num_classes = len(classes)
-        self.task = "multi-class"
-        self.metainfo = {
-            "classes": self.classes,
-            "task": self.task,
-            "num_classes": self.num_classes,
-            "channels": channels,
-            "image_size": (image_size, image_size),
-            "split": split or "train",
-        }
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one sample: inputs (C, image_size, image_size) uint8, labels (), indices ()."""
-        image = read_image(self.files[index], self.channels)
-        size, bicubic = self.image_size, InterpolationMode.BICUBIC
-        if self.crop == "center":
-            image = center_crop(resize(image, size, bicubic), [size, size])
-        else:
-            box = RandomResizedCrop.get_params(image, list(self.scale), [3 / 4, 4 / 3])
-            image = resized_crop(image, *box, [size, size], bicubic)
-        return {
-            "inputs": pil_to_tensor(image),
-            "labels": self.labels[index],
-            "indices": torch.tensor(index % len(self)),
-        }
+        folder, available, classes = _layout(root, split)
+        files, labels = _list_files(folder, classes)
+        self.set_files(files, labels, classes=classes, split=split or "train", available_splits=available)
 
 
 def _sub_folders(folder: Path) -> list[str]:

@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import Tensor
 from torchvision.datasets.mnist import read_image_file, read_label_file
-from torchvision.datasets.utils import download_and_extract_archive
 
+from ssl_ext.datasets.archives import download_and_extract_archive
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.files import check_split, damaged_file, downloading, missing_file
 from ssl_ext.datasets.grey import grey_images

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ssl_ext.datasets.array_dataset import ArrayDataset
+from ssl_ext.datasets.array_dataset import MAX_LABEL, ArrayDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file, npz_array, npz_names
 from ssl_ext.registry import DATASETS
 
@@ -109,6 +109,8 @@ def _read_labels(path: Path, name: str) -> np.ndarray:
             path,
             f"{name} must be integers of shape (N,), (N, 1) or (N, L), got {labels.dtype} {labels.shape}",
         )
+    if labels.dtype.kind != "b" and labels.max(initial=0) > MAX_LABEL:
+        raise damaged_file(path, f"{name} reaches {labels.max()}; classes are numbered from 0")
     whole = labels.astype(np.int64) if np.isfinite(labels).all() else None
     if whole is None or not np.array_equal(whole, labels):
         raise damaged_file(path, f"{name} must be whole numbers")

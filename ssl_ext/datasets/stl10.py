@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
-from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+from torchvision.datasets.utils import check_integrity
 
+from ssl_ext.datasets.archives import download_and_extract_archive
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.files import check_split, damaged_file, downloading, verify_files
 from ssl_ext.registry import DATASETS

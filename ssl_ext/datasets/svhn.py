@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 import torchvision
-from torchvision.datasets.utils import download_url
 
+from ssl_ext.datasets.archives import download_url
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.files import check_split, downloading, verify_files
 from ssl_ext.registry import DATASETS

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torchvision.datasets.utils import download_and_extract_archive
 
+from ssl_ext.datasets.archives import download_and_extract_archive
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.decode import read_image
 from ssl_ext.datasets.files import (
@@ -62,7 +62,6 @@ class TinyImageNet(ArrayDataset):
         if download and not (tree / "wnids.txt").is_file():
             with downloading(root, "TinyImageNet", URL, by_hand):
                 if not (tree / "wnids.txt").is_file():
-                    # zipfile strips absolute paths and '..': nothing is written outside the folder.
                     download_and_extract_archive(URL, data_root, md5=MD5)
         if not (tree / "wnids.txt").is_file():
             raise missing_file(tree / "wnids.txt", "TinyImageNet", by_hand)

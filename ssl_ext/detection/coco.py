@@ -16,6 +16,7 @@ from .annotations import Annotation, Box
 from .dataset import DetectionDataset
 
 LISTS = ("images", "annotations", "categories")
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @DATASETS.register_module()
@@ -68,7 +69,7 @@ class CocoDetection(DetectionDataset):
 def _load(path: Path) -> dict[str, list]:
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged_file(path, f"is no JSON: {error}") from error
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
@@ -84,7 +85,7 @@ def _entries(path: Path, content: dict[str, list], key: str, read: Any) -> dict[
             number, value = entry["id"], read(entry)
             if type(number) is not int or number in found:
                 raise ValueError(f"id {number!r} is no whole number or comes twice")
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise damaged_file(path, f"{key}[{place}] cannot be read: {_words(error)}") from error
         found[number] = value
     return found
@@ -101,7 +102,7 @@ def _annotations(path: Path, content: dict, names: dict[int, str], folder: Path)
             x, y, width, height = map(float, entry["bbox"])
             if not all(map(math.isfinite, (x, y, width, height))):
                 raise ValueError(f"bbox {entry['bbox']} is not finite")
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise damaged_file(path, f"annotations[{place}] cannot be read: {_words(error)}") from error
         name, crowd = names[entry["category_id"]], bool(entry.get("iscrowd", 0))
         box = Box(name, (x, y, x + width, y + height), crowd, (x, y, width, height))
@@ -115,8 +116,10 @@ def _annotations(path: Path, content: dict, names: dict[int, str], folder: Path)
 
 def _image(entry: dict) -> tuple[str, tuple[int, int] | None]:
     """File name and (H, W), which may be left out."""
-    known = entry.get("height") and entry.get("width")
-    return str(entry["file_name"]), (int(entry["height"]), int(entry["width"])) if known else None
+    known, name = entry.get("height") and entry.get("width"), entry["file_name"]
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"file_name {str(name)[:40]!r} is no name")
+    return name, (int(entry["height"]), int(entry["width"])) if known else None
 
 
 def _words(error: Exception) -> str:

@@ -17,6 +17,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from ssl_ext.datasets.decode import read_image
 from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.errors import sentence
 
 from .annotations import Annotation, check_classes, check_names, check_size, fit_boxes
 
@@ -121,8 +122,9 @@ def _image_size(item: Annotation) -> tuple[int, int]:
     except FileNotFoundError:
         by_hand = f"put the image there, or take it out of the set ({item.where})"
         raise missing_file(item.image, "image", by_hand, can_download=False) from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise damaged_file(item.image, f"cannot be read as an image: {error}") from error
+    except Exception as error:
+        # Decoders fail in any way on bytes that are no image.
+        raise damaged_file(item.image, f"cannot be read as an image: {sentence(error)}") from error
 
 
 def _arrays(

@@ -39,7 +39,8 @@ def _size(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
     try:
         height, width = (int(text or 0) for text in texts)
     except ValueError:
-        raise damaged_file(path, f"<size> holds no whole numbers: height, width = {texts}") from None
+        told = [text and text[:20] for text in texts]
+        raise damaged_file(path, f"<size> holds no whole numbers: height, width = {told}") from None
     # Some tools write 0 where they do not know.
     return (height, width) if height > 0 and width > 0 else None
 

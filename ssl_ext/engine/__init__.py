@@ -3,16 +3,21 @@
 from .checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
 from .hooks import (
     CheckpointHook,
+    ClassifierEvaluationHook,
+    ClusterHook,
     FeatureMonitorHook,
     FiniteGuardHook,
+    FirstStepHook,
     ModelStepHook,
     NonFiniteError,
     OnlineProbeHook,
+    ProcessStateHook,
     RandomStateHook,
     TerminationHook,
     ThroughputHook,
     TrainLogHook,
     ValidationLossHook,
+    median_of_last,
 )
 from .loop import EpochLoop
 from .runner import PretrainRunner, init_process_group
@@ -20,14 +25,18 @@ from .weights import LoadReport, find_state_dict, load_weights
 
 __all__ = [
     "CheckpointHook",
+    "ClassifierEvaluationHook",
+    "ClusterHook",
     "EpochLoop",
     "FeatureMonitorHook",
     "FiniteGuardHook",
+    "FirstStepHook",
     "LoadReport",
     "ModelStepHook",
     "NonFiniteError",
     "OnlineProbeHook",
     "PretrainRunner",
+    "ProcessStateHook",
     "RandomStateHook",
     "TerminationHook",
     "ThroughputHook",
@@ -36,6 +45,7 @@ __all__ = [
     "find_state_dict",
     "init_process_group",
     "load_weights",
+    "median_of_last",
     "newest_checkpoint",
     "read_checkpoint",
     "write_checkpoint",

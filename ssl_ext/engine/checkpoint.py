@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 import warnings
 import zipfile
 import zlib
@@ -11,10 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ssl_ext.errors import UserError
@@ -22,6 +26,9 @@ from ssl_ext.files import replacing
 
 HISTORY = ("values", "counts")
 INTERRUPTED = "interrupted.pth"
+NAMES = ("epoch_*.pth", "iter_*.pth", INTERRUPTED)
+# How the weights of torch and OpenMMLab carry the beginning of their SHA-256; a date is none.
+HASH_IN_NAME = re.compile(r"-(?!20\d{6}\.)([0-9a-f]{8,})\.[^.]+$")
 
 
 def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
@@ -29,14 +36,27 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
 
     The log history of MMEngine's message hub is stored as tensors and plain numbers: its own class
     pickles bound methods, which would need ``getattr`` on loading and so a loader that can run code.
+
+    Raises:
+        UserError: The system refuses, as when the disk is full; what was there before is still there.
     """
     hub = checkpoint.get("message_hub")
     if hub:
         info = {k: v.item() if isinstance(v, np.generic) else v for k, v in hub["runtime_info"].items()}
         packed = {**hub, "log_scalars": _pack(hub["log_scalars"]), "runtime_info": info}
         checkpoint = {**checkpoint, "message_hub": packed}
-    with replacing(path) as file:
-        torch.save(checkpoint, file)
+    try:
+        with replacing(path) as file:
+            torch.save(checkpoint, file)
+    except (OSError, RuntimeError) as error:
+        # torch hides the system's error behind one about positions in its archive.
+        refused = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refused, OSError):
+            raise
+        raise UserError(
+            f"Checkpoint '{path}' could not be written: {refused.strerror}. Checkpoints written before are "
+            "whole; make room and go on with --resume."
+        ) from error
 
 
 def _pack(scalars: Mapping[str, HistoryBuffer]) -> dict[str, dict]:
@@ -71,7 +91,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
                 f"Checkpoint '{path}' was refused: loading it would run {wanted.group(1)}, and only "
                 "tensors and plain containers are read. Re-save it as a state_dict."
             ) from error
-        raise UserError(f"Checkpoint '{path}' is not a readable torch file: {error}") from error
+        # Torch's own words advise to switch the safety off.
+        raise UserError(f"Checkpoint '{path}' is damaged or not a torch file.") from error
     except Exception as error:
         # Bytes that are no pickle can fail anywhere in the unpickler.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -87,13 +108,22 @@ def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
 
     A damaged file is passed over with a warning that names it.
     """
-    names = ("epoch_*.pth", "iter_*.pth", INTERRUPTED)
-    found = [path for name in names for path in Path(folder).glob(name)]
+    found = [path for name in NAMES for path in Path(folder).glob(name)]
     for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         if is_complete(path):
             return path
         warnings.warn(f"Checkpoint '{path}' is damaged and was passed over.", stacklevel=2)
     return None
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Remove the temporary files of checkpoints that a killed run was writing into its work dir.
+
+    Each is as large as a checkpoint; a run that is preempted often would fill the disk with them.
+    """
+    for name in NAMES:
+        for path in Path(folder).glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
 
 
 def is_complete(path: str | os.PathLike) -> bool:
@@ -109,15 +139,33 @@ def _load_local(filename: str, map_location: Any = None) -> Any:
     return read_checkpoint(filename, map_location)
 
 
-def _load_url(filename: str, map_location: Any = None) -> Any:
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(filename).name
+def _load_url(filename: str, map_location: Any = None, **_: Any) -> Any:
+    name = Path(urlsplit(filename).path).name
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     if not cached.is_file():
         cached.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(filename, str(cached))
+        digest = HASH_IN_NAME.search(name)
+        try:
+            torch.hub.download_url_to_file(filename, str(cached), digest and digest[1])
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"Checkpoint '{filename}' cannot be fetched: {error}") from error
     return read_checkpoint(cached, map_location)
 
 
+def _load_stream(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    """What MMEngine's loaders of other addresses (``s3://`` ...) end in: a path or an open file."""
+    if isinstance(file, (str, os.PathLike)):
+        return read_checkpoint(file, map_location)
+    with tempfile.NamedTemporaryFile(suffix=".pth") as copy:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+        return read_checkpoint(copy.name, map_location)
+
+
 # MMEngine's own loaders fall back to unsafe unpickling when safe loading fails. Replacing them here
-# covers every path through the Runner and `init_cfg=dict(type='Pretrained')`.
+# covers every path through the Runner and `init_cfg=dict(type='Pretrained')`: the addresses of files and
+# pages, those that are looked up and then fetched (`torchvision://` ...), and all others.
 CheckpointLoader.register_scheme("", _load_local, force=True)
 CheckpointLoader.register_scheme(("http://", "https://"), _load_url, force=True)
+mmengine_checkpoint.load_from_http = _load_url
+mmengine_checkpoint._safe_torch_load = _load_stream

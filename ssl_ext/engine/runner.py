@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, broadcast, is_distributed
@@ -11,10 +12,12 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import runner as mmengine_runner
 from torch import nn
 
+from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Splits
 from ssl_ext.registry import RUNNERS
 
 from .checkpoint import write_checkpoint
+from .hooks.process_state import process_state
 from .hooks.random_state import random_state
 from .loop import EpochLoop
 
@@ -45,6 +48,13 @@ class PretrainRunner(Runner):
             f"{self.experiment_name}: {self.world_size} process(es) on {device}, seed {self.seed}, "
             f"torch {torch.__version__}; everything is written to {self.work_dir}"
         )
+
+    def dump_config(self) -> None:
+        """Nothing yet: MMEngine calls this before it is known whether the config can train."""
+
+    def write_config(self) -> None:
+        """Write the whole config into the work dir."""
+        super().dump_config()
 
     def build_train_loop(self, loop: dict) -> BaseLoop:
         """Loop over epochs that resumes anywhere; any other loop is MMEngine's."""
@@ -81,9 +91,28 @@ class PretrainRunner(Runner):
                 if hasattr(hook, "release"):
                     hook.release()
 
+    def load_or_resume(self) -> None:
+        """Go on from a checkpoint, all of which has to fit; MMEngine only warns of other weights."""
+        if self._resume:
+            with user_errors(f"A run cannot go on from '{self._load_from}'"):
+                super().load_or_resume()
+
+    def load_checkpoint(self, filename: str, map_location: Any = "cpu", **_: Any) -> dict:
+        """Load weights, optimiser and all else that was saved.
+
+        Raises:
+            RuntimeError: The weights are those of another model.
+        """
+        checkpoint = super().load_checkpoint(filename, map_location, strict=True)
+        # MMEngine would run this text as a Python program. No version of it that is supported writes it.
+        checkpoint["meta"].pop("config", None)
+        return checkpoint
+
     def save_checkpoint(self, *args, **kwargs) -> None:
         """Collect what every process contributes, then save on the first one (atomically)."""
         self.random_states = all_gather_object(random_state())
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        self.process_states = all_gather_object(process_state(model))
         super().save_checkpoint(*args, **kwargs)
 
     def _init_model_weights(self) -> None:

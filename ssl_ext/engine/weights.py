@@ -80,7 +80,13 @@ def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tens
     return tensors
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike, *, allow_partial: bool = False) -> LoadReport:
+def load_weights(
+    model: nn.Module,
+    path: str | os.PathLike,
+    *,
+    allow_partial: bool = False,
+    training_state: bool = True,
+) -> LoadReport:
     """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
 
     Checkpoints of MoCo, Barlow Twins, VICReg, SwAV, SimCLR, BYOL, DINO, solo-learn, lightly, VISSL, timm,
@@ -94,15 +100,22 @@ def load_weights(model: nn.Module, path: str | os.PathLike, *, allow_partial: bo
         path: Checkpoint of this project, a torch file with a state dict, a safetensors file, or a pickle of
             numpy arrays.
         allow_partial: Accept a load that matches less than 95 % of the backbone's tensors.
+        training_state: Load buffers besides the running statistics, too: queues, banks, clusters, counters
+            of steps. A new training starts without them.
 
     Returns:
         The report; it is also logged.
 
     Raises:
-        UserError: Unreadable file, or too few matches and not ``allow_partial``.
+        UserError: Unreadable file, numbers that are not finite, or too few matches and not
+            ``allow_partial``.
     """
     state, layout = own_names(find_state_dict(read_weights(path), str(path)))
     target = model.state_dict()
+    if not training_state:
+        for name in training_buffers(model):
+            target.pop(name, None)
+            state.pop(name, None)
     mismatched = tuple(n for n, v in state.items() if n in target and v.shape != target[n].shape)
     usable = {n: v for n, v in state.items() if n in target and n not in mismatched}
     backbone = [name for name in target if name.startswith(OWN) and not name.endswith(COUNTER)]
@@ -124,6 +137,27 @@ def load_weights(model: nn.Module, path: str | os.PathLike, *, allow_partial: bo
             f"Only {share:.1%} of the backbone would be loaded (at least {MIN_MATCHED:.0%} is required; "
             f"pass --allow-partial to accept). {report}.{hint}"
         )
+    spoiled = [name for name, value in usable.items() if not torch.isfinite(value).all()]
+    if spoiled:
+        raise UserError(
+            f"'{path}' holds NaN or infinite numbers in {len(spoiled)} tensors, {spoiled[0]} first."
+        )
     model.load_state_dict(usable, strict=False)
     print_log(f"Loaded {report}", logger="current")
     return report
+
+
+def training_buffers(model: nn.Module) -> set[str]:
+    """Names of the buffers that tell how far a training is: all but those of normalisation layers.
+
+    >>> from ssl_ext.models.utils import Queue
+    >>> sorted(training_buffers(nn.Sequential(Queue(4, 2), nn.BatchNorm1d(2))))
+    ['0.features', '0.pointer']
+    """
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        if not hasattr(module, "running_mean")
+        for name, _ in module.named_buffers(recurse=False)
+        if name not in module._non_persistent_buffers_set
+    }

@@ -39,6 +39,10 @@ class Metric(NamedTuple):
 
 METRICS = {
     "acc": Metric("acc. %", 100, 2),
+    "acc_plain": Metric("plain head %", 100, 2),
+    "acc_mix": Metric("mix head %", 100, 2),
+    "acc_plain_momentum": Metric("EMA, plain head %", 100, 2),
+    "acc_mix_momentum": Metric("EMA, mix head %", 100, 2),
     "top5": Metric("top-5 %", 100, 2),
     "auc": Metric("AUC"),
     "balanced_acc": Metric("bal. acc. %", 100, 2),

@@ -1,6 +1,7 @@
 """The papers' losses as pure functions of tensors; nothing here needs more than PyTorch."""
 
 from ssl_ext.losses.barlow_twins import barlow_twins_terms, cross_correlation
+from ssl_ext.losses.cluster_cross_entropy import cluster_cross_entropy
 from ssl_ext.losses.contrastive import (
     ContrastiveTerms,
     info_nce,
@@ -10,6 +11,8 @@ from ssl_ext.losses.contrastive import (
 )
 from ssl_ext.losses.cosine_regression import cosine_regression
 from ssl_ext.losses.distributed import all_reduce_mean, all_reduce_sum, gather, rank, world_size
+from ssl_ext.losses.hard_negatives import mix_hard_negatives, mochi_terms
+from ssl_ext.losses.i_mix import i_mix_terms
 from ssl_ext.losses.jaccard import jaccard_similarity
 from ssl_ext.losses.jaccard_contrastive import (
     JaccardTerms,
@@ -17,6 +20,9 @@ from ssl_ext.losses.jaccard_contrastive import (
     jaccard_contrastive_terms,
     jaccard_weights,
 )
+from ssl_ext.losses.mixed_cross_entropy import mixed_cross_entropy
+from ssl_ext.losses.mixup_binary import mixup_bce, mixup_pbce
+from ssl_ext.losses.mixup_contrastive import mixup_info_nce, weighted_info_nce
 from ssl_ext.losses.pirl import nce_terms, pirl_terms
 from ssl_ext.losses.self_consistency import self_consistency_loss
 from ssl_ext.losses.standardize import standardize, unit_rows
@@ -38,15 +44,23 @@ __all__ = [
     "all_reduce_mean",
     "all_reduce_sum",
     "barlow_twins_terms",
+    "cluster_cross_entropy",
     "cosine_regression",
     "cross_correlation",
     "gather",
+    "i_mix_terms",
     "info_nce",
     "info_nce_terms",
     "jaccard_contrastive_loss",
     "jaccard_contrastive_terms",
     "jaccard_similarity",
     "jaccard_weights",
+    "mix_hard_negatives",
+    "mixed_cross_entropy",
+    "mixup_bce",
+    "mixup_info_nce",
+    "mixup_pbce",
+    "mochi_terms",
     "nce_terms",
     "nt_xent",
     "nt_xent_terms",
@@ -64,5 +78,6 @@ __all__ = [
     "virtual_probabilities",
     "virtual_similarity",
     "virtual_targets",
+    "weighted_info_nce",
     "world_size",
 ]

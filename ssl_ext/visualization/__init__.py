@@ -6,6 +6,7 @@ from .detections import detection_panels
 from .embeddings import embedding_scatter
 from .heatmap import sweep_heatmap
 from .matrices import trimix_matrices
+from .mixing import draw_mixed_grid
 from .projections import tsne_projection, umap_projection
 from .save import save_figure
 from .scalars import read_scalars
@@ -16,6 +17,7 @@ from .views import view_grid
 __all__ = [
     "confusion_heatmap",
     "detection_panels",
+    "draw_mixed_grid",
     "embedding_scatter",
     "loss_curves",
     "read_scalars",

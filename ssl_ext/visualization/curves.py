@@ -16,7 +16,8 @@ from .style import PALETTE, new_figure, open_frame
 
 PANEL = (3.0, 2.3)  # inches
 COLUMNS = 4
-X_AXES = ("iteration", "epoch")
+# What each horizontal axis is called in the log.
+X_AXES = {"iteration": "step", "epoch": "epoch", "hours": "training_seconds"}
 DASHED = (0, (3, 1.5))
 MARKED = 30  # points
 SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
@@ -38,7 +39,8 @@ def loss_curves(
         keys: Terms to draw; by default ``loss`` and every ``loss_…`` that occurs.
         smoothing: Weight in [0, 1) of an exponential moving average without bias at the start; the
             raw line stays behind it, pale.
-        x: ``'iteration'``, or ``'epoch'``: a point for each epoch, the mean of its records.
+        x: ``'iteration'``; ``'epoch'``: a point for each epoch, the mean of its records; or ``'hours'`` of
+            training, for figures that were logged with them, as a classifier's accuracies are.
 
     Raises:
         ValueError: There is nothing to draw, or ``smoothing`` or ``x`` is out of range.
@@ -78,7 +80,7 @@ def loss_curves(
         panel.set_title(_title(key), fontsize=10)
         panel.set_xlabel(x, fontsize=9)
         panel.tick_params(labelsize=8)
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=x != "hours"))
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(color="0.92", linewidth=0.7)
         panel.set_axisbelow(True)
@@ -136,10 +138,12 @@ def moving_average(values: np.ndarray, weight: float) -> np.ndarray:
 def _series(
     records: Sequence[Mapping[str, Any]], key: str, x: str = "iteration"
 ) -> tuple[np.ndarray, np.ndarray]:
-    place = "step" if x == "iteration" else x
+    place = X_AXES[x]
     points = [(record[place], record[key]) for record in records if key in record and place in record]
     steps, values = np.array(points, dtype=float).reshape(-1, 2).T
-    if x == "iteration":
+    if x == "hours":
+        steps = steps / 3600
+    if x != "epoch":
         return steps, values
     epochs = np.unique(steps)
     return epochs, np.array([values[steps == epoch].mean() for epoch in epochs])

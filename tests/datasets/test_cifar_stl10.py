@@ -88,7 +88,7 @@ def test_a_failed_download_names_the_way_by_hand(tmp_path, monkeypatch, cls):
     def refuse(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
+    monkeypatch.setattr("ssl_ext.datasets.cifar.download_and_extract_archive", refuse)
     monkeypatch.setattr("ssl_ext.datasets.stl10.download_and_extract_archive", refuse)
     with pytest.raises(ConnectionError, match=r"no route to host.*By hand: unpack"):
         cls("test", str(tmp_path / "new"), download=True)

@@ -29,6 +29,7 @@ METHODS = [
     "tribyol",
 ]
 METHODS += ["pirl-jigsaw", "jaccard-moco", "jaccard-simclr"]
+METHODS += ["amix-c", "amix-i", "bsim-weighted", "i-mix", "mix-moco", "mochi", "un-mix"]
 NAME = re.compile(
     r"(?P<method>[a-z-]+)_resnet(?P<depth>\d+)(-w(?P<width>\d+))?(?P<stem>-cifar-stem)?-(?P<layout>c4|fpn)"
     r"_(?P<processes>\d+)xb(?P<batch>\d+)-sgd-(?P<iterations>\d+)k_(?P<dataset>voc0712|bccd)"

@@ -1,10 +1,14 @@
 """Hooks of a pretraining run."""
 
 from .checkpoint import CheckpointHook
+from .classifier_evaluation import ClassifierEvaluationHook, median_of_last
+from .clusters import ClusterHook
 from .feature_monitor import FeatureMonitorHook
 from .finite_guard import FiniteGuardHook, NonFiniteError
+from .first_step import FirstStepHook
 from .model_step import ModelStepHook
 from .online_probe import OnlineProbeHook
+from .process_state import ProcessStateHook
 from .random_state import RandomStateHook
 from .termination import TerminationHook
 from .throughput import ThroughputHook
@@ -13,14 +17,19 @@ from .validation_loss import ValidationLossHook
 
 __all__ = [
     "CheckpointHook",
+    "ClassifierEvaluationHook",
+    "ClusterHook",
     "FeatureMonitorHook",
     "FiniteGuardHook",
+    "FirstStepHook",
     "ModelStepHook",
     "NonFiniteError",
     "OnlineProbeHook",
+    "ProcessStateHook",
     "RandomStateHook",
     "TerminationHook",
     "ThroughputHook",
     "TrainLogHook",
     "ValidationLossHook",
+    "median_of_last",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
+from ssl_ext.engine.checkpoint import remove_unfinished
 from ssl_ext.registry import HOOKS
 
 KEPT = "keep_ckpt_ids"
@@ -18,6 +19,12 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     MMEngine deletes first: a kill or a full disk while it saves could then leave nothing.
     """
+
+    def before_train(self, runner) -> None:
+        """Remove what a run that was killed while it saved has left in the work dir."""
+        super().before_train(runner)
+        if is_main_process():
+            remove_unfinished(self.out_dir)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         limit, self.max_keep_ckpts = self.max_keep_ckpts, -1

@@ -17,6 +17,7 @@ from .monitoring import bare_model
 from .random_state import random_state
 
 NAMED = 3
+LEAST_SCALE = 1.0
 
 
 class NonFiniteError(FloatingPointError):
@@ -32,6 +33,9 @@ class FiniteGuardHook(Hook):
     is saved. :class:`NonFiniteError` names the step and what was not finite, and the batch is kept in
     ``non_finite_rank<r>.pth`` in the work dir: ``inputs``, ``labels``, ``indices`` (rows of the data set)
     and the random states from which its views were drawn.
+
+    Under float16 the scale of the loss is too large now and then: the scaler leaves that step out and halves
+    it. That is no error, until the scale falls below 1: then the gradients do not fit however small.
     """
 
     priority = "VERY_HIGH"
@@ -70,6 +74,10 @@ class FiniteGuardHook(Hook):
     ) -> None:
         """Read the figures of the step before this one, if they are still on their way."""
         self._settle()
+        scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
+        if scaler is not None and scaler.is_enabled():
+            fits = scaler._scale.reshape(1) >= LEAST_SCALE
+            self._check(["the gradients, however small the scale of the loss"], fits)
         if self.found:
             names = [name for group, _ in self.found for name in group]
             finite = torch.cat([flags for _, flags in self.found]).to("cpu", non_blocking=True)
@@ -89,6 +97,9 @@ class FiniteGuardHook(Hook):
             self._check([f"'{name}'" for name in terms], flags)
 
     def _see_gradients(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if getattr(optimizer, "found_inf", None) is not None:
+            # A fused optimiser divides by the scale of the loss, and leaves a step out, by itself.
+            return
         used = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         # The largest magnitude of each, in a few kernels; it is NaN or infinite with any of its elements.
         peaks = torch.stack(torch._foreach_norm([parameter.grad for parameter in used], float("inf")))

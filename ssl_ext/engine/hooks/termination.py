@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_reduce, is_distributed, is_main_process
+from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import Hook
 
 from ssl_ext.engine.checkpoint import INTERRUPTED
@@ -16,6 +17,8 @@ from ssl_ext.registry import HOOKS
 from .monitoring import log_interval
 
 EXIT_STATUS = 128 + signal.SIGTERM
+# Well within the 30 seconds that torchrun and Slurm leave between SIGTERM and SIGKILL, with time to save.
+ASK_SECONDS = 5.0
 
 
 @HOOKS.register_module()
@@ -23,7 +26,8 @@ class TerminationHook(Hook):
     """On SIGTERM or SIGUSR1, save ``interrupted.pth`` after the current step and leave with status 143.
 
     Schedulers send these some time before they kill (Slurm: ``--signal``). Several processes must stop
-    after the same step: they ask each other at every line of the log only, since asking takes an exchange.
+    after the same step: they ask each other every five seconds or so only, since asking takes an exchange,
+    and at every line of the log at least.
     """
 
     # After everything that belongs to a step.
@@ -36,7 +40,8 @@ class TerminationHook(Hook):
 
     def before_train(self, runner) -> None:
         """Take over the signals."""
-        self.every = log_interval(runner) if is_distributed() else 1
+        self.steps, self.next, self.asked = 1, runner.iter + 1, time.monotonic()
+        self.longest = log_interval(runner) if get_world_size() > 1 else 1
         if threading.current_thread() is threading.main_thread():
             self.before = {number: signal.signal(number, self._receive) for number in self.signals}
 
@@ -56,17 +61,29 @@ class TerminationHook(Hook):
         Raises:
             SystemExit: With status 143, after the checkpoint was written.
         """
-        if not self.every_n_train_iters(runner, self.every):
-            return
-        number = torch.tensor(self.received or 0, device=get_device())
-        all_reduce(number, "max")
+        number = self.ask(runner.iter + 1)
         if not number:
             return
-        name = signal.Signals(int(number)).name
+        name = signal.Signals(number).name
         runner.save_checkpoint(runner.work_dir, INTERRUPTED, by_epoch=False)
         if is_main_process():
             runner.logger.warning(
                 f"{name} received: saved '{runner.work_dir}/{INTERRUPTED}' after step {runner.iter + 1} of "
                 f"{runner.max_iters}. Go on with --resume."
             )
+        # Nobody leaves before the file is whole: a launcher that sees one process end kills the others.
+        barrier()
         raise SystemExit(EXIT_STATUS)
+
+    def ask(self, step: int) -> int:
+        """The signal that any process has received, if it is time to ask after ``step``; else 0."""
+        if step < self.next:
+            return 0
+        seconds = time.monotonic() - self.asked
+        answers = torch.tensor([self.received or 0, seconds], device=get_device())
+        all_reduce(answers, "max")
+        number, seconds = answers.tolist()
+        # From the slowest process's time, so that all come to the same step.
+        self.steps = max(1, min(self.longest, int(self.steps * ASK_SECONDS / max(seconds, 1e-3))))
+        self.next, self.asked = step + self.steps, time.monotonic()
+        return int(number)

@@ -9,6 +9,8 @@ from ssl_ext.registry import HOOKS
 
 from .monitoring import log_interval
 
+HISTORY = 1000
+
 
 @HOOKS.register_module()
 class TrainLogHook(RuntimeInfoHook):
@@ -16,6 +18,9 @@ class TrainLogHook(RuntimeInfoHook):
 
     Here the terms of all steps since the last log line are read in one transfer just before the next
     line is written (on the CPU: at once).
+
+    MMEngine keeps a million values of every figure, copies them all whenever one is added, and stores them in
+    every checkpoint. Here it keeps 1,000, or as many as the longest window that the log is smoothed over.
     """
 
     def __init__(self) -> None:
@@ -26,11 +31,14 @@ class TrainLogHook(RuntimeInfoHook):
         """Take over the interval of the logger."""
         super().before_train(runner)
         self.interval = log_interval(runner)
+        self.kept = history_length(runner)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
         """Keep the terms of this step; pass them on when a log line is due."""
+        for history in runner.message_hub.log_scalars.values():
+            history.max_length = self.kept
         if not outputs:
             return
         self.pending.append({k: v.detach() for k, v in outputs.items()})
@@ -44,3 +52,11 @@ class TrainLogHook(RuntimeInfoHook):
         for name, value in zip(names, values, strict=True):
             runner.message_hub.update_scalar(f"train/{name}", value)
         self.pending.clear()
+
+
+def history_length(runner) -> int:
+    """How many values of a figure are needed to write the log lines to come."""
+    processor = runner.log_processor
+    windows = [processor.window_size, *(entry.get("window_size") for entry in processor.custom_cfg)]
+    lengths = {"epoch": len(runner.train_dataloader), "global": runner.max_iters, None: 0}
+    return max(HISTORY, *(lengths.get(window, window) for window in windows))

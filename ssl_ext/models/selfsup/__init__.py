@@ -1,10 +1,14 @@
 """Self-supervised algorithms: wiring only; the mathematics is in :mod:`ssl_ext.losses`."""
 
+from .amix import AMixC, AMixI
 from .barlow_twins import BarlowTwins
 from .base import SelfSupervisedModel
 from .byol import BYOL
 from .cross import Cross
+from .mix_moco import BSIM, MixMoCo, UnMix
 from .moco import JaccardMoCo, MoCo
+from .moco_variants import IMix, MoCHi
+from .odc import ODC
 from .pirl import PIRL
 from .plain_backbone import PlainBackbone
 from .simclr import JaccardSimCLR, SimCLR
@@ -15,12 +19,19 @@ from .trimix import TriMix
 from .vicreg import VICReg
 
 __all__ = [
+    "BSIM",
     "BYOL",
+    "ODC",
     "PIRL",
+    "AMixC",
+    "AMixI",
     "BarlowTwins",
     "Cross",
+    "IMix",
     "JaccardMoCo",
     "JaccardSimCLR",
+    "MixMoCo",
+    "MoCHi",
     "MoCo",
     "PlainBackbone",
     "SelfSupervisedModel",
@@ -29,5 +40,6 @@ __all__ = [
     "SwAV",
     "TriBYOL",
     "TriMix",
+    "UnMix",
     "VICReg",
 ]

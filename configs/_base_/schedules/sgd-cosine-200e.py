@@ -1,0 +1,7 @@
+# AMix on CUB-200 and FGVC-Aircraft, from ImageNet weights (Sec. 4.1).
+# The cosine is as long as the training (no T_max: it follows max_epochs).
+optim_wrapper = dict(
+    type="OptimWrapper", optimizer=dict(type="SGD", lr=0.001, momentum=0.9, weight_decay=5e-4)
+)
+param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(by_epoch=True, max_epochs=200)

@@ -1,0 +1,3 @@
+_base_ = "../mixup/vanilla_resnet18_1xb100-sgd-400e_tiny-imagenet.py"
+
+model = dict(type="AMix", mix_block=dict(in_channels=256))

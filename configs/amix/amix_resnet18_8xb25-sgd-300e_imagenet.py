@@ -1,0 +1,3 @@
+_base_ = "../mixup/vanilla_resnet18_8xb25-sgd-300e_imagenet.py"
+
+model = dict(type="AMix", mix_block=dict(in_channels=256))

@@ -1,0 +1,3 @@
+_base_ = "../mixup/vanilla_resnext50_1xb16-sgd-200e_cub200.py"
+
+model = dict(type="AMix", mix_block=dict(in_channels=1024))

@@ -1,0 +1,3 @@
+_base_ = "./amix-i_resnet50_8xb32-sgd-200e_imagenet.py"
+
+model = dict(type="AMixC", labels=dict(source="pseudo", num_classes=200))

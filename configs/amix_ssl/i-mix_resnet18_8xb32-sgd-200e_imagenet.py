@@ -1,0 +1,3 @@
+_base_ = "../moco/moco_resnet18_8xb32-sgd-200e_imagenet.py"
+
+model = dict(type="IMix", head=dict(type="IMixHead"))

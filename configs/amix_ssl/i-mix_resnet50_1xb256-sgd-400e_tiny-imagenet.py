@@ -1,0 +1,3 @@
+_base_ = "../moco/moco_resnet50_1xb256-sgd-400e_tiny-imagenet.py"
+
+model = dict(type="IMix", head=dict(type="IMixHead"))

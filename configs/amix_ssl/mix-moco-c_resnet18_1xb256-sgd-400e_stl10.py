@@ -1,0 +1,3 @@
+_base_ = "./mix-moco_resnet18_1xb256-sgd-400e_stl10.py"
+
+model = dict(policy=dict(name="inter_intra"), labels=dict(source="pseudo", num_classes=200))

@@ -1,0 +1,3 @@
+_base_ = "../mixup/vanilla_resnet50_8xb25-sgd-300e_imagenet.py"
+
+model = dict(type="AutoMix", mix_block=dict(in_channels=1024))

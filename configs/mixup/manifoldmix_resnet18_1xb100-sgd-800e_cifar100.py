@@ -1,0 +1,3 @@
+_base_ = "./vanilla_resnet18_1xb100-sgd-800e_cifar100.py"
+
+model = dict(type="MixupClassifier", policy=dict(type="MixingPolicy", name="manifoldmix"))

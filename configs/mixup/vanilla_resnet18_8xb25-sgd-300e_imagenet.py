@@ -1,0 +1,10 @@
+_base_ = [
+    "../_base_/datasets/imagenet-crops.py",
+    "../_base_/models/classifier-resnet18.py",
+    "../_base_/views/flip.py",
+    "../_base_/schedules/sgd-cosine-300e.py",
+    "../_base_/classification_runtime.py",
+]
+
+model = dict(backbone=dict(type="ResNet"), head=dict(num_classes=1000))
+train_dataloader = dict(batch_size=25)

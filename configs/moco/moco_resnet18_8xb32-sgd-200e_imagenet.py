@@ -1,0 +1,11 @@
+_base_ = [
+    "../_base_/datasets/imagenet-256px.py",
+    "../_base_/models/moco-v2.py",
+    "../_base_/views/moco-v2-224px.py",
+    "../_base_/schedules/sgd-moco-v2-200e.py",
+    "../_base_/amix-ssl_runtime.py",
+]
+
+# Eight images a part: 32 of a process, in four parts.
+model = dict(backbone=dict(type="ResNet", norm_cfg=dict(num_splits=4)))
+evaluation = dict(linear=dict(lr=30.0), linear_aug=dict(lr=30.0))

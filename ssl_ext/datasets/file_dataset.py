@@ -1,0 +1,108 @@
+"""Image files that are decoded when they are asked for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
+from torchvision.transforms.functional import center_crop, pil_to_tensor, resize, resized_crop
+
+from ssl_ext.datasets.decode import read_image
+from ssl_ext.datasets.files import damaged_file
+from ssl_ext.datasets.sampler import drawn_for
+
+
+class FileDataset(Dataset):
+    """Image files with one label each, decoded by the loader's workers and cut to one size.
+
+    Args:
+        image_size: height and width of the images handed over, in pixels.
+        crop: ``'center'``: the shorter side is brought to ``image_size``, then the centre is cut
+            out; ``'random'``: a random part with an area of ``scale`` of the image and an aspect
+            ratio in [3/4, 4/3], drawn anew each time from torch's generator.
+        scale: range of that area, 0 < low ≤ high ≤ 1.
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        ValueError: a bad option; on reading: a damaged file, by its name.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        crop: str = "center",
+        scale: tuple[float, float] = (0.2, 1.0),
+        channels: int = 3,
+    ) -> None:
+        if crop not in ("center", "random"):
+            raise ValueError(f"dataset.crop must be 'center' or 'random', got {crop!r}")
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f"dataset.scale must satisfy 0 < low <= high <= 1, got {scale}")
+        if channels not in (1, 3):
+            raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
+        if image_size < 1:
+            raise ValueError(f"dataset.image_size must be positive, got {image_size}")
+        self.image_size, self.crop, self.scale, self.channels = image_size, crop, scale, channels
+
+    @property
+    def draws(self) -> bool:
+        """Whether reading an image draws random numbers."""
+        return self.crop == "random"
+
+    def set_files(
+        self,
+        files: Sequence[str],
+        labels: Sequence[int],
+        *,
+        classes: Sequence[str],
+        split: str,
+        available_splits: Sequence[str],
+    ) -> None:
+        """Say which files there are, and what a split is called; called once, by the constructor.
+
+        Args:
+            files: paths.
+            labels: of each file, a position in ``classes`` or −1.
+            classes: their names; none for a set without labels.
+            split: the one that the files belong to.
+            available_splits: all that the set has.
+        """
+        self.files, self.available_splits = list(files), tuple(available_splits)
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.classes = tuple(classes) or None
+        self.num_classes = len(classes)
+        self.task = "multi-class"
+        self.metainfo = {
+            "classes": self.classes,
+            "task": self.task,
+            "num_classes": self.num_classes,
+            "channels": self.channels,
+            "image_size": (self.image_size, self.image_size),
+            "split": split,
+        }
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one sample: inputs (C, image_size, image_size) uint8, labels (), indices ()."""
+        try:
+            image = read_image(self.files[index], self.channels)
+        except FileNotFoundError as error:
+            raise damaged_file(
+                self.files[index], "was there when the data set was made, and is gone"
+            ) from error
+        size, bicubic = self.image_size, InterpolationMode.BICUBIC
+        if self.crop == "center":
+            image = center_crop(resize(image, size, bicubic), [size, size])
+        else:
+            with drawn_for(index):
+                box = RandomResizedCrop.get_params(image, list(self.scale), [3 / 4, 4 / 3])
+            image = resized_crop(image, *box, [size, size], bicubic)
+        return {
+            "inputs": pil_to_tensor(image),
+            "labels": self.labels[index],
+            "indices": torch.tensor(index % len(self)),
+        }

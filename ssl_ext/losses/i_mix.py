@@ -1,0 +1,59 @@
+"""i-Mix on MoCo (Lee et al., 2021)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_ext.losses.contrastive import ContrastiveTerms
+from ssl_ext.losses.distributed import all_reduce_mean, gather, rank
+from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
+
+
+def i_mix_terms(
+    query: Tensor,
+    keys: Tensor,
+    queue: Tensor,
+    permutation: Tensor,
+    lam: Tensor,
+    *,
+    temperature: float = 0.2,
+) -> ContrastiveTerms:
+    """Cross-entropy with mixed virtual labels: each image is a class of its own (i-Mix, its form of MoCo).
+
+    The classes are the keys of the whole batch and the queue, N + K ways; the label of mixture n is λ on its
+    own key and 1 − λ on that of its partner.
+
+    Args:
+        query: (N, D) unit vectors of the mixed samples.
+        keys: (N, D) unit vectors of the samples before they were mixed.
+        queue: (K, D) unit vectors, the same on every process.
+        permutation: (N,) int64, the partner of each sample.
+        lam: λ in [0, 1], a scalar or (N,).
+        temperature: τ > 0.
+
+    Returns:
+        The loss, and ``positive_top1``: the share of mixtures that are nearest to the key with the larger
+        share. The keys of all processes are ways; both are averaged over processes.
+
+    Raises:
+        ValueError: if shapes do not fit or τ <= 0.
+    """
+    check_embeddings(query, keys)
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
+    if queue.ndim != 2 or queue.shape[1] != query.shape[1]:
+        raise ValueError(f"queue must be (K, {query.shape[1]}) as the queries, got {tuple(queue.shape)}")
+    with full_precision(query):
+        query, keys, queue = (at_least_float32(z) for z in (query, keys, queue))
+        logits = query @ torch.cat([gather(keys), queue]).T / temperature
+        own = torch.arange(len(query), device=query.device)
+        offset, share = rank() * len(query), lam.to(logits.dtype).expand(len(query))
+        own_loss, other_loss = (
+            F.cross_entropy(logits, offset + column, reduction="none") for column in (own, permutation)
+        )
+        loss = (share * own_loss + (1 - share) * other_loss).mean()
+        with torch.no_grad():
+            larger = offset + torch.where(share >= 0.5, own, permutation)
+            top1 = (logits.argmax(1) == larger).to(loss.dtype).mean()
+        loss, top1 = all_reduce_mean(torch.stack([loss, top1])).unbind()
+        return ContrastiveTerms(loss, top1.detach())

@@ -1,0 +1,47 @@
+"""Cross-entropy of mixed images (Zhang et al., 2018)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_ext.losses.distributed import all_reduce_mean
+from ssl_ext.losses.standardize import at_least_float32, full_precision
+
+if TYPE_CHECKING:
+    from ssl_ext.mixups.mixed import Mixed
+
+
+def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:
+    """λ · CE(logits, y_i) + (1 − λ) · CE(logits, y_j), averaged over the batch (Eq. 3 of AMix).
+
+    Mixtures of more samples: Σ_k weights_k · CE(logits, y_k).
+
+    Args:
+        logits: (N, K) of the mixed images.
+        labels: (N,) int64, classes of the images before they were mixed.
+        mixed: How they were mixed; of it ``lam``, ``permutation`` and ``weights`` are used.
+
+    Returns:
+        Scalar, averaged over the processes; in float32 whatever the autocast state.
+
+    Raises:
+        ValueError: if shapes do not fit.
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or mixed.lam.shape != labels.shape:
+        raise ValueError(
+            f"logits (N, K), labels (N,) and mixed.lam (N,) do not fit: {tuple(logits.shape)}, "
+            f"{tuple(labels.shape)}, {tuple(mixed.lam.shape)}"
+        )
+    with full_precision(logits):
+        logits = at_least_float32(logits)
+        if mixed.weights is not None:
+            log_p = F.log_softmax(logits, dim=1)[:, labels]
+            return all_reduce_mean(-(mixed.weights * log_p).sum(1).mean())
+        own, other = (
+            F.cross_entropy(logits, target, reduction="none")
+            for target in (labels, labels[mixed.permutation])
+        )
+        return all_reduce_mean((mixed.lam * own + (1 - mixed.lam) * other).mean())

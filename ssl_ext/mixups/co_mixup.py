@@ -1,0 +1,112 @@
+"""Co-Mixup (Kim et al., 2021): a batch mixed jointly, salient and diverse."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .mixed import dirichlet, uniform
+
+TINY = 1e-8
+
+
+def co_mixup(
+    images: Tensor,
+    *,
+    saliency: Tensor,
+    alpha: float = 1.0,
+    generator: torch.Generator | None = None,
+    blocks: int = 4,
+    part: int = 16,
+    smoothness: float = 0.32,
+    diversity: float = 1.0,
+    prior: float = 0.05,
+    threshold: float = 0.83,
+    compatibility: float = 0.001,
+    iterations: int = 3,
+) -> tuple[Tensor, Tensor]:
+    """As many mixtures as samples, each block of a mixture from one sample (``CoMixupEnergy``).
+
+    The batch is mixed in parts. From random blocks, one mixture after the other takes what
+    lowers the energy. Simplifications: a block shows one sample (the authors' code also tries
+    equal mixtures of those that a mixture has already); the supermodular term enters a graph cut with three
+    linear bounds, of which the one with the least energy counts, and only if it lowers the energy.
+
+    Args:
+        images: (N, C, H, W), floating point.
+        saliency: (N, H, W), ≥ 0, of each sample.
+        alpha: α of the Dirichlet prior of the samples, > 0.
+        generator: Source of the prior.
+        blocks: Blocks along a side; a number above the pixels of a side counts as these.
+        part: Largest number of samples that are mixed together; parts are of equal size or one apart.
+        smoothness: β, weight of equal neighbours, ≥ 0.
+        diversity: γ, weight of what mixtures have in common, ≥ 0.
+        prior: η, weight of the prior, ≥ 0.
+        threshold: τ, mean overlap of a mixture with all others that costs nothing, ≥ 0.
+        compatibility: ω in [0, 1], how much it counts that salient blocks of samples are far apart.
+        iterations: Passes over the mixtures, ≥ 1.
+
+    Returns:
+        Mixtures (N, C, H, W), and weights (N, N): the share that sample k has of mixture n.
+
+    Raises:
+        ValueError: A number out of range, or shapes that do not fit.
+        ImportError: PyMaxflow is not installed.
+    """
+    if images.ndim != 4 or saliency.shape != images.shape[:1] + images.shape[2:]:
+        raise ValueError(
+            f"images must be (N, C, H, W) and saliency (N, H, W), got {tuple(images.shape)} and "
+            f"{tuple(saliency.shape)}"
+        )
+    for key, value, least in (
+        ("alpha", alpha, TINY),
+        ("blocks", blocks, 1),
+        ("part", part, 2),
+        ("smoothness", smoothness, 0),
+        ("diversity", diversity, 0),
+        ("prior", prior, 0),
+        ("threshold", threshold, 0),
+        ("compatibility", compatibility, 0),
+        ("iterations", iterations, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{key} must be at least {least}, got {value} (config key model.policy.{key})")
+    if compatibility > 1:
+        raise ValueError(
+            f"compatibility must be at most 1, got {compatibility} (config key model.policy.compatibility)"
+        )
+    # It computes with NumPy, which the package does without until here.
+    from .co_mixup_energy import CoMixupEnergy
+
+    n, _, height, width = images.shape
+    grid = min(blocks, height), min(blocks, width)
+    pooled = F.adaptive_avg_pool2d(saliency[:, None].float(), grid).squeeze(1)
+    salient = (pooled / pooled.sum((1, 2), keepdim=True).clamp(min=TINY**2)).cpu().double()
+    chosen = torch.empty(n, *grid, dtype=torch.long)
+    for rows in torch.arange(n).tensor_split(-(-n // part)):
+        probability = dirichlet(alpha, len(rows), generator, torch.device("cpu")).double()
+        energy = CoMixupEnergy(
+            salient[rows].numpy(),
+            (probability + TINY).log().numpy(),
+            smoothness=smoothness,
+            diversity=diversity,
+            prior=prior,
+            threshold=threshold,
+            compatibility=compatibility,
+        )
+        start = (uniform((len(rows), *grid), generator, torch.device("cpu")) * len(rows)).long().numpy()
+        labels, _ = energy.minimise(start, iterations)
+        chosen[rows] = rows[torch.from_numpy(labels)]
+    return compose(images, chosen.to(images.device))
+
+
+def compose(images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Mixtures whose blocks show the samples ``chosen`` (N, h, w), and their shares (N, N)."""
+    n, channels, height, width = images.shape
+    # Nearest neighbours of float32 indices: exact up to 2 ** 24 samples.
+    index = F.interpolate(chosen[:, None].float(), size=(height, width), mode="nearest").long()
+    weights = torch.zeros(n, n, device=images.device)
+    ones = torch.ones(n, height * width, device=images.device)
+    weights.scatter_add_(1, index.flatten(1), ones)
+    return images.gather(0, index.expand(-1, channels, -1, -1)), weights / (height * width)

@@ -1,0 +1,141 @@
+"""Mix Block+, which draws a mask from the feature maps of two samples (AMix, Sec. 3.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_ext.losses.standardize import at_least_float32, full_precision
+
+from .mask import per_sample
+
+LAM_ENCODINGS = ("adaptive", "concat", "none")
+CONTENTS = ("nonlinear", "linear")
+ATTENTIONS = ("self", "cross")
+UPSAMPLINGS = ("nearest", "bilinear")
+DROPOUT = 0.1
+INITIAL_STD = 0.01
+
+
+class MixBlock(nn.Module):
+    """From features of samples i and j and λ to the weight of i at every pixel.
+
+    Content of i is spread by attention between the positions of both, s = U(sigmoid(P · content)) with
+    P = softmax(qᵀk / √channels) (Eq. 5). The defaults are Mix Block+, but for ``upsampling='bilinear'``;
+    AutoMix's block is ``lam_encoding='concat', content='linear', attention='cross'``. Computed in float32
+    whatever the autocast state.
+
+    Args:
+        in_channels: C of the feature maps, at least 2.
+        lam_encoding: ``'adaptive'`` scales the maps by 1 + γλ and 1 + γ(1 − λ) with a learned γ in [0, 1]
+            that starts at 0; ``'concat'`` adds λ and 1 − λ as channels; ``'none'``.
+        content: Two 1×1 convolutions with batch normalisation, ReLU and dropout between them
+            (``'nonlinear'``), or a single one (``'linear'``).
+        attention: Queries and keys both from the two maps side by side (``'self'``), or queries from i and
+            keys from j (``'cross'``); one shared convolution.
+        upsampling: ``'nearest'`` or ``'bilinear'``.
+        sigmoid_first: Before the upsampling, as in Eq. 5, or after it.
+
+    Raises:
+        ValueError: An unknown option, or fewer than 2 channels.
+
+    >>> block = MixBlock(4)
+    >>> mask = block(*torch.ones(2, 1, 4, 2, 2), 0.5, size=(8, 8))
+    >>> mask.shape, mask.round(decimals=1).unique().tolist()
+    (torch.Size([1, 1, 8, 8]), [0.5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        lam_encoding: str = "adaptive",
+        content: str = "nonlinear",
+        attention: str = "self",
+        upsampling: str = "nearest",
+        sigmoid_first: bool = True,
+    ) -> None:
+        super().__init__()
+        given = dict(
+            lam_encoding=(lam_encoding, LAM_ENCODINGS),
+            content=(content, CONTENTS),
+            attention=(attention, ATTENTIONS),
+            upsampling=(upsampling, UPSAMPLINGS),
+        )
+        for key, (value, allowed) in given.items():
+            if value not in allowed:
+                raise ValueError(f"mix_block.{key} is {value!r}; allowed are {', '.join(allowed)}.")
+        if in_channels < 2:
+            raise ValueError(f"mix_block.in_channels is {in_channels}; it must be at least 2.")
+        self.lam_encoding, self.attention = lam_encoding, attention
+        self.upsampling, self.sigmoid_first = upsampling, sigmoid_first
+        self.gamma = nn.Parameter(torch.zeros(())) if lam_encoding == "adaptive" else None
+        encoded = in_channels + (lam_encoding == "concat")
+        hidden = in_channels // 2
+        if content == "nonlinear":
+            self.content: nn.Module = nn.Sequential(
+                nn.Conv2d(encoded, hidden, 1, bias=False),
+                nn.BatchNorm2d(hidden),
+                nn.ReLU(inplace=True),
+                nn.Dropout(DROPOUT),
+                nn.Conv2d(hidden, 1, 1),
+            )
+        else:
+            self.content = nn.Conv2d(encoded, 1, 1)
+        self.embedding = nn.Conv2d(encoded * (2 if attention == "self" else 1), hidden, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=INITIAL_STD)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self, features_i: Tensor, features_j: Tensor, lam: Tensor | float, size: tuple[int, int]
+    ) -> Tensor:
+        """The mask s of sample i, with which x_mix = s · x_i + (1 − s) · x_j.
+
+        Args:
+            features_i: (N, C, h, w).
+            features_j: (N, C, h, w); row n is mixed with row n of ``features_i``.
+            lam: Share of sample i in [0, 1], a scalar or (N,).
+            size: (H, W) of the images.
+
+        Returns:
+            (N, 1, H, W) in [0, 1].
+        """
+        with full_precision(features_i):
+            features_i, features_j = at_least_float32(features_i), at_least_float32(features_j)
+            lam = per_sample(lam, features_i)
+            z_i, z_j = self.encode(features_i, lam), self.encode(features_j, 1 - lam)
+            content = self.content(z_i)
+            spread = content.flatten(2) @ self.attend(z_i, z_j).transpose(1, 2)
+            logits = spread.reshape(content.shape)
+            if self.sigmoid_first:
+                return self.upsample(logits.sigmoid(), size)
+            return self.upsample(logits, size).sigmoid()
+
+    def encode(self, features: Tensor, share: Tensor) -> Tensor:
+        """Features (N, C, h, w) that know the share (N, 1, 1, 1) of their sample in the mixture."""
+        if self.gamma is not None:
+            with torch.no_grad():  # a projected gradient: beyond the range it would never come back
+                self.gamma.clamp_(0, 1)
+            # The copy is what autograd keeps, so that the next projection cannot invalidate it.
+            return features * (1 + self.gamma.clone() * share)
+        if self.lam_encoding == "concat":
+            return torch.cat([features, share.expand(-1, 1, *features.shape[2:])], dim=1)
+        return features
+
+    def attend(self, z_i: Tensor, z_j: Tensor) -> Tensor:
+        """P (N, hw, hw): how much every position takes from each position of the content; rows sum to 1."""
+        if self.attention == "self":
+            queries = keys = self.embedding(torch.cat([z_i, z_j], dim=1)).flatten(2)
+        else:
+            queries, keys = self.embedding(z_i).flatten(2), self.embedding(z_j).flatten(2)
+        return (queries.transpose(1, 2) @ keys / queries.shape[1] ** 0.5).softmax(dim=2)
+
+    def upsample(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (N, 1, h, w) at the images' size."""
+        if self.upsampling == "nearest":
+            return F.interpolate(maps, size=size, mode="nearest")
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,9 @@
+"""Image classifiers: plain, with hand-made mixing policies, and with a learned one."""
+
+from .amix import AMix
+from .amix_clusters import AMixClusters
+from .automix import AutoMix
+from .base import ImageClassifier
+from .mixup import MixupClassifier
+
+__all__ = ["AMix", "AMixClusters", "AutoMix", "ImageClassifier", "MixupClassifier"]

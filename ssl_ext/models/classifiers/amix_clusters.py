@@ -1,0 +1,79 @@
+"""AMix whose block does not know the classes (Table 1 of AMix, rows with pseudo labels)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ssl_ext.losses import unit_rows
+from ssl_ext.models.utils import ClusterBank, LabelSource, frozen, pool_features
+from ssl_ext.registry import MODELS
+
+from .amix import AMix
+
+BY_CLASS = {"ce", "pbce"}
+
+
+@MODELS.register_module()
+class AMixClusters(AMix):
+    """AMix whose classifier learns the classes, and whose block learns clusters of the images (ODC).
+
+    The clusters are those of the momentum copy's features. A linear classifier of them learns on these
+    features and judges the block's mixtures in place of the copy's head.
+
+    Args:
+        clusters: Arguments of :class:`ssl_ext.models.utils.LabelSource`: ``num_classes`` at least, and
+            ``momentum``, ``min_size``, ``interval``.
+        **kwargs: As for :class:`AMix`.
+
+    Raises:
+        ValueError: As for :class:`AMix`, or a bad argument of clusters.
+    """
+
+    def __init__(self, *, clusters: dict, **kwargs) -> None:
+        super().__init__(**kwargs)
+        size = kwargs["head"]["in_channels"]
+        by_class = bool(BY_CLASS & set(self.block_head.losses))
+        self.label_source = LabelSource("pseudo", in_channels=size, dim=size, classifier=by_class, **clusters)
+
+    @property
+    def cluster_bank(self) -> ClusterBank | None:
+        """Where pseudo labels come from; None before :meth:`set_dataset_size`."""
+        return self.label_source.bank
+
+    def set_dataset_size(self, size: int) -> None:
+        """Start clusters of ``size`` images."""
+        self.label_source.set_dataset_size(size)
+
+    @torch.no_grad()
+    def embed_for_clusters(self, images: Tensor) -> Tensor:
+        """What the clusters are formed of: features (N, C) of normalised images, unit vectors."""
+        return unit_rows(pool_features(self.deployed.backbone(images)))
+
+    def block_loss(self, images: Tensor, outputs: Sequence[Tensor], data_samples: dict) -> dict[str, Tensor]:
+        """Also the classifier's loss; the clusters follow."""
+        terms = super().block_loss(images, outputs, data_samples)
+        features = pool_features(outputs)
+        terms.update(self.label_source.loss(features, self.block_labels(data_samples)))
+        if self.training:
+            terms.update(self.label_source.update(data_samples, unit_rows(features)))
+        return terms
+
+    def block_logits(self, z_mix: Tensor) -> Tensor | None:
+        """Clusters that the classifier sees in the features (N, D) of the block's mixtures."""
+        classifier = self.label_source.classifier
+        if classifier is None:
+            return None
+        with frozen(classifier):
+            return classifier(z_mix)
+
+    def block_labels(self, data_samples: dict) -> Tensor:
+        """The clusters (N,) of the images."""
+        return self.label_source.of(data_samples)
+
+    def after_step(self, step: int, max_steps: int) -> None:
+        """Let the copy follow, and renew the clusters' centroids when it is time."""
+        super().after_step(step, max_steps)
+        self.label_source.after_step(step)

@@ -1,0 +1,94 @@
+"""A classifier trained on one view of each image, and what its variants share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ssl_ext.losses.cross_entropy import cross_entropy
+from ssl_ext.models.utils import pool_features
+from ssl_ext.registry import MODELS
+
+
+@MODELS.register_module()
+class ImageClassifier(BaseModel):
+    """Backbone and a linear head, trained with cross-entropy.
+
+    Subclasses change ``loss``, and ``logits`` where they have more than one prediction; ``prediction`` names
+    the one that is meant for use. Training sees one view of each image, the config's ``views``.
+
+    Args:
+        backbone: Config of the backbone; features are its last output, averaged over positions.
+        head: Config of a head that turns a tuple of features (N, C) into logits, such as ``LinearClsHead``.
+        data_preprocessor: Config of the preprocessor.
+        **kwargs: ``init_cfg``.
+
+    Raises:
+        ValueError: A head without ``num_classes``.
+    """
+
+    num_views = 1
+    prediction = "plain"
+
+    def __init__(
+        self, *, backbone: dict, head: dict, data_preprocessor: dict | None = None, **kwargs
+    ) -> None:
+        preprocessor = None if data_preprocessor is None else MODELS.build(data_preprocessor)
+        super().__init__(preprocessor, **kwargs)
+        if "num_classes" not in head:
+            raise ValueError("model.head lacks num_classes; give a head such as LinearClsHead.")
+        self.num_classes: int = head["num_classes"]
+        self.backbone = MODELS.build(backbone)
+        self.head = MODELS.build(head)
+
+    def forward(self, inputs: Any, data_samples: dict | None = None, mode: str = "tensor") -> Any:
+        """Losses of the views (``mode='loss'``) or the logits of clean images in use.
+
+        Raises:
+            ValueError: Another mode than ``'loss'`` and ``'tensor'``.
+        """
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        if mode == "tensor":
+            return self.logits(inputs)[self.prediction]
+        raise ValueError(f"mode is {mode!r}; allowed are 'loss' and 'tensor'.")
+
+    def loss(self, inputs: list[Tensor], data_samples: dict) -> dict[str, Tensor]:
+        """Named losses of the views [(N, C, H, W)] and ``data_samples['labels']`` (N,)."""
+        (images,) = inputs
+        return dict(loss_classification=cross_entropy(self.classify(images), data_samples["labels"]))
+
+    def logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Every prediction (N, K) by name, of normalised images (N, C, H, W)."""
+        return dict(plain=self.classify(images))
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of the backbone and its head."""
+        return self.head((self.extract_embedding(images),))
+
+    def extract_embedding(self, images: Tensor) -> Tensor:
+        """Backbone features after pooling, (N, C), of normalised images (N, channels, H, W)."""
+        return pool_features(self.backbone(images))
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Check that every training image has a class that the head knows.
+
+        Raises:
+            ValueError: Images without a label, several labels an image, or another number of classes.
+        """
+        labels = torch.as_tensor(dataset.labels)
+        if labels.ndim != 1:
+            raise ValueError("the images have several labels each; a classifier learns one class per image.")
+        if bool((labels < 0).any()):
+            missing = int((labels < 0).sum())
+            raise ValueError(
+                f"{missing} of {len(labels)} training images have no label; a classifier needs all."
+            )
+        if dataset.num_classes != self.num_classes:
+            raise ValueError(
+                f"the images have {dataset.num_classes} classes and model.head.num_classes is "
+                f"{self.num_classes}; they must be equal."
+            )

@@ -1,0 +1,68 @@
+"""A classifier with two heads and a momentum copy that is what is meant for use."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ssl_ext.models.utils import MomentumNetwork, check_momentum, momentum_at, pool_features
+from ssl_ext.registry import MODELS
+
+from .base import ImageClassifier
+
+
+class MomentumClassifier(ImageClassifier):
+    """Backbone, a head for plain images, one for mixed images, and the EMA of all three.
+
+    The copy, ``deployed``, starts equal to the initialised (or loaded) network and follows its weights after
+    every optimiser step; its running statistics come from its own passes. Weight files load as the copy:
+    its tensors take the place of the network's (:func:`ssl_ext.engine.weights.load_weights`).
+
+    Args:
+        momentum: EMA momentum of the copy, in [0, 1].
+        momentum_schedule: ``'cosine'``, from ``momentum`` up to 1 over the run, or ``'constant'``.
+        **kwargs: ``backbone``, ``head`` (built twice) and ``data_preprocessor``.
+
+    Raises:
+        ValueError: A momentum out of range or an unknown schedule.
+    """
+
+    prediction = "plain_momentum"
+    exported_network = "momentum"
+
+    def __init__(self, *, momentum: float = 0.999, momentum_schedule: str = "cosine", **kwargs) -> None:
+        check_momentum(momentum, momentum_schedule)
+        super().__init__(**kwargs)
+        self.mix_head = MODELS.build(kwargs["head"])
+        self.deployed = MomentumNetwork(self.backbone, self.heads)
+        self.momentum, self.momentum_schedule = momentum, momentum_schedule
+
+    @property
+    def heads(self) -> nn.ModuleDict:
+        """The head for plain images and the one for mixed images."""
+        return nn.ModuleDict(dict(head=self.head, mix_head=self.mix_head))
+
+    def logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Four predictions (N, K): of either head, of the network and of its momentum copy."""
+        predictions = {}
+        for suffix, backbone, heads in (
+            ("", self.backbone, self.heads),
+            ("_momentum", self.deployed.backbone, self.deployed.neck),
+        ):
+            features = (pool_features(backbone(images)),)
+            predictions[f"plain{suffix}"] = heads["head"](features)
+            predictions[f"mix{suffix}"] = heads["mix_head"](features)
+        return predictions
+
+    def init_weights(self) -> None:
+        """Initialise the network and start the copy from it."""
+        super().init_weights()
+        self.restart_copies()
+
+    def restart_copies(self) -> None:
+        """Make the copy equal to the network."""
+        self.deployed.copy_from(self.backbone, self.heads)
+
+    def after_step(self, step: int, max_steps: int) -> None:
+        """Let the copy follow; ``step`` optimiser steps (of ``max_steps``) have been taken."""
+        momentum = momentum_at(step, max_steps, self.momentum, self.momentum_schedule)
+        self.deployed.update(self.backbone, self.heads, momentum)

@@ -1,0 +1,148 @@
+"""MoCo v2 with hand-made mixing policies: those AMix is compared with, Un-Mix and BSIM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_ext.losses import info_nce
+from ssl_ext.mixups import Mixed, cutmix, mixup
+from ssl_ext.models.utils import count_stages, frozen, stage_replaced
+from ssl_ext.models.utils.mixing import draw_lam
+from ssl_ext.registry import MODELS
+
+from .mixed_moco import MixedMoCo, MixingStep
+
+
+@MODELS.register_module()
+class MixMoCo(MixedMoCo):
+    """MoCo v2 and a mixing policy in the cross-view pipeline (AMix, Tables 4 and 5).
+
+    A policy that follows the gradient of a loss at the images takes, of the frozen key network, the
+    classifier's cross-entropy where there are labels, else InfoNCE.
+
+    Args:
+        policy: Config of the mixing, such as ``dict(type='MixingPolicy', name='cutmix', alpha=0.2)``.
+        layers: Where it may act; one is drawn for each step. 0 is the images, l the output of stage l of a
+            backbone in stages (ManifoldMix).
+        **kwargs: ``pipeline`` and ``labels`` of :class:`MixedMoCo`, and those of :class:`MoCo`.
+
+    Raises:
+        ValueError: A layer that is not there or that the policy cannot act on, or a policy that needs labels
+            and has none.
+    """
+
+    def __init__(
+        self, *, policy: dict, layers: Sequence[int] = (0,), labels: dict | None = None, **kwargs
+    ) -> None:
+        mixing = MODELS.build(policy)
+        super().__init__(labels=labels, classifier=mixing.needs_gradient, **kwargs)
+        self.policy, self.layers = mixing, tuple(layers)
+        stages = count_stages(self.backbone)
+        if not self.layers or not all(isinstance(x, int) and 0 <= x <= stages for x in self.layers):
+            raise ValueError(
+                f"model.layers is {self.layers}; allowed are 0 (the images) to {stages}, the stages of the "
+                "backbone."
+            )
+        if mixing.needs_gradient and self.layers != (0,):
+            raise ValueError(
+                f"model.layers is {self.layers}; this policy follows the gradient at the images: layers=(0,)."
+            )
+        if mixing.needs_labels and labels is None:
+            raise ValueError(f"model.policy {mixing.name!r} mixes by class and needs model.labels.")
+
+    def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
+        """InfoNCE of the mixtures, unless its weight is 0."""
+        if not self.head.mixed_weight:
+            return {}
+        z, mixed = self.embed_mixtures(step)
+        return self.head.mixed(z, step.keys, step.queue, mixed)
+
+    def embed_mixtures(self, step: MixingStep) -> tuple[Tensor, Mixed]:
+        """Unit vectors (N, D) of mixtures of the step's images, and how they were mixed."""
+        # Drawn on the host: it decides which code runs.
+        layer = self.layers[int(torch.randint(len(self.layers), ()))]
+        if layer == 0:
+            mixed = self.mix(step)
+            return self.embed_queries(mixed.images), mixed
+        mixtures: list[Mixed] = []
+
+        def replace(features: Tensor) -> Tensor:
+            mixtures.append(self.policy(features, labels=step.labels))
+            return mixtures[0].images
+
+        with stage_replaced(self.backbone, layer, replace):
+            return self.embed_queries(step.images), mixtures[0]
+
+    def mix(self, step: MixingStep) -> Mixed:
+        """Mixtures of the step's images."""
+        if not self.policy.needs_gradient:
+            return self.policy(step.images, labels=step.labels)
+        parts = [self.key_network]
+        classifier = None if self.label_source is None else self.label_source.classifier
+        if classifier is not None:
+            parts.append(classifier)
+
+        def loss_of(images: Tensor) -> Tensor:
+            features, z = self.embed_frozen(images)
+            if classifier is not None:
+                return F.cross_entropy(classifier(features), step.labels)
+            return info_nce(z, step.keys, step.queue, temperature=self.head.temperature)
+
+        with frozen(*parts):
+            return self.policy(step.images, labels=step.labels, loss_fn=loss_of)
+
+
+@MODELS.register_module()
+class UnMix(MixedMoCo):
+    """Un-Mix (Shen et al., 2022): the batch mixed with itself in reverse order, by MixUp or CutMix.
+
+    Besides InfoNCE of the plain views: λ · InfoNCE of the mixtures with the keys in order, and (1 − λ) · with
+    the keys in reverse order, which is Eq. 4 of AMix. One λ ~ Beta(α, α) a step.
+
+    Args:
+        alpha: α > 0.
+        cutmix_prob: Probability that a step cuts and pastes (CutMix) and does not blend (MixUp).
+        **kwargs: As for :class:`MoCo`.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    def __init__(self, *, alpha: float = 1.0, cutmix_prob: float = 0.5, **kwargs) -> None:
+        if not alpha > 0:
+            raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
+        if not 0 <= cutmix_prob <= 1:
+            raise ValueError(f"model.cutmix_prob is {cutmix_prob}; it must be from 0 to 1.")
+        super().__init__(**kwargs)
+        self.alpha, self.cutmix_prob = alpha, cutmix_prob
+
+    def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
+        """InfoNCE of the mixtures with the keys in order and in reverse order."""
+        images = step.images
+        reverse = torch.arange(len(images) - 1, -1, -1, device=images.device)
+        # Drawn on the host: it decides which code runs.
+        mix = cutmix if float(torch.rand(())) < self.cutmix_prob else mixup
+        mixtures, lam = mix(images, draw_lam(self.alpha, images.device), reverse)
+        mixed = Mixed(mixtures, lam, reverse)
+        return self.head.mixed(self.embed_queries(mixtures), step.keys, step.queue, mixed)
+
+
+@MODELS.register_module()
+class BSIM(MixMoCo):
+    """BSIM (Chu et al., 2020): a mixture and each of its sources are a "spurious-positive" pair.
+
+    λ · InfoNCE with the first source + (1 − λ) · InfoNCE with the second, which is Eq. 4 of AMix. Its
+    weighted form, WBSIM, adds InfoNCE of the plain views: the head's two weights, ``plain_weight`` 0 for
+    BSIM itself.
+
+    Args:
+        policy: Config of the mixing; by default CutMix with α = 1.
+        **kwargs: As for :class:`MixMoCo`.
+    """
+
+    def __init__(self, *, policy: dict | None = None, **kwargs) -> None:
+        super().__init__(policy=policy or dict(type="MixingPolicy", name="cutmix", alpha=1.0), **kwargs)

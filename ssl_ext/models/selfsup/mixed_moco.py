@@ -1,0 +1,139 @@
+"""MoCo v2 with mixed images: the cross-view pipeline of AMix (Sec. 3.1), whatever does the mixing."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ssl_ext.losses import unit_rows
+from ssl_ext.models.utils import ClusterBank, LabelSource, pool_features
+
+from .moco import MoCo
+
+PIPELINES = ("cross", "same")
+
+
+class MixingStep(NamedTuple):
+    """What a step mixes and compares with.
+
+    Query views (N, C, H, W); keys (N, D) of the images, unit vectors; the queue (K, D); labels (N,) or None.
+    """
+
+    images: Tensor
+    keys: Tensor
+    queue: Tensor
+    labels: Tensor | None
+
+
+class MixedMoCo(MoCo):
+    """InfoNCE (Eq. 2), and InfoNCE of mixed query views whose positives are the keys of both sources (Eq. 4).
+
+    Subclasses say in :meth:`mixed_losses` how images are mixed. Labels, where there are any, reach the mixing
+    and a classifier on the key network's features, and teach nothing to the network.
+
+    Args:
+        pipeline: ``'cross'``: the keys of Eq. 4 are those of the key views, as of Eq. 2; ``'same'``: keys of
+            the very views that are mixed. The queue takes the keys of the key views.
+        labels: Arguments of :class:`ssl_ext.models.utils.LabelSource`: ``source`` (``'pseudo'`` or
+            ``'ground-truth'``), ``num_classes`` and, for clusters, ``momentum``, ``min_size``, ``interval``.
+        classifier: Whether labels need a classifier.
+        **kwargs: As for :class:`MoCo`.
+
+    Raises:
+        ValueError: An unknown pipeline, or bad arguments of labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: str = "cross",
+        labels: dict | None = None,
+        classifier: bool = False,
+        **kwargs,
+    ) -> None:
+        if pipeline not in PIPELINES:
+            raise ValueError(f"model.pipeline is {pipeline!r}; allowed are {', '.join(PIPELINES)}.")
+        neck = kwargs["neck"]
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+        self.label_source: LabelSource | None = None
+        if labels is not None:
+            sizes = dict(in_channels=neck.get("in_channels"), dim=neck.get("out_channels"))
+            self.label_source = LabelSource(**labels, **sizes, classifier=classifier)
+
+    @property
+    def cluster_bank(self) -> ClusterBank | None:
+        """Where pseudo labels come from; None without them."""
+        return None if self.label_source is None else self.label_source.bank
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Raise ValueError unless the training images have the real labels that are asked for."""
+        if self.label_source is not None:
+            self.label_source.check_dataset(dataset)
+
+    def set_dataset_size(self, size: int) -> None:
+        """Start clusters of ``size`` images, where labels are clusters."""
+        if self.label_source is not None:
+            self.label_source.set_dataset_size(size)
+
+    @torch.no_grad()
+    def embed_for_clusters(self, images: Tensor) -> Tensor:
+        """What the clusters are formed of, the keys (N, D) of normalised images (N, C, H, W)."""
+        return self.key_network(images)[0]
+
+    def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
+        """Named, weighted loss terms of a query view and a key view, each (N, C, H, W).
+
+        ``data_samples`` must have ``indices`` for pseudo labels, ``labels`` for real ones.
+        """
+        view_query, view_key = inputs
+        source = self.label_source
+        labels = None if source is None else source.of(data_samples)
+        queue = self.queues[0].snapshot()
+        features, keys = self.embed_keys(view_key)
+        losses: dict[str, Tensor] = {}
+        # The plain pass comes first: what listens to the backbone takes it for that of the images.
+        if self.head.plain_weight:
+            losses.update(self.head.loss(self.embed_queries(view_query), keys, queue))
+        targets = keys if self.pipeline == "cross" else self.embed_keys(view_query)[1]
+        losses.update(self.mixed_losses(MixingStep(view_query, targets, queue, labels)))
+        if source is not None:
+            losses.update(source.loss(features, labels))
+        if self.training:
+            self.queues[0].enqueue(keys)
+            if source is not None:
+                losses.update(source.update(data_samples, keys))
+        return losses
+
+    def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
+        """Mix the step's images; the named losses of the mixtures."""
+        raise NotImplementedError
+
+    def embed_queries(self, images: Tensor) -> Tensor:
+        """Unit vectors (N, D) of images, from the network that learns."""
+        return unit_rows(self.project(self.extract_embedding(images)))
+
+    @torch.no_grad()
+    def embed_keys(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled features (N, C) and unit vectors (N, D) of the key network, whose batch is shuffled."""
+        order = torch.randperm(len(images), device=images.device)
+        features = pool_features(self.key_network.backbone(images[order]))
+        keys = unit_rows(self.key_network.neck((features,))[0])
+        back = order.argsort()
+        return features[back], keys[back]
+
+    def embed_frozen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled features (N, C) and unit vectors (N, D) of the key network, with gradient to the images.
+
+        For use within :func:`ssl_ext.models.utils.frozen`.
+        """
+        features = pool_features(self.key_network.backbone(images))
+        return features, unit_rows(self.key_network.neck((features,))[0])
+
+    def after_step(self, step: int, max_steps: int) -> None:
+        """Let the key network follow, and renew the clusters' centroids when it is time."""
+        super().after_step(step, max_steps)
+        if self.label_source is not None:
+            self.label_source.after_step(step)

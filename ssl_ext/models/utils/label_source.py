@@ -1,0 +1,134 @@
+"""Classes that a self-supervised algorithm may look at: clusters of its embeddings, or the real ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_ext.losses import all_reduce_mean
+
+from .cluster_bank import ClusterBank
+
+SOURCES = ("pseudo", "ground-truth")
+
+
+class LabelSource(nn.Module):
+    """Labels of the images of a batch, and a linear classifier that learns them from given features.
+
+    Features reach the classifier without a gradient: labels teach nothing to the network.
+
+    Args:
+        source: ``'pseudo'`` (a :class:`ClusterBank` of the embeddings) or ``'ground-truth'``.
+        num_classes: Number of clusters or classes.
+        in_channels: C, size of the features that the classifier sees.
+        dim: D, size of the embeddings that are clustered.
+        classifier: Whether there is one.
+        momentum: Of the moving averages in the bank, at least 0 and below 1.
+        min_size: A smaller cluster is dissolved.
+        interval: Centroids are renewed after so many optimiser steps.
+
+    Raises:
+        ValueError: An unknown source or a number out of range.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        num_classes: int,
+        *,
+        in_channels: int,
+        dim: int,
+        classifier: bool = True,
+        momentum: float = 0.5,
+        min_size: int = 20,
+        interval: int = 10,
+    ) -> None:
+        super().__init__()
+        if source not in SOURCES:
+            raise ValueError(f"model.labels.source is {source!r}; allowed are {', '.join(SOURCES)}.")
+        for key, value, smallest in (
+            ("num_classes", num_classes, 2),
+            ("min_size", min_size, 1),
+            ("interval", interval, 1),
+        ):
+            if not isinstance(value, int) or value < smallest:
+                raise ValueError(f"model.labels.{key} is {value!r}; it must be at least {smallest}.")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"model.labels.momentum is {momentum}; it must be at least 0 and below 1.")
+        self.source, self.num_classes, self.dim, self.interval = source, num_classes, dim, interval
+        self.settings = dict(momentum=momentum, min_size=min_size)
+        self.classifier = nn.Linear(in_channels, num_classes) if classifier else None
+        self.bank: ClusterBank | None = None
+
+    @property
+    def clusters(self) -> bool:
+        """Whether labels are clusters."""
+        return self.source == "pseudo"
+
+    def set_dataset_size(self, size: int) -> None:
+        """Start a bank for ``size`` images, where labels are clusters."""
+        if self.clusters:
+            device = next(iter(self.parameters()), torch.zeros(())).device
+            self.bank = ClusterBank(size, self.dim, self.num_classes, **self.settings).to(device)
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Check that every training image has a class that the classifier knows, where labels are real.
+
+        Raises:
+            ValueError: Images without a label, several labels an image, or another number of classes.
+        """
+        if self.clusters:
+            return
+        labels = torch.as_tensor(dataset.labels)
+        if labels.ndim != 1 or bool((labels < 0).any()):
+            raise ValueError(
+                "model.labels.source='ground-truth' needs one class for every training image; some have "
+                "none, or several."
+            )
+        if dataset.num_classes != self.num_classes:
+            raise ValueError(
+                f"the images have {dataset.num_classes} classes and model.labels.num_classes is "
+                f"{self.num_classes}; they must be equal."
+            )
+
+    def of(self, data_samples: dict | None) -> Tensor:
+        """Labels (N,) int64 of the batch.
+
+        Raises:
+            RuntimeError: There is no bank yet.
+            ValueError: The batch has no indices or no labels, whichever the source wants.
+        """
+        key = "indices" if self.clusters else "labels"
+        values = (data_samples or {}).get(key)
+        if values is None:
+            raise ValueError(
+                f"model.labels.source={self.source!r} needs data_samples[{key!r}]: train_dataloader.dataset "
+                f"must give {key!r}."
+            )
+        if not self.clusters:
+            return values
+        if self.bank is None:
+            raise RuntimeError("There are no clusters yet: call set_dataset_size(number of images) first.")
+        self.bank.check(values)
+        return self.bank.labels[values]
+
+    def loss(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of the classifier on features (N, C), which get no gradient; empty without one."""
+        if self.classifier is None:
+            return {}
+        loss = F.cross_entropy(self.classifier(features.detach()).float(), labels)
+        return dict(loss_classifier=all_reduce_mean(loss))
+
+    def update(self, data_samples: dict, embeddings: Tensor) -> dict[str, Tensor]:
+        """Let the clusters follow embeddings (N, D) of the batch; what is logged of it."""
+        if self.bank is None:
+            return {}
+        return dict(label_changes=self.bank.update(data_samples["indices"], embeddings))
+
+    def after_step(self, step: int) -> None:
+        """Renew the centroids when it is time."""
+        if self.bank is not None and step % self.interval == 0:
+            self.bank.refresh()

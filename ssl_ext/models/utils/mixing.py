@@ -1,0 +1,207 @@
+"""A mixing policy as a config names it: what it draws at every step, and what it needs for that."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ssl_ext import mixups
+from ssl_ext.mixups import Mixed, gradient_saliency
+from ssl_ext.mixups.inter_intra import pair_within_classes
+from ssl_ext.mixups.mixed import dirichlet, uniform
+from ssl_ext.registry import MODELS
+
+LossFunction = Callable[[Tensor], Tensor]
+
+
+class Policy(NamedTuple):
+    """A function of ``ssl_ext.mixups`` and the α of its paper."""
+
+    function: Callable[..., tuple[Tensor, Tensor]]
+    alpha: float
+
+
+POLICIES = {
+    "mixup": Policy(mixups.mixup, 1.0),
+    "manifoldmix": Policy(mixups.mixup, 2.0),
+    "cutmix": Policy(mixups.cutmix, 0.2),
+    "saliencymix": Policy(mixups.saliencymix, 0.2),
+    "fmix": Policy(mixups.fmix, 0.2),
+    "resizemix": Policy(mixups.resizemix, 1.0),
+    "puzzlemix": Policy(mixups.puzzlemix, 1.0),
+    "co_mixup": Policy(mixups.co_mixup, 1.0),
+    "inter_intra": Policy(mixups.inter_intra, 0.2),
+}
+INTRA_ALPHA, INTRA_SHARE = 2.0, 0.5
+# What a step gives to a policy; the rest of its keywords are options of the config.
+GIVEN = {"alpha", "generator", "intra_lam", "labels", "saliency"}
+
+
+@MODELS.register_module()
+class MixingPolicy(nn.Module):
+    """Mix a batch with a permutation of itself, with λ ~ Beta(α, α) drawn once a step.
+
+    Nothing waits for the device, except that graph cuts (PuzzleMix, Co-Mixup) are made on the CPU. Every
+    process draws for itself.
+
+    Args:
+        name: ``'mixup'``, ``'manifoldmix'`` (for features), ``'cutmix'``, ``'saliencymix'``, ``'fmix'``,
+            ``'resizemix'``, ``'puzzlemix'``, ``'co_mixup'`` or ``'inter_intra'``.
+        alpha: α > 0 of Beta(α, α), for Co-Mixup of the Dirichlet prior of the samples, for Inter-Intra of
+            the pairs of two classes; by default that of the policy's paper.
+        prob: Probability that a step mixes at all.
+        **options: Of the function in ``ssl_ext.mixups``; for ``'inter_intra'`` also ``intra_alpha``, the α
+            of pairs of one class (2), and ``intra_share``, the share of samples whose partner is drawn
+            from their own class (0.5).
+
+    Raises:
+        ValueError: An unknown name or option, or a value that the policy refuses.
+    """
+
+    def __init__(self, name: str, alpha: float | None = None, prob: float = 1.0, **options: Any) -> None:
+        super().__init__()
+        if name not in POLICIES:
+            raise ValueError(f"model.policy.name is {name!r}; it must be one of {', '.join(POLICIES)}.")
+        self.name, self.prob = name, _in_unit_interval("prob", prob)
+        self.function = POLICIES[name].function
+        self.alpha = _positive("alpha", POLICIES[name].alpha if alpha is None else alpha)
+        allowed = {
+            key
+            for key, parameter in inspect.signature(self.function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        } - GIVEN
+        if self.needs_labels:
+            self.intra_alpha = _positive("intra_alpha", options.pop("intra_alpha", INTRA_ALPHA))
+            self.intra_share = _in_unit_interval("intra_share", options.pop("intra_share", INTRA_SHARE))
+        if unknown := sorted(set(options) - allowed):
+            known = sorted(allowed | ({"intra_alpha", "intra_share"} if self.needs_labels else set()))
+            raise ValueError(
+                f"model.policy.{unknown[0]} is no option of {name!r}; it has {', '.join(known) or 'none'}."
+            )
+        self.options = options
+        # The policy itself knows which values it takes: it says so here, before a run has begun.
+        self.mix(
+            torch.zeros(2, 1, 4, 4),
+            0.5,
+            torch.tensor([1, 0]),
+            labels=torch.zeros(2, dtype=torch.long),
+            loss_fn=torch.sum,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether ``loss_fn`` must be given: saliency is the gradient of a loss."""
+        return self.name in ("puzzlemix", "co_mixup")
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether ``labels`` must be given, classes or pseudo classes."""
+        return self.name == "inter_intra"
+
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        loss_fn: LossFunction | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Mixed:
+        """Draw λ and a permutation and mix.
+
+        Args:
+            images: (N, C, H, W), floating point and normalised; for ``'mixup'`` and ``'manifoldmix'`` also
+                features (N, ...).
+            labels: (N,), where ``needs_labels``.
+            loss_fn: From images to a scalar, where ``needs_gradient``. It is called once; no ``.grad`` is
+                left behind, but running statistics change as in every forward pass.
+            generator: Source of random numbers; default is torch's global one of the device.
+
+        Raises:
+            ValueError: What the policy needs was not given.
+        """
+        device, source = images.device, generator.device if generator else images.device
+        permutation = torch.randperm(len(images), generator=generator, device=source).to(device)
+        if self.needs_labels and labels is not None:
+            permutation = pair_within_classes(
+                permutation, labels, share=self.intra_share, generator=generator
+            )
+        lam = draw_lam(self.alpha, device, generator=generator)
+        mixed = self.mix(images, lam, permutation, labels=labels, loss_fn=loss_fn, generator=generator)
+        return mixed if self.prob == 1 else self._sometimes(images, mixed, generator)
+
+    def mix(
+        self,
+        images: Tensor,
+        lam: Tensor | float,
+        permutation: Tensor,
+        *,
+        labels: Tensor | None = None,
+        loss_fn: LossFunction | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Mixed:
+        """Mix with a given λ and permutation (Co-Mixup chooses both itself)."""
+        given: dict[str, Any] = {}
+        if self.needs_labels:
+            if labels is None:
+                raise ValueError(f"model.policy.name={self.name!r} needs labels or pseudo labels.")
+            intra_lam = draw_lam(self.intra_alpha, images.device, generator=generator)
+            given.update(labels=labels, intra_lam=intra_lam)
+        if self.needs_gradient:
+            if loss_fn is None:
+                raise ValueError(f"model.policy.name={self.name!r} needs a loss of the plain images.")
+            given.update(saliency=gradient_saliency(images, loss_fn))
+        given.update(self.options, generator=generator)
+        if self.name == "co_mixup":
+            result, weights = self.function(images, alpha=self.alpha, **given)
+            return Mixed(result, *_main_pair(weights), weights)
+        result, lam = self.function(images, lam, permutation, **given)
+        return Mixed(result, lam, permutation)
+
+    def extra_repr(self) -> str:
+        """Return the settings, for ``repr``."""
+        settings = dict(alpha=self.alpha, prob=self.prob, **self.options)
+        return ", ".join([self.name, *(f"{key}={value!r}" for key, value in settings.items())])
+
+    def _sometimes(self, images: Tensor, mixed: Mixed, generator: torch.Generator | None) -> Mixed:
+        """The mixture with probability ``prob``, else the images themselves, chosen on the device."""
+        chosen = uniform((), generator, images.device) < self.prob
+        weights = mixed.weights
+        if weights is not None:
+            weights = torch.where(chosen, weights, torch.eye(len(weights), device=weights.device))
+        return Mixed(
+            torch.where(chosen, mixed.images, images),
+            torch.where(chosen, mixed.lam, 1.0),
+            mixed.permutation,
+            weights,
+        )
+
+
+def draw_lam(alpha: float, device: torch.device, *, generator: torch.Generator | None = None) -> Tensor:
+    """λ ~ Beta(α, α), a scalar on ``device``, drawn where the generator lives (default: there).
+
+    Raises:
+        ValueError: α that is not above 0.
+    """
+    return dirichlet(_positive("alpha", alpha), 2, generator, device)[0]
+
+
+def _main_pair(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Each mixture's own share (N,), and which other sample gave most to it (N,)."""
+    return weights.diagonal(), (weights - 2 * torch.eye(len(weights), device=weights.device)).argmax(1)
+
+
+def _positive(key: str, value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise ValueError(f"model.policy.{key} is {value}; it must be above 0.")
+    return float(value)
+
+
+def _in_unit_interval(key: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"model.policy.{key} is {value}; it must be from 0 to 1.")
+    return float(value)

@@ -1,0 +1,40 @@
+"""What happens inside a backbone in stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+def count_stages(backbone: nn.Module) -> int:
+    """How many stages a backbone such as a ResNet has; 0 for one without stages."""
+    return len(getattr(backbone, "res_layers", ()))
+
+
+def stage_features(backbone: nn.Module, images: Tensor, stage: int) -> Tensor:
+    """Feature maps (N, C, h, w) after ``stage`` (from 1 on); the later stages are not computed.
+
+    Args:
+        backbone: One in stages, as MMPretrain's ResNet.
+        images: (N, channels, H, W), normalised.
+        stage: From 1 to ``count_stages(backbone)``.
+    """
+    layers, indices = backbone.res_layers, backbone.out_indices
+    backbone.res_layers, backbone.out_indices = layers[:stage], (stage - 1,)
+    try:
+        return backbone(images)[-1]
+    finally:
+        backbone.res_layers, backbone.out_indices = layers, indices
+
+
+@contextmanager
+def stage_replaced(backbone: nn.Module, stage: int, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Passes inside go on from ``function(output of stage)``; stages count from 1."""
+    layer = getattr(backbone, backbone.res_layers[stage - 1])
+    handle = layer.register_forward_hook(lambda module, inputs, output: function(output))
+    try:
+        yield
+    finally:
+        handle.remove()

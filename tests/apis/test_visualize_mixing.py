@@ -1,0 +1,156 @@
+"""The figure of the mixing policies: right pictures, masks that explain them, one sentence for bad input."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_ext.apis import build_model
+from ssl_ext.apis.visualize_mixing import DRAWN, mixing_figure, mixture_and_mask
+from ssl_ext.datasets import Digits
+from ssl_ext.errors import UserError, run_tool
+from ssl_ext.mixups import adjust_mask
+from ssl_ext.models.utils import MixingPolicy
+from ssl_ext.visualization import draw_mixed_grid
+
+TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
+
+
+def drawn(axes):
+    return np.asarray(axes.get_images()[0].get_array())
+
+
+def pair_of_digits(seed):
+    dataset = Digits("train", image_size=8)
+    rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:2]
+    return dataset.images[rows].float() / 255
+
+
+def test_every_policy_has_a_row_of_images_and_one_of_masks(tiny_config):
+    lams = [0.2, 0.7]
+    figure = mixing_figure(tiny_config, lams=lams, seed=4)
+    grid = np.array(figure.axes, dtype=object).reshape(2 * len(DRAWN), 3)
+    pair = pair_of_digits(4)
+    for number, name in enumerate(DRAWN):
+        above, below = grid[2 * number], grid[2 * number + 1]
+        assert above[0].get_ylabel() == name
+        np.testing.assert_allclose(drawn(above[0]), pair[0].permute(1, 2, 0).numpy(), atol=1e-6)
+        np.testing.assert_allclose(drawn(below[0]), pair[1].permute(1, 2, 0).numpy(), atol=1e-6)
+        for column, lam in enumerate(lams, start=1):
+            share = drawn(below[column]).mean()
+            assert above[column].get_title() == f"λ = {lam:g} ({share:.2f})"
+    for column, lam in enumerate(lams, start=1):
+        mixed = lam * pair[0] + (1 - lam) * pair[1]
+        np.testing.assert_allclose(drawn(grid[0, column]), mixed.permute(1, 2, 0).numpy(), atol=1e-6)
+        np.testing.assert_allclose(drawn(grid[1, column]), np.full((8, 8), lam), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_mask_has_the_mean_of_the_policy_and_rebuilds_the_mixture(name):
+    policy = MixingPolicy(name, **(dict(transport_cell=0) if name == "puzzlemix" else {}))
+    pair = torch.rand(2, 3, 8, 8)
+
+    def loss_fn(images):
+        return (images**3).sum()
+
+    image, mask = mixture_and_mask(policy, pair, 0.4, loss_fn, seed=2)
+    generator = torch.Generator().manual_seed(2)
+    mixed = policy.mix(pair, 0.4, torch.tensor([1, 0]), loss_fn=loss_fn, generator=generator)
+    torch.testing.assert_close(image, mixed.images[0])
+    assert mask.mean().item() == pytest.approx(mixed.lam[0].item(), abs=1e-5)
+    if name != "resizemix":  # whose second image is resized
+        torch.testing.assert_close(image, mask * pair[0] + (1 - mask) * pair[1])
+    else:
+        torch.testing.assert_close(image[:, mask == 1], pair[0][:, mask == 1])
+
+
+def test_weights_of_a_checkpoint_lead_the_gradients(tiny_config, tmp_path):
+    from ssl_ext.apis.evaluation_network import random_network
+
+    torch.save(
+        {"state_dict": random_network(tiny_config, seed=7, device=torch.device("cpu")).state_dict()},
+        tmp_path / "epoch_1.pth",
+    )
+    settings = dict(policies=["puzzlemix"], lams=[0.5], seed=1)
+    untrained = mixing_figure(tiny_config, **settings)
+    trained = mixing_figure(tiny_config, weights=tmp_path / "epoch_1.pth", **settings)
+    assert not np.allclose(drawn(untrained.axes[1]), drawn(trained.axes[1]))
+
+
+@pytest.mark.parametrize("adjust", [False, True])
+def test_each_checkpoint_of_a_block_has_a_row_of_its_own_masks(tiny_config, tmp_path, adjust):
+    head = dict(type="LinearClsHead", num_classes=10, in_channels=64)
+    backbone = dict(tiny_config.model.backbone)
+    block = dict(in_channels=32)
+    tiny_config.model = dict(type="AMix", backbone=backbone, head=head, mix_block=block, adjust_lam=adjust)
+    tiny_config.views[0].repeats = 1
+    lams, expected = [0.2, 0.7], []
+    pair = pair_of_digits(4)
+    for epoch in (1, 2):
+        model = build_model(tiny_config).eval()
+        with torch.no_grad():
+            for weight in model.mix_block.parameters():
+                weight.normal_(std=0.3)
+            features = [model.deployed.backbone((image[None] - 0.5) / 0.5)[0] for image in pair]
+            for lam in lams:
+                mask = model.mix_block(*features, lam, (8, 8))
+                expected.append((adjust_mask(mask, lam) if adjust else mask)[0, 0].numpy())
+        torch.save(dict(state_dict=model.state_dict()), tmp_path / f"epoch_{epoch}.pth")
+    checkpoints = [tmp_path / "epoch_1.pth", tmp_path / "epoch_2.pth"]
+    figure = mixing_figure(tiny_config, trained=checkpoints, lams=lams, seed=4)
+    grid = np.array(figure.axes, dtype=object).reshape(4, 3)
+    assert [row[0].get_ylabel() for row in grid[::2]] == ["epoch_1", "epoch_2"]
+    for number, mask in enumerate(expected):
+        above, below = (grid[2 * (number // 2) + line, 1 + number % 2] for line in (0, 1))
+        np.testing.assert_allclose(drawn(below), mask, atol=1e-5)
+        mixed = (mask * pair[0].numpy() + (1 - mask) * pair[1].numpy()).transpose(1, 2, 0)
+        np.testing.assert_allclose(drawn(above), mixed, atol=1e-5)
+        assert mask.std() > 1e-3
+    assert np.abs(expected[0] - expected[2]).max() > 0.01
+    both = mixing_figure(tiny_config, trained=checkpoints[:1], policies=["mixup"], lams=lams)
+    assert len(both.axes) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(policies=["blend"]), "--policies names blend; it can be mixup, cutmix"),
+        (dict(policies=["manifoldmix"]), "--policies names manifoldmix"),
+        (dict(lams=[0.5, 1.5]), r"--lams has 1.5; every λ must lie in \[0, 1\]"),
+        (dict(lams=[]), "at least"),
+        (dict(weights="absent.pth"), "absent.pth"),
+        (dict(trained=["a.pth"]), "--trained: model.type 'TriMix' does not learn to mix"),
+    ],
+)
+def test_bad_input_is_one_sentence(tiny_config, arguments, message):
+    with pytest.raises(UserError, match=message):
+        mixing_figure(tiny_config, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("rows", "lams", "message"),
+    [
+        ({}, [0.5], "two sources, a row"),
+        (dict(a=(np.zeros((2, 3, 4, 4)), np.zeros((2, 4, 4)))), [0.5], "a: 1 values of λ"),
+        (dict(a=(np.zeros((1, 3, 4, 4)), np.zeros((1, 4, 5)))), [0.5], "masks of their size"),
+        (dict(a=(np.full((1, 3, 4, 4), 2.0), np.zeros((1, 4, 4)))), [0.5], r"must lie in \[0, 1\]"),
+    ],
+)
+def test_a_grid_needs_images_and_masks_that_fit(rows, lams, message):
+    with pytest.raises(ValueError, match=message):
+        draw_mixed_grid(rows, lams, np.zeros((2, 3, 4, 4)))
+
+
+def test_the_tool_writes_both_formats(tiny_config_file, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("visualize_mixing_tool", TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    words = ["--policies", "mixup", "--lams", "0.3", "--out"]
+    monkeypatch.setattr(sys, "argv", ["visualize.py", "mixing", str(tiny_config_file), *words, str(tmp_path)])
+    run_tool(tool.main)
+    capsys.readouterr()
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"mixing.{suffix}").stat().st_size > 1000
