@@ -39,7 +39,7 @@ setup(
     ],
     extras_require={
         "export": export,
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11", *export],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "ruff>=0.6", "mypy>=1.11", *export],
         "umap": ["umap-learn>=0.5.5"],
     },
 )

@@ -10,4 +10,5 @@ ruff format --check .
 echo "== mypy"
 mypy
 echo "== pytest"
-python -m pytest "$@"
+# Two processes with a thread each; a file stays in one of them.
+python -m pytest -n 2 --dist loadfile "$@"

