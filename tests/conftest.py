@@ -85,6 +85,12 @@ TINY = dict(
 )
 
 
+@pytest.fixture(scope="session")
+def tiny_settings():
+    """What ``tiny_config`` is made of, for fixtures that outlive a test; to be copied."""
+    return TINY
+
+
 @pytest.fixture
 def tiny_config():
     """A whole TriMix run on 8 px digits with a very small network: about a second an epoch."""

@@ -190,7 +190,7 @@ def test_tool_compares_a_method_with_its_twin(tiny_config, jaccard_config, tmp_p
 def test_tool_names_the_methods_it_knows(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run_tool(monkeypatch, "step", "--method", "jaccard")
-    assert "--method is 'jaccard'; allowed are jaccard-simclr, jaccard-moco." in capsys.readouterr().err
+    assert "--method is 'jaccard'; allowed are jaccard-simclr, jaccard-moco, amix." in capsys.readouterr().err
 
 
 def test_tool_names_the_sequences_it_knows(monkeypatch, capsys):

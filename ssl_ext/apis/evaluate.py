@@ -208,6 +208,8 @@ def _device(device: str | torch.device | None) -> torch.device:
 
 def _out_dir(config: Config, checkpoint: Any, out_dir: Any) -> Path:
     if out_dir is not None:
+        if Path(out_dir).exists() and not Path(out_dir).is_dir():
+            raise UserError(f"--out '{out_dir}' is a file; give a folder.")
         return Path(out_dir)
     if checkpoint is not None:
         return Path(checkpoint).parent / "evaluation"

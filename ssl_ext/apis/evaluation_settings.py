@@ -96,8 +96,8 @@ class Request:
             raise UserError(f"fractions: {wrong[0]} is not a share above 0, up to 1 (all labels).")
         if not self.modes:
             raise UserError(f"modes: give at least one of {', '.join(MODES)}.")
-        if not self.seeds or min(self.seeds) < 0:
-            raise UserError(f"seeds={list(self.seeds)}: one or more numbers of at least 0 are needed.")
+        if not self.seeds or not all(0 <= seed < 2**32 for seed in self.seeds):
+            raise UserError(f"seeds={list(self.seeds)}: one or more numbers from 0 to 2**32 - 1 are needed.")
 
     def _check_readers(self) -> None:
         readers = (("budgets", "budget"), ("fractions", "semi"), ("transfer_to", "transfer"))

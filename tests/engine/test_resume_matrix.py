@@ -1,0 +1,64 @@
+"""Every registered algorithm: killed and resumed, it ends bit for bit where a run that was not ends."""
+
+from itertools import product
+
+import pytest
+import torch
+from killed_runs import output, run_differences, train
+from tiny_algorithms import ALGORITHMS, ELSEWHERE, STEPS, registered_algorithms, tiny_run, write_images
+
+from ssl_ext.engine import newest_checkpoint
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="bit for bit on the CPU; run with CUDA_VISIBLE_DEVICES="
+)
+LAST = f"iter_{STEPS}.pth"
+# Killed within an epoch, and between two: 2 and 3 steps of two epochs of 3 have been taken.
+CUTS = (2, 3)
+# On two processes: a copy that judges in evaluation mode; clusters and a queue; a bank; a frozen first phase.
+QUICK = {("AMix", 2, 2), ("MixMoCo-clusters", 2, 3), ("PIRL-jigsaw", 2, 2), ("SwAV", 2, 3), ("TriBYOL", 1, 3)}
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    write_images(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole(images, tmp_path_factory):
+    """Folders of runs that were never cut, each made once."""
+    folders = {}
+
+    def folder(case, world):
+        if (case, world) not in folders:
+            path = folders[case, world] = tmp_path_factory.mktemp("whole")
+            assert train(tiny_run(case, images, world=world), path, world=world) == [0] * world, output(path)
+        return folders[case, world]
+
+    return folder
+
+
+def test_every_registered_algorithm_is_in_the_table():
+    listed = {case.partition("-")[0] for case in ALGORITHMS}
+    assert listed | ELSEWHERE.keys() == registered_algorithms()
+    assert not listed & ELSEWHERE.keys()
+
+
+def matrix():
+    """Every algorithm, on one process and on two, killed within an epoch and between two; most are slow."""
+    for case, world, step in product(ALGORITHMS, (1, 2), CUTS):
+        quick = (case, world, step) in QUICK or (world, step) == (1, CUTS[0])
+        yield pytest.param(case, world, step, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("case", "world", "step"), matrix())
+def test_killed_and_resumed(case, world, step, images, whole, tmp_path):
+    config = tiny_run(case, images, world=world)
+    killed = train(config, tmp_path, world=world, hooks=[dict(type="KillHook", step=step)])
+    assert killed == [-9] * world, output(tmp_path)
+    assert newest_checkpoint(tmp_path).name == f"iter_{step}.pth"
+    assert train(config, tmp_path, world=world, resume="auto") == [0] * world, output(tmp_path)
+    assert len(torch.load(tmp_path / "rank0.pt")["steps"]) == STEPS - step
+    assert run_differences(whole(case, world), tmp_path, LAST, world=world) == []

@@ -1,0 +1,235 @@
+"""Wrong command lines of every tool: one sentence, a status that is not 0, and nothing written."""
+
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssl_ext.errors import run_tool
+
+TOOLS = Path(__file__).parents[2] / "tools"
+CONFIG, RUN, OUT = "{config}", "{folder}", ["--out", "{out}"]
+
+WRONG = {
+    "train": [
+        [],
+        ["nowhere.py"],
+        ["{folder}"],
+        ["{text}"],
+        ["{broken}"],
+        ["{other}"],
+        ["{binary}"],
+        [CONFIG, "--seed", "one"],
+        [CONFIG, "--seed", "-1"],
+        [CONFIG, "--resume", "nowhere.pth"],
+        [CONFIG, "--resume", "{text}"],
+        [CONFIG, "--init", "nowhere.pth"],
+        [CONFIG, "--init", "{text}"],
+        [CONFIG, "--init", "{text}", "--resume", "{text}"],
+        [CONFIG, "--amp"],
+        [CONFIG, "--no-such-switch"],
+        [CONFIG, "--cfg-options", "novalue"],
+        [CONFIG, "--cfg-options", "=3"],
+        [CONFIG, "--cfg-options", "model.type=NoSuch"],
+        [CONFIG, "--cfg-options", "custom_hooks.9.type=NoSuch"],
+        [CONFIG, "--cfg-options", "views.0.transforms.0=3"],
+        [CONFIG, "--cfg-options", "train_dataloader.batch_size=1"],
+        [CONFIG, "--cfg-options", "train_dataloader.batch_size=100000"],
+        [CONFIG, "--cfg-options", "train_dataloader.batch_size=[1,2"],
+        [CONFIG, "--cfg-options", "model.backbone.depth=7"],
+        [CONFIG, "--cfg-options", "model.backbone.base_channels.x=7"],
+        [CONFIG, "--cfg-options", "train_dataloader.dataset.split=tset"],
+        [CONFIG, "--cfg-options", "train_dataloader=None"],
+        [CONFIG, "--work-dir", "{text}"],
+    ],
+    "evaluate": [
+        [],
+        ["nowhere.py"],
+        ["{broken}", *OUT],
+        [CONFIG, "nowhere.pth", *OUT],
+        [CONFIG, "{text}", *OUT],
+        [CONFIG, "{folder}", *OUT],
+        [CONFIG, "--protocols", "nkk", *OUT],
+        [CONFIG, "--protocols", *OUT],
+        [CONFIG, "--protocols", "transfer", *OUT],
+        [CONFIG, "--protocols", "transfer", "--transfer-to", "nowhere.py", *OUT],
+        [CONFIG, "--protocols", "transfer", "--transfer-to", CONFIG, CONFIG, *OUT],
+        [CONFIG, "--protocols", "budget", "--budgets", "0", *OUT],
+        [CONFIG, "--protocols", "budget", "--budgets", "many", *OUT],
+        [CONFIG, "--protocols", "semi", "--fractions", "nan", *OUT],
+        [CONFIG, "--protocols", "semi", "--fractions", "1.5", *OUT],
+        [CONFIG, "--budgets", "3", *OUT],
+        [CONFIG, "--labels-per-class", "-1", *OUT],
+        [CONFIG, "--draws", "0", *OUT],
+        [CONFIG, "--draws", "1000000000000", *OUT],
+        [CONFIG, "--seeds", "-1", *OUT],
+        [CONFIG, "--seeds", "99999999999999999999999", *OUT],
+        [CONFIG, "--modes", "thawed", *OUT],
+        [CONFIG, "--baselines", "none", *OUT],
+        [CONFIG, "--device", "gpu", *OUT],
+        [CONFIG, "--device", "cuda:99", *OUT],
+        [CONFIG, "--device", "", "--cfg-options", "evaluation.knn.k=0", *OUT],
+        [CONFIG, "--cfg-options", "evaluation_dataset=None", *OUT],
+        [CONFIG, "--cfg-options", "evaluation=3", *OUT],
+        [CONFIG, "--cfg-options", "evaluation.nkk.k=3", *OUT],
+        [CONFIG, "--cfg-options", "model.backbone.in_channels=1", *OUT],
+        [CONFIG, "--out", "{text}"],
+    ],
+    "export": [
+        [],
+        ["{text}"],
+        ["nowhere.pth", "--to", "timm"],
+        ["{text}", "--to", "timm"],
+        ["{folder}", "--to", "timm"],
+        ["{text}", "--to", "onxx"],
+        ["{text}", "--to", "onnx", "--config", "nowhere.py"],
+        ["{text}", "--to", "onnx", "--image-size", "0"],
+        ["{text}", "--to", "onnx", "--image-size", "big"],
+    ],
+    "sweep": [
+        [],
+        [CONFIG],
+        ["nowhere.py", "a=1,2"],
+        [CONFIG, "a"],
+        [CONFIG, "a="],
+        [CONFIG, "=1,2"],
+        [CONFIG, "no.such.key=1,2"],
+        [CONFIG, "train_cfg.max_epochs=1,1"],
+        [CONFIG, "train_cfg.max_epochs=1,2", "train_cfg.max_epochs=3,4"],
+        [CONFIG, "train_cfg.max_epochs=0,1"],
+        [CONFIG, "model.type=SimCLR,NoSuch"],
+        [CONFIG, "work_dir=a,b"],
+        [CONFIG, "train_cfg.max_epochs=1,2", "--seeds", "0", "0"],
+        [CONFIG, "train_cfg.max_epochs=1,2", "--seeds", "x"],
+        [CONFIG, "train_cfg.max_epochs=1,2", "--protocols", "nkk"],
+        [CONFIG, "train_cfg.max_epochs=1,2", "--cfg-options", "novalue"],
+        [CONFIG, "train_cfg.max_epochs=1,2", "--", "--work-dir", "x"],
+    ],
+    "report": [
+        [],
+        ["nowhere", *OUT],
+        ["{folder}", *OUT],
+        ["{text}", *OUT],
+        ["{results}", *OUT],
+        ["{results}", "--metric", "nothing", *OUT],
+        ["{folder}", "--which", "first", *OUT],
+        ["{folder}", "--smoothing", "1", *OUT],
+        ["{folder}", "--smoothing", "nan", *OUT],
+        ["{folder}", "--layout", "wide", *OUT],
+        ["{folder}", "--references", "{text}", *OUT],
+        ["{folder}", "--layout", "budgets", "--references", "nowhere.yml", *OUT],
+        ["{folder}", "--layout", "budgets", "--references", "{binary}", *OUT],
+    ],
+    "visualize": [
+        [],
+        ["no-such-figure"],
+        ["views", "nowhere.py", *OUT],
+        ["views", CONFIG, "--images", "0", *OUT],
+        ["views", CONFIG, "--images", "-3", *OUT],
+        ["views", CONFIG, "--images", "x", *OUT],
+        ["curves", *OUT],
+        ["curves", "nowhere", *OUT],
+        ["curves", "{folder}", *OUT],
+        ["curves", "{text}", *OUT],
+        ["curves", "{folder}", "--smoothing", "2", *OUT],
+        ["curves", "{folder}", "--x", "moon", *OUT],
+        ["matrices", CONFIG, *OUT],
+        ["matrices", CONFIG, "nowhere.pth", *OUT],
+        ["matrices", CONFIG, "{text}", *OUT],
+        ["matrices", CONFIG, "{text}", "--lam", "nan", *OUT],
+        ["scores", "nowhere.json", *OUT],
+        ["scores", "{text}", *OUT],
+        ["scores", "{results}", *OUT],
+        ["embed", CONFIG, *OUT],
+        ["embed", CONFIG, "nowhere.pth", *OUT],
+        ["embed", CONFIG, "{text}", "--method", "magic", *OUT],
+        ["embed", CONFIG, "{text}", "--points", "0", *OUT],
+        ["embed", CONFIG, "{text}", "--perplexity", "-1", *OUT],
+        ["confusion", "nowhere.json", *OUT],
+        ["confusion", "{results}", *OUT],
+        ["confusion", CONFIG, "{text}", *OUT],
+        ["detections", CONFIG, "{text}", *OUT],
+        ["mixing", CONFIG, "--policies", "magic", *OUT],
+        ["mixing", CONFIG, "--lams", "2", *OUT],
+        ["mixing", CONFIG, "--lams", "nan", *OUT],
+        ["mixing", "nowhere.py", *OUT],
+        ["grid", "nowhere", *OUT],
+        ["grid", "{folder}", *OUT],
+        ["grid", "{folder}", "--where", "x", *OUT],
+    ],
+    "benchmark": [
+        [],
+        ["no-such-benchmark"],
+        ["augment", "--sequence", "magic"],
+        ["step", "--method", "magic"],
+        ["step", "--config", "nowhere.py"],
+        ["step", "--config", "{broken}"],
+    ],
+}
+
+
+@pytest.fixture
+def places(tmp_path, tiny_config):
+    """The files that the command lines name."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    names = ("config.py", "broken.py", "other.py", "text.txt", "binary.py", "results.json")
+    found = {name.partition(".")[0]: folder / name for name in names}
+    tiny_config.dump(found["config"])
+    found["broken"].write_text("model = dict(\n")
+    found["other"].write_text("model = 3\n")
+    found["text"].write_text("just text\n")
+    found["binary"].write_bytes(bytes(range(256)))
+    found["results"].write_text('[{"protocol": 3}]')
+    (tmp_path / "empty").mkdir()
+    return {**found, "folder": tmp_path / "empty", "out": tmp_path / "out"}
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(f"tool_{name}", TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_every_tool_is_listed():
+    assert sorted(WRONG) == sorted(path.stem for path in TOOLS.glob("*.py"))
+
+
+def fault(main, capsys):
+    """What is wrong with the way a tool ends, or None."""
+    try:
+        run_tool(main)
+    except SystemExit as ended:
+        said = capsys.readouterr()
+        errors = [line for line in said.err.splitlines() if "error: " in line]
+        if ended.code in (0, None) or "Traceback" in said.err + said.out:
+            return f"status {ended.code}, {said.err}"
+        if len(errors) != 1 or len(errors[0].partition("error: ")[2]) < 15:
+            return f"no single sentence: {said.err}"
+        return None
+    except Exception as error:
+        capsys.readouterr()
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.filterwarnings("ignore")
+def test_wrong_arguments(name, places, tmp_path, monkeypatch, capsys):
+    main = tool(name)
+    # Loggers of earlier tests hold streams that are closed by now.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.chdir(tmp_path / "empty")
+    before = sorted(tmp_path.rglob("*"))
+    faults = {}
+    for arguments in WRONG[name]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *(word.format(**places) for word in arguments)])
+        if found := fault(main, capsys):
+            faults[" ".join(arguments)] = found
+        if sorted(tmp_path.rglob("*")) != before:
+            faults[" ".join(arguments)] = "it wrote something"
+            before = sorted(tmp_path.rglob("*"))
+    assert not faults, "\n".join(f"{key}: {value}" for key, value in faults.items())
