@@ -81,7 +81,8 @@ def loss_curves(
         panel.set_xlabel(x, fontsize=9)
         panel.tick_params(labelsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=x != "hours"))
-        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        if x != "hours":  # where 0.025 would become "25m"
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(color="0.92", linewidth=0.7)
         panel.set_axisbelow(True)
         open_frame(panel)
