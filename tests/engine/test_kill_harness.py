@@ -6,6 +6,7 @@ import signal
 import threading
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 # Where a process dies. The first four are during saving: while bytes are written, before they are on the
 # disk, before the file has its name, and before the checkpoint that it makes superfluous is removed.
 SAVING = ("write", "fsync", "rename", "renamed")
-EPOCHS = 16
+EPOCHS = 32
 
 
 def die():
@@ -62,6 +63,8 @@ class DyingHook(Hook):
 
     def before_train(self, runner):
         self.last = runner.iter + self.after
+        # A checkpoint here is about as large as the one before it; the first has at least so many bytes.
+        self.size = min((path.stat().st_size for path in Path(runner.work_dir).glob("*.pth")), default=20_000)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if runner.iter + 1 == self.last and self.place in SAVING:
@@ -69,10 +72,9 @@ class DyingHook(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter + 1 == self.last and self.place == "any":
-            threading.Timer(0.15 * self.share, die).start()
+            threading.Timer(0.03 * self.share, die).start()
 
     def write(self):
-        size = 150_000  # about that of a checkpoint here
         replacing = checkpoint_module.replacing
 
         class Wrapped:
@@ -80,7 +82,7 @@ class DyingHook(Hook):
                 self.context = replacing(path)
 
             def __enter__(inner):
-                return Dying(inner.context.__enter__(), int(size * self.share))
+                return Dying(inner.context.__enter__(), int(0.9 * self.size * self.share))
 
             def __exit__(self, *error):
                 return self.context.__exit__(*error)
