@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,18 +10,14 @@ from torch import Tensor
 
 from ssl_ext.losses import mixed_cross_entropy
 from ssl_ext.losses.cross_entropy import cross_entropy
-from ssl_ext.mixups import MixBlock, adjust_mask
-from ssl_ext.mixups.mixed import Mixed
-from ssl_ext.models.utils import frozen, pool_features
+from ssl_ext.models.utils import BlockMixing, frozen, pool_features
 from ssl_ext.registry import MODELS
 
 from .momentum import MomentumClassifier
 
-LAM_PER = ("sample", "step")
-
 
 @MODELS.register_module()
-class AMix(MomentumClassifier):
+class AMix(BlockMixing, MomentumClassifier):
     """A classifier on plain images and on mixtures by a block that learns beside it (AMix, Sec. 3 and 4.1).
 
     The momentum copy gives the block its feature maps, judges the block's mixtures and is what is meant for
@@ -49,7 +44,6 @@ class AMix(MomentumClassifier):
 
     block_defaults: ClassVar[dict[str, Any]] = dict(upsampling="bilinear")
     head_defaults: ClassVar[dict[str, Any]] = {}
-    mask_scale: Tensor
 
     def __init__(
         self,
@@ -63,21 +57,19 @@ class AMix(MomentumClassifier):
         mask_decay: bool = False,
         **kwargs,
     ) -> None:
-        if not alpha > 0:
-            raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
-        if lam_per not in LAM_PER:
-            raise ValueError(f"model.lam_per is {lam_per!r}; allowed are {', '.join(LAM_PER)}.")
         last = kwargs["backbone"].get("out_indices", (3,))[-1]
         if not 1 <= feature_stage <= last + 1:
             raise ValueError(f"model.feature_stage is {feature_stage}; it must be from 1 to {last + 1}.")
         stages = tuple(sorted({feature_stage - 1, last}))
         super().__init__(**dict(kwargs, backbone=dict(kwargs["backbone"], out_indices=stages)))
-        self.mix_block = MixBlock(**{**self.block_defaults, **mix_block})
+        self.set_up_mixing(
+            {**self.block_defaults, **mix_block},
+            alpha=alpha,
+            lam_per=lam_per,
+            adjust_lam=adjust_lam,
+            mask_decay=mask_decay,
+        )
         self.block_head = MODELS.build(dict(self.head_defaults, **(block_head or {}), type="MixBlockHead"))
-        self.alpha, self.lam_per = float(alpha), lam_per
-        self.adjust_lam, self.mask_decay = adjust_lam, mask_decay
-        # In the checkpoint: a resumed run goes on with the weight of its step.
-        self.register_buffer("mask_scale", torch.ones(()))
 
     def loss(self, inputs: list[Tensor], data_samples: dict) -> dict[str, Tensor]:
         """Named losses of classifier and block; view [(N, C, H, W)], ``data_samples['labels']`` (N,)."""
@@ -111,29 +103,6 @@ class AMix(MomentumClassifier):
         """The classes (N,) that the block learns from."""
         return data_samples["labels"]
 
-    def mix(self, images: Tensor, features: Tensor, *, adjust: bool = False) -> tuple[Mixed, Tensor]:
-        """Draw λ and a permutation; mixtures of the images, and the masks (N, 1, H, W) that made them."""
-        lam, permutation = self.draw(len(images), images.device)
-        mask = self.mix_block(features, features[permutation], lam, images.shape[2:])
-        if adjust:
-            mask = adjust_mask(mask, lam)
-        return Mixed(torch.lerp(images[permutation], images, mask.to(images.dtype)), lam, permutation), mask
-
-    def draw(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """λ ~ Beta(α, α) and a permutation, (N,) each."""
-        rows = count if self.lam_per == "sample" else 1
-        # The first of two shares with a Dirichlet distribution has a Beta distribution.
-        shares = torch._sample_dirichlet(torch.full((rows, 2), self.alpha, device=device))
-        return shares[:, 0].expand(count), torch.randperm(count, device=device)
-
-    def masks(self, images: Tensor, partners: Tensor, lam: Tensor | float) -> Tensor:
-        """Masks (N, 1, H, W) with which images and partners, (N, C, H, W) each, are mixed at a given λ."""
-        features = [self.deployed.backbone(x)[0] for x in (images, partners)]
-        mask = self.mix_block(*features, lam, images.shape[2:])
-        return adjust_mask(mask, lam) if self.adjust_lam else mask
-
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Let the copy follow; ``step`` optimiser steps (of ``max_steps``) have been taken."""
-        super().after_step(step, max_steps)
-        if self.mask_decay:
-            self.mask_scale.fill_((1 + math.cos(math.pi * step / max_steps)) / 2)
+    def block_features(self, images: Tensor) -> Tensor:
+        """Maps (N, C, h, w) of the momentum copy's stage l."""
+        return self.deployed.backbone(images)[0]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ssl_ext.mixups import MixBlock, Mixed, adjust_mask
 from ssl_ext.models.heads.mix_moco_head import NEED_LABELS, check_block_losses
-from ssl_ext.models.utils import Queue, count_stages, frozen, stage_features
+from ssl_ext.models.utils import BlockMixing, Queue, count_stages, frozen, stage_features
 
 from .mixed_moco import MixedMoCo, MixingStep
 
-LAM_PER = ("sample", "step")
 NO_LABEL = -1.0
 
 
-class AMixMoCo(MixedMoCo):
+class AMixMoCo(BlockMixing, MixedMoCo):
     """MoCo v2 whose query views are mixed by a block that sees the key network's feature maps.
 
     Each step draws λ and a permutation twice. The network learns from mixtures with detached masks; the
@@ -43,8 +40,6 @@ class AMixMoCo(MixedMoCo):
         ValueError: A value out of range, or a block loss without the labels it needs.
     """
 
-    mask_scale: Tensor
-
     def __init__(
         self,
         *,
@@ -61,26 +56,25 @@ class AMixMoCo(MixedMoCo):
     ) -> None:
         names = tuple(block_losses)
         check_block_losses(names, labels=labels is not None, mask_labels=mask_labels)
-        if not alpha > 0:
-            raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
-        if lam_per not in LAM_PER:
-            raise ValueError(f"model.lam_per is {lam_per!r}; allowed are {', '.join(LAM_PER)}.")
         by_class = any(name in NEED_LABELS for name in names)
         super().__init__(labels=labels, classifier=by_class, **kwargs)
         stages = count_stages(self.backbone)
         if not 1 <= feature_stage <= stages:
             raise ValueError(f"model.feature_stage is {feature_stage}; it must be from 1 to {stages}.")
         self.block_losses, self.by_class = names, by_class
-        self.mix_block = MixBlock(**{"upsampling": "bilinear", **mix_block})
-        self.alpha, self.lam_per, self.feature_stage = float(alpha), lam_per, feature_stage
-        self.adjust_lam, self.mask_decay = adjust_lam, mask_decay
+        self.feature_stage = feature_stage
+        self.set_up_mixing(
+            {"upsampling": "bilinear", **mix_block},
+            alpha=alpha,
+            lam_per=lam_per,
+            adjust_lam=adjust_lam,
+            mask_decay=mask_decay,
+        )
         self.label_queue: Queue | None = None
         if mask_labels:
             # Labels of the queue's entries, written together with them.
             self.label_queue = Queue(len(self.queues[0].features), 1)
             self.label_queue.features.fill_(NO_LABEL)
-        # In the checkpoint: a resumed run goes on with the weight of its step.
-        self.register_buffer("mask_scale", torch.ones(()))
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of a query view and a key view, each (N, C, H, W)."""
@@ -92,7 +86,7 @@ class AMixMoCo(MixedMoCo):
     def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
         """The network's InfoNCE of mixtures, and the block's losses."""
         with torch.no_grad():
-            features = stage_features(self.key_network.backbone, step.images, self.feature_stage)
+            features = self.block_features(step.images)
         losses = {}
         if self.head.mixed_weight:
             with torch.no_grad():
@@ -127,30 +121,6 @@ class AMixMoCo(MixedMoCo):
         found = self.label_queue.features[:, 0] == labels[:, None]
         return found | found[permutation]
 
-    def draw(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """λ (N,) and a permutation (N,) for a batch of N = ``count`` images of this process."""
-        rows = count if self.lam_per == "sample" else 1
-        concentration = torch.full((rows,), self.alpha, device=device)
-        lam = torch.distributions.Beta(concentration, concentration).sample()
-        return lam.expand(count), torch.randperm(count, device=device)
-
-    def mix(self, images: Tensor, features: Tensor, *, adjust: bool = False) -> tuple[Mixed, Tensor]:
-        """Draw λ and a permutation; mixtures of the images, and the masks (N, 1, H, W) that made them."""
-        lam, permutation = self.draw(len(images), images.device)
-        mask = self.mix_block(features, features[permutation], lam, images.shape[2:])
-        if adjust:
-            mask = adjust_mask(mask, lam)
-        return Mixed(torch.lerp(images[permutation], images, mask.to(images.dtype)), lam, permutation), mask
-
-    def masks(self, images: Tensor, partners: Tensor, lam: Tensor | float) -> Tensor:
-        """Masks (N, 1, H, W) with which images and partners, (N, C, H, W) each, are mixed at a given λ."""
-        backbone = self.key_network.backbone
-        features = [stage_features(backbone, x, self.feature_stage) for x in (images, partners)]
-        mask = self.mix_block(*features, lam, images.shape[2:])
-        return adjust_mask(mask, lam) if self.adjust_lam else mask
-
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Let the key network follow, renew clusters when it is time, and lower the mask loss's weight."""
-        super().after_step(step, max_steps)
-        if self.mask_decay:
-            self.mask_scale.fill_((1 + math.cos(math.pi * step / max_steps)) / 2)
+    def block_features(self, images: Tensor) -> Tensor:
+        """Maps (N, C, h, w) of the key network's stage l."""
+        return stage_features(self.key_network.backbone, images, self.feature_stage)

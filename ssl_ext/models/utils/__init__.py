@@ -1,5 +1,6 @@
 """Small parts that several algorithms share."""
 
+from .block_mixing import BlockMixing
 from .cluster_bank import ClusterBank
 from .frozen import frozen
 from .label_source import LabelSource
@@ -13,6 +14,7 @@ from .split_batch_norm import SplitBN
 from .stages import count_stages, stage_features, stage_replaced
 
 __all__ = [
+    "BlockMixing",
     "ClusterBank",
     "LabelSource",
     "MemoryBank",

@@ -1,0 +1,77 @@
+"""Mixing with a learned block, the same whatever learns beside it (AMix, Sec. 3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ssl_ext.mixups import MixBlock, Mixed, adjust_mask
+
+LAM_PER = ("sample", "step")
+
+
+class BlockMixing:
+    """Draws λ and pairs and mixes with a :class:`MixBlock`; a mixin for models with ``after_step``.
+
+    The buffer ``mask_scale`` is in the checkpoint: a resumed run goes on with the mask loss's weight of its
+    step.
+    """
+
+    mask_scale: Tensor
+
+    def set_up_mixing(
+        self, mix_block: dict, *, alpha: float, lam_per: str, adjust_lam: bool, mask_decay: bool
+    ) -> None:
+        """Build the block and keep the settings; to be called after the constructor of the module.
+
+        Args:
+            mix_block: Arguments of :class:`ssl_ext.mixups.MixBlock`.
+            alpha: α of λ ~ Beta(α, α).
+            lam_per: One λ for each ``'sample'``, or for each ``'step'``.
+            adjust_lam: Give the masks of the network's mixtures the mean λ exactly.
+            mask_decay: Let ``mask_scale`` fall from 1 to 0 by a cosine over the run.
+
+        Raises:
+            ValueError: α not above 0, or an unknown option.
+        """
+        if not alpha > 0:
+            raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
+        if lam_per not in LAM_PER:
+            raise ValueError(f"model.lam_per is {lam_per!r}; allowed are {', '.join(LAM_PER)}.")
+        self.mix_block = MixBlock(**mix_block)
+        self.alpha, self.lam_per = float(alpha), lam_per
+        self.adjust_lam, self.mask_decay = adjust_lam, mask_decay
+        self.register_buffer("mask_scale", torch.ones(()))
+
+    def block_features(self, images: Tensor) -> Tensor:
+        """The feature maps (N, C, h, w) of images (N, channels, H, W) that the block sees."""
+        raise NotImplementedError
+
+    def draw(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """λ (N,) ~ Beta(α, α) and a permutation (N,) for N = ``count`` images of this process."""
+        rows = count if self.lam_per == "sample" else 1
+        # The first of two shares with a Dirichlet distribution has a Beta distribution.
+        shares = torch._sample_dirichlet(torch.full((rows, 2), self.alpha, device=device))
+        return shares[:, 0].expand(count), torch.randperm(count, device=device)
+
+    def mix(self, images: Tensor, features: Tensor, *, adjust: bool = False) -> tuple[Mixed, Tensor]:
+        """Draw λ and a permutation; mixtures of the images, and the masks (N, 1, H, W) that made them."""
+        lam, permutation = self.draw(len(images), images.device)
+        mask = self.mix_block(features, features[permutation], lam, images.shape[2:])
+        if adjust:
+            mask = adjust_mask(mask, lam)
+        return Mixed(torch.lerp(images[permutation], images, mask.to(images.dtype)), lam, permutation), mask
+
+    def masks(self, images: Tensor, partners: Tensor, lam: Tensor | float) -> Tensor:
+        """Masks (N, 1, H, W) with which images and partners, (N, C, H, W) each, are mixed at a given λ."""
+        features = [self.block_features(x) for x in (images, partners)]
+        mask = self.mix_block(*features, lam, images.shape[2:])
+        return adjust_mask(mask, lam) if self.adjust_lam else mask
+
+    def after_step(self, step: int, max_steps: int) -> None:
+        """What the model does after a step, and the weight of the mask loss."""
+        super().after_step(step, max_steps)
+        if self.mask_decay:
+            self.mask_scale.fill_((1 + math.cos(math.pi * step / max_steps)) / 2)
