@@ -4,15 +4,11 @@ With ``default_scope = 'ssl_ext'`` a config names local classes and MMPretrain's
 without a prefix; where both define a name the local one wins.
 """
 
-import warnings
 from importlib import import_module
 
 from .env import check_openmmlab_family
 
 check_openmmlab_family()
-
-# mmcv tells at import that its compiled operators are absent; nothing here needs them.
-warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
 
 import mmpretrain.registry as parents  # noqa: E402
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS  # noqa: E402

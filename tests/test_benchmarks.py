@@ -11,8 +11,10 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from ssl_ext.apis import build_model, load_config
+from ssl_ext.benchmarks import step_command
 from ssl_ext.benchmarks.methods import benchmark_methods
 from ssl_ext.benchmarks.step import BARE, RUNNER, bare_steps, benchmark_step
+from ssl_ext.benchmarks.step_command import METHODS
 from ssl_ext.engine import ThroughputHook, TrainLogHook
 from ssl_ext.errors import UserError
 from ssl_ext.models import JaccardMoCo, SimCLR
@@ -167,8 +169,8 @@ def test_tool_prints_a_table_and_writes_the_figures(tiny_config_file, tmp_path, 
 
 
 def test_tool_compares_a_method_with_its_twin(tiny_config, jaccard_config, tmp_path, monkeypatch, capsys):
-    tool = runpy.run_path(str(TOOL))
-    methods = tool["METHODS"]
+    methods = dict(METHODS)
+    monkeypatch.setattr(step_command, "METHODS", methods)
     types = {name: [load_config(path).model.type for path in pair] for name, pair in methods.items()}
     assert types == {"jaccard-simclr": ["JaccardSimCLR", "SimCLR"], "jaccard-moco": ["JaccardMoCo", "MoCo"]}
     # Their ResNet-50 is slow to test: two tiny networks take the place.
@@ -176,9 +178,8 @@ def test_tool_compares_a_method_with_its_twin(tiny_config, jaccard_config, tmp_p
     methods["jaccard-moco"] = [tmp_path / "jaccard.py", tmp_path / "plain.py"]
     for config, path in zip((jaccard_config, tiny_config), methods["jaccard-moco"], strict=True):
         config.dump(path)
-    arguments = ["step", "--method", "jaccard-moco", "--batch-size", "4", "--size", "8", "--steps", "1"]
-    monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments, "--json", str(tmp_path / "step.json")])
-    tool["main"]()
+    small = ("--batch-size", 4, "--size", 8, "--steps", 1)
+    run_tool(monkeypatch, "step", "--method", "jaccard-moco", *small, "--json", tmp_path / "step.json")
     shown = capsys.readouterr().out
     assert "batch 4, 8 px, jaccard-moco" in shown and "at most 1.05×" in shown
     assert "A step of JaccardMoCo takes " in shown and "the time of one of MoCo; " in shown

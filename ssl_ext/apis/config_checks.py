@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
+from ssl_ext.values import is_count, is_number
 
 # Larger than any size, count or number of steps; a layer or a loop of this length never ends.
 TOO_LARGE = 2**31
@@ -21,14 +22,6 @@ class Kind(NamedTuple):
 
     words: str
     fits: Callable[[Any], bool]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
@@ -50,11 +43,11 @@ BUILT_LIST = Kind("a list of dicts with the key type", lambda value: _is_list(va
 BUILT_OR_LIST = Kind(
     "a dict with the key type, or a list of them", lambda v: _is_built(v) or BUILT_LIST.fits(v)
 )
-NUMBERS = Kind("a list of numbers", lambda value: _is_list(value, _is_number))
-RATE = Kind("a number of at least 0", lambda value: _is_number(value) and value >= 0)
-COUNT = Kind("a whole number of at least 1", _is_count)
-WORKERS = Kind("a whole number of at least 0", lambda value: value == 0 or _is_count(value))
-INTERVAL = Kind("a whole number of at least 1, or -1 for never", lambda v: v == -1 or _is_count(v))
+NUMBERS = Kind("a list of numbers", lambda value: _is_list(value, is_number))
+RATE = Kind("a number of at least 0", lambda value: is_number(value) and value >= 0)
+COUNT = Kind("a whole number of at least 1", is_count)
+WORKERS = Kind("a whole number of at least 0", lambda value: value == 0 or is_count(value))
+INTERVAL = Kind("a whole number of at least 1, or -1 for never", lambda v: v == -1 or is_count(v))
 SEED = _or_none(Kind("a whole number from 0 to 2**32 - 1", lambda v: type(v) is int and 0 <= v < 2**32))
 SWITCH = Kind("True or False", lambda value: isinstance(value, bool))
 PATH = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)))
@@ -84,6 +77,7 @@ KINDS = {
     "optim_wrapper": DICT,
     "optim_wrapper.optimizer": BUILT,
     "optim_wrapper.optimizer.lr": RATE,
+    "optim_wrapper.accumulative_counts": COUNT,
     "param_scheduler": _or_none(BUILT_OR_LIST),
     "train_cfg": DICT,
     "train_cfg.by_epoch": SWITCH,
@@ -100,6 +94,7 @@ KINDS = {
     "randomness.seed": SEED,
     "randomness.deterministic": SWITCH,
     "env_cfg": DICT,
+    "activation_checkpointing": SWITCH,
     "work_dir": PATH,
     "**.data_root": PATH,
     "**.type": NAME,

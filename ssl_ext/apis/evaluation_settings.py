@@ -12,6 +12,7 @@ from mmengine.config import Config
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Recipe, check_knn, check_probe, linear_probe
 from ssl_ext.models import build_augmentation
+from ssl_ext.values import is_count
 
 PROTOCOLS = (
     "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
@@ -178,7 +179,7 @@ def read_recipes(config: Config) -> Recipes:
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
     restarts = settings["cluster"].get("restarts", 1)
-    if not isinstance(restarts, int) or restarts < 1:
+    if not is_count(restarts):
         raise UserError(f"evaluation.cluster.restarts={restarts!r}: at least 1 is needed.")
     return Recipes(**settings, **images)
 

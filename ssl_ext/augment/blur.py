@@ -1,13 +1,18 @@
-"""Gaussian blur as two batched matrix products, one standard deviation per sample."""
+"""Gaussian blur as batched matrix products, one standard deviation per sample."""
 
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
 from ssl_ext.augment.planes import matmul_planes
 from ssl_ext.augment.sampling import bernoulli, check_probability, check_range, uniform
+
+# Of the matrix of a whole axis most is 0: from this side on, blocks of it are multiplied instead.
+LARGE = 128
+BLOCK = 32
 
 
 class GaussianBlur(Augmentation):
@@ -54,6 +59,8 @@ class GaussianBlur(Augmentation):
     def _blur(self, planes: Tensor, params: Params) -> Tensor:
         weights = gaussian_weights(params["sigma"], self.kernel_size)
         height, width = planes.shape[2:]
+        if min(height, width) >= LARGE:
+            return blur_in_blocks(planes, weights)
         rows = blur_matrix(weights, height)
         columns = rows if width == height else blur_matrix(weights, width)
         return matmul_planes(rows, planes, columns)
@@ -70,6 +77,29 @@ def gaussian_weights(sigma: Tensor, kernel_size: int) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
+def blur_in_blocks(planes: Tensor, weights: Tensor) -> Tensor:
+    """Filter both reflected axes of planes (C, N, H, W), which are overwritten, with weights (N, K).
+
+    ``BLOCK`` outputs of an axis depend on BLOCK + K − 1 inputs, by a matrix that is the same for all blocks.
+    """
+    (_, n, height, width), (_, taps) = planes.shape, weights.shape
+    window, reach = BLOCK + taps - 1, taps // 2
+    band = weights.new_zeros(n, BLOCK, window)
+    diagonals = band.as_strided((n, BLOCK, taps), (BLOCK * window, window + 1, 1))
+    diagonals.copy_(weights.unsqueeze(1).expand_as(diagonals))
+    # Below and on the right of the border there is room for the rest of the last block.
+    rest = [-size % BLOCK for size in (width, height)]
+    for plane in planes:
+        padded = F.pad(plane, (reach,) * 4, mode="reflect")
+        padded = F.pad(padded, (0, rest[0], 0, rest[1]))
+        blocks = padded.unfold(1, window, BLOCK).transpose(2, 3)
+        rows = torch.matmul(band.unsqueeze(1), blocks).flatten(1, 2)
+        windows = rows.unfold(2, window, BLOCK).flatten(1, 2)
+        filtered = torch.bmm(windows, band.transpose(1, 2)).view(n, rows.shape[1], -1)
+        plane.copy_(filtered[:, :height, :width])
+    return planes
+
+
 def blur_matrix(weights: Tensor, size: int) -> Tensor:
     """Return matrices (N, size, size) that filter one reflected axis with weights (N, K)."""
     places = _tap_places(weights.shape[1], size, weights.device)
@@ -84,4 +114,4 @@ def _tap_places(kernel_size: int, size: int, device: torch.device) -> Tensor:
     last = size - 1
     # Reflection without repeating the border: -1 reads 1, size reads size - 2.
     place = last - (last - place.abs()).abs()
-    return torch.nn.functional.one_hot(place, size).float().flatten(1).to(device, non_blocking=True)
+    return F.one_hot(place, size).float().flatten(1).to(device, non_blocking=True)

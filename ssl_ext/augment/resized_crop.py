@@ -1,8 +1,9 @@
-"""Random resized crop as two batched matrix products, antialiased like torchvision's."""
+"""Random resized crop of a batch, as matrix products, antialiased like torchvision's."""
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape
@@ -10,6 +11,8 @@ from ssl_ext.augment.planes import matmul_planes
 from ssl_ext.augment.sampling import check_range, check_size, uniform, uniform_integers
 
 TRIES = 10
+# Sides from which on the products with matrices that are mostly 0 cost more than a call for each image.
+LARGE = 128
 
 
 class RandomResizedCrop(Augmentation):
@@ -71,6 +74,8 @@ class RandomResizedCrop(Augmentation):
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         height, width = self.size or planes.shape[2:]
+        if planes.is_cpu and min(planes.shape[2:]) >= LARGE:
+            return crop_one_by_one(planes, params, (height, width))
         rows = resize_matrix(params["top"], params["height"], planes.shape[2], height)
         columns = resize_matrix(
             params["left"], params["width"], planes.shape[3], width, flip=params.get("flip")
@@ -83,6 +88,21 @@ class RandomResizedCrop(Augmentation):
         if width / height > self.ratio[1]:
             return height, round(height * self.ratio[1])
         return height, width
+
+
+def crop_one_by_one(planes: Tensor, params: Params, size: tuple[int, int]) -> Tensor:
+    """Crop, resize and mirror the samples of planes (C, N, H, W) with torch's own resampling."""
+    names = ("top", "left", "height", "width")
+    boxes = torch.stack([params[name] for name in names], 1).tolist()
+    result = planes.new_empty((*planes.shape[:2], *size))
+    for sample, (top, left, height, width) in enumerate(boxes):
+        part = planes[:, sample : sample + 1, top : top + height, left : left + width].transpose(0, 1)
+        resized = F.interpolate(part, size=size, mode="bilinear", antialias=True)
+        result[:, sample] = resized[0]
+    if "flip" in params:
+        mirrored = params["flip"].nonzero().squeeze(1)
+        result[:, mirrored] = result[:, mirrored].flip(3)
+    return result
 
 
 def resize_matrix(

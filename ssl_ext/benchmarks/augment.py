@@ -1,20 +1,31 @@
-"""Batched augmentations against the per-sample pipelines of mmpretrain and torchvision."""
+"""``benchmark.py augment``: batched augmentations against the pipelines per image of the peers."""
 
+import argparse
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from rich.console import Console
 from torchvision import transforms as tv
 
 from ssl_ext import augment
 from ssl_ext.augment import AugmentationSequence
-from ssl_ext.benchmarks.pairs import Comparison, compare
+from ssl_ext.benchmarks.pairs import PEERS, Comparison, add_pairs, compare, show
+from ssl_ext.errors import UserError
 from ssl_ext.models.data_preprocessor import build_augmentation
 
+HELP = "two views of a batch, ours and per image"
 SEQUENCES = ("simclr", "simclr-without-blur")
+# Sequences of medical images, and the side of their images.
+VIEW_CONFIGS = Path(__file__).parents[2] / "configs/_base_/views"
+MEDICAL = {name: VIEW_CONFIGS / f"medical-{name}.py" for name in ("nat", "short", "nov", "grey")}
+MEDICAL_SIZE = 28
 VIEWS = 2
 SCALE = (0.2, 1.0)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
@@ -22,6 +33,28 @@ JITTER_P, GRAY_P, BLUR_P = 0.8, 0.2, 0.5
 SIGMA = (0.1, 2.0)
 
 OURS, MMPRETRAIN, TORCHVISION = "ssl_ext batched", "mmpretrain MultiView", "torchvision PIL"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    names = " ".join((*SEQUENCES, *MEDICAL))
+    parser.add_argument("--sequence", default="simclr", metavar="NAME", help=f"{names} (simclr)")
+    medical = f"{MEDICAL_SIZE} in {' '.join(MEDICAL)}"
+    parser.add_argument("--size", type=int, help=f"side of the images in pixels (32; {medical})")
+    parser.add_argument("--batch-size", type=int, default=512)
+    add_pairs(parser, 7)
+
+
+def run(console: Console, *, sequence: str, size: int | None, **settings: Any) -> dict[str, Any]:
+    """Measure, print the table, return the figures."""
+    if sequence not in (*SEQUENCES, *MEDICAL):
+        raise UserError(f"--sequence is {sequence!r}; allowed are {', '.join((*SEQUENCES, *MEDICAL))}.")
+    transforms = Config.fromfile(MEDICAL[sequence]).views[0].transforms if sequence in MEDICAL else sequence
+    size = (MEDICAL_SIZE if sequence in MEDICAL else 32) if size is None else size
+    comparison = benchmark_augment(sequence=transforms, size=size, **settings)
+    title = f"augment: batch {settings['batch_size']}, {size} px, {sequence}"
+    show(comparison, title, *PEERS, console=console)
+    return comparison.figures()
 
 
 def benchmark_augment(

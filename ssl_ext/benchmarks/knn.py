@@ -1,16 +1,42 @@
-"""The kNN classifier against the least that it can do: matrix product and topk in chunks."""
+"""``benchmark.py knn``: the classifier against the least it can do, matrix product and topk in chunks."""
+
+import argparse
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 
-from ssl_ext.benchmarks.pairs import Comparison, compare
+from ssl_ext.benchmarks.pairs import PEERS, Comparison, add_pairs, compare, say, show
 from ssl_ext.benchmarks.step import torch_threads
 from ssl_ext.evaluation import knn_classify
 
+HELP = "the kNN classifier and the bare search of neighbours"
 OURS, BARE = "knn_classify", "bare matmul + topk"
 TARGET = 1.2
 CLASSES = 10
 CHUNK = 512
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    for name, count in (("queries", 10_000), ("bank", 50_000), ("dim", 512), ("k", 200)):
+        parser.add_argument(f"--{name}", type=int, default=count, help=f"({count})")
+    add_pairs(parser)
+
+
+def run(console: Console, **settings: Any) -> dict[str, Any]:
+    """Measure, print the table and what ours costs more, return the figures."""
+    comparison = benchmark_knn(**settings)
+    title = "knn: {queries} queries, bank {bank} x {dim}, k {k}".format(**settings)
+    show(comparison, title, *PEERS, console=console)
+    median, low, high = comparison.speedup(BARE)
+    say(
+        console,
+        f"The classifier takes {median:.3f}× ({low:.3f} … {high:.3f}) the time of the bare search; the "
+        f"target is at most {TARGET}×.",
+    )
+    return comparison.figures()
 
 
 def benchmark_knn(

@@ -1,14 +1,19 @@
-"""How long a linear probe on cached features takes."""
+"""``benchmark.py linear``: how long a linear probe on cached features takes."""
 
+import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
+from rich.console import Console
 
+from ssl_ext.benchmarks.pairs import PEERS, environment_line, say
 from ssl_ext.benchmarks.step import torch_threads
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.evaluation import linear_probe
 
+HELP = "a linear probe on cached features"
 CLASSES = 10
 
 
@@ -19,6 +24,24 @@ class Duration:
     seconds: float
     threads: int
     peak_resident: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    for name, count in (("rows", 50_000), ("dim", 512), ("epochs", 100), ("batch-size", 256)):
+        parser.add_argument(f"--{name}", type=int, default=count, help=f"({count})")
+
+
+def run(console: Console, **settings: Any) -> dict[str, Any]:
+    """Measure, say how long it took, return the figures."""
+    took = benchmark_linear(**settings)
+    say(
+        console,
+        "linear: {epochs} epochs on {rows} x {dim} features, batch {batch_size}".format(**settings)
+        + f", threads {took.threads}: {took.seconds:.1f} s, peak resident memory "
+        f"{took.peak_resident / 2**20:,.0f} MiB\n{environment_line(*PEERS)}",
+    )
+    return asdict(took)
 
 
 def benchmark_linear(

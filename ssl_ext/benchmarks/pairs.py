@@ -4,6 +4,7 @@ Times drift on shared machines; a ratio of two neighbouring measurements drifts 
 therefore reports the median and the range of the ratios, not the ratio of two averages.
 """
 
+import argparse
 import gc
 import os
 import platform
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -20,6 +22,15 @@ from rich.table import Table
 from ssl_ext.env import peak_resident_bytes
 
 MIN_PAIRS = 5
+# Whose versions belong beside a measurement.
+PEERS = ("torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmpretrain", "pillow", "numpy")
+
+
+def add_pairs(parser: argparse.ArgumentParser, default: int = MIN_PAIRS) -> None:
+    """Add the option ``--pairs``."""
+    parser.add_argument(
+        "--pairs", type=int, default=default, help=f"interleaved rounds, at least {MIN_PAIRS} ({default})"
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,19 @@ class Comparison:
         """Return median, smallest and largest of the speedups over the reference."""
         speedups = self.speedups(name)
         return statistics.median(speedups), min(speedups), max(speedups)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything measured, as plain containers; speedups are median, smallest and largest."""
+        return dict(
+            reference=self.reference,
+            seconds={name: list(times) for name, times in self.seconds.items()},
+            speedup={name: self.speedup(name) for name in self.seconds},
+            items=self.items,
+            unit=self.unit,
+            threads=self.threads,
+            peak_resident_bytes=self.peak_resident,
+            peak_device_bytes=self.peak_device,
+        )
 
 
 def compare(
@@ -169,7 +193,12 @@ def show(comparison: Comparison, title: str, *distributions: str, console: Conso
     """Write the table and the line on the environment to the console."""
     console = console or Console()
     console.print(comparison_table(comparison, title))
-    console.print(environment_line(*distributions), soft_wrap=True, highlight=False)
+    say(console, environment_line(*distributions))
+
+
+def say(console: Console, text: str) -> None:
+    """Write a sentence as it is, however narrow the console."""
+    console.print(text, soft_wrap=True, highlight=False)
 
 
 def _mib(size: int) -> str:

@@ -19,11 +19,13 @@ from .hooks import (
     ValidationLossHook,
     median_of_last,
 )
+from .lars import LARS
 from .loop import EpochLoop
 from .runner import PretrainRunner, init_process_group
 from .weights import LoadReport, find_state_dict, load_weights
 
 __all__ = [
+    "LARS",
     "CheckpointHook",
     "ClassifierEvaluationHook",
     "ClusterHook",

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_ext.values import is_count, is_number
+
 from .metrics import accuracy
 from .tasks import labelled_rows
 
@@ -55,9 +57,9 @@ def check_knn(*, k: int | Sequence[int] = 200, temperature: float = 0.1, weights
     ks = list(k) if isinstance(k, Sequence) else [k]
     if not ks:
         raise ValueError("evaluation.knn.k is an empty list: at least one k is needed")
-    if not all(isinstance(value, int) and value >= 1 for value in ks):
+    if not all(is_count(value) for value in ks):
         raise ValueError(f"evaluation.knn.k={k}: at least 1 is needed")
-    if not isinstance(temperature, (int, float)) or temperature <= 0:
+    if not is_number(temperature) or temperature <= 0:
         raise ValueError(f"evaluation.knn.temperature={temperature}: must be greater than 0")
     if weights not in WEIGHTS:
         raise ValueError(f"evaluation.knn.weights={weights!r}: allowed are {', '.join(WEIGHTS)}")

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_ext.values import is_number
+
 from .fitting import Batch, Source, fit
 from .linear_head import LinearHead
 from .logistic_regression import fit_logistic_regression
@@ -57,7 +59,7 @@ def check_probe(
     if standardize not in (None, True, False):
         raise ValueError(f"{key}.standardize={standardize!r}: True, False or None is needed")
     strengths = list(l2) if isinstance(l2, Sequence) else [l2]
-    if not strengths or not all(isinstance(s, (int, float)) and s >= 0 for s in strengths):
+    if not strengths or not all(is_number(s) and s >= 0 for s in strengths):
         raise ValueError(f"{key}.l2={l2!r}: one or more numbers of at least 0 are needed")
     recipe = Recipe(**{**settings, "optimizer": "sgd" if solver == "lbfgs" else solver, "key": key})
     return None if solver == "lbfgs" else recipe, [float(s) for s in strengths]

@@ -10,16 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_ext.values import is_count, is_number
+
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +58,18 @@ class Recipe:
     def __post_init__(self) -> None:
         self._require("optimizer", self.optimizer in OPTIMIZERS, f"allowed are {', '.join(OPTIMIZERS)}")
         self._require("schedule", self.schedule in SCHEDULES, f"allowed are {', '.join(SCHEDULES)}")
-        self._require("lr", _is_number(self.lr) and self.lr > 0, "a number above 0 is needed")
-        in_range = _is_number(self.momentum) and 0 <= self.momentum < 1
+        self._require("lr", is_number(self.lr) and self.lr > 0, "a number above 0 is needed")
+        in_range = is_number(self.momentum) and 0 <= self.momentum < 1
         self._require("momentum", in_range, "a number from 0 to below 1 is needed")
-        positive = _is_number(self.weight_decay) and self.weight_decay >= 0
+        positive = is_number(self.weight_decay) and self.weight_decay >= 0
         self._require("weight_decay", positive, "a number of at least 0 is needed")
-        self._require("batch_size", _is_count(self.batch_size, 2), "a whole number ≥ 2 is needed")
-        self._require("epochs", _is_count(self.epochs, 1), "a whole number ≥ 1 is needed")
+        self._require("batch_size", is_count(self.batch_size, 2), "a whole number ≥ 2 is needed")
+        self._require("epochs", is_count(self.epochs, 1), "a whole number ≥ 1 is needed")
         for name in ("steps", "evaluations"):
             value = getattr(self, name)
-            self._require(name, value is None or _is_count(value, 1), "a whole number ≥ 1 is needed")
+            self._require(name, value is None or is_count(value, 1), "a whole number ≥ 1 is needed")
         numbers = isinstance(self.milestones, Sequence) and not isinstance(self.milestones, str)
-        numbers = numbers and all(_is_number(m) and m > 0 for m in self.milestones)
+        numbers = numbers and all(is_number(m) and m > 0 for m in self.milestones)
         self._require("milestones", numbers, "a list of numbers above 0 is needed")
         alone = not (self.milestones and self.schedule == "cosine")
         self._require("milestones", alone, "a cosine schedule has none")

@@ -28,17 +28,32 @@ HEADS = {
 }
 
 PROBE = '''
+import glob
 import os
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from ssl_ext.registry import HOOKS
 
+def listening(pid):
+    """Addresses and ports where a process listens, as the kernel writes them."""
+    sockets = {os.readlink(link) for link in glob.glob(f"/proc/{pid}/fd/*") if os.path.exists(link)}
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(table) as lines:
+            for line in list(lines)[1:]:
+                words = line.split()
+                if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
+                    found.append(words[1])
+    return found
+
+
 @HOOKS.register_module()
 class ProbeHook(Hook):
     """Saves what this process did."""
 
     def before_train(self, runner):
+        self.listens = [listening(pid) for pid in (os.getpid(), os.getppid())]
         self.indices, self.lams = [], []
         self.start = {n: p.detach().clone() for n, p in runner.model.module.named_parameters()}
         draw = runner.model.module.draw_lam
@@ -50,6 +65,7 @@ class ProbeHook(Hook):
     def after_train(self, runner):
         parameters = {n: p.detach() for n, p in runner.model.module.named_parameters()}
         saved = dict(start=self.start, parameters=parameters, indices=self.indices, lams=self.lams)
+        saved["listens"] = self.listens
         torch.save(saved, os.path.join(os.environ["PROBE_FOLDER"], f"{get_rank()}.pt"))
 '''
 
@@ -100,6 +116,30 @@ def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
     assert len(states) == WORLD and not torch.equal(*states)
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (info["world_size"], info["seed"], info["device"]) == (WORLD, 5, "cpu")
+
+    # Out of reach of other machines, the rendezvous too.
+    port = f"0100007F:{int(environment['PORT']):04X}"
+    for (own, launcher), other in ((first["listens"], second), (second["listens"], first)):
+        assert own and launcher == [port] == other["listens"][1]
+        assert all(address.startswith("0100007F:") for address in own), own
+
+
+def test_a_port_that_is_taken_is_named(tiny_config, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = dict(os.environ, PYTHON=sys.executable, PORT=port)
+        done = subprocess.run(
+            ["bash", TOOL, tmp_path / "tiny.py", "2"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: The processes cannot meet at 127.0.0.1:{port} (Address already in use): "
+        "set PORT to a free port."
+    ]
 
 
 def build(config, case):

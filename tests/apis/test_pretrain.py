@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -175,11 +176,19 @@ def test_mixed_precision_on_the_cpu_is_refused(tiny_config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_deterministic_run(tiny_config, tmp_path):
+def test_deterministic_run(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     tiny_config.train_cfg.max_epochs = 1
-    pretrain(tiny_config, work_dir=tmp_path, deterministic=True)
-    assert torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(False)
+    # Asks for the fastest kernels, which are chosen anew in every run.
+    tiny_config.env_cfg = dict(cudnn_benchmark=True)
+    try:
+        pretrain(tiny_config, work_dir=tmp_path, deterministic=True)
+        assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
 
 
 def test_stem_and_image_size_that_disagree_warn(tiny_config, tmp_path):

@@ -14,6 +14,7 @@ from ssl_ext.augment import (
     Normalize,
     RandomGrayscale,
     RandomSolarize,
+    blur,
 )
 from ssl_ext.augment.color import brightness_, contrast_, hue_, saturation_
 from ssl_ext.augment.jitter import jitter_grouped, jitter_masked
@@ -164,6 +165,23 @@ def test_blur_equals_torchvision(shape, kernel_size):
     for n, view in enumerate(views):
         blurred = tv.gaussian_blur(images[n], kernel_size, sigma[n].item())
         assert (view - (blurred if active[n] else images[n])).abs().max() < CLOSE
+
+
+# Sides that are whole numbers of blocks, and others.
+@pytest.mark.parametrize(("height", "width"), [(128, 160), (130, 129), (224, 224), (159, 300)])
+@pytest.mark.parametrize("taps", [1, 3, 23])
+def test_blur_of_large_images_in_blocks_equals_whole_matrices(height, width, taps):
+    weights = blur.gaussian_weights(torch.tensor([0.1, 1.3, 7.0]), taps)
+    planes = images_of((2, 3, height, width))
+    whole = [blur.blur_matrix(weights, side) for side in (height, width)]
+    expected = torch.einsum("noh,cnhw,npw->cnop", whole[0], planes, whole[1])
+    assert (blur.blur_in_blocks(planes.clone(), weights) - expected).abs().max() < 1e-6
+    images = planes.transpose(0, 1)
+    module = GaussianBlur(taps)
+    assert torch.equal(
+        module.transform(images, dict(active=torch.ones(3, dtype=bool), sigma=torch.tensor([0.1, 1.3, 7.0]))),
+        blur.blur_in_blocks(planes.clone(), weights).transpose(0, 1),
+    )
 
 
 @pytest.mark.parametrize(("mean", "std"), [([0.5, 0.4, 0.3], [0.2, 0.3, 0.4]), ([0.5], [0.25])])

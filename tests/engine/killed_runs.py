@@ -11,7 +11,7 @@ import torch.distributed as dist
 from mmengine.config import config as mmengine_config
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 
 from ssl_ext.apis import pretrain
 from ssl_ext.engine import read_checkpoint
@@ -90,6 +90,8 @@ def _be_a_process(rank, world, work, log, rendezvous):
         if world > 1:
             os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
             dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+        # A new process has no loggers of earlier runs, whose files it would write into.
+        MMLogger._instance_dict.clear()
         # Laying out the config takes longer than the training here, and is done for every checkpoint.
         mmengine_config.FormatCode = lambda text, **_: (text, False)
         run_tool(work)

@@ -173,8 +173,6 @@ def test_many_kills(case, seed, run, tmp_path, record_property):
     assert sum(survived.values()) >= 20 and saving >= 10, survived
 
 
-# Slow: the limit is on every file of the process, of loggers that other tests left open too.
-@pytest.mark.slow
 def test_a_full_disk_keeps_the_old_checkpoint_and_says_so(run, tmp_path):
     config, _ = run("SimCLR", 1)
     folder = tmp_path / "full"

@@ -1,4 +1,4 @@
-"""Every registered algorithm: killed and resumed, it ends bit for bit where a run that was not ends."""
+"""Every registered algorithm: killed and resumed, or run again, it ends bit for bit where one run ends."""
 
 from itertools import product
 
@@ -17,6 +17,7 @@ LAST = f"iter_{STEPS}.pth"
 CUTS = (2, 3)
 # On two processes: a copy that judges in evaluation mode; clusters and a queue; a bank; a frozen first phase.
 QUICK = {("AMix", 2, 2), ("MixMoCo-clusters", 2, 3), ("PIRL-jigsaw", 2, 2), ("SwAV", 2, 3), ("TriBYOL", 1, 3)}
+REPEATED = {"AMixC", "TriMix"}
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +63,15 @@ def test_killed_and_resumed(case, world, step, images, whole, tmp_path):
     assert train(config, tmp_path, world=world, resume="auto") == [0] * world, output(tmp_path)
     assert len(torch.load(tmp_path / "rank0.pt")["steps"]) == STEPS - step
     assert run_differences(whole(case, world), tmp_path, LAST, world=world) == []
+
+
+def repeated():
+    return [pytest.param(case, marks=() if case in REPEATED else pytest.mark.slow) for case in ALGORITHMS]
+
+
+@pytest.mark.parametrize("case", repeated())
+def test_a_deterministic_run_repeats_itself(case, images, tmp_path):
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        assert train(tiny_run(case, images), folder, deterministic=True) == [0], output(folder)
+    assert run_differences(tmp_path / "one", tmp_path / "two", LAST) == []

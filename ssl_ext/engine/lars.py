@@ -1,0 +1,93 @@
+"""Layer-wise adaptive rates for large batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ssl_ext.registry import OPTIMIZERS
+from ssl_ext.values import is_number
+
+
+@OPTIMIZERS.register_module()
+class LARS(Optimizer):
+    """SGD with momentum whose rate for every tensor w is lr · η‖w‖ / (‖g‖ + β‖w‖ + ε).
+
+    You, Gitman, Ginsburg, *Large batch training of convolutional networks*, 2017, Algorithm 1, with gradient
+    g and weight decay β; the rate is part of what the momentum remembers. A tensor or gradient of norm 0, and
+    the parameters of a group with ``lars_exclude=True``, take the plain rate lr.
+
+    All tensors of all groups are moved together, in a few kernels, and no norm is read back by the host.
+    MMPretrain's optimiser of this name waits for the device twice for every tensor.
+
+    Args:
+        params: Parameters, or dicts of groups, which may have ``lars_exclude``.
+        lr: Rate, above 0.
+        momentum: From 0 to below 1.
+        weight_decay: β, at least 0.
+        eta: Trust coefficient η, above 0.
+        eps: ε, at least 0.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        eta: float = 1e-3,
+        eps: float = 1e-8,
+    ) -> None:
+        for name, value, right, need in (
+            ("lr", lr, is_number(lr) and lr > 0, "above 0"),
+            ("momentum", momentum, is_number(momentum) and 0 <= momentum < 1, "from 0 to below 1"),
+            ("weight_decay", weight_decay, is_number(weight_decay) and weight_decay >= 0, "of at least 0"),
+            ("eta", eta, is_number(eta) and eta > 0, "above 0"),
+            ("eps", eps, is_number(eps) and eps >= 0, "of at least 0"),
+        ):
+            if not right:
+                raise ValueError(f"optim_wrapper.optimizer.{name}={value!r}: a number {need} is needed")
+        settings = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, eps=eps)
+        super().__init__(params, dict(settings, lars_exclude=False))
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Move every parameter that has a gradient; return what ``closure`` does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        used = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if not used:
+            return loss
+        weights, groups = [p for p, _ in used], [group for _, group in used]
+        buffers = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in weights]
+        moves = torch._foreach_mul(weights, [group["weight_decay"] for group in groups])
+        torch._foreach_add_(moves, [p.grad for p in weights])
+        adapted = [index for index, group in enumerate(groups) if not group["lars_exclude"]]
+        if adapted:
+            rates = _trust(*([values[i] for i in adapted] for values in (weights, groups)))
+            torch._foreach_mul_([moves[i] for i in adapted], rates)
+        torch._foreach_mul_(moves, [group["lr"] for group in groups])
+        torch._foreach_mul_(buffers, [group["momentum"] for group in groups])
+        torch._foreach_add_(buffers, moves)
+        torch._foreach_sub_(weights, buffers)
+        return loss
+
+
+def _trust(weights: list[Tensor], groups: list[dict]) -> list[Tensor]:
+    """η‖w‖ / (‖g‖ + β‖w‖ + ε), or 1 where a norm is 0, as a tensor of no dimension for every weight."""
+    norms, gradients = torch._foreach_norm(weights), torch._foreach_norm([p.grad for p in weights])
+    below = torch._foreach_mul(norms, [group["weight_decay"] for group in groups])
+    torch._foreach_add_(below, gradients)
+    torch._foreach_add_(below, [group["eps"] for group in groups])
+    above = torch._foreach_mul(norms, [group["eta"] for group in groups])
+    nothing = (torch.stack(norms) == 0) | (torch.stack(gradients) == 0)
+    rates = torch.where(nothing, 1.0, torch.stack(above) / torch.stack(below))
+    return list(rates.unbind())
