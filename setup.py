@@ -18,8 +18,8 @@ setup(
     package_data={"ssl_ext.reporting": ["*.j2"]},
     python_requires=">=3.10",
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "onedl-mmengine>=0.10.12",
         "onedl-mmcv>=2.3.6",
         "onedl-mmpretrain>=1.3.6",

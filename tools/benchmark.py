@@ -6,7 +6,7 @@ import json
 
 from rich.console import Console
 
-from ssl_ext.benchmarks import augment, knn, linear, step_command
+from ssl_ext.benchmarks import augment, epoch, files, knn, linear, memory, peers, scaling, step_command
 from ssl_ext.benchmarks.pairs import PEERS, environment_line
 from ssl_ext.env import package_versions
 from ssl_ext.errors import run_tool, user_errors
@@ -15,8 +15,13 @@ from ssl_ext.files import replacing
 COMMANDS = dict(
     augment=augment,
     step=step_command,
+    epoch=epoch,
+    files=files,
     knn=knn,
     linear=linear,
+    memory=memory,
+    peers=peers,
+    scaling=scaling,
 )
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")
-    parser.add_argument("--compile", action="store_true", help="compile the training step")
+    parser.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile)")
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="override config keys"
     )

@@ -1,6 +1,7 @@
 default_scope = "ssl_ext"
 randomness = dict(seed=0)
 channels_last = True
+activation_checkpointing = False
 env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
 default_hooks = dict(
     runtime_info=dict(type="TrainLogHook"),

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import torch
@@ -35,10 +34,11 @@ from ssl_ext.registry import OPTIMIZERS
 
 from .build import build_evaluation_splits, build_model, load_config
 from .config_checks import check_kinds
+from .data_checks import check_batches
 from .evaluation_settings import read_recipes
+from .memory_options import check_memory_options
 
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
-IMAGENET_STEM_MIN = 64
 MONITORS = ("ClassifierEvaluationHook", "FeatureMonitorHook", "ValidationLossHook")
 REPORTS_TEST = "ClassifierEvaluationHook"
 
@@ -68,8 +68,8 @@ def pretrain(
         allow_partial: Accept ``init`` weights that match less than 95 % of the backbone.
         amp: Automatic mixed precision on a GPU (bfloat16 where it has it, else float16 with scaling).
         seed: Overrides ``randomness.seed``.
-        deterministic: Ask for deterministic kernels.
-        compile: Compile the training step with ``torch.compile``.
+        deterministic: Use deterministic kernels only; one that does not exist ends the run by name.
+        compile: Compile the backbones with ``torch.compile``.
         options: Config keys to override, as ``{'optim_wrapper.optimizer.lr': 1e-4}``.
 
     Returns:
@@ -114,6 +114,7 @@ def pretrain(
     model = build_model(config)
     with user_errors("config"):
         check_batches(config, loader, model)
+        check_memory_options(config, model)
         read_recipes(config)
     if hasattr(model, "set_dataset_size"):
         with user_errors("model"):
@@ -157,6 +158,9 @@ def _apply_switches(
         config.randomness.seed = seed
     if deterministic:
         config.randomness.deterministic = True
+    if config.randomness.get("deterministic"):
+        # Without it torch refuses matrix products on a GPU; read when CUDA starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if compile:
         config.compile = True
     if amp:
@@ -186,65 +190,6 @@ def _find_resume(resume: bool | str | os.PathLike, work_dir: str) -> str | None:
     if not is_complete(resume):
         raise UserError(f"--resume '{resume}' is damaged or no checkpoint.")
     return str(resume)
-
-
-def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
-    """Check that data set, preprocessor and network fit together.
-
-    Raises:
-        UserError: Too few images for one batch, a batch of one, or numbers of views or channels that
-            differ.
-    """
-    info = getattr(loader.dataset, "metainfo", {})
-    batch_size = config.train_dataloader.get("batch_size", 1)
-    # A detector's loss compares no images, and its batch norms see many positions of each.
-    compares = getattr(model, "compares_images", True)
-    if compares and batch_size < 2:
-        raise UserError(
-            f"train_dataloader.batch_size is {batch_size}; losses compare or mix images within a batch and "
-            "need at least 2."
-        )
-    if len(loader) == 0:
-        raise UserError(
-            f"The training split has {len(loader.dataset)} images, less than one batch of {batch_size}: "
-            "lower train_dataloader.batch_size."
-        )
-    if compares and not loader.drop_last and len(loader.sampler) % batch_size == 1:
-        raise UserError(
-            f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
-            f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
-        )
-    wanted, drawn = (getattr(m, "num_views", None) for m in (model, model.data_preprocessor))
-    if wanted and drawn is not None and drawn != wanted:
-        raise UserError(
-            f"{type(model).__name__} compares {wanted} views of an image and the config's views give "
-            f"{drawn}: change views[].repeats."
-        )
-    if hasattr(model, "check_dataset"):
-        with user_errors("train_dataloader.dataset"):
-            model.check_dataset(loader.dataset)
-    channels = info.get("channels")
-    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
-    if channels and channels != expected:
-        raise UserError(
-            f"The data set has {channels} channels and data_preprocessor.mean has {expected} values: "
-            "give one mean and std per channel, or load the images with as_rgb=True."
-        )
-    stem = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
-    if stem is not None and channels and stem.in_channels != channels:
-        raise UserError(
-            f"The data set has {channels} channels and the backbone takes {stem.in_channels}: set "
-            "model.backbone.in_channels, or load the images with as_rgb=True."
-        )
-    image_size = info.get("image_size")
-    if stem is not None and image_size is not None:
-        side = image_size if isinstance(image_size, int) else max(image_size)
-        if side <= IMAGENET_STEM_MIN and stem.kernel_size[0] == 7:
-            warnings.warn(
-                f"Images of {side} px meet an ImageNet stem (7x7 convolution, stride 2, max pooling): "
-                "faster, but model.backbone.type='ResNet_CIFAR' usually scores several points higher.",
-                stacklevel=2,
-            )
 
 
 def build_runner(

@@ -92,16 +92,13 @@ class RandomResizedCrop(Augmentation):
 
 def crop_one_by_one(planes: Tensor, params: Params, size: tuple[int, int]) -> Tensor:
     """Crop, resize and mirror the samples of planes (C, N, H, W) with torch's own resampling."""
-    names = ("top", "left", "height", "width")
-    boxes = torch.stack([params[name] for name in names], 1).tolist()
+    boxes = torch.stack([params[name] for name in ("top", "left", "height", "width")], 1).tolist()
+    flips = params["flip"].tolist() if "flip" in params else [False] * len(boxes)
     result = planes.new_empty((*planes.shape[:2], *size))
-    for sample, (top, left, height, width) in enumerate(boxes):
+    for sample, ((top, left, height, width), flip) in enumerate(zip(boxes, flips, strict=True)):
         part = planes[:, sample : sample + 1, top : top + height, left : left + width].transpose(0, 1)
-        resized = F.interpolate(part, size=size, mode="bilinear", antialias=True)
-        result[:, sample] = resized[0]
-    if "flip" in params:
-        mirrored = params["flip"].nonzero().squeeze(1)
-        result[:, mirrored] = result[:, mirrored].flip(3)
+        resized = F.interpolate(part, size=size, mode="bilinear", antialias=True)[0]
+        result[:, sample] = resized.flip(2) if flip else resized
     return result
 
 

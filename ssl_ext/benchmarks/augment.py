@@ -87,7 +87,7 @@ def benchmark_augment(
     if isinstance(transforms, str):
         blur = transforms == "simclr"
         ways[MMPRETRAIN] = _mmpretrain(images, size, blur)
-        transforms = _simclr(size, blur)
+        transforms = simclr_views(size, blur)
     views = build_augmentation(transforms)
     ways |= {OURS: _ours(images, views), TORCHVISION: _torchvision(images, views)}
     before = torch.get_num_threads()
@@ -113,7 +113,8 @@ def kernel_size(size: int) -> int:
     return max(3, size // 10 // 2 * 2 + 1)
 
 
-def _simclr(size: int, blur: bool) -> list[dict]:
+def simclr_views(size: int, blur: bool) -> list[dict]:
+    """Configs of the augmentations of a view of SimCLR's sequence."""
     operations = [
         dict(type="RandomResizedCrop", scale=SCALE),
         dict(type="RandomHorizontalFlip", p=0.5),
@@ -132,6 +133,18 @@ def _ours(images: np.ndarray, sequence: AugmentationSequence) -> Callable[[], li
 
 
 def _mmpretrain(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[torch.Tensor]]:
+    pipeline, pack = mmpretrain_views(size, blur)
+
+    def call() -> list[torch.Tensor]:
+        samples = [pack(pipeline({"img": image, "img_shape": image.shape[:2]})) for image in images]
+        views = zip(*(sample["inputs"] for sample in samples), strict=True)
+        return [torch.stack(view).float().div_(255) for view in views]
+
+    return call
+
+
+def mmpretrain_views(size: int, blur: bool) -> tuple[Callable[[dict], dict], Callable[[dict], dict]]:
+    """MMPretrain's transforms of one image: two views of SimCLR's sequence, and packing them."""
     # Imported here: the import takes seconds, and only this peer needs it.
     from mmpretrain.registry import TRANSFORMS
 
@@ -153,14 +166,7 @@ def _mmpretrain(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[
     # Members are built here, by name in mmpretrain's registry, whatever the default scope is.
     members = [TRANSFORMS.build(operation) for operation in operations]
     pipeline = TRANSFORMS.build(dict(type="MultiView", num_views=VIEWS, transforms=[members]))
-    pack = TRANSFORMS.build(dict(type="PackInputs"))
-
-    def call() -> list[torch.Tensor]:
-        samples = [pack(pipeline({"img": image, "img_shape": image.shape[:2]})) for image in images]
-        views = zip(*(sample["inputs"] for sample in samples), strict=True)
-        return [torch.stack(view).float().div_(255) for view in views]
-
-    return call
+    return pipeline, TRANSFORMS.build(dict(type="PackInputs"))
 
 
 def _torchvision(images: np.ndarray, sequence: AugmentationSequence) -> Callable[[], list[torch.Tensor]]:

@@ -1,11 +1,14 @@
 """``benchmark.py step``: a training step against a bare loop, or a method's step against its twin's."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from rich.console import Console
 
+from ssl_ext.apis import load_config, parse_options
 from ssl_ext.benchmarks.methods import METHOD_TARGET, benchmark_methods
 from ssl_ext.benchmarks.mixing import MIXING_TARGET, benchmark_mixing
 from ssl_ext.benchmarks.pairs import PEERS, Comparison, add_pairs, say, show
@@ -41,12 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stem", metavar="NAME", help=f"{' '.join(STEMS)} (the config's)")
     parser.add_argument("--size", type=int, default=32, help="side of the images in pixels")
     parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="override keys of --config"
+    )
     add_pairs(parser)
 
 
-def run(console: Console, *, config: str, method: str | None, **settings: Any) -> dict[str, Any]:
+def run(
+    console: Console, *, config: str, method: str | None, cfg_options: Sequence[str], **settings: Any
+) -> dict[str, Any]:
     """Measure, print the table and what a step costs more, return the figures."""
-    comparison = _measure(config, method, settings)
+    if method and cfg_options:
+        raise UserError("--cfg-options are for --config; --method compares configs as they are.")
+    comparison = _measure(load_config(config, parse_options(cfg_options)), method, settings)
     name = (method or Path(config).stem) + (f", {settings['stem']} stem" if settings["stem"] else "")
     title = f"step: batch {settings['batch_size']}, {settings['size']} px, {name}"
     show(comparison, title, *PEERS, console=console)
@@ -54,7 +64,7 @@ def run(console: Console, *, config: str, method: str | None, **settings: Any) -
     return comparison.figures()
 
 
-def _measure(config: str, method: str | None, settings: dict[str, Any]) -> Comparison:
+def _measure(config: Config, method: str | None, settings: dict[str, Any]) -> Comparison:
     if method is None:
         return benchmark_step(config, **settings)
     if method in MIXING:

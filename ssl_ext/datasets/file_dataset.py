@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
-from torchvision.transforms.functional import center_crop, pil_to_tensor, resize, resized_crop
+from torchvision.transforms.v2.functional import center_crop, resize, resized_crop
 
 from ssl_ext.datasets.decode import read_image
 from ssl_ext.datasets.files import damaged_file
 from ssl_ext.datasets.sampler import drawn_for
+
+BICUBIC = InterpolationMode.BICUBIC
 
 
 class FileDataset(Dataset):
@@ -23,6 +26,8 @@ class FileDataset(Dataset):
             ratio in [3/4, 4/3], drawn anew each time from torch's generator.
         scale: range of that area, 0 < low ≤ high ≤ 1.
         channels: 3 for RGB, 1 for grey.
+
+    Images are resized by torch's bicubic filter with antialiasing, Pillow's up to one level of rounding.
 
     Raises:
         ValueError: a bad option; on reading: a damaged file, by its name.
@@ -94,15 +99,17 @@ class FileDataset(Dataset):
             raise damaged_file(
                 self.files[index], "was there when the data set was made, and is gone"
             ) from error
-        size, bicubic = self.image_size, InterpolationMode.BICUBIC
+        # Channels last in memory: torch resamples such bytes several times as fast as Pillow does.
+        pixels = torch.from_numpy(np.array(image).reshape(image.height, image.width, -1)).permute(2, 0, 1)
+        size = [self.image_size, self.image_size]
         if self.crop == "center":
-            image = center_crop(resize(image, size, bicubic), [size, size])
+            pixels = center_crop(resize(pixels, [self.image_size], BICUBIC), size)
         else:
             with drawn_for(index):
-                box = RandomResizedCrop.get_params(image, list(self.scale), [3 / 4, 4 / 3])
-            image = resized_crop(image, *box, [size, size], bicubic)
+                box = RandomResizedCrop.get_params(pixels, list(self.scale), [3 / 4, 4 / 3])
+            pixels = resized_crop(pixels, *box, size, BICUBIC)
         return {
-            "inputs": pil_to_tensor(image),
+            "inputs": pixels.contiguous(),
             "labels": self.labels[index],
             "indices": torch.tensor(index % len(self)),
         }

@@ -58,6 +58,10 @@ class FasterRCNN(BaseModel):
 
     # Two images are compared by no loss, so a batch may hold a single one.
     compares_images = False
+    # But their numbers of sampled boxes count, as the terms are means over all boxes.
+    batch_coupling = (
+        "each term is a mean over the boxes sampled in a batch, to which images add unequal numbers"
+    )
 
     def __init__(
         self,

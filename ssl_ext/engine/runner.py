@@ -16,7 +16,9 @@ from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Splits
 from ssl_ext.registry import RUNNERS
 
+from .activation_checkpointing import recompute_stages
 from .checkpoint import write_checkpoint
+from .compilation import compile_backbones
 from .hooks.process_state import process_state
 from .hooks.random_state import random_state
 from .loop import EpochLoop
@@ -93,9 +95,19 @@ class PretrainRunner(Runner):
 
     def load_or_resume(self) -> None:
         """Go on from a checkpoint, all of which has to fit; MMEngine only warns of other weights."""
+        if self._checkpointing is not None:
+            self.cfg.activation_checkpointing = self._checkpointing
         if self._resume:
             with user_errors(f"A run cannot go on from '{self._load_from}'"):
                 super().load_or_resume()
+
+    def _maybe_compile(self, target: str) -> None:
+        # MMEngine compiles the method `target`, train_step: optimiser, schedules and log entries included,
+        # which falls into many pieces and is compiled again for every number that changes.
+        settings = self.cfg.get("compile", False)
+        if settings:
+            model = self.model.module if is_model_wrapper(self.model) else self.model
+            compile_backbones(model, **({} if settings is True else settings))
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", **_: Any) -> dict:
         """Load weights, optimiser and all else that was saved.
@@ -121,6 +133,11 @@ class PretrainRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         for tensor in model.state_dict().values():
             broadcast(tensor)
+        # MMEngine looks at this key next, and would take it for names of modules that it lets write to their
+        # buffers twice; then it calls `load_or_resume`.
+        self._checkpointing = self.cfg.pop("activation_checkpointing", None)
+        if self._checkpointing:
+            recompute_stages(model)
 
 
 def init_process_group() -> bool:

@@ -54,10 +54,10 @@ def test_bad_comparisons_are_refused(settings):
 
 
 WAYS = {
-    "ours": lambda images, blur: augment._ours(images, build_augmentation(augment._simclr(16, blur))),
+    "ours": lambda images, blur: augment._ours(images, build_augmentation(augment.simclr_views(16, blur))),
     "mmpretrain": lambda images, blur: augment._mmpretrain(images, 16, blur),
     "torchvision": lambda images, blur: augment._torchvision(
-        images, build_augmentation(augment._simclr(16, blur))
+        images, build_augmentation(augment.simclr_views(16, blur))
     ),
 }
 

@@ -61,7 +61,9 @@ def test_centre_crop_equals_torchvision(tmp_path, height, width):
     sample = FolderDataset(data_root=str(tmp_path), image_size=8)[0]
     resized = F.resize(Image.fromarray(pixels), 8, F.InterpolationMode.BICUBIC)
     expected = F.pil_to_tensor(F.center_crop(resized, [8, 8]))
-    assert torch.equal(sample["inputs"], expected)
+    # Both filter in whole numbers, with weights that they round in their own ways.
+    assert (sample["inputs"].int() - expected.int()).abs().max() <= 1
+    assert (sample["inputs"].double() - expected).mean().abs() < 0.1
     assert sample["inputs"].dtype == torch.uint8
 
 

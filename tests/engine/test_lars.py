@@ -15,7 +15,9 @@ SETTINGS = dict(lr=0.3, momentum=0.9, weight_decay=1e-2, eta=0.02)
 
 def network():
     torch.manual_seed(0)
-    layers = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5))
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5)
+    )
     nn.init.zeros_(layers[3].weight)  # a weight of norm 0
     return layers.double()
 

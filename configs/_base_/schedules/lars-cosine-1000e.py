@@ -5,7 +5,8 @@ optim_wrapper = dict(
     optimizer=dict(type="LARS", lr=1.6, momentum=0.9, weight_decay=1.5e-6),
     paramwise_cfg=dict(
         custom_keys={
-            name: dict(lr_mult=0.024, decay_mult=0, lars_exclude=True) for name in ("bias", "bn", "downsample.1")
+            name: dict(lr_mult=0.024, decay_mult=0, lars_exclude=True)
+            for name in ("bias", "bn", "downsample.1")
         }
     ),
 )

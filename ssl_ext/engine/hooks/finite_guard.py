@@ -101,8 +101,12 @@ class FiniteGuardHook(Hook):
             # A fused optimiser divides by the scale of the loss, and leaves a step out, by itself.
             return
         used = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        # The largest magnitude of each, in a few kernels; it is NaN or infinite with any of its elements.
-        peaks = torch.stack(torch._foreach_norm([parameter.grad for parameter in used], float("inf")))
+        gradients = [parameter.grad for parameter in used]
+        # A norm is NaN or infinite with any of its elements. On the CPU that of squares takes a tenth of the
+        # time of the largest magnitude, but squares may overflow.
+        if gradients[0].is_cpu and torch.stack(torch._foreach_norm(gradients)).isfinite().all():
+            return
+        peaks = torch.stack(torch._foreach_norm(gradients, float("inf")))
         self._check([f"the gradient of '{self.names.get(p, 'a parameter')}'" for p in used], peaks.isfinite())
 
     def _check(self, names: list[str], finite: Tensor) -> None:

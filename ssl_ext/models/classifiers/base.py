@@ -31,6 +31,8 @@ class ImageClassifier(BaseModel):
     """
 
     num_views = 1
+    # As of SelfSupervisedModel.
+    batch_coupling: str | None = None
     prediction = "plain"
 
     def __init__(

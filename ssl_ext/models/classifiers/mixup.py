@@ -32,6 +32,8 @@ class MixupClassifier(ImageClassifier):
             and is to act elsewhere.
     """
 
+    batch_coupling = "images are mixed within a batch"
+
     def __init__(self, *, policy: dict, layers: Sequence[int] | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.policy = MODELS.build(policy)

@@ -15,9 +15,14 @@ class SelfSupervisedModel(BaseSelfSupervisor):
 
     ``loss`` changes a state (queue, memory bank) in training mode only. A subclass that sets
     ``num_views`` is told before training if the config draws another number of views.
+
+    ``batch_coupling`` says what ties the images of a batch together, so that gradients accumulated over
+    several batches are not those of one large batch ("as ..."). None: the loss is a mean over images, none
+    of which has a part in what another is compared with.
     """
 
     num_views: int | None = None
+    batch_coupling: str | None
 
     def extract_embedding(self, images: Tensor) -> Tensor:
         """Backbone features y after pooling, (N, C), of normalised images (N, channels, H, W)."""

@@ -45,6 +45,8 @@ class MixedMoCo(MoCo):
         ValueError: An unknown pipeline, or bad arguments of labels.
     """
 
+    batch_coupling = "images are mixed within a batch, whose keys enter the queue before the next one"
+
     def __init__(
         self,
         *,

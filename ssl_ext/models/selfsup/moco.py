@@ -39,6 +39,7 @@ class MoCo(MomentumModel):
 
     num_views = 2
     num_queues = 1
+    batch_coupling = "the keys of each batch enter the queue before the next batch is compared"
 
     def __init__(self, *, queue_size: int = 65536, momentum: float = 0.999, **kwargs) -> None:
         neck = kwargs["neck"]

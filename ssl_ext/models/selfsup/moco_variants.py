@@ -35,6 +35,8 @@ class IMix(MoCo):
         ValueError: α that is not above 0.
     """
 
+    batch_coupling = "images are mixed within a batch and compared with all its keys"
+
     def __init__(self, *, alpha: float = 1.0, **kwargs) -> None:
         if not alpha > 0:
             raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
@@ -47,7 +49,8 @@ class IMix(MoCo):
         count, device = len(view_query), view_query.device
         permutation = torch.randperm(count, device=device)
         concentration = torch.full((count,), self.alpha, device=device)
-        lam = torch.distributions.Beta(concentration, concentration).sample()
+        # Checking the arguments would wait for the device.
+        lam = torch.distributions.Beta(concentration, concentration, validate_args=False).sample()
         mixtures, _ = mixup(view_query, lam, permutation)
         query = unit_rows(self.project(self.extract_embedding(mixtures)))
         order = torch.randperm(count, device=device)

@@ -55,6 +55,15 @@ class ODC(SelfSupervisedModel):
         self.interval = interval
         self.cluster_bank: ClusterBank | None = None
 
+    @property
+    def batch_coupling(self) -> str | None:
+        """An image's weight by the size of its cluster is relative to its batch; equal weights are not."""
+        return (
+            "the weights of images by the sizes of their clusters sum to 1 over a batch"
+            if self.head.power
+            else None
+        )
+
     def set_dataset_size(self, size: int) -> None:
         """Start a bank for ``size`` images."""
         device = next(self.parameters()).device

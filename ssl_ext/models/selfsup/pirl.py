@@ -38,6 +38,9 @@ class PIRL(SelfSupervisedModel):
     """
 
     num_views = 1
+    batch_coupling = (
+        "each batch draws its own negatives, from a memory bank that the batch before has changed"
+    )
 
     def __init__(self, *, pretext: str, neck: dict, bank_momentum: float = 0.5, **kwargs) -> None:
         if pretext not in ("jigsaw", "rotation"):

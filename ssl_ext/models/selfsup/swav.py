@@ -29,6 +29,7 @@ class SwAV(SelfSupervisedModel):
         ValueError: A negative number of steps.
     """
 
+    batch_coupling = "the assignments balance the prototypes over a batch"
     steps: Tensor
 
     def __init__(self, *, freeze_prototypes_steps: int = 0, **kwargs) -> None:

@@ -28,6 +28,7 @@ class TriMix(SelfSupervisedModel):
     """
 
     num_views = 2
+    batch_coupling = "the cross-correlation is that of a batch, and images are mixed within it"
 
     def __init__(self, *, lam_per: str = "step", **kwargs) -> None:
         super().__init__(**kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 
@@ -35,6 +36,8 @@ def stage_replaced(backbone: nn.Module, stage: int, function: Callable[[Tensor],
     layer = getattr(backbone, backbone.res_layers[stage - 1])
     handle = layer.register_forward_hook(lambda module, inputs, output: function(output))
     try:
-        yield
+        # A compiled backbone would not see the hook come and go.
+        with torch.compiler.set_stance("force_eager"):
+            yield
     finally:
         handle.remove()

@@ -1,0 +1,70 @@
+"""Compiling the backbone changes nothing but the time that it takes."""
+
+import copy
+
+import pytest
+import torch
+from tiny_algorithms import ALGORITHMS, tiny_run, write_images
+
+from ssl_ext.apis import pretrain
+
+QUICK = {"AMix", "MoCo"}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    write_images(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_before():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def trained(case, images, folder, **options):
+    config = tiny_run(case, images)
+    config.custom_hooks = [dict(type="RandomStateHook")]
+    return pretrain(config, work_dir=folder, options=options).state_dict()
+
+
+# Traced as for any backend, then run operation by operation: every bit is the same.
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in ALGORITHMS]
+)
+def test_every_algorithm_is_traced_and_trains_as_before(case, images, tmp_path, monkeypatch):
+    compiled = []
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda m, **kw: (compiled.append(m), real(m, **kw)))
+    plain = trained(case, images, tmp_path / "plain")
+    assert not compiled
+    torch._dynamo.utils.counters.clear()
+    state = trained(case, images, tmp_path / "compiled", compile=dict(backend="eager", fullgraph=True))
+    # Traced whole; copies of a network may share what was traced.
+    assert compiled and torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
+    assert state.keys() == plain.keys()
+    for name, value in plain.items():
+        assert torch.equal(value, state[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["AMix", "BarlowTwins", "BYOL"])
+def test_generated_kernels_train_as_well(case, images, tmp_path):
+    plain = trained(case, images, tmp_path / "plain")
+    state = trained(case, images, tmp_path / "compiled", compile=True)
+    for name, value in plain.items():
+        # Adam turns rounding into steps of a share of its rate, 1e-3, where a gradient is next to nothing.
+        torch.testing.assert_close(state[name], value, rtol=1e-2, atol=2e-3, msg=name)
+
+
+def test_a_compiled_run_resumes_without_and_a_model_can_be_copied(images, tmp_path):
+    config = tiny_run("MoCo", images)
+    config.compile = dict(backend="eager")
+    model = pretrain(config, work_dir=tmp_path)
+    copy.deepcopy(model)
+    config.pop("compile")
+    config.train_cfg.max_epochs = 3
+    pretrain(config, work_dir=tmp_path, resume=True)
