@@ -38,6 +38,7 @@ setup(
         "PyMaxflow>=1.3",
     ],
     extras_require={
+        "bench": ["lightly>=1.6"],
         "export": export,
         "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "ruff>=0.6", "mypy>=1.11", *export],
         "umap": ["umap-learn>=0.5.5"],

@@ -78,7 +78,7 @@ def benchmark_augment(
     """
     if isinstance(sequence, str) and sequence not in SEQUENCES:
         raise ValueError(f"sequence must be one of {', '.join(SEQUENCES)}, got {sequence!r}")
-    if min(batch_size, size, threads or 1) < 1:
+    if min(batch_size, size, 1 if threads is None else threads) < 1:
         raise ValueError(
             f"batch_size, size and threads must be at least 1, got {batch_size}, {size}, {threads}"
         )

@@ -53,7 +53,7 @@ class EpochResult:
 def benchmark_epoch(
     config: Config | str | os.PathLike,
     *,
-    variants: Sequence[str] = (),
+    variants: Sequence[str] = ("contiguous",),
     stem: str | None = None,
     batch_size: int = 256,
     size: int = 32,
@@ -133,7 +133,8 @@ def _start(name: str) -> Start:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("--config", default=str(CONFIG), help="pretraining config (TriMix, CIFAR-10)")
-    parser.add_argument("--variants", nargs="+", default=(), metavar="NAME", help=" ".join(CHANGES))
+    names = f"{' '.join(CHANGES)} (contiguous)"
+    parser.add_argument("--variants", nargs="+", default=["contiguous"], metavar="NAME", help=names)
     parser.add_argument("--stem", metavar="NAME", help=f"{' '.join(STEMS)} (the config's)")
     for name, count, what in (
         ("batch-size", 256, "images per step"),

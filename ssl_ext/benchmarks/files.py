@@ -20,6 +20,7 @@ from ssl_ext.datasets import FolderDataset, collate_batch
 from ssl_ext.models import MultiViewPreprocessor
 
 HELP = "from photographs in files to batches of two views, here and in MMPretrain"
+WORKERS = f"{OURS}, without the views"
 # The mean size of ImageNet's photographs, and the size at which ours leave the workers.
 PHOTOGRAPH = (500, 375)
 QUALITY = 90
@@ -39,14 +40,15 @@ def benchmark_files(
     """Time two normalised views of every JPEG file, with as many worker processes; items are images.
 
     Ours decodes an image once in a worker, hands over its centre as bytes, at 256 px for views of 224 px (as
-    ``configs/_base_/datasets/imagenet-256px.py``), and draws the views of a whole batch on the device.
+    ``configs/_base_/datasets/imagenet-256px.py``), and draws the views of a whole batch on the device; a third
+    time is without them, for where a GPU draws them while the workers read on.
     MMPretrain decodes once, and draws every view in the worker by OpenCV, out of the whole photograph and
     without antialiasing. Workers live on from round to round.
 
     Raises:
         ValueError: A number out of range.
     """
-    if min(batch_size, steps, size, threads or 1) < 1 or workers < 0:
+    if min(batch_size, steps, size, 1 if threads is None else threads) < 1 or workers < 0:
         raise ValueError(
             "batch_size, steps, size and threads must be at least 1 and workers at least 0, got "
             f"{batch_size}, {steps}, {size}, {threads} and {workers}"
@@ -56,7 +58,9 @@ def benchmark_files(
         loading = dict(
             batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0, pin_memory=_on_gpu()
         )
-        ways = {MMPRETRAIN: _mmpretrain(folder, size, loading), OURS: _ours(folder, size, loading)}
+        ours = _ours(folder, size, loading)
+        handed_over = _Epoch(_ours(folder, size, loading).loader, lambda batch: None)
+        ways = {MMPRETRAIN: _mmpretrain(folder, size, loading), OURS: ours, WORKERS: handed_over}
         result = compare(
             ways, reference=MMPRETRAIN, pairs=pairs, warmup=1, items=batch_size * steps, unit="images"
         )

@@ -55,7 +55,7 @@ def benchmark_knn(
 
     Raises ValueError for a number below 1, or more neighbours than the bank holds.
     """
-    if min(queries, bank, dim, k, threads or 1) < 1 or k > bank:
+    if min(queries, bank, dim, k, 1 if threads is None else threads) < 1 or k > bank:
         raise ValueError(
             "queries, bank, dim, k and threads must be at least 1 and k at most the bank, "
             f"got {queries}, {bank}, {dim}, {k}, {threads}"

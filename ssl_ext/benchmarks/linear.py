@@ -56,7 +56,7 @@ def benchmark_linear(
 
     Raises ValueError for a number below 1.
     """
-    if min(rows, dim, epochs, batch_size, threads or 1) < 1:
+    if min(rows, dim, epochs, batch_size, 1 if threads is None else threads) < 1:
         raise ValueError(
             "rows, dim, epochs, batch_size and threads must be at least 1, "
             f"got {rows}, {dim}, {epochs}, {batch_size}, {threads}"
