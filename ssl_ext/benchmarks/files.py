@@ -40,8 +40,8 @@ def benchmark_files(
     """Time two normalised views of every JPEG file, with as many worker processes; items are images.
 
     Ours decodes an image once in a worker, hands over its centre as bytes, at 256 px for views of 224 px (as
-    ``configs/_base_/datasets/imagenet-256px.py``), and draws the views of a whole batch on the device; a third
-    time is without them, for where a GPU draws them while the workers read on.
+    ``configs/_base_/datasets/imagenet-256px.py``), and draws the views of a whole batch on the device; a
+    third time is without them, for where a GPU draws them while the workers read on.
     MMPretrain decodes once, and draws every view in the worker by OpenCV, out of the whole photograph and
     without antialiasing. Workers live on from round to round.
 
