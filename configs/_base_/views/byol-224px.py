@@ -7,7 +7,7 @@ crop = [
 ]
 blur = dict(type="GaussianBlur", kernel_size=23, sigma=(0.1, 2.0))
 views = [
-    dict(transforms=[*crop, dict(blur, p=1.0)]),
-    dict(transforms=[*crop, dict(blur, p=0.1), dict(type="RandomSolarize", p=0.2)]),
+    dict(repeats=1, transforms=[*crop, dict(blur, p=1.0)]),
+    dict(repeats=1, transforms=[*crop, dict(blur, p=0.1), dict(type="RandomSolarize", p=0.2)]),
 ]
 del crop, blur
