@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ssl_ext.apis import load_config, parse_options
-from ssl_ext.benchmarks.pairs import MIN_PAIRS, PEERS, Comparison, add_pairs, compare, say, show
+from ssl_ext.benchmarks.pairs import MIN_PAIRS, PEERS, Comparison, add_numbers, add_pairs, compare, say, show
 from ssl_ext.benchmarks.peers_profile import DATA, PHASES, REST, profile_epoch
 from ssl_ext.benchmarks.peers_ssl_ext import start_ssl_ext
 from ssl_ext.benchmarks.peers_work import Start, Then, Way, Work, random_images, start_all
@@ -136,14 +136,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = f"{' '.join(CHANGES)} (contiguous)"
     parser.add_argument("--variants", nargs="+", default=["contiguous"], metavar="NAME", help=names)
     parser.add_argument("--stem", metavar="NAME", help=f"{' '.join(STEMS)} (the config's)")
-    for name, count, what in (
+    add_numbers(
+        parser,
         ("batch-size", 256, "images per step"),
         ("size", 32, "side of the images in pixels"),
         ("steps", 4, "steps per epoch"),
         ("workers", 0, "worker processes of each data loader"),
         ("images", IMAGES, "images of a whole epoch, for the projection"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=count, help=f"{what} ({count})")
+    )
     add_pairs(parser)
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="override keys")
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from ssl_ext.benchmarks.augment import MMPRETRAIN, OURS, VIEWS, mmpretrain_views, simclr_views
-from ssl_ext.benchmarks.pairs import PEERS, Comparison, add_pairs, compare, say, show
+from ssl_ext.benchmarks.pairs import PEERS, Comparison, add_numbers, add_pairs, compare, say, show
 from ssl_ext.benchmarks.step import torch_threads
 from ssl_ext.datasets import FolderDataset, collate_batch
 from ssl_ext.models import MultiViewPreprocessor
@@ -125,13 +125,13 @@ def _mmpretrain(folder: str, size: int, loading: dict) -> _Epoch:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
-    for name, count, what in (
+    add_numbers(
+        parser,
         ("batch-size", 64, "images per step"),
         ("size", 224, "side of the views in pixels"),
         ("steps", 2, "batches of files"),
         ("workers", 2, "worker processes of each data loader"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=count, help=f"{what} ({count})")
+    )
     add_pairs(parser)
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 
-from ssl_ext.benchmarks.pairs import PEERS, Comparison, add_pairs, compare, say, show
+from ssl_ext.benchmarks.pairs import PEERS, Comparison, add_numbers, add_pairs, compare, say, show
 from ssl_ext.benchmarks.step import torch_threads
 from ssl_ext.evaluation import knn_classify
 
@@ -20,8 +20,7 @@ CHUNK = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
-    for name, count in (("queries", 10_000), ("bank", 50_000), ("dim", 512), ("k", 200)):
-        parser.add_argument(f"--{name}", type=int, default=count, help=f"({count})")
+    add_numbers(parser, ("queries", 10_000, ""), ("bank", 50_000, ""), ("dim", 512, ""), ("k", 200, ""))
     add_pairs(parser)
 
 

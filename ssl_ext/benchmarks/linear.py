@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ssl_ext.benchmarks.pairs import PEERS, environment_line, say
+from ssl_ext.benchmarks.pairs import PEERS, add_numbers, environment_line, say
 from ssl_ext.benchmarks.step import torch_threads
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.evaluation import linear_probe
@@ -28,8 +28,7 @@ class Duration:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
-    for name, count in (("rows", 50_000), ("dim", 512), ("epochs", 100), ("batch-size", 256)):
-        parser.add_argument(f"--{name}", type=int, default=count, help=f"({count})")
+    add_numbers(parser, ("rows", 50_000, ""), ("dim", 512, ""), ("epochs", 100, ""), ("batch-size", 256, ""))
 
 
 def run(console: Console, **settings: Any) -> dict[str, Any]:

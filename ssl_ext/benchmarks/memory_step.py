@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
-from ssl_ext.apis import build_model
-from ssl_ext.benchmarks.step import step_config
+from ssl_ext.benchmarks.step import model_in_training, step_config
 from ssl_ext.engine.activation_checkpointing import recompute_stages
 from ssl_ext.env import peak_resident_bytes
 
@@ -121,13 +119,7 @@ def measure_step(
         raise ValueError(f"A batch of {batch_size} has no {parts} equal parts.")
     if threads:
         torch.set_num_threads(threads)
-    set_random_seed(0)
-    model = build_model(config)
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(DATASET)
-    if config.get("channels_last", False):
-        model = model.to(memory_format=torch.channels_last)
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    model = model_in_training(config, dataset=DATASET)
     if checkpointing:
         recompute_stages(model)
     optimizer = build_optim_wrapper(model, dict(config.optim_wrapper, accumulative_counts=1))

@@ -33,6 +33,12 @@ def add_pairs(parser: argparse.ArgumentParser, default: int = MIN_PAIRS) -> None
     )
 
 
+def add_numbers(parser: argparse.ArgumentParser, *options: tuple[str, int, str]) -> None:
+    """Add options that are whole numbers: name, default and what it is."""
+    for name, default, what in options:
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} ({default})".strip())
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Seconds per call of several callables, measured in turn.

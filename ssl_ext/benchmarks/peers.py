@@ -25,6 +25,7 @@ from rich.table import Table
 from ssl_ext.benchmarks.pairs import (
     MIN_PAIRS,
     Comparison,
+    add_numbers,
     add_pairs,
     compare,
     comparison_table,
@@ -147,13 +148,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME", help=" ".join(METHODS))
     parser.add_argument("--stem", default="imagenet", metavar="NAME", help=f"{' '.join(STEMS)} (imagenet)")
-    for name, count, what in (
+    add_numbers(
+        parser,
         ("batch-size", 256, "images per step"),
         ("size", 32, "side of the images in pixels"),
         ("steps", 4, "steps per epoch"),
         ("workers", 0, "worker processes of each data loader"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=count, help=f"{what} ({count})")
+    )
     add_pairs(parser)
     parser.add_argument("--profile", action="store_true", help="also show where an epoch spends its time")
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
-from .pairs import environment_line
+from .pairs import add_numbers, add_pairs, environment_line
 from .projection import Cluster, Projection, project
 from .scaling_measure import WORLD, Scaling, benchmark_scaling, measured_model
 from .scaling_tables import prediction_table, projection_table, time_table, traffic_table
@@ -40,13 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is measured, and the assumptions of the projection with their defaults."""
     parser.add_argument("--config", default=str(CONFIG), help="pretraining config (Barlow Twins, CIFAR-10)")
     parser.add_argument("--stem", metavar="NAME", help=f"{' '.join(STEMS)} (the config's)")
-    for name, default, text in (
+    add_numbers(
+        parser,
         ("batch-size", 64, "images per process"),
         ("size", 32, "side of the images in pixels"),
         ("steps", 4, "steps per measurement"),
-        ("pairs", 5, "interleaved rounds, at least 5"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} ({default})")
+    )
+    add_pairs(parser)
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds that an answer may take (600)")
     parser.add_argument("--gpus", type=int, nargs="+", default=[8, 64, 512], help="to project to (8 64 512)")
     step = f"milliseconds that a step of one GPU is assumed to take ({GPU_STEP_MS:g})"

@@ -14,7 +14,8 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
-from ssl_ext.apis import build_model, load_config
+from ssl_ext.apis import load_config
+from ssl_ext.benchmarks.step import model_in_training
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.registry import OPTIMIZERS
 
@@ -58,7 +59,9 @@ class ScaledStep:
         torch.set_num_threads(maker.threads)
         config = load_config(Config(maker.config))
         self.device = torch.device("cuda", rank) if backend(world) == "nccl" else torch.device("cpu")
-        self.bare, self.joined = (self._model(config, maker.dataset) for _ in range(2))
+        self.bare, self.joined = (
+            model_in_training(config, dataset=maker.dataset, device=self.device) for _ in range(2)
+        )
         options = {}
         if self.device.type == "cuda":
             self.joined = nn.SyncBatchNorm.convert_sync_batchnorm(self.joined)
@@ -74,15 +77,6 @@ class ScaledStep:
         self.samples = dict(indices=rows.to(self.device), labels=labels.to(self.device))
         # One for each model: what happens every so many steps must happen in all joined processes at once.
         self.taken = [0, 0]
-
-    def _model(self, config: Config, dataset: int) -> nn.Module:
-        set_random_seed(0)
-        model = build_model(config)
-        if hasattr(model, "set_dataset_size"):
-            model.set_dataset_size(dataset)
-        if config.get("channels_last", False):
-            model = model.to(memory_format=torch.channels_last)
-        return model.to(self.device).train()
 
     def _optimizer(self, config: Config, model: nn.Module) -> torch.optim.Optimizer:
         weights = [weight for weight in model.parameters() if weight.requires_grad]

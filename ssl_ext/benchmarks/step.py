@@ -93,6 +93,20 @@ def step_config(config: Config | str | os.PathLike, stem: str | None, **numbers:
     return config
 
 
+def model_in_training(config: Config, *, dataset: int, device: torch.device | str | None = None) -> nn.Module:
+    """The model of a config with the weights of seed 0, in its memory layout and on ``device``.
+
+    Memory banks get an entry for each of ``dataset`` images. Without a device it is the GPU, if there is one.
+    """
+    set_random_seed(0)
+    model = build_model(config)
+    if hasattr(model, "set_dataset_size"):
+        model.set_dataset_size(dataset)
+    if config.get("channels_last", False):
+        model = model.to(memory_format=torch.channels_last)
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).train()
+
+
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
     """Give torch this number of threads for a while; None leaves it."""
