@@ -50,15 +50,22 @@ def check_port(address: str, port: int) -> None:
         ) from error
 
 
+def stay_on_loopback() -> None:
+    """Let gloo and NCCL listen on the loopback interface, unless the environment names another.
+
+    By themselves they take the address of the host's name, which may be a public one.
+    """
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    for backend in BACKENDS:
+        os.environ.setdefault(f"{backend}_SOCKET_IFNAME", loopback)
+
+
 def main() -> None:
     """Launch as ``torchrun`` does, with its arguments."""
     args = run.parse_args(sys.argv[1:])
     if args.nnodes == "1":
         check_port(args.master_addr, args.master_port)
-        # Else they listen on the address of the host's name, which may be a public one.
-        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-        for backend in BACKENDS:
-            os.environ.setdefault(f"{backend}_SOCKET_IFNAME", loopback)
+        stay_on_loopback()
     static_tcp_rendezvous.StaticTCPRendezvous = LoopbackRendezvous
     run.main(sys.argv[1:])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -15,7 +16,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-HOST = "127.0.0.1"
+from ssl_ext.launch import stay_on_loopback
+
 START_METHOD = "spawn"  # a forked process cannot use a GPU that its parent has used
 GRACE = 2.0  # seconds for an error to arrive, and for a process to end by itself
 
@@ -33,15 +35,15 @@ class ProcessGroup:
 
     def __init__(self, make: Callable[[int, int], Any], world: int, *, timeout: float) -> None:
         self.timeout = timeout
-        limit = timedelta(seconds=timeout)
-        # The store finds a free port and keeps it.
-        self.store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=limit)
+        # They meet in a file: a TCP store would listen on every interface of the machine.
+        self.folder = tempfile.TemporaryDirectory()
+        meeting = os.path.join(self.folder.name, "store")
         context = mp.get_context(START_METHOD)
         self.connections: list[Connection] = []
         self.processes: list[Any] = []
         for rank in range(world):
             ours, theirs = context.Pipe()
-            arguments = (make, rank, world, self.store.port, timeout, theirs)
+            arguments = (make, rank, world, meeting, timeout, theirs)
             process = context.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             theirs.close()
@@ -112,6 +114,7 @@ class ProcessGroup:
             process.join()
         for connection in self.connections:
             connection.close()
+        self.folder.cleanup()
 
 
 def _receive(connection: Connection) -> tuple[bool, Any]:
@@ -135,13 +138,18 @@ def outside_the_group() -> Iterator[None]:
 
 
 def _serve(
-    make: Callable[[int, int], Any], rank: int, world: int, port: int, timeout: float, connection: Connection
+    make: Callable[[int, int], Any],
+    rank: int,
+    world: int,
+    meeting: str,
+    timeout: float,
+    connection: Connection,
 ) -> None:
     """Life of a process: join the group, then do what is asked until nothing more is."""
     status = 1
     try:
-        limit = timedelta(seconds=timeout)
-        store = dist.TCPStore(HOST, port, is_master=False, wait_for_workers=False, timeout=limit)
+        stay_on_loopback()
+        store, limit = dist.FileStore(meeting, world), timedelta(seconds=timeout)
         if backend(world) == "nccl":
             torch.cuda.set_device(rank)
         dist.init_process_group(backend(world), store=store, rank=rank, world_size=world, timeout=limit)
