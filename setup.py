@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 
 root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (root / "ssl_ext" / "__init__.py").read_text())[1]
+bench = ["lightly>=1.6"]
 export = ["timm>=1.0", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 
 setup(
@@ -38,9 +39,17 @@ setup(
         "PyMaxflow>=1.3",
     ],
     extras_require={
-        "bench": ["lightly>=1.6"],
+        "bench": bench,
         "export": export,
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "ruff>=0.6", "mypy>=1.11", *export],
+        "test": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+            "mypy>=1.11",
+            *bench,
+            *export,
+        ],
         "umap": ["umap-learn>=0.5.5"],
     },
 )
