@@ -50,6 +50,9 @@ WORKERS = Kind("a whole number of at least 0", lambda value: value == 0 or is_co
 INTERVAL = Kind("a whole number of at least 1, or -1 for never", lambda v: v == -1 or is_count(v))
 SEED = _or_none(Kind("a whole number from 0 to 2**32 - 1", lambda v: type(v) is int and 0 <= v < 2**32))
 SWITCH = Kind("True or False", lambda value: isinstance(value, bool))
+COMPILE = Kind(
+    "True, False or a dict of torch.compile's arguments", lambda v: SWITCH.fits(v) or isinstance(v, Mapping)
+)
 PATH = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)))
 NAME = Kind("the name of a class, or a class", lambda value: isinstance(value, str) or callable(value))
 
@@ -95,6 +98,8 @@ KINDS = {
     "randomness.deterministic": SWITCH,
     "env_cfg": DICT,
     "activation_checkpointing": SWITCH,
+    "channels_last": SWITCH,
+    "compile": COMPILE,
     "work_dir": PATH,
     "**.data_root": PATH,
     "**.type": NAME,

@@ -170,6 +170,8 @@ def test_two_mutations_at_once(valid, tmp_path):
         ("randomness.seed", 2**32, "randomness.seed=4294967296; it must be a whole number from 0 to"),
         ("evaluation.knn.k", 0, "evaluation.knn.k=0: at least 1 is needed"),
         ("evaluation.linear.solver", "sdg", "evaluation.linear.solver='sdg': allowed are sgd"),
+        ("compile", 3, "compile=3; it must be True, False or a dict of torch.compile's arguments"),
+        ("channels_last", "yes", "channels_last='yes'; it must be True or False"),
         ("model.neck.in_channels", 7, "first training step failed: .*shapes cannot be multiplied"),
         ("model.backbone.no_such", 1, "unexpected keyword argument 'no_such'"),
     ],
