@@ -20,7 +20,7 @@ from ssl_ext.apis import load_config, parse_options
 from ssl_ext.benchmarks.pairs import MIN_PAIRS, PEERS, Comparison, add_numbers, add_pairs, compare, say, show
 from ssl_ext.benchmarks.peers_profile import DATA, PHASES, REST, profile_epoch
 from ssl_ext.benchmarks.peers_ssl_ext import start_ssl_ext
-from ssl_ext.benchmarks.peers_work import Start, Then, Way, Work, random_images, start_all
+from ssl_ext.benchmarks.peers_work import Start, Then, Way, Work, check_rounds, random_images, start_all
 from ssl_ext.benchmarks.step import STEMS, step_config, torch_threads
 from ssl_ext.errors import UserError
 
@@ -82,10 +82,7 @@ def benchmark_epoch(
         UserError: Bad config, unknown stem or variant, a variant that wants a GPU where there is none.
         ValueError: A number out of range.
     """
-    if pairs < MIN_PAIRS or workers < 0:
-        raise ValueError(
-            f"pairs must be at least {MIN_PAIRS} and workers at least 0, got {pairs} and {workers}"
-        )
+    check_rounds(pairs, workers)
     for name in variants:
         if name not in CHANGES:
             raise UserError(f"--variants has {name!r}; allowed are {', '.join(CHANGES)}.")

@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ssl_ext.benchmarks.pairs import (
-    MIN_PAIRS,
     Comparison,
     add_numbers,
     add_pairs,
@@ -39,6 +38,7 @@ from ssl_ext.benchmarks.peers_work import (
     Start,
     Way,
     Work,
+    check_rounds,
     peers_config,
     random_images,
     start_all,
@@ -100,10 +100,7 @@ def benchmark_peers(
         UserError: Bad config, unknown stem, a peer that is not installed, settings that a peer does not take.
         ValueError: A number out of range.
     """
-    if pairs < MIN_PAIRS or workers < 0:
-        raise ValueError(
-            f"pairs must be at least {MIN_PAIRS} and workers at least 0, got {pairs} and {workers}"
-        )
+    check_rounds(pairs, workers)
     starts = _starts()
     config = peers_config(config, stem=stem, batch_size=batch_size, size=size, steps=steps, threads=threads)
     results: list[PeersResult] = []

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ssl_ext.benchmarks.pairs import MIN_PAIRS
 from ssl_ext.benchmarks.step import step_config
 from ssl_ext.errors import UserError
 
@@ -172,6 +173,14 @@ def peers_config(
             config.model[part].norm_cfg = dict(type=norm)
     config.train_dataloader.batch_size = batch_size
     return config
+
+
+def check_rounds(pairs: int, workers: int) -> None:
+    """Raise ValueError for too few rounds, or a number of workers below 0."""
+    if pairs < MIN_PAIRS or workers < 0:
+        raise ValueError(
+            f"pairs must be at least {MIN_PAIRS} and workers at least 0, got {pairs} and {workers}"
+        )
 
 
 def random_images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
