@@ -55,9 +55,10 @@ def stay_on_loopback() -> None:
 
     By themselves they take the address of the host's name, which may be a public one.
     """
-    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-    for backend in BACKENDS:
-        os.environ.setdefault(f"{backend}_SOCKET_IFNAME", loopback)
+    for _, name in socket.if_nameindex():
+        if name.startswith("lo"):
+            for backend in BACKENDS:
+                os.environ.setdefault(f"{backend}_SOCKET_IFNAME", name)
 
 
 def main() -> None:
