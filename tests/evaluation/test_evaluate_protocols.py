@@ -259,7 +259,8 @@ def test_a_grey_target_is_refused_with_the_way_out(run, config, tmp_path):
 def test_a_target_of_another_size_is_said_or_refused(run, config, tmp_path, said, monkeypatch):
     write_config(tmp_path / "large.py", dict(type="Digits", image_size=12))
     with monkeypatch.context() as patch:
-        patch.setattr("ssl_ext.apis.evaluate.protocols.Protocols.evaluate", lambda *_: None)
+        protocols = importlib.import_module("ssl_ext.apis.evaluate.protocols")
+        patch.setattr(protocols.Protocols, "evaluate", lambda *_: None)
         assert run("transfer", transfer_to=[tmp_path / "large.py"]) == []
     assert any("large: images of (12, 12) pixels, those of evaluation_dataset have (8, 8)" in s for s in said)
 
