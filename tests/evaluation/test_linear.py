@@ -1,10 +1,12 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ssl_ext.evaluation import LinearHead, ProbeData, accuracy, linear_probe, linear_probes
+from ssl_ext.evaluation import LinearHead, ProbeData, accuracy, linear_fit, linear_probe, linear_probes
 from ssl_ext.evaluation.tasks import classification_loss, prediction_error
 
 
@@ -197,6 +199,46 @@ def test_probes_together_equal_one_by_one(solver, task):
             for ours, theirs in ((probe.last, alone.last), (probe.best, alone.best)):
                 torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
                 torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-5, atol=1e-6)
+
+
+class Replays:
+    """A CUDA graph on the CPU: records the steps instead of doing them, then does them at every replay."""
+
+    step = linear_fit._Steps._step
+
+    def __init__(self):
+        self.steps = []
+
+    def replay(self):
+        for arguments in self.steps:
+            Replays.step(*arguments)
+
+    @staticmethod
+    @contextmanager
+    def capture(graph):
+        linear_fit._Steps._step = lambda *arguments: graph.steps.append(arguments)
+        yield
+        linear_fit._Steps._step = Replays.step
+
+
+@pytest.mark.parametrize("rows", [64, 78, 10])
+@pytest.mark.parametrize("most", [2, 3, 256])
+@pytest.mark.parametrize("solver", ["sgd", "adamw"])
+def test_blocks_of_steps_are_the_steps_one_by_one(rows, most, solver, monkeypatch):
+    (x, y), (vx, vy) = blobs(rows), blobs(40, seed=5)
+    data = [ProbeData(x, y, vx, vy, seed=0), ProbeData(x + 1, y, vx, vy, seed=1)]
+    settings = dict(num_classes=3, solver=solver, epochs=5, batch_size=8, lr=0.05, schedule="cosine")
+    expected = linear_probes(data, **settings)
+    monkeypatch.setattr(linear_fit, "GRAPH_STEPS", most)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Replays)
+    monkeypatch.setattr(torch.cuda, "graph", Replays.capture)
+    for ours, theirs in zip(linear_probes(data, **settings), expected, strict=True):
+        assert ours.chosen == theirs.chosen
+        torch.testing.assert_close(ours.last.weight, theirs.last.weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.best.bias, theirs.best.bias, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["multi-class", "binary", "multi-label"])
