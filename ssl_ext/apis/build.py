@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from ssl_ext.config.moved import read_config, successor
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Splits, load_splits
 from ssl_ext.registry import DATASETS, MODELS
@@ -32,10 +33,10 @@ def load_config(config: Config | str | os.PathLike, options: dict | None = None)
     if isinstance(config, Config):
         config = copy.deepcopy(config)
     else:
-        if not Path(config).is_file():
+        if not Path(successor(config)[0]).is_file():
             raise UserError(f"Config '{config}' does not exist.")
         try:
-            config = Config.fromfile(config)
+            config = read_config(config)
         except Exception as error:
             # A config is a Python file: whatever is wrong in it can surface as any exception.
             raise UserError(f"Config '{config}' cannot be read: {error}") from error

@@ -15,7 +15,6 @@ from ssl_ext.reporting import (
     Comparison,
     Grid,
     Picture,
-    References,
     budget_grid,
     compare,
     long_grid,
@@ -68,8 +67,8 @@ def report(
         join_runs: Take runs of one algorithm and config file for repeats, mean ± std over them.
         layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
             numbers of labels across.
-        references: YAML file of published figures, shown in brackets with ``'budgets'``
-            (:func:`ssl_ext.reporting.read_references`).
+        references: Table of a paper, or a folder of them as ``configs/papers``: published figures, shown in
+            brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
         smoothing: Of the curves, in [0, 1).
 
     Returns:
@@ -84,7 +83,7 @@ def report(
         raise UserError(f"layout={layout!r}: allowed are {', '.join(LAYOUTS)}.")
     if references and layout != "budgets":
         raise UserError(f"--references {references} is for --layout budgets.")
-    published = read_references(references) if references else References()
+    published = read_references(references) if references else ()
     if not 0 <= smoothing < 1:
         raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
     files = find_results(places)

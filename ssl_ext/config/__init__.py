@@ -1,0 +1,1 @@
+"""Reading configs, and the published figures that results are compared with."""
