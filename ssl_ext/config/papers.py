@@ -96,20 +96,18 @@ def _cells(content: Mapping[str, Any]) -> Iterator[Cell]:
 
 
 def _cell(content: Mapping[str, Any], at: Mapping[str, Any], published: float | None) -> Cell:
-    words = {
-        axis: values[at[axis]] if isinstance(values, dict) else at[axis]
-        for axis, values in content["AXES"].items()
-    }
+    axes = content["AXES"].items()
+    words = {axis: words[at[axis]] if isinstance(words, dict) else at[axis] for axis, words in axes}
     metric = content["METRIC"].format(**words)
-    own = {} if _skipped(content.get("SKIP", ()), at) else content["cell"](**at) if "cell" in content else {}
-    if own is None or _skipped(content.get("SKIP", ()), at):
+    own = None if _skipped(content.get("SKIP", ()), at) else content.get("cell", _nothing)(**at)
+    if own is None:
         return Cell(at, published, metric)
-    known = {name: own.pop(name) for name in ("options", "pretrain", "init") if name in own}
     words.update(own)
     evaluate = own.get("evaluate") or {
         name: value.format(**words) if isinstance(value, str) else value
         for name, value in content["EVALUATE"].items()
     }
+    known = {name: own[name] for name in ("options", "pretrain", "init") if name in own}
     return Cell(at, published, metric, content["CONFIG"].format(**words), evaluate=evaluate, **known)
 
 
@@ -117,3 +115,7 @@ def _skipped(rules: Sequence[Mapping[str, Any]], at: Mapping[str, Any]) -> bool:
     return any(
         all(at[axis] in (v if isinstance(v, list) else [v]) for axis, v in rule.items()) for rule in rules
     )
+
+
+def _nothing(**at: Any) -> dict[str, Any]:
+    return {}

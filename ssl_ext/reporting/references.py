@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeAlias
 
 from ssl_ext.config.papers import Cell, find_tables, read_table
-from ssl_ext.evaluation import Condition, ResultRow
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.tables import MODES
 
 from .comparison import data_name
 
 # Those that train on labels of the data set itself.
 PROTOCOLS = ("budget", "linear", "finetune", "semi", "supervised")
+# The fields of a reference that say what was measured.
+Network: TypeAlias = tuple[str, str, str, str, str]
 
 
 def labels_name(condition: Condition) -> str:
@@ -80,9 +84,9 @@ def read_references(place: str | os.PathLike) -> list[Reference]:
     Networks that were pretrained on other data come before those of a config's own pretraining.
 
     Raises:
-        UserError: The place is missing, or a file is no such table.
+        UserError: The place is missing, a file is no such table, or its metric is unknown.
     """
-    found: dict[tuple[str, ...], Reference] = {}
+    found: dict[Network, Reference] = {}
     for path in find_tables(place):
         table = read_table(path)
         scale = 100 if table.unit == "%" else 1
@@ -90,6 +94,10 @@ def read_references(place: str | os.PathLike) -> list[Reference]:
             condition = _condition(cell)
             if cell.published is None or condition is None:
                 continue
+            if cell.metric not in METRICS:
+                raise UserError(
+                    f"'{path}': metric '{cell.metric}' is unknown; allowed are {', '.join(METRICS)}."
+                )
             key = _network(cell, condition)
             figures = found.setdefault(key, Reference(*key)).figures
             figures.setdefault((cell.metric, labels_name(condition)), (cell.published / scale, table.source))
@@ -113,7 +121,7 @@ def _condition(cell: Cell) -> Condition | None:
     )
 
 
-def _network(cell: Cell, condition: Condition) -> tuple[str, ...]:
+def _network(cell: Cell, condition: Condition) -> Network:
     """Fields of the reference that a cell belongs to."""
     config = str(cell.config)
     data, mode = config.rpartition("_")[2], mode_of(condition)
