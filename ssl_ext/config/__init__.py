@@ -1,1 +1,1 @@
-"""Reading configs, and the published figures that results are compared with."""
+"""Configs: reading and checking them, the networks they describe, and published figures."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 # Removed file → the file beside it that replaces it, and what that one changes.
-MOVED: dict[str, tuple[str, dict[str, Any]]] = {
+REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
     f"{method}_resnet50_1xb{batch}-adam-80e_{data}.py": (
         f"{method}_resnet50_1xb128-adam-80e_{data}.py",
         {"train_dataloader.batch_size": batch},
@@ -32,9 +32,9 @@ def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     """
     path = str(path)
     name = path.replace("\\", "/").rpartition("/")[2]
-    if name not in MOVED or Path(path).is_file():
+    if name not in REMOVED or Path(path).is_file():
         return path, {}
-    new, overrides = MOVED[name]
+    new, overrides = REMOVED[name]
     return path.removesuffix(name) + new, dict(overrides)
 
 

@@ -14,12 +14,12 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from ssl_ext.config.moved import read_config, successor
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Splits, load_splits
 from ssl_ext.registry import DATASETS, MODELS
 
-from .config_checks import check_kinds
+from .kinds import check_kinds
+from .removed import read_config, successor
 
 
 def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:

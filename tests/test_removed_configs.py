@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ssl_ext.apis import load_config
-from ssl_ext.config.moved import MOVED, successor
+from ssl_ext.config.removed import REMOVED, successor
 from ssl_ext.detection import initialize
 from ssl_ext.errors import UserError
 
@@ -16,24 +16,24 @@ NEW = OLD.with_name("byol_resnet50_1xb128-adam-80e_cifar10.py")
 
 
 def test_removed_files_are_gone_and_their_successors_differ_in_the_batch_alone():
-    assert len(MOVED) == 42
-    for name, (new, overrides) in MOVED.items():
+    assert len(REMOVED) == 42
+    for name, (new, overrides) in REMOVED.items():
         batch = overrides["train_dataloader.batch_size"]
         assert name not in FILES and new in FILES
         assert list(overrides) == ["train_dataloader.batch_size"]
         assert name == new.replace("1xb128", f"1xb{batch}")
 
 
-def test_removed_config_loads_with_its_values_and_keeps_its_name(capfd):
+def test_removed_config_loads_with_its_values_and_keeps_its_name(monkeypatch):
+    logged = []
+    monkeypatch.setattr("mmengine.logging.print_log", lambda message, **_: logged.append(message))
     old, new = load_config(OLD), load_config(NEW)
     assert old.train_dataloader.pop("batch_size") == 32
     assert new.train_dataloader.pop("batch_size") == 128
     assert old.to_dict() == new.to_dict()
     # Work dirs and result rows take their names from it.
     assert (old.filename, new.filename) == (str(OLD), str(NEW))
-    assert f"Config '{OLD}' is now '{NEW}' with train_dataloader.batch_size=32." in "".join(
-        capfd.readouterr()
-    )
+    assert logged == [f"Config '{OLD}' is now '{NEW}' with train_dataloader.batch_size=32."]
 
 
 def test_overrides_of_the_user_come_last():
