@@ -185,6 +185,21 @@ def test_other_keys_resolve_nothing_either(planted):
     assert planted.exists()  # the module does what it is made for
 
 
+def test_initial_weights_of_something_that_is_no_module(tiny_settings):
+    for attribute in ("__class__", "forward", "_modules", "nothing"):
+        init = dict(type="Constant", val=0, layer="Conv2d", override=dict(name=attribute))
+        config = untrusted_config(text_of(put(tiny_settings, "model.backbone.init_cfg", init)), "It")
+        with registered_only(), pytest.raises(UserError, match="initial weights"):
+            build_model(config)
+
+
+def test_names_of_another_kind_of_part_are_refused_on_building(tiny_settings):
+    for place, name in (("views.0.transforms.0.type", "ResNet"), ("model.backbone.type", "ColorJitter")):
+        config = untrusted_config(text_of(put(tiny_settings, place, name)), "It")
+        with registered_only(), pytest.raises(UserError, match=f"type='{name}' is no registered"):
+            build_model(config)
+
+
 def test_export_builds_with_registered_names_only(planted, tmp_path):
     model = dict(
         type="PlainBackbone",
