@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
 
 from ssl_ext.apis import build_model, export
-from ssl_ext.apis.checkpoint_config import config_of_checkpoint, stored_config, untrusted_config
-from ssl_ext.apis.evaluation_network import without_pretrained
+from ssl_ext.config.networks import without_pretrained
+from ssl_ext.config.stored import config_of_checkpoint, stored_config, untrusted_config
 from ssl_ext.engine import write_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.registry import LOADERS, MODELS, registered, registered_only

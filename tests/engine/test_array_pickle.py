@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_ext.engine.array_pickle import KNOWN, read_array_pickle
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.engine.weights.array_pickle import KNOWN, read_array_pickle
+from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
 
 
@@ -216,7 +216,7 @@ HOSTILE |= {f"a call of {path} with nothing": file(call(path)) for path in set(K
 READ_ALL = """
 import resource, sys
 from pathlib import Path
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
 before, peak = set(sys.modules), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(Path(sys.argv[1]).glob("*.pkl")):

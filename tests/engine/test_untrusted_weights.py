@@ -12,7 +12,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 import ssl_ext
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, run_tool
 
 ROOT = Path(ssl_ext.__file__).parent

@@ -14,8 +14,8 @@ from ssl_ext.errors import UserError
 from ssl_ext.registry import registered
 
 from .build import load_config
-from .config_checks import short, walk
-from .evaluation_network import without_pretrained
+from .kinds import short, walk
+from .networks import without_pretrained
 
 # Nothing else of a stored config is used.
 KEPT = ("model", "data_preprocessor", "views", "init")
