@@ -21,6 +21,9 @@ IMAGES = "images.npz"
 SHORT = dict(epochs=2, steps=None, batch_size=16, lr=1e-2, evaluations=2)
 # The algorithm whose checkpoint is evaluated on the digits.
 EVALUATED = "TriMix"
+PROTOCOLS = (
+    "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
+)  # fmt: skip
 # Of a result row: what tells when, how fast and where. Their keys are compared, not their values.
 KEYS_ALONE = ("cost", "source")
 

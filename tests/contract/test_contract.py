@@ -1,6 +1,7 @@
 """The project still does what was recorded: see snapshot.py, which records it again on purpose."""
 
 import os
+import tempfile
 
 import contract_interface
 import contract_runs
@@ -19,6 +20,14 @@ on_cpu = pytest.mark.skipif(
     torch.cuda.is_available(), reason="recorded on the CPU; run with CUDA_VISIBLE_DEVICES="
 )
 ALGORITHMS = read("algorithms")
+MEMORY = "/dev/shm"
+
+
+@pytest.fixture(autouse=True)
+def temporary_files_in_memory(monkeypatch):
+    """MMEngine writes ten small files for each config that it reads; on a slow disk that takes longest."""
+    if os.access(MEMORY, os.W_OK):
+        monkeypatch.setattr(tempfile, "tempdir", MEMORY)
 
 
 def report(found):
