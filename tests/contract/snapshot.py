@@ -19,7 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[2]
-DATA = Path(__file__).with_name("data")
+RECORDED = Path(__file__).with_name("recorded")
 PARTS = dict(
     names="names.json",
     imports="imports.json",
@@ -32,14 +32,14 @@ PARTS = dict(
 
 def read(part):
     """The recorded entries of a part, by name."""
-    path = DATA / PARTS[part]
+    path = RECORDED / PARTS[part]
     content = path.read_bytes()
     return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
 
 
 def write(part, entries):
     """Record the entries of a part; the same entries give the same bytes."""
-    path = DATA / PARTS[part]
+    path = RECORDED / PARTS[part]
     path.parent.mkdir(exist_ok=True)
     if path.suffix == ".gz":
         text = json.dumps(entries, sort_keys=True, separators=(",", ":"))
@@ -112,7 +112,7 @@ def main():
         part, _, entry = word.partition(":")
         if part not in PARTS:
             sys.exit(f"'{part}' is no part; the parts are {', '.join(PARTS)}.")
-        recorded = read(part) if (DATA / PARTS[part]).is_file() else {}
+        recorded = read(part) if (RECORDED / PARTS[part]).is_file() else {}
         present = collectors[part](recorded, [entry] if entry else None)
         if entry and entry not in present:
             print(f"{word}: there is no such entry now; it is removed from the snapshot.")
