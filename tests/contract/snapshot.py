@@ -103,12 +103,14 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART[:ENTRY]", default=list(PARTS))
+    words = parser.parse_args().parts
+    # Imported here: --help does not wait for torch.
     import contract_interface
     import contract_runs
 
     collectors = contract_interface.PARTS | contract_runs.PARTS
     os.chdir(ROOT)
-    for word in parser.parse_args().parts:
+    for word in words:
         part, _, entry = word.partition(":")
         if part not in PARTS:
             sys.exit(f"'{part}' is no part; the parts are {', '.join(PARTS)}.")
