@@ -13,17 +13,16 @@ from mmengine.config import Config
 from torch import nn
 
 from ssl_ext import __version__
+from ssl_ext.config.networks import random_network
+from ssl_ext.config.stored import config_of_checkpoint
 from ssl_ext.engine import LoadReport, find_state_dict, load_weights
-from ssl_ext.engine.layouts import DEPLOYED
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.engine.weights.files import read_weights
+from ssl_ext.engine.weights.layouts import DEPLOYED
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
 from ssl_ext.files import replacing
 from ssl_ext.models.utils import MomentumNetwork, pool_features
-
-from .checkpoint_config import config_of_checkpoint
-from .evaluation_network import random_network
 
 CHANNELS = {1: "grey", 3: "RGB"}
 

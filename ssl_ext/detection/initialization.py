@@ -10,8 +10,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ssl_ext.apis.checkpoint_config import read_plain_config
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.config.stored import read_plain_config
+from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
 
 IMAGENET = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])

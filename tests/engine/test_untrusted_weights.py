@@ -12,7 +12,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 import ssl_ext
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, run_tool
 
 ROOT = Path(ssl_ext.__file__).parent
@@ -129,7 +129,7 @@ def test_in_a_tool_no_library_unpickles_with_torch(evil, marker, monkeypatch):
 
 
 def test_the_config_in_a_checkpoint_is_not_run(tmp_path, marker):
-    from ssl_ext.apis.checkpoint_config import config_of_checkpoint
+    from ssl_ext.config.stored import config_of_checkpoint
     from ssl_ext.detection.initialization import stored_config
 
     text = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\nmodel = dict(type='SimCLR')\n"

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
+from ssl_ext.config.networks import AugmentedView, Embedding, random_network
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import (
     Outcome,
@@ -22,10 +23,9 @@ from ssl_ext.evaluation import (
 )
 from ssl_ext.models import build_augmentation
 
-from .evaluation_data import EvaluationData, Features, LabelSet, SeededData
-from .evaluation_network import AugmentedView, Embedding, random_network
-from .evaluation_rows import ResultRows
-from .evaluation_settings import VIEWS, ImageRecipe, Recipes, Request
+from .data import EvaluationData, Features, LabelSet, SeededData
+from .rows import ResultRows
+from .settings import VIEWS, ImageRecipe, Recipes, Request
 
 
 @dataclass

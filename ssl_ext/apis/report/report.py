@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_ext.errors import UserError
-from ssl_ext.evaluation.tables import METRICS, SHOWN
-from ssl_ext.files import replacing
-from ssl_ext.reporting import (
+from ssl_ext.apis.figures.figures import distinct_names
+from ssl_ext.apis.report import (
     Comparison,
     Grid,
     Picture,
@@ -23,10 +21,12 @@ from ssl_ext.reporting import (
     read_references,
     render_page,
 )
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation.tables import METRICS, SHOWN
+from ssl_ext.files import replacing
 from ssl_ext.visualization import loss_curves, read_scalars
 
-from .report_rows import ResultFile, find_results, named_rows
-from .visualize import distinct_names
+from .rows import ResultFile, find_results, named_rows
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def report(
         layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
             numbers of labels across.
         references: YAML file of published figures, shown in brackets with ``'budgets'``
-            (:func:`ssl_ext.reporting.read_references`).
+            (:func:`ssl_ext.apis.report.read_references`).
         smoothing: Of the curves, in [0, 1).
 
     Returns:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ssl_ext.errors import UserError
 
+from .files import read_weights
 from .layouts import OWN, own_names
-from .weight_files import read_weights
 
 CONTAINERS = (
     "state_dict",
@@ -90,7 +90,7 @@ def load_weights(
     """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
 
     Checkpoints of MoCo, Barlow Twins, VICReg, SwAV, SimCLR, BYOL, DINO, solo-learn, lightly, VISSL, timm,
-    torchvision and detectron2 are read as well: :func:`ssl_ext.engine.layouts.own_names` knows their names.
+    torchvision and detectron2 are read as well: :func:`.layouts.own_names` knows their names.
     A file whose names lack the ``backbone.`` prefix is taken as a plain backbone (torchvision's
     layout is the same as this project's). Tensors of another shape are never loaded. Counters of batches
     (``num_batches_tracked``) do not enter the share of the backbone: some programs do not keep them.

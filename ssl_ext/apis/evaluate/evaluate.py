@@ -12,16 +12,16 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ssl_ext.config.build import load_config
+from ssl_ext.config.networks import Embedding, check_images, random_network
 from ssl_ext.engine import init_process_group, load_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, file_hash
 
-from .build import load_config
-from .evaluation_data import EvaluationData, SeededData
-from .evaluation_network import Embedding, check_images, random_network
-from .evaluation_protocols import Protocols, Subject
-from .evaluation_rows import ResultRows
-from .evaluation_settings import DEFAULT_PROTOCOLS, Request, read_recipes
+from .data import EvaluationData, SeededData
+from .protocols import Protocols, Subject
+from .rows import ResultRows
+from .settings import DEFAULT_PROTOCOLS, Request, read_recipes
 
 FEW_TEST_IMAGES = 100
 

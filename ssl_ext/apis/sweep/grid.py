@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ssl_ext.config.build import parse_options
 from ssl_ext.errors import UserError
-
-from .build import parse_options
 
 MAX_NAME = 200
 NOT_SWEPT = {"work_dir": "--work-dir", "randomness.seed": "--seeds"}

@@ -21,7 +21,7 @@ from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Condition, Outcome, ResultRow, measure_cost, text_hash, write_results
 from ssl_ext.files import replacing
 
-from .evaluation_data import LabelSet, SeededData
+from .data import LabelSet, SeededData
 
 RESULTS, SUBSETS = "results.json", "subsets.npz"
 

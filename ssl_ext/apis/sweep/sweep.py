@@ -16,18 +16,18 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ssl_ext.apis.evaluate.evaluate import evaluate
+from ssl_ext.apis.evaluate.settings import DEFAULT_PROTOCOLS as PROTOCOLS
+from ssl_ext.apis.pretrain import REQUIRED
+from ssl_ext.config.build import build_model, load_config, parse_options
 from ssl_ext.engine import newest_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import read_results, text_hash
 from ssl_ext.files import replacing
 from ssl_ext.visualization import save_figure, sweep_lines
 
-from .build import build_model, load_config, parse_options
-from .evaluate import evaluate
-from .evaluation_settings import DEFAULT_PROTOCOLS as PROTOCOLS
-from .pretrain import REQUIRED
-from .sweep_grid import Axis, Setting, parse_axis, settings_of, value_of
-from .sweep_report import Point, accuracy_lines
+from .grid import Axis, Setting, parse_axis, settings_of, value_of
+from .points import Point, accuracy_lines
 
 OWN_SWITCHES = ("--work-dir", "--resume", "--seed", "--cfg-options")
 RESULTS, STATE, LOG = "results.json", "point.json", "point.log"

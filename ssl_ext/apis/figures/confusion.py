@@ -8,15 +8,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ssl_ext.apis.evaluate.data import EvaluationData, SeededData
+from ssl_ext.config.build import load_config
+from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, knn_protocol, linear_protocol, read_results
 from ssl_ext.visualization import confusion_heatmap
 
-from .build import load_config
-from .evaluation_data import EvaluationData, SeededData
-from .evaluation_network import Embedding, random_network
-from .visualize import PathLike, class_names, device, loading_settings, need
+from .figures import PathLike, class_names, device, loading_settings, need
 
 PROTOCOLS = ("knn", "linear")
 

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_ext.apis.figures.figures import distinct_names
+from ssl_ext.apis.report import NamedRow, comparable_settings, data_name
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import Condition, ResultRow, read_results
-from ssl_ext.reporting import NamedRow, comparable_settings, data_name
-
-from .visualize import distinct_names
 
 Method = tuple[str, str]
 """An algorithm or baseline, and what its weights come from."""

@@ -12,6 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
+from ssl_ext.config.build import build_model, load_config
+from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import aggregate, batches, read_results
@@ -20,9 +22,6 @@ from ssl_ext.losses.virtual_embeddings import probabilities_of_similarity
 from ssl_ext.registry import DATASETS
 from ssl_ext.visualization import loss_curves, read_scalars, scores_bar, trimix_matrices, view_grid
 from ssl_ext.visualization.matrices import MAX_BATCH
-
-from .build import build_model, load_config
-from .evaluation_network import Embedding, random_network
 
 MAX_ROWS = 64
 

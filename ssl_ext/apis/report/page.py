@@ -64,7 +64,7 @@ def render_page(
         remarks: Sentences for the head of the page, beside those on settings that differ.
     """
     environment = Environment(
-        loader=PackageLoader("ssl_ext.reporting", "."),
+        loader=PackageLoader("ssl_ext.apis.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from torch import Tensor
 from torch.utils.data import Subset
 
+from ssl_ext.config.build import build_evaluation_splits
+from ssl_ext.config.networks import Embedding, pixels
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import (
     Banks,
@@ -25,9 +27,6 @@ from ssl_ext.evaluation import (
     rankme,
     short_classes,
 )
-
-from .build import build_evaluation_splits
-from .evaluation_network import Embedding, pixels
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch.utils.data import Subset
 
+from ssl_ext.config.build import load_config
+from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.visualization import detection_panels
 
-from .build import load_config
-from .evaluation_network import random_network
-from .visualize import PathLike, build_dataset, device, need
+from .figures import PathLike, build_dataset, device, need
 
 MAX_IMAGES = 16
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ssl_ext.apis.sweep.grid import value_of
+from ssl_ext.apis.sweep.points import Point, accuracy_lines
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.visualization import sweep_heatmap, sweep_lines
 
-from .sweep_grid import value_of
-from .sweep_report import Point, accuracy_lines
-from .visualize import PathLike
+from .figures import PathLike
 
 STYLES = ("lines", "map")
 

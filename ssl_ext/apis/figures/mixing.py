@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from ssl_ext.config.build import load_config
+from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.models.utils import MixingPolicy
 from ssl_ext.models.utils.mixing import POLICIES, LossFunction
 from ssl_ext.visualization.mixing import draw_mixed_grid
 
-from .build import load_config
-from .evaluation_network import Embedding, random_network
-from .visualize import build_dataset, chosen_images, device, distinct_names, need
+from .figures import build_dataset, chosen_images, device, distinct_names, need
 
 # Features cannot be drawn, and Inter-Intra is CutMix or MixUp for any one pair.
 DRAWN = tuple(name for name in POLICIES if name not in ("manifoldmix", "inter_intra"))

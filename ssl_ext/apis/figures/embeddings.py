@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import nn
 
+from ssl_ext.config.build import load_config
+from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
 from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
 
-from .build import load_config
-from .evaluation_network import Embedding, random_network
-from .visualize import PathLike, build_dataset, class_names, device, distinct_names, loading_settings, need
+from .figures import PathLike, build_dataset, class_names, device, distinct_names, loading_settings, need
 
 METHODS = ("pca", "tsne", "umap")
 COMPONENTS = 50

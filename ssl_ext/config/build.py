@@ -18,7 +18,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Splits, load_splits
 from ssl_ext.registry import DATASETS, MODELS
 
-from .config_checks import check_kinds
+from .kinds import check_kinds
 
 
 def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:
