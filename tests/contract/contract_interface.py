@@ -79,7 +79,8 @@ def imports(recorded=None, only=None):
     """For each package its public names, those of ``ssl_ext.apis`` with signatures; and what texts name."""
     found = {}
     for package in PACKAGES:
-        module = importlib.import_module(f"ssl_ext.{package}")
+        path = f"ssl_ext.{package}"
+        module = importlib.import_module(path)
         names = getattr(module, "__all__", None) or [
             name
             for name, item in vars(module).items()
@@ -89,8 +90,8 @@ def imports(recorded=None, only=None):
                 or getattr(item, "scope", None) == "ssl_ext"
             )
         ]
-        held = [name for name in (recorded or {}).get(module.__name__, ()) if hasattr(module, name)]
-        found[module.__name__] = {
+        held = [name for name in (recorded or {}).get(path, ()) if hasattr(module, name)]
+        found[path] = {
             name: signature(getattr(module, name)) if package == "apis" else {} for name in [*names, *held]
         }
     texts = [text for place in TEXTS for text in ROOT.glob(place)]
