@@ -3,7 +3,7 @@
 from .budgets import budget_grid
 from .comparison import Comparison, Line, NamedRow, comparable_settings, compare, data_name
 from .page import Picture, render_page
-from .references import Reference, read_references
+from .references import References, read_references
 from .text import Grid, long_grid, measurements_csv, notes, wide_grid
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Line",
     "NamedRow",
     "Picture",
-    "Reference",
+    "References",
     "budget_grid",
     "comparable_settings",
     "compare",

@@ -8,8 +8,10 @@ from ssl_ext.evaluation import METRICS
 from ssl_ext.evaluation.tables import Metric
 
 from .comparison import Comparison
-from .references import PROTOCOLS, Reference, find_figure, labels_name, mode_of
+from .references import PROTOCOLS, References, labels_name, mode_of
 from .text import Grid, metric_label, notes, stat_text
+
+NO_REFERENCES = References()
 
 
 def budget_grid(
@@ -17,7 +19,7 @@ def budget_grid(
     metrics: Sequence[str],
     *,
     title: str,
-    references: Sequence[Reference] = (),
+    references: References = NO_REFERENCES,
 ) -> Grid:
     """A row for each data set, method, mode and way of measuring; a column for each number of labels.
 
@@ -41,7 +43,7 @@ def budget_grid(
                     continue
                 columns[labels] = _order(labels)
                 text = stat_text(line, metric)
-                if published := find_figure(references, line.rows[0], metric):
+                if published := references.figure(line.rows[0], metric):
                     text += f" ({_published(published[0], metric)})"
                     sources[published[1]] = None
                 # "all" is measured by several protocols, alike.

@@ -70,15 +70,21 @@ class Reference:
         )
 
 
-def find_figure(references: Sequence[Reference], row: ResultRow, metric: str) -> tuple[float, str] | None:
-    """The figure of the first reference that describes a row, and its source."""
-    for entry in references:
-        if entry.describes(row):
-            return entry.figures.get((metric, labels_name(Condition.of(row))))
-    return None
+@dataclass(frozen=True)
+class References:
+    """References in the order in which they are tried."""
+
+    entries: Sequence[Reference] = ()
+
+    def figure(self, row: ResultRow, metric: str) -> tuple[float, str] | None:
+        """The figure of the first reference that describes a row, and its source."""
+        for entry in self.entries:
+            if entry.describes(row):
+                return entry.figures.get((metric, labels_name(Condition.of(row))))
+        return None
 
 
-def read_references(place: str | os.PathLike) -> list[Reference]:
+def read_references(place: str | os.PathLike) -> References:
     """References of a table of a paper, or of all those in a folder (:mod:`ssl_ext.config.papers`).
 
     Networks that were pretrained on other data come before those of a config's own pretraining.
@@ -101,7 +107,7 @@ def read_references(place: str | os.PathLike) -> list[Reference]:
             key = _network(cell, condition)
             figures = found.setdefault(key, Reference(*key)).figures
             figures.setdefault((cell.metric, labels_name(condition)), (cell.published / scale, table.source))
-    return sorted(found.values(), key=lambda entry: -len(entry.checkpoint))
+    return References(sorted(found.values(), key=lambda entry: -len(entry.checkpoint)))
 
 
 def _condition(cell: Cell) -> Condition | None:

@@ -13,6 +13,7 @@ from ssl_ext.apis.report import (
     Comparison,
     Grid,
     Picture,
+    References,
     budget_grid,
     compare,
     long_grid,
@@ -83,7 +84,7 @@ def report(
         raise UserError(f"layout={layout!r}: allowed are {', '.join(LAYOUTS)}.")
     if references and layout != "budgets":
         raise UserError(f"--references {references} is for --layout budgets.")
-    published = read_references(references) if references else ()
+    published = read_references(references) if references else References()
     if not 0 <= smoothing < 1:
         raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
     files = find_results(places)
