@@ -18,25 +18,27 @@ from ssl_ext.evaluation import (
     evaluation_mode,
     weights_fingerprint,
 )
-from ssl_ext.models.utils import pool_features
 
 from .build import build_model
 
 
 def without_pretrained(value: Any) -> Any:
-    """A model config without the parts that load weights when a network is initialised."""
+    """A model config without the parts that load weights when a network is initialised, at any depth."""
     if isinstance(value, dict):
         kept = {
             key: without_pretrained(item)
             for key, item in value.items()
-            if key != "pretrained" and not (key == "init_cfg" and _loads_weights(item))
+            if key != "pretrained" and not _loads_weights(item)
         }
         return type(value)(kept)
-    return [without_pretrained(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_pretrained(item) for item in value if not _loads_weights(item))
+    return value
 
 
 def _loads_weights(init: Any) -> bool:
-    return isinstance(init, dict) and init.get("type") == "Pretrained"
+    name = init.get("type") if isinstance(init, dict) else None
+    return isinstance(name, str) and name.rpartition(".")[2] in ("Pretrained", "PretrainedInit")
 
 
 def random_network(config: Config, *, seed: int, device: torch.device) -> nn.Module:
@@ -63,9 +65,7 @@ class Embedding(nn.Module):
 
     def forward(self, clean: Tensor) -> Tensor:
         """Embed normalised images (N, C, H, W)."""
-        if hasattr(self.model, "extract_embedding"):
-            return self.model.extract_embedding(clean)
-        return pool_features(self.model.backbone(clean))
+        return self.model.extract_embedding(clean)
 
     def clean(self, images: Tensor) -> Tensor:
         """Normalised images on the model's device, from uint8 (N, C, H, W)."""
@@ -114,7 +114,7 @@ def check_images(model: nn.Module, dataset: Any, what: str) -> None:
     """
     images = next(batches(dataset, torch.arange(min(2, len(dataset)))))["inputs"]
     size, channels = "×".join(map(str, images.shape[2:])), images.shape[1]
-    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
+    expected = len(model.normalization[0]) if model.normalization else channels
     if channels != expected:
         hint = " (as_rgb=True makes three equal ones of a grey channel)" if channels == 1 else ""
         raise UserError(
