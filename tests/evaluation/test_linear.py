@@ -71,7 +71,7 @@ def test_adamw_equals_torch_step_by_step():
 
 @pytest.mark.parametrize("solver", ["sgd", "adamw"])
 def test_best_epoch_is_the_first_of_best_validation_accuracy(solver):
-    (x, y), (vx, vy) = blobs(90), blobs(60, seed=5)
+    (x, y), (vx, vy) = blobs(90), blobs(9, seed=5)
     recipe = dict(num_classes=3, solver=solver, lr=0.02, batch_size=30, seed=1)
     rates = [accuracy(linear_probe(x, y, epochs=e, **recipe).last.scores(vx), vy) for e in range(1, 9)]
     probe = linear_probe(x, y, epochs=8, val_features=vx, val_labels=vy, **recipe)
