@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS as MMPRETRAIN
 
 from ssl_ext.apis import build_model
@@ -37,7 +38,8 @@ def test_equal_weights_and_views_give_equal_losses(peer_config, model_type):
     config = peers_config(peer_config(model_type), None, 8)
     ours = build_model(copy.deepcopy(config))
     lightly = ALGORITHMS[model_type](config.model)
-    mmpretrain = MMPRETRAIN.build(mmpretrain_model(Workload(config, 8, 8, 1, 1)))
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        mmpretrain = MMPRETRAIN.build(mmpretrain_model(Workload(config, 8, 8, 1, 1)))
     for peer in (lightly, mmpretrain):
         for source, target in zip(trained(ours), trained(peer), strict=True):
             assert source.shape == target.shape
