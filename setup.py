@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ssl_ext", "ssl_ext.*"]),
-    package_data={"ssl_ext.reporting": ["*.j2"]},
+    package_data={"ssl_ext.apis.report": ["*.j2"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

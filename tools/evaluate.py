@@ -7,8 +7,8 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 
 from ssl_ext.apis import parse_options
-from ssl_ext.apis.evaluate import evaluate
-from ssl_ext.apis.evaluation_settings import (
+from ssl_ext.apis.evaluate.evaluate import evaluate
+from ssl_ext.apis.evaluate.settings import (
     BASELINES,
     BUDGETS,
     DEFAULT_PROTOCOLS,

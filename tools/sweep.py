@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ssl_ext.apis.sweep import PROTOCOLS, sweep
-from ssl_ext.apis.sweep_report import sweep_table
+from ssl_ext.apis.sweep.points import sweep_table
+from ssl_ext.apis.sweep.sweep import PROTOCOLS, sweep
 from ssl_ext.errors import run_tool
 
 TRAIN_TOOL = Path(__file__).with_name("train.py")

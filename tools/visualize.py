@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.console import Console
 
 from ssl_ext.apis import parse_options
-from ssl_ext.apis.visualize import curves_figure, matrices_figure, scores_figure, views_figure
-from ssl_ext.apis.visualize_confusion import confusion_figure
-from ssl_ext.apis.visualize_detections import detections_figure
-from ssl_ext.apis.visualize_embeddings import METHODS, embedding_figure
-from ssl_ext.apis.visualize_mixing import DRAWN, LAMS, mixing_figure
-from ssl_ext.apis.visualize_sweep import STYLES, grid_figure
+from ssl_ext.apis.figures.confusion import confusion_figure
+from ssl_ext.apis.figures.detections import detections_figure
+from ssl_ext.apis.figures.embeddings import METHODS, embedding_figure
+from ssl_ext.apis.figures.figures import curves_figure, matrices_figure, scores_figure, views_figure
+from ssl_ext.apis.figures.mixing import DRAWN, LAMS, mixing_figure
+from ssl_ext.apis.figures.sweep import STYLES, grid_figure
 from ssl_ext.errors import run_tool
 from ssl_ext.visualization import save_figure
 from ssl_ext.visualization.curves import X_AXES

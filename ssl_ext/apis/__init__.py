@@ -1,9 +1,9 @@
 """What the command-line tools and notebooks call."""
 
+from ssl_ext.config.build import build_model, load_config, parse_options
 from ssl_ext.exporting import timm_resnet, torchvision_resnet
 
-from .build import build_model, load_config, parse_options
-from .evaluate import evaluate
+from .evaluate.evaluate import evaluate
 from .export import export
 from .pretrain import pretrain
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,17 @@ from mmengine.config import Config
 from torch import nn
 
 from ssl_ext import __version__
+from ssl_ext.config.networks import random_network
+from ssl_ext.config.stored import config_of_checkpoint
 from ssl_ext.engine import LoadReport, find_state_dict, load_weights
-from ssl_ext.engine.layouts import DEPLOYED
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.engine.weights.files import read_weights
+from ssl_ext.engine.weights.layouts import DEPLOYED
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
 from ssl_ext.files import replacing
 from ssl_ext.models.utils import MomentumNetwork, pool_features
-
-from .checkpoint_config import config_of_checkpoint
-from .evaluation_network import random_network
+from ssl_ext.registry import registered_only
 
 CHANNELS = {1: "grey", 3: "RGB"}
 
@@ -106,7 +107,8 @@ def export(
     settings = config_of_checkpoint(checkpoint, content, config)
     if "model" not in settings:
         raise UserError("The config lacks model.")
-    model = random_network(settings, seed=0, device=torch.device("cpu"))
+    with registered_only() if config is None else nullcontext():
+        model = random_network(settings, seed=0, device=torch.device("cpu"))
     report = load_weights(model, checkpoint, allow_partial=allow_partial)
     _keep_networks_apart(model, content)
     name, backbone = choose_network(model, network)

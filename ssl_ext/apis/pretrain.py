@@ -14,6 +14,10 @@ from mmengine.runner import Runner, set_random_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ssl_ext.config.batches import check_batches
+from ssl_ext.config.build import build_evaluation_splits, build_model, load_config
+from ssl_ext.config.kinds import check_kinds
+from ssl_ext.config.memory import check_memory_options
 from ssl_ext.engine import (
     ClusterHook,
     FiniteGuardHook,
@@ -26,17 +30,13 @@ from ssl_ext.engine import (
     load_weights,
     newest_checkpoint,
 )
-from ssl_ext.engine.checkpoint import is_complete
+from ssl_ext.engine.weights.checkpoint import is_complete
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
 from ssl_ext.files import replacing
 from ssl_ext.registry import OPTIMIZERS
 
-from .build import build_evaluation_splits, build_model, load_config
-from .config_checks import check_kinds
-from .data_checks import check_batches
-from .evaluation_settings import read_recipes
-from .memory_options import check_memory_options
+from .evaluate.settings import read_recipes
 
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 MONITORS = ("ClassifierEvaluationHook", "FeatureMonitorHook", "ValidationLossHook")

@@ -1,6 +1,5 @@
 """Runner, checkpoint files, weights in, and hooks."""
 
-from .checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
 from .hooks import (
     CheckpointHook,
     ClassifierEvaluationHook,
@@ -22,7 +21,8 @@ from .hooks import (
 from .lars import LARS
 from .loop import EpochLoop
 from .runner import PretrainRunner, init_process_group
-from .weights import LoadReport, find_state_dict, load_weights
+from .weights.checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
+from .weights.load import LoadReport, find_state_dict, load_weights
 
 __all__ = [
     "LARS",

@@ -17,11 +17,11 @@ from ssl_ext.evaluation import Splits
 from ssl_ext.registry import RUNNERS
 
 from .activation_checkpointing import recompute_stages
-from .checkpoint import write_checkpoint
 from .compilation import compile_backbones
 from .hooks.process_state import process_state
 from .hooks.random_state import random_state
 from .loop import EpochLoop
+from .weights.checkpoint import write_checkpoint
 
 
 def _save_atomically(checkpoint: dict, filename: str, **_) -> None:

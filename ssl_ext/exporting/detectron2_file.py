@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from ssl_ext.engine.layouts import from_detectron2, to_detectron2
-from ssl_ext.engine.weights import COUNTER
+from ssl_ext.engine.weights.layouts import from_detectron2, to_detectron2
+from ssl_ext.engine.weights.load import COUNTER
 from ssl_ext.errors import UserError
 
 from .architecture import read_architecture

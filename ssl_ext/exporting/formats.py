@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ssl_ext.engine.weights import COUNTER
+from ssl_ext.engine.weights.load import COUNTER
 from ssl_ext.models.utils import pool_features
 
 from .architecture import ResNetArchitecture

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 
 from ssl_ext.apis import build_model, export, load_config, timm_resnet, torchvision_resnet
-from ssl_ext.apis.checkpoint_config import config_of_checkpoint, read_plain_config
+from ssl_ext.config.stored import config_of_checkpoint, read_plain_config
 from ssl_ext.engine import write_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.exporting import TorchvisionFile, largest_difference

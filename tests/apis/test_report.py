@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ssl_ext.apis.report import report
+from ssl_ext.apis.report import Grid
+from ssl_ext.apis.report.report import report
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.evaluation import ResultRow, write_results
-from ssl_ext.reporting import Grid
 
 TOOL = Path(__file__).parents[2] / "tools" / "report.py"
 DOT = base64.b64decode(

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_ext.apis.build import build_model
-from ssl_ext.apis.evaluate import evaluate
-from ssl_ext.apis.evaluation_network import random_network
-from ssl_ext.apis.visualize import (
+from ssl_ext.apis.evaluate.evaluate import evaluate
+from ssl_ext.apis.figures.figures import (
     curves_figure,
     distinct_names,
     matrices_figure,
     scores_figure,
     views_figure,
 )
+from ssl_ext.config.build import build_model
+from ssl_ext.config.networks import random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
 

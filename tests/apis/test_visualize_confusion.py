@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix
 
-from ssl_ext.apis.evaluation_network import Embedding, random_network
-from ssl_ext.apis.visualize_confusion import confusion_figure
+from ssl_ext.apis.figures.confusion import confusion_figure
+from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, knn_classify, write_results

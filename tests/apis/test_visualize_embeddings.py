@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from ssl_ext.apis import visualize_embeddings
-from ssl_ext.apis.evaluation_network import Embedding, random_network
-from ssl_ext.apis.visualize_embeddings import embedding_figure
+from ssl_ext.apis.figures.embeddings import embedding_figure
+from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_ext.apis import build_model
-from ssl_ext.apis.visualize_mixing import DRAWN, mixing_figure, mixture_and_mask
+from ssl_ext.apis.figures.mixing import DRAWN, mixing_figure, mixture_and_mask
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.mixups import adjust_mask
@@ -68,7 +68,7 @@ def test_the_mask_has_the_mean_of_the_policy_and_rebuilds_the_mixture(name):
 
 
 def test_weights_of_a_checkpoint_lead_the_gradients(tiny_config, tmp_path):
-    from ssl_ext.apis.evaluation_network import random_network
+    from ssl_ext.config.networks import random_network
 
     torch.save(
         {"state_dict": random_network(tiny_config, seed=7, device=torch.device("cpu")).state_dict()},

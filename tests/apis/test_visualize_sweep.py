@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from ssl_ext.apis.sweep_report import Point
-from ssl_ext.apis.visualize_sweep import grid_figure
+from ssl_ext.apis.figures.sweep import grid_figure
+from ssl_ext.apis.sweep.points import Point
 from ssl_ext.errors import UserError
 
 BATCH, DIM, HEAD = (

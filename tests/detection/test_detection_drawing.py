@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from ssl_ext.apis.evaluation_network import random_network
-from ssl_ext.apis.visualize_detections import detections_figure
+from ssl_ext.apis.figures.detections import detections_figure
+from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import detection_panels
 

@@ -12,7 +12,7 @@ from ssl_ext.apis import build_model, pretrain
 from ssl_ext.datasets.sampler import DefaultSampler, drawn_for
 from ssl_ext.engine import load_weights, read_checkpoint, write_checkpoint
 from ssl_ext.engine.hooks import train_log
-from ssl_ext.engine.weights import training_buffers
+from ssl_ext.engine.weights.load import training_buffers
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="bit for bit on the CPU; run with CUDA_VISIBLE_DEVICES="

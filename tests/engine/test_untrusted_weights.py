@@ -12,7 +12,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 import ssl_ext
-from ssl_ext.engine.weight_files import read_weights
+from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, run_tool
 
 ROOT = Path(ssl_ext.__file__).parent
@@ -126,22 +126,6 @@ def test_in_a_tool_no_library_unpickles_with_torch(evil, marker, monkeypatch):
     monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0")
     torch.load(evil, weights_only=False)
     assert marker.exists()  # the file does what it is made for
-
-
-def test_the_config_in_a_checkpoint_is_not_run(tmp_path, marker):
-    from ssl_ext.apis.checkpoint_config import config_of_checkpoint
-    from ssl_ext.detection.initialization import stored_config
-
-    text = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\nmodel = dict(type='SimCLR')\n"
-    checkpoint = dict(meta=dict(cfg=text))
-    with pytest.raises(UserError, match="only a config that was named is run"):
-        config_of_checkpoint(tmp_path / "a.pth", checkpoint)
-    with pytest.raises(UserError, match="cannot be read"):
-        stored_config(checkpoint, "a.pth")
-    (tmp_path / "beside.py").write_text(text)
-    with pytest.raises(UserError, match="only a config that was named is run"):
-        config_of_checkpoint(tmp_path / "a.pth", {})
-    assert not marker.exists()
 
 
 UNSAFE = re.compile(

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
-from ssl_ext.engine.checkpoint import remove_unfinished
+from ssl_ext.engine.weights.checkpoint import remove_unfinished
 from ssl_ext.registry import HOOKS
 
 KEPT = "keep_ckpt_ids"

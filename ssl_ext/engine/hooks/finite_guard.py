@@ -10,7 +10,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from ssl_ext.engine.checkpoint import write_checkpoint
+from ssl_ext.engine.weights.checkpoint import write_checkpoint
 from ssl_ext.registry import HOOKS
 
 from .monitoring import bare_model

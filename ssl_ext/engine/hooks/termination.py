@@ -11,7 +11,7 @@ from mmengine.device import get_device
 from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import Hook
 
-from ssl_ext.engine.checkpoint import INTERRUPTED
+from ssl_ext.engine.weights.checkpoint import INTERRUPTED
 from ssl_ext.registry import HOOKS
 
 from .monitoring import log_interval

@@ -15,7 +15,7 @@ class MomentumClassifier(ImageClassifier):
 
     The copy, ``deployed``, starts equal to the initialised (or loaded) network and follows its weights after
     every optimiser step; its running statistics come from its own passes. Weight files load as the copy:
-    its tensors take the place of the network's (:func:`ssl_ext.engine.weights.load_weights`).
+    its tensors take the place of the network's (:func:`ssl_ext.engine.weights.load.load_weights`).
 
     Args:
         momentum: EMA momentum of the copy, in [0, 1].

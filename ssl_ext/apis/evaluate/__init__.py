@@ -1,0 +1,5 @@
+"""Evaluation of a checkpoint: one table of results."""
+
+from .evaluate import evaluate
+
+__all__ = ["evaluate"]

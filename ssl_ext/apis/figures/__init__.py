@@ -1,0 +1,1 @@
+"""Figures of configs, runs, checkpoints and results."""

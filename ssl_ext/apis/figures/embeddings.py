@@ -1,0 +1,155 @@
+"""The figure of features in the plane."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from torch import nn
+
+from ssl_ext.config.build import load_config
+from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.engine import load_weights
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
+from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
+
+from .figures import PathLike, build_dataset, class_names, device, distinct_names, loading_settings, need
+
+METHODS = ("pca", "tsne", "umap")
+COMPONENTS = 50
+
+
+def embedding_figure(
+    config: Config | PathLike,
+    checkpoints: Sequence[PathLike],
+    *,
+    method: str = "pca",
+    perplexity: Sequence[float] = (30.0,),
+    points: int = 2000,
+    split: str | None = None,
+    exclude_class: Sequence[str] = (),
+    seed: int = 0,
+    options: dict | None = None,
+) -> Figure:
+    """Backbone features of a split in the plane, coloured by class, for one checkpoint or several.
+
+    ``'pca'`` shows the first two principal components of the training features. ``'tsne'`` brings
+    the points to 50 of these components and then to the plane, once for each perplexity. ``'umap'``
+    starts at the features. The features are those of evaluation: they are read from, or kept in,
+    ``evaluation/features`` beside each checkpoint.
+
+    Args:
+        config: A config with ``evaluation_dataset``.
+        checkpoints: Weights of the backbone, a panel (or a row of panels) for each.
+        method: ``'pca'``, ``'tsne'`` or ``'umap'``.
+        perplexity: Of t-SNE; with several checkpoints as well, each has a row.
+        points: How many images are drawn at most; the seed chooses them.
+        split: Of ``evaluation_dataset``; by default test, or val where there is no test.
+        exclude_class: Names or numbers of classes that are left out; the colours of others stay.
+        seed: Of the choice of images, of t-SNE and UMAP.
+        options: Config keys to override.
+
+    Raises:
+        UserError: Bad input, several labels per image, or umap-learn is missing.
+    """
+    if method not in METHODS:
+        raise UserError(f"--method is {method!r}; allowed are {', '.join(METHODS)}.")
+    if points < 2:
+        raise UserError(f"--points is {points}; at least 2 are needed.")
+    if not perplexity or not checkpoints:
+        raise UserError("Give at least one checkpoint, and one perplexity for t-SNE.")
+    config = load_config(config, options)
+    need(config, "model", "evaluation_dataset")
+    train = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split="train"))
+    if train.task == "multi-label":
+        raise UserError("evaluation_dataset has several labels per image: its points have no one colour.")
+    if split is None:
+        split = next((name for name in ("test", "val") if name in train.available_splits), "train")
+    shown = train
+    if split != "train":
+        shown = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split=split))
+    classes = class_names(train)
+    labels = torch.as_tensor(shown.labels).cpu().reshape(-1)
+    rows = _chosen_rows(labels, _excluded(exclude_class, classes), points, seed)
+    sweep = list(perplexity) if method == "tsne" else [None]
+    if method == "tsne" and not 0 < min(sweep) <= max(sweep) < len(rows):
+        wrong = next(value for value in sweep if not 0 < value < len(rows))
+        raise UserError(
+            f"--perplexity is {wrong:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
+        )
+
+    names = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
+    panels: dict[str, np.ndarray] = {}
+    for name, checkpoint in zip(names, checkpoints, strict=True):
+        model = random_network(config, seed=0, device=device())
+        load_weights(model, checkpoint)
+        cache = Path(checkpoint).parent / "evaluation" / "features"
+        features = _features(config, model, cache, shown, split).features.numpy()[rows]
+        # UMAP starts at the features themselves: it needs no training features.
+        fitted = None
+        if method != "umap":
+            bank = _features(config, model, cache, train, "train")
+            fitted = fit_pca(bank.features.numpy(), 2 if method == "pca" else COMPONENTS)
+        for value in sweep:
+            words = [name] if len(names) > 1 else []
+            with user_errors("embed"):
+                if method == "umap":
+                    cloud = umap_projection(features, seed=seed)
+                elif method == "tsne":
+                    cloud = tsne_projection(fitted.transform(features), perplexity=value, seed=seed)
+                    words.append(f"perplexity {value:g}")
+                else:
+                    cloud, explained = _plane(fitted.transform(features)), fitted.explained_variance_ratio_
+                    words.append(f"{100 * explained.sum():.0f} % of the variance")
+            panels[", ".join(words)] = cloud
+    with user_errors("embed"):
+        columns = len(sweep) if len(sweep) > 1 and len(names) > 1 else None
+        return embedding_scatter(panels, labels[rows], classes, columns=columns)
+
+
+def _features(config: Config, model: nn.Module, cache: Path, dataset: Any, split: str) -> FeatureBank:
+    embedding = Embedding(model)
+    with user_errors("model"):
+        path = embedding.cache_file(cache, dataset, split)
+        return cached_features(embedding.embed, dataset, path=path, model=model, **loading_settings(config))
+
+
+def _excluded(words: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Indices of classes given by name (whatever its case) or by number."""
+    names = [_plain(name) for name in classes]
+    chosen = []
+    for word in words:
+        if _plain(word) in names:
+            chosen.append(names.index(_plain(word)))
+        elif word.isdecimal() and int(word) < len(classes):
+            chosen.append(int(word))
+        else:
+            raise UserError(
+                f"--exclude-class {word!r}: the classes are {', '.join(classes)}, or their numbers from 0."
+            )
+    return chosen
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", str(name)).strip().lower()
+
+
+def _chosen_rows(labels: torch.Tensor, excluded: Sequence[int], points: int, seed: int) -> torch.Tensor:
+    """Rows that the seed chooses among those of classes that are shown, in their order."""
+    rows = (~torch.isin(labels, torch.tensor(list(excluded), dtype=labels.dtype))).nonzero()[:, 0]
+    if len(rows) < 2:
+        raise UserError(f"Only {len(rows)} images are left to draw; exclude fewer classes.")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return rows[order[:points].sort().values]
+
+
+def _plane(coordinates: np.ndarray) -> np.ndarray:
+    """Two columns, the second of zeros where there is only one component."""
+    return np.pad(coordinates, ((0, 0), (0, 2 - coordinates.shape[1])))

@@ -1,0 +1,125 @@
+"""What hand-made mixing policies, and blocks that have learned to mix, make of two images of a config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from ssl_ext.config.build import load_config
+from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.engine import load_weights
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.models.utils import MixingPolicy
+from ssl_ext.models.utils.mixing import POLICIES, LossFunction
+from ssl_ext.visualization.mixing import draw_mixed_grid
+
+from .figures import build_dataset, chosen_images, device, distinct_names, need
+
+# Features cannot be drawn, and Inter-Intra is CutMix or MixUp for any one pair.
+DRAWN = tuple(name for name in POLICIES if name not in ("manifoldmix", "inter_intra"))
+LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def mixing_figure(
+    config: Config | str | os.PathLike,
+    *,
+    policies: Sequence[str] | None = None,
+    trained: Sequence[str | os.PathLike] = (),
+    lams: Sequence[float] = LAMS,
+    weights: str | os.PathLike | None = None,
+    seed: int = 0,
+    options: dict | None = None,
+) -> Figure:
+    """Two training images mixed by each policy and each checkpoint, and the masks, over λ (Fig. 4 of AMix).
+
+    Policies that follow a gradient follow that of the squared length of the backbone's features (there may
+    be no labels). Co-Mixup knows no λ: its row is the same everywhere.
+
+    Args:
+        config: A config with ``train_dataloader.dataset`` and a model.
+        policies: Names from ``DRAWN``; by default all of them, or none beside ``trained``.
+        trained: Checkpoints of the config's model, which learns to mix (AMix, AutoMix); a row for each, such
+            as epochs of one run.
+        lams: Shares in [0, 1] of the first image.
+        weights: Checkpoint of the network whose gradients are followed; by default it is random.
+        seed: Chooses the images and what the policies draw.
+        options: Config keys to override.
+
+    Raises:
+        UserError: Bad input, an unknown policy, or checkpoints of a model that does not learn to mix.
+    """
+    config = load_config(config, options)
+    need(config, "model", "train_dataloader")
+    if policies is None:
+        policies = () if trained else DRAWN
+    if unknown := [name for name in policies if name not in DRAWN]:
+        raise UserError(f"--policies names {unknown[0]}; it can be {', '.join(DRAWN)}.")
+    if outside := [lam for lam in lams if not 0 <= lam <= 1]:
+        raise UserError(f"--lams has {outside[0]}; every λ must lie in [0, 1].")
+    dataset = build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)
+    if len(dataset) < 2:
+        raise UserError("train_dataloader.dataset has 1 image; mixing takes two.")
+    pair = chosen_images(dataset, 2, seed)
+    model = random_network(config, seed=seed, device=device())
+    if trained and not hasattr(model, "masks"):
+        raise UserError(f"--trained: model.type {config.model.type!r} does not learn to mix.")
+    if weights is not None:
+        load_weights(model, weights)
+    embedding = Embedding(model)
+    # The preprocessor passes no gradient.
+    mean, std = (
+        torch.tensor(values, device=device()).view(-1, 1, 1)
+        for values in (model.data_preprocessor.mean, model.data_preprocessor.std)
+    )
+
+    def energy(images: Tensor) -> Tensor:
+        return embedding((images - mean) / std).square().sum()
+
+    pictures, rows = pair.to(device()).float() / 255, {}
+    with user_errors("mixing"):
+        for name in policies:
+            policy = MixingPolicy(name)
+            drawn = [mixture_and_mask(policy, pictures, lam, energy, seed) for lam in lams]
+            rows[name] = tuple(torch.stack(part).cpu() for part in zip(*drawn, strict=True))
+        for name, checkpoint in zip(distinct_names(trained), trained, strict=True):
+            load_weights(model, checkpoint)
+            masks = learned_masks(model, pair, lams)
+            rows[name.removesuffix(".pth")] = torch.lerp(pictures[1], pictures[0], masks).cpu(), masks.cpu()
+        return draw_mixed_grid(rows, lams, pair.float() / 255)
+
+
+@torch.no_grad()
+def learned_masks(model: nn.Module, pair: Tensor, lams: Sequence[float]) -> Tensor:
+    """Masks (K, 1, H, W) that a model's block gives the first of two images, uint8 (2, C, H, W), for K λ."""
+    clean = model.data_preprocessor(dict(inputs=pair), False)["inputs"]
+    first, second = (image.expand(len(lams), *image.shape) for image in clean)
+    return model.masks(first, second, torch.tensor(lams, device=clean.device))
+
+
+def mixture_and_mask(
+    policy: MixingPolicy, pair: Tensor, lam: float, loss_fn: LossFunction, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The first mixture (C, H, W) of two images (2, C, H, W), and what the first image has of it (H, W).
+
+    The mask is the derivative of the mixture with respect to the brightness of the first image: a policy
+    is linear in the pixels once it has decided, and so nothing need be known of how it mixes.
+    """
+    pair = pair.clone().requires_grad_()
+    mixed = policy.mix(
+        pair,
+        lam,
+        torch.tensor([1, 0], device=pair.device),
+        loss_fn=loss_fn,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    # Backward twice is forward: the pulled-back image is linear in what is pulled back.
+    image = mixed.images[0]
+    probe = torch.zeros_like(image).requires_grad_()
+    (pulled,) = torch.autograd.grad(image, pair, probe, create_graph=True)
+    (mask,) = torch.autograd.grad(pulled[0].sum(), probe)
+    return image.detach().clamp(0, 1), mask.mean(0)

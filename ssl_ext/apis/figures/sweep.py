@@ -1,0 +1,104 @@
+"""The figure of a sweep over config keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ssl_ext.apis.sweep.grid import value_of
+from ssl_ext.apis.sweep.points import Point, accuracy_lines
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.visualization import sweep_heatmap, sweep_lines
+
+from .figures import PathLike
+
+STYLES = ("lines", "map")
+
+
+def grid_figure(
+    folder: PathLike,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    protocol: str | None = None,
+    style: str = "lines",
+    where: Sequence[str] = (),
+) -> Figure:
+    """Accuracy over one or two settings of a sweep, mean and deviation over its seeds (Fig. 4 of TriMix).
+
+    Args:
+        folder: What ``tools/sweep.py`` wrote, with ``sweep.json``.
+        x: Swept key on the horizontal axis, or its end (``batch_size``); by default the first.
+        y: Swept key with a line (or a row) for each value; by default the second, if there is one.
+        protocol: One of those the sweep evaluated; by default the first.
+        style: ``'lines'``, or ``'map'`` with a coloured cell for each pair.
+        where: ``key=value`` for each further key, to draw the points with that value.
+
+    Raises:
+        UserError: No sweep, an unknown key, value or protocol, or keys left without a value.
+    """
+    summary = _read(Path(folder) / "sweep.json")
+    axes, points = summary["axes"], [Point(**point) for point in summary["points"]]
+    protocol = protocol or summary["protocols"][0]
+    if protocol not in summary["protocols"]:
+        raise UserError(f"--protocol is {protocol!r}; the sweep has {', '.join(summary['protocols'])}.")
+    if style not in STYLES:
+        raise UserError(f"--style is {style!r}; allowed are {', '.join(STYLES)}.")
+    for text in where:
+        name, _, value = text.partition("=")
+        axis = _axis(name, axes, "--where")
+        known = dict.fromkeys(str(point.settings[axis]) for point in points)
+        points = [point for point in points if str(point.settings[axis]) == str(value_of(value))]
+        if not points:
+            raise UserError(f"--where {text}: the sweep has {axis} = {', '.join(known)}.")
+        axes = [name for name in axes if name != axis]
+    if not axes:
+        raise UserError("--where fixes every key of the sweep; leave at least one to draw.")
+    x = _axis(x, axes, "--x") if x else next(name for name in axes if not y or name != _axis(y, axes, "--y"))
+    rest = [name for name in axes if name != x]
+    y = _axis(y, rest, "--y") if y else next(iter(rest), None)
+    if left := [name for name in rest if name != y]:
+        raise UserError(f"The sweep varies {', '.join(left)} too: choose a value by --where {left[0]}=VALUE.")
+    if style == "map" and y is None:
+        raise UserError("--style map needs two swept keys; the sweep has one.")
+
+    shown = [name for name in (x, y) if name is not None]
+    reordered = [Point(**{**vars(p), "settings": {name: p.settings[name] for name in shown}}) for p in points]
+    lines = accuracy_lines(reordered, protocol)
+    label = f"{'kNN' if protocol == 'knn' else protocol} accuracy (%)"
+    with user_errors(str(folder)):
+        if style == "map":
+            return sweep_heatmap(lines, x_label=_words(x), y_label=_words(y), label=label)
+        return sweep_lines(lines, x_label=_words(x), legend=_words(y) if y else None, label=label)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if not all(summary[key] for key in ("axes", "points", "protocols")):
+            raise ValueError("it holds no points")
+        return summary
+    except FileNotFoundError as error:
+        raise UserError(f"'{path}' does not exist; give the folder of a sweep.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path}' is not a sweep.json of tools/sweep.py ({error}).") from error
+
+
+def _axis(word: str, axes: Sequence[str], option: str) -> str:
+    """The swept key that a word names: whole, or its only one with this end."""
+    found = [name for name in axes if name == word] or [
+        name for name in axes if any(key == word or key.endswith(f".{word}") for key in name.split("+"))
+    ]
+    if len(found) != 1:
+        state = "is not one of" if not found else "is more than one of"
+        raise UserError(f"{option} {word!r} {state} the keys to draw: {', '.join(axes)}.")
+    return found[0]
+
+
+def _words(axis: str) -> str:
+    """The last part of each key, one a line."""
+    return "\n+".join(key.rpartition(".")[2] for key in axis.split("+"))

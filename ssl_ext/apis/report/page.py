@@ -1,0 +1,160 @@
+"""Everything on one page that opens without a network: tables, settings, confusion, curves, figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from ssl_ext.evaluation.tables import CLUSTERING
+from ssl_ext.visualization import confusion_heatmap
+
+from .comparison import Comparison, Line
+from .text import metric_label, notes, seconds_text, stat_text, variant_label, wide_grid
+
+NUMBERED_UP_TO = 20  # classes of a confusion matrix that is a table; a larger one is a picture
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the page: its caption, what it shows in words, its bytes and their kind."""
+
+    caption: str
+    alt: str
+    content: bytes
+    kind: str = "image/png"
+
+    @classmethod
+    def of(cls, figure: Figure, caption: str, alt: str) -> Picture:
+        """The figure as PNG."""
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=130, metadata={"Software": None})
+        return cls(caption, alt, content.getvalue())
+
+    @property
+    def uri(self) -> str:
+        """The image as a ``data:`` address."""
+        return f"data:{self.kind};base64,{base64.b64encode(self.content).decode()}"
+
+
+def render_page(
+    comparisons: Sequence[Comparison],
+    metrics: Sequence[str],
+    *,
+    which: str,
+    curves: Sequence[Picture] = (),
+    figures: Sequence[Picture] = (),
+    sources: Sequence[Mapping[str, str]] = (),
+    remarks: Sequence[str] = (),
+) -> str:
+    """HTML of the page; its text is escaped, its images are inside it.
+
+    Args:
+        comparisons: What is shown.
+        metrics: Columns of the tables; the overview shows the first.
+        which: ``'last'`` or ``'best'``, for the words.
+        curves: Drawn from logs.
+        figures: Found beside results.
+        sources: A row for each file of results: what it is called and made with.
+        remarks: Sentences for the head of the page, beside those on settings that differ.
+    """
+    environment = Environment(
+        loader=PackageLoader("ssl_ext.apis.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    overview = wide_grid(comparisons, metrics[0], title="Overview")
+    return environment.get_template("page.html.j2").render(
+        which=which,
+        overview=overview,
+        warnings=[*remarks, *notes(comparisons)],
+        parts=[_part(data, comparisons, metrics) for data in dict.fromkeys(c.data for c in comparisons)],
+        settings=[_settings(comparison) for comparison in comparisons],
+        matrices=[
+            _matrix(comparison, line, counts)
+            for comparison in comparisons
+            for line in comparison.lines
+            if (counts := line.confusion)
+        ],
+        curves=curves,
+        figures=figures,
+        sources=sources,
+        measurements=sum(len(line.rows) for comparison in comparisons for line in comparison.lines),
+    )
+
+
+def _part(data: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
+    """All measurements on a data set: a table of classifications and one of clusterings."""
+    members = [comparison for comparison in comparisons if comparison.data == data]
+    kinds = {
+        "Classification": [metric for metric in metrics if metric not in CLUSTERING],
+        "Clustering": [metric for metric in metrics if metric in CLUSTERING],
+    }
+    tables = [_table(f"{kind} on {data}", members, columns) for kind, columns in kinds.items()]
+    return {"data": data, "tables": [table for table in tables if table["rows"]]}
+
+
+def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
+    """Lines that have any of the metrics; the best of those that may be compared are marked."""
+    lines = [(c, line) for c in comparisons for line in c.lines if any(m in line.stats for m in metrics)]
+    shown = [metric for metric in metrics if any(metric in line.stats for _, line in lines)]
+    rows = []
+    for comparison, line in lines:
+        cells = [
+            {
+                "text": stat_text(line, metric),
+                "best": metric in line.stats
+                and line.stats[metric].mean == comparison.best(metric, line.variant),
+            }
+            for metric in shown
+        ]
+        row = {
+            "protocol": variant_label(comparison, line.variant),
+            "method": line.method,
+            "cells": cells,
+            "n": len(line.rows),
+            "seconds": seconds_text(line),
+            "memory": _memory(line),
+        }
+        rows.append(row)
+    return {"title": title, "metrics": [metric_label(metric) for metric in shown], "rows": rows}
+
+
+def _memory(line: Line) -> str:
+    """Peak memory in MiB: the device's where there was one, else the process's."""
+    mebibytes = line.mean_cost("peak_device_mib") or line.mean_cost("peak_rss_mib")
+    return "-" if mebibytes is None else f"{mebibytes:.0f}"
+
+
+def _settings(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "title": f"{comparison.data}: {comparison.condition.words}",
+        "common": comparison.common,
+        "variants": {name: values for name, values in comparison.variants.items() if name},
+    }
+
+
+def _matrix(comparison: Comparison, line: Line, counts: list[list[int]]) -> dict[str, Any]:
+    """Counts with their share of the true class, or a picture; and the names of the classes."""
+    names = line.rows[0].source.get("classes") or []
+    classes = names if len(names) == len(counts) else [str(index) for index in range(len(counts))]
+    title = f"{line.method}, {comparison.data}, {variant_label(comparison, line.variant)}"
+    if len(line.rows) > 1:
+        title += f", sum of {len(line.rows)} repeats"
+    about: dict[str, Any] = {"title": title, "classes": classes, "rows": [], "picture": None}
+    if len(counts) > NUMBERED_UP_TO:
+        about["picture"] = Picture.of(
+            confusion_heatmap(counts, classes), title, f"Confusion matrix of {title}"
+        )
+        return about
+    for row in counts:
+        total = max(1, sum(row))
+        about["rows"].append([{"count": count, "share": round(count / total, 3)} for count in row])
+    return about

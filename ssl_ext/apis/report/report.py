@@ -1,0 +1,218 @@
+"""Join the results of many evaluations: one table in several formats and one page."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_ext.apis.figures.figures import distinct_names
+from ssl_ext.apis.report import (
+    Comparison,
+    Grid,
+    Picture,
+    References,
+    budget_grid,
+    compare,
+    long_grid,
+    measurements_csv,
+    read_references,
+    render_page,
+)
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation.tables import METRICS, SHOWN
+from ssl_ext.files import replacing
+from ssl_ext.visualization import loss_curves, read_scalars
+
+from .rows import ResultFile, find_results, named_rows
+
+logger = logging.getLogger(__name__)
+
+LAYOUTS = ("long", "budgets")
+BUDGET_METRICS = ("acc", "auc")
+KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
+MAX_FIGURES = 60
+MAX_BYTES = 4 * 2**20  # of one figure
+# Logged, and no sign of how training goes.
+ROUTINE = {
+    *("step", "epoch", "iter", "lr", "base_lr", "feature_std_uniform"),
+    *("time", "data_time", "images_per_second", "memory", "peak_memory_mib"),
+}
+
+
+def report(
+    places: Sequence[str | os.PathLike],
+    *,
+    out_dir: str | os.PathLike = "report",
+    metrics: Sequence[str] | None = None,
+    which: str = "last",
+    join_runs: bool = False,
+    layout: str = "long",
+    references: str | os.PathLike | None = None,
+    smoothing: float = 0.6,
+) -> tuple[list[Grid], list[Path]]:
+    """Join every ``results.json`` under the places; rows that were measured unlike stay apart.
+
+    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``results.md``,
+    ``results.tex`` and ``report.html``, one file with tables, settings, confusion matrices, the
+    curves that runs have logged and the PNG and SVG figures beside results. Each replaces an older
+    one only when it is whole.
+
+    Args:
+        places: Folders, searched to any depth, or result files.
+        out_dir: Folder of the files.
+        metrics: Columns of the tables; the default depends on what was measured.
+        which: ``'last'`` epoch, or the ``'best'`` one on validation.
+        join_runs: Take runs of one algorithm and config file for repeats, mean ± std over them.
+        layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
+            numbers of labels across.
+        references: YAML file of published figures, shown in brackets with ``'budgets'``
+            (:func:`ssl_ext.apis.report.read_references`).
+        smoothing: Of the curves, in [0, 1).
+
+    Returns:
+        The tables (clusterings have one of their own), and the paths of the files.
+
+    Raises:
+        UserError: No results, a damaged file, or an unknown metric or option.
+    """
+    if which not in ("last", "best"):
+        raise UserError(f"which={which!r}: allowed are last, best.")
+    if layout not in LAYOUTS:
+        raise UserError(f"layout={layout!r}: allowed are {', '.join(LAYOUTS)}.")
+    if references and layout != "budgets":
+        raise UserError(f"--references {references} is for --layout budgets.")
+    published = read_references(references) if references else References()
+    if not 0 <= smoothing < 1:
+        raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
+    files = find_results(places)
+    comparisons = compare(named_rows(files, join_runs=join_runs), which=which)
+    found = _found(comparisons)
+    title = f"{which} epoch, mean ± std over n seeds and draws"
+    groups = _columns(found, metrics)
+    if layout == "budgets":
+        tables = [budget_grid(comparisons, metrics or BUDGET_METRICS, title=title, references=published)]
+    else:
+        tables = [long_grid(comparisons, columns, title=title) for columns in groups]
+    runs = _runs(files)
+    figures, left_out = _figures(places, files, runs)
+    page = render_page(
+        comparisons,
+        metrics or found,
+        which=which,
+        curves=_curves(runs, smoothing),
+        figures=figures,
+        sources=[_source(file) for file in files],
+        remarks=[f"{left_out} figures are left out: only the first {MAX_FIGURES} are shown."]
+        * bool(left_out),
+    )
+    texts = {
+        "results.csv": measurements_csv(comparisons),
+        "results.md": "\n".join(table.markdown() for table in tables),
+        "results.tex": "\n".join(table.latex() for table in tables),
+        "report.html": page,
+    }
+    written = [Path(out_dir) / name for name in texts]
+    for path, text in zip(written, texts.values(), strict=True):
+        with replacing(path) as file:
+            file.write(text.encode())
+    return tables, written
+
+
+def _found(comparisons: Sequence[Comparison]) -> list[str]:
+    """Every metric of the results, those of the project first, in their order."""
+    found = dict.fromkeys(m for c in comparisons for line in c.lines for m in line.stats)
+    return [*(metric for metric in METRICS if metric in found), *(m for m in found if m not in METRICS)]
+
+
+def _columns(found: Sequence[str], asked: Sequence[str] | None) -> list[Sequence[str]]:
+    """The metrics of each table for terminal and paper."""
+    if asked:
+        if unknown := [metric for metric in asked if metric not in found]:
+            raise UserError(f"--metric {unknown[0]}: no result has it; there are {', '.join(found)}.")
+        return [asked]
+    groups = [[metric for metric in group if metric in found] for group in SHOWN]
+    return [group for group in groups if group] or [found]
+
+
+def _runs(files: Sequence[ResultFile]) -> dict[str, Path]:
+    """Work directories with logs that the results belong to, by names that tell them apart."""
+    folders: dict[Path, None] = {}
+    for file in files:
+        near = [file.path.parent, file.path.parent.parent]
+        checkpoints = [row.source.get("checkpoint") or {} for row in file.rows]
+        near += [Path(checkpoint["path"]).parent for checkpoint in checkpoints if "path" in checkpoint]
+        for folder in near:
+            if any(folder.glob("*/vis_data/*.json")):
+                folders[folder.resolve()] = None
+    return dict(zip(distinct_names(list(folders)), folders, strict=True)) if folders else {}
+
+
+def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
+    """What the runs have logged: the terms of the loss, and everything else that says how it goes."""
+    logs: dict[str, list[dict[str, Any]]] = {}
+    for name, folder in runs.items():
+        try:
+            logs[name] = read_scalars(folder)
+        except ValueError as error:
+            logger.warning("no curves of %s: %s", name, error)
+    keys = dict.fromkeys(key for records in logs.values() for record in records for key in record).keys()
+    # A validation figure is drawn beside that of the training batches.
+    numbers = [key for key in keys if key not in ROUTINE and key.removeprefix("val_") not in keys - {key}]
+    losses = [key for key in numbers if key == "loss" or key.startswith("loss_")]
+    words = {
+        "Loss and its terms": losses,
+        "Other figures in the log": [key for key in numbers if key not in losses],
+    }
+    return [
+        Picture.of(
+            loss_curves(logs, chosen, smoothing),
+            f"{caption} of {', '.join(logs)}; moving average ({smoothing:g}) over the pale raw values.",
+            f"Line charts of {', '.join(chosen)} over training for {', '.join(logs)}",
+        )
+        for caption, chosen in words.items()
+        if chosen
+    ]
+
+
+def _figures(
+    places: Sequence[str | os.PathLike], files: Sequence[ResultFile], runs: dict[str, Path]
+) -> tuple[list[Picture], int]:
+    """Figures in the places, beside the results and in the runs, and how many are left out."""
+    folders = [Path(place) for place in places if Path(place).is_dir()]
+    folders += [folder for file in files for folder in (file.path.parent, file.path.parent.parent)]
+    folders += list(runs.values())
+    paths: dict[Path, None] = {}
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        for path in (*sorted(folder.iterdir()), *sorted(folder.glob("figures/*"))):
+            if path.suffix in KINDS and path.is_file() and path.stat().st_size <= MAX_BYTES:
+                paths[path] = None
+    chosen = list(paths)[:MAX_FIGURES]
+    names = distinct_names(chosen) if len(chosen) > 1 else [path.name for path in chosen]
+    pictures = [
+        Picture(
+            name.removesuffix(path.suffix),
+            f"Figure {path.stem.replace('_', ' ').replace('-', ' ')}",
+            path.read_bytes(),
+            KINDS[path.suffix],
+        )
+        for name, path in zip(names, chosen, strict=True)
+    ]
+    return pictures, len(paths) - len(chosen)
+
+
+def _source(file: ResultFile) -> dict[str, str]:
+    """A row of the table of sources."""
+    sources = [row.source for row in file.rows]
+    checkpoints = [source["checkpoint"] for source in sources if source.get("checkpoint")]
+    versions = sources[0].get("versions") or {}
+    parts: dict[str, list[Any]] = {
+        "results": [file.path],
+        "checkpoint": [f"{checkpoint['path']} ({checkpoint['sha256']})" for checkpoint in checkpoints],
+        "config": [f"{source.get('config')} ({source.get('config_hash')})" for source in sources],
+        "device": [source.get("device", "-") for source in sources],
+        "versions": [f"{name} {version}" for name, version in versions.items()],
+    }
+    return {name: ", ".join(dict.fromkeys(map(str, values))) or "-" for name, values in parts.items()}

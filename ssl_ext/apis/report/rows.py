@@ -1,0 +1,101 @@
+"""Result files under some folders, and what the methods in them are called side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_ext.apis.figures.figures import distinct_names
+from ssl_ext.apis.report import NamedRow, comparable_settings, data_name
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import Condition, ResultRow, read_results
+
+Method = tuple[str, str]
+"""An algorithm or baseline, and what its weights come from."""
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A ``results.json`` and its rows."""
+
+    path: Path
+    rows: Sequence[ResultRow]
+
+
+def find_results(places: Sequence[str | os.PathLike]) -> list[ResultFile]:
+    """Every ``results.json`` in the folders and all folders below, sorted; a file may be named too.
+
+    Raises:
+        UserError: A place that does not exist, no result file, or a damaged one.
+    """
+    found: dict[Path, Path] = {}
+    for place in map(Path, places):
+        if not place.exists():
+            raise UserError(f"'{place}' does not exist.")
+        paths = sorted(place.rglob("results.json")) if place.is_dir() else [place]
+        found |= {path.resolve(): path for path in paths}
+    files = [ResultFile(path, rows) for path in found.values() if (rows := read_results(path))]
+    if not files:
+        names = ", ".join(f"'{place}'" for place in places)
+        raise UserError(f"No results under {names}: tools/evaluate.py writes them as results.json.")
+    return files
+
+
+def named_rows(files: Sequence[ResultFile], *, join_runs: bool = False) -> list[NamedRow]:
+    """All rows with names that tell their methods apart; what was measured twice counts once.
+
+    A method is an algorithm with one checkpoint, or a baseline with one config: where there are
+    several of a name, what tells their paths apart is added. Baselines of two configs that share a
+    measurement (raw pixels; the same random network) are one.
+
+    Args:
+        files: Result files.
+        join_runs: Take all checkpoints of one algorithm and config file for repeats of one method.
+    """
+    kept: dict[str, tuple[Method, ResultRow]] = {}
+    places: dict[Method, str] = {}
+    alias: dict[Method, Method] = {}
+    for file in files:
+        for row in file.rows:
+            method, place = _method(row, file.path, join_runs)
+            places.setdefault(method, place)
+            first, _ = kept.setdefault(_measurement(row), (method, row))
+            if first != method:
+                alias.setdefault(method, alias.get(first, first))
+    rows = [(alias.get(method, method), row) for method, row in kept.values()]
+    methods = list(dict.fromkeys(method for method, _ in rows))
+    names = _names({method: places[method] for method in methods})
+    return [NamedRow(names[method], row) for method, row in rows]
+
+
+def _measurement(row: ResultRow) -> str:
+    """What was measured, how, and what came of it; not its cost and where files lie."""
+    repeat = [row.method, Condition.of(row), row.seed, row.draw, row.last, row.best]
+    checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
+    content = [repeat, checkpoint, data_name(row), comparable_settings(row)]
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def _method(row: ResultRow, path: Path, join_runs: bool) -> tuple[Method, str]:
+    """Which method a row belongs to, and the path that may tell it apart."""
+    checkpoint, config = row.source.get("checkpoint"), row.source.get("config")
+    if checkpoint and not join_runs:
+        return (row.method, str(checkpoint["sha256"])), str(checkpoint["path"])
+    return (row.method, str(config or path.parent)), str(config or path.parent)
+
+
+def _names(places: dict[Method, str]) -> dict[Method, str]:
+    """A name for each method: that of its algorithm, with what is special about its path if needed."""
+    names = {}
+    for name in dict.fromkeys(method[0] for method in places):
+        members = [method for method in places if method[0] == name]
+        paths = [places[method] for method in members]
+        if len(set(paths)) < len(paths):  # a file that was written again between two evaluations
+            paths = [f"{place}/{method[1][:8]}" for method, place in zip(members, paths, strict=True)]
+        endings = distinct_names(paths)
+        for method, ending in zip(members, endings, strict=True):
+            names[method] = name if len(members) == 1 else f"{name} ({ending.removesuffix('.py')})"
+    return names

@@ -1,0 +1,247 @@
+"""Train and evaluate every point of a grid over config keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ssl_ext.apis.evaluate.evaluate import evaluate
+from ssl_ext.apis.evaluate.settings import DEFAULT_PROTOCOLS as PROTOCOLS
+from ssl_ext.apis.pretrain import REQUIRED
+from ssl_ext.config.build import build_model, load_config, parse_options
+from ssl_ext.engine import newest_checkpoint
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import read_results, text_hash
+from ssl_ext.files import replacing
+from ssl_ext.visualization import save_figure, sweep_lines
+
+from .grid import Axis, Setting, parse_axis, settings_of, value_of
+from .points import Point, accuracy_lines
+
+OWN_SWITCHES = ("--work-dir", "--resume", "--seed", "--cfg-options")
+RESULTS, STATE, LOG = "results.json", "point.json", "point.log"
+
+
+def sweep(
+    config: str | os.PathLike,
+    grid: Sequence[str],
+    *,
+    train_tool: str | os.PathLike,
+    work_dir: str | os.PathLike | None = None,
+    protocols: Sequence[str] = PROTOCOLS,
+    seeds: Sequence[int] = (0,),
+    options: Sequence[str] = (),
+    train_args: Sequence[str] = (),
+) -> list[Point]:
+    """Train and evaluate every point of a grid, each in a folder of its own under ``work_dir``.
+
+    Each training is a process of its own, so that a crash ends one point only; its output and any
+    error go to ``point.log`` in its folder. A finished point is passed over and an unfinished one
+    resumed. ``sweep.json`` is written after every point; for one or two axes there is a figure
+    ``accuracy_<protocol>`` over the first axis, with a line for each value of the second.
+
+    Args:
+        config: Path of a config file.
+        grid: Axes as ``'key=a,b,c'``, or ``'key1+key2=a,b,c'`` for keys that take the same value.
+        train_tool: Path of ``tools/train.py``.
+        work_dir: Default ``work_dirs/<config name>/sweep``.
+        protocols: ``'knn'`` and ``'linear'``.
+        seeds: Every point is trained once with each of them.
+        options: Config keys to override at all points, as ``'key=value'``.
+        train_args: More arguments of the training tool.
+
+    Returns:
+        All points, in the order of the grid.
+
+    Raises:
+        UserError: Bad input, found before anything is written.
+    """
+    if wrong := [name for name in protocols if name not in PROTOCOLS]:
+        raise UserError(f"protocols: {', '.join(wrong)} unknown; allowed are {', '.join(PROTOCOLS)}.")
+    if not protocols:
+        raise UserError(f"protocols: give at least one of {', '.join(PROTOCOLS)}.")
+    if own := [arg for arg in train_args if _is_own(arg)]:
+        raise UserError(f"{own[0]} is set by the sweep (which has --work-dir, --seeds and --cfg-options).")
+    axes = [parse_axis(text) for text in grid]
+    base = load_config(config, parse_options(options))
+    _check_keys(base, axes)
+    folder = Path(work_dir or Path("work_dirs") / Path(config).stem / "sweep")
+    runs = [
+        _Run(config, setting, folder, options, train_args, protocols) for setting in settings_of(axes, seeds)
+    ]
+    for run in runs:
+        run.check()
+
+    points = [run.point for run in runs]
+    for number, run in enumerate(runs, start=1):
+        name = Path(run.point.folder).name
+        print_log(f"Point {number} of {len(runs)}: {name}", logger="current")
+        run.go(train_tool)
+        print_log(f"Point {number} of {len(runs)}: {run.point.status}", logger="current")
+        summary = dict(
+            config=str(config),
+            options=list(options),
+            train_args=list(train_args),
+            protocols=list(protocols),
+            axes=[axis.name for axis in axes],
+            points=[asdict(point) for point in points],
+        )
+        _write_json(folder / "sweep.json", summary)
+    if len(axes) <= 2:
+        for protocol in protocols:
+            if lines := accuracy_lines(points, protocol):
+                legend = axes[1].label.replace("+", "\n+") if len(axes) == 2 else None
+                words = f"{'kNN' if protocol == 'knn' else protocol} accuracy (%)"
+                figure = sweep_lines(lines, x_label=axes[0].label, legend=legend, label=words)
+                save_figure(figure, folder / f"accuracy_{protocol}")
+    return points
+
+
+class _Run:
+    """What one point does: check, train, evaluate."""
+
+    def __init__(
+        self,
+        config: str | os.PathLike,
+        setting: Setting,
+        sweep_dir: Path,
+        options: Sequence[str],
+        train_args: Sequence[str],
+        protocols: Sequence[str],
+    ) -> None:
+        self.config_file, self.protocols, self.train_args = str(config), list(protocols), list(train_args)
+        self.options = [*options, *setting.options]
+        self.config = load_config(config, parse_options(self.options))
+        self.folder = sweep_dir / setting.folder
+        self.point = Point(
+            settings={name: value_of(text) for name, text in setting.values},
+            seed=setting.seed,
+            folder=str(self.folder),
+            log=str(self.folder / LOG),
+        )
+        plain = self.config.to_dict()
+        judged = {key: plain.pop(key, None) for key in ("evaluation", "evaluation_dataset")}
+        plain.pop("work_dir", None)
+        # What a run was trained with and what it was judged by, to know a finished one again.
+        self.training = _hash([plain, setting.seed, self.train_args])
+        self.judging = _hash([judged, self.protocols])
+
+    def _state(self) -> dict[str, Any]:
+        path = self.folder / STATE
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def check(self) -> None:
+        """Raise UserError where the point cannot be trained, or its folder holds another one."""
+        state = self._state()
+        if state and state["training"] != self.training:
+            raise UserError(
+                f"'{self.folder}' was trained with another config, other options or other training "
+                "arguments: give another --work-dir, or delete it."
+            )
+        if not state.get("trained"):
+            build_model(self.config)
+
+    def go(self, train_tool: str | os.PathLike) -> None:
+        """Do what is left of the point; a failure is noted in it, not raised."""
+        state = self._state() or {"training": self.training, "trained": False, "judging": None}
+        try:
+            if not state["trained"]:
+                _write_json(self.folder / STATE, state)
+                if not self._train(train_tool):
+                    return
+                state["trained"] = True
+                _write_json(self.folder / STATE, state)
+            if state["judging"] != self.judging or not (self.folder / RESULTS).is_file():
+                self._evaluate()
+                state["judging"] = self.judging
+                _write_json(self.folder / STATE, state)
+            rows = [row for row in read_results(self.folder / RESULTS) if row.protocol in self.protocols]
+        except Exception as error:
+            # Out of memory, a full disk, ...: whatever it is, it must not cost the other points.
+            with open(self.point.log, "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+            self._fail(f"{type(error).__name__}: {error}")
+            return
+        self.point.last = {row.protocol: row.last for row in rows}
+        self.point.best = {row.protocol: row.best for row in rows}
+        self.point.status, self.point.reason = "done", None
+
+    def _fail(self, reason: str) -> None:
+        self.point.status, self.point.reason = "failed", reason
+
+    def _train(self, train_tool: str | os.PathLike) -> bool:
+        arguments = ["--work-dir", str(self.folder), "--seed", str(self.point.seed)]
+        if newest_checkpoint(self.folder):
+            arguments += ["--resume", "auto", *_without_init(self.train_args)]
+        else:
+            arguments += self.train_args
+        command = [sys.executable, str(train_tool), self.config_file, *arguments]
+        command += ["--cfg-options", *self.options]
+        with open(self.point.log, "ab") as log:
+            log.write(f"$ {shlex.join(command)}\n".encode())
+            log.flush()
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode == 0:
+            return True
+        lines = Path(self.point.log).read_text(encoding="utf-8", errors="replace").split("\n")
+        said = next((line for line in reversed(lines) if line.strip()), "")
+        self._fail(f"training ended with status {done.returncode}: {said}")
+        return False
+
+    def _evaluate(self) -> None:
+        checkpoint = newest_checkpoint(self.folder)
+        if checkpoint is None:
+            raise UserError(f"training left no checkpoint in '{self.folder}'.")
+        evaluate(
+            self.config, checkpoint, protocols=self.protocols, out_dir=self.folder, seeds=[self.point.seed]
+        )
+
+
+def _check_keys(config: Config, axes: Sequence[Axis]) -> None:
+    if missing := [key for key in (*REQUIRED, "evaluation_dataset") if key not in config]:
+        raise UserError(f"The config lacks {', '.join(missing)}.")
+    for key in (key for axis in axes for key in axis.keys):
+        place: Any = config
+        *parents, _ = key.split(".")
+        for part in parents:
+            inside = isinstance(place, list) and part.isdigit() and int(part) < len(place)
+            if not inside and part not in place:
+                raise UserError(f"The config has no '{part}' to set {key} in.")
+            place = place[int(part)] if inside else place[part]
+
+
+def _is_own(argument: str) -> bool:
+    # argparse takes the beginning of a switch for the switch.
+    name = argument.partition("=")[0]
+    return len(name) > 2 and any(switch.startswith(name) for switch in OWN_SWITCHES)
+
+
+def _without_init(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a run that goes on: it has its weights."""
+    kept = [argument for argument in arguments if not argument.startswith("--init=")]
+    if "--init" in kept:
+        place = kept.index("--init")
+        del kept[place : place + 2]
+    return kept
+
+
+def _hash(content: Any) -> str:
+    return text_hash(json.dumps(content, sort_keys=True, default=str))
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=2, default=str).encode())

@@ -1,0 +1,1 @@
+"""Configs: reading and checking them, and the networks they describe."""

@@ -1,0 +1,13 @@
+"""Weights and checkpoints: files, foreign layouts, loading, writing."""
+
+from .checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
+from .load import LoadReport, find_state_dict, load_weights
+
+__all__ = [
+    "LoadReport",
+    "find_state_dict",
+    "load_weights",
+    "newest_checkpoint",
+    "read_checkpoint",
+    "write_checkpoint",
+]

@@ -1,0 +1,163 @@
+"""Weights in: this project's checkpoints, and backbones as other programs keep them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ssl_ext.errors import UserError
+
+from .files import read_weights
+from .layouts import OWN, own_names
+
+CONTAINERS = (
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "online_network_state_dict",
+    # VISSL nests these four; "teacher" is DINO's.
+    "classy_state_dict",
+    "base_model",
+    "trunk",
+    "teacher",
+)
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+COUNTER = "num_batches_tracked"
+MIN_MATCHED = 0.95
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did: names of model tensors matched or missing, and of unused file tensors."""
+
+    path: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    backbone_share: float
+    layout: str = ""
+
+    def __str__(self) -> str:
+        def names(keys: tuple[str, ...]) -> str:
+            shown = ", ".join(keys[:6])
+            return f"{shown}, ..." if len(keys) > 6 else shown or "-"
+
+        return (
+            f"{self.path}: {len(self.matched)} tensors matched "
+            f"({self.backbone_share:.1%} of the backbone); "
+            f"missing {len(self.missing)} ({names(self.missing)}); "
+            f"unexpected {len(self.unexpected)} ({names(self.unexpected)}); "
+            f"other shape {len(self.mismatched)} ({names(self.mismatched)})"
+            + (f"; read as {self.layout}" if self.layout else "")
+        )
+
+
+def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tensor]:
+    """The state dict inside ``checkpoint``, with the prefixes of wrappers taken off its names.
+
+    Raises:
+        UserError: There is no mapping of names to tensors in it.
+    """
+    while isinstance(checkpoint, Mapping):
+        inner = next((key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)), None)
+        if inner is None:
+            break
+        checkpoint = checkpoint[inner]
+    if not isinstance(checkpoint, Mapping):
+        raise UserError(f"'{path}' holds a {type(checkpoint).__name__}, not a state dict.")
+    tensors = {str(name): value for name, value in checkpoint.items() if torch.is_tensor(value)}
+    if not tensors:
+        raise UserError(f"'{path}' holds no tensors under any of the keys {', '.join(CONTAINERS)}.")
+    while prefix := next((p for p in WRAPPER_PREFIXES if all(n.startswith(p) for n in tensors)), ""):
+        tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
+    return tensors
+
+
+def load_weights(
+    model: nn.Module,
+    path: str | os.PathLike,
+    *,
+    allow_partial: bool = False,
+    training_state: bool = True,
+) -> LoadReport:
+    """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
+
+    Checkpoints of MoCo, Barlow Twins, VICReg, SwAV, SimCLR, BYOL, DINO, solo-learn, lightly, VISSL, timm,
+    torchvision and detectron2 are read as well: :func:`.layouts.own_names` knows their names.
+    A file whose names lack the ``backbone.`` prefix is taken as a plain backbone (torchvision's
+    layout is the same as this project's). Tensors of another shape are never loaded. Counters of batches
+    (``num_batches_tracked``) do not enter the share of the backbone: some programs do not keep them.
+
+    Args:
+        model: Any model with a ``backbone`` attribute.
+        path: Checkpoint of this project, a torch file with a state dict, a safetensors file, or a pickle of
+            numpy arrays.
+        allow_partial: Accept a load that matches less than 95 % of the backbone's tensors.
+        training_state: Load buffers besides the running statistics, too: queues, banks, clusters, counters
+            of steps. A new training starts without them.
+
+    Returns:
+        The report; it is also logged.
+
+    Raises:
+        UserError: Unreadable file, numbers that are not finite, or too few matches and not
+            ``allow_partial``.
+    """
+    state, layout = own_names(find_state_dict(read_weights(path), str(path)))
+    target = model.state_dict()
+    if not training_state:
+        for name in training_buffers(model):
+            target.pop(name, None)
+            state.pop(name, None)
+    mismatched = tuple(n for n, v in state.items() if n in target and v.shape != target[n].shape)
+    usable = {n: v for n, v in state.items() if n in target and n not in mismatched}
+    backbone = [name for name in target if name.startswith(OWN) and not name.endswith(COUNTER)]
+    share = sum(name in usable for name in backbone) / max(len(backbone), 1)
+    report = LoadReport(
+        path=str(path),
+        matched=tuple(usable),
+        missing=tuple(name for name in target if name not in usable and name not in mismatched),
+        unexpected=tuple(name for name in state if name not in target),
+        mismatched=mismatched,
+        backbone_share=share,
+        layout=layout,
+    )
+    if share < MIN_MATCHED and not allow_partial:
+        hint = ""
+        if any(name.endswith("backbone.conv1.weight") for name in mismatched):
+            hint = " The stems differ: the config must use the stem the weights were trained with."
+        raise UserError(
+            f"Only {share:.1%} of the backbone would be loaded (at least {MIN_MATCHED:.0%} is required; "
+            f"pass --allow-partial to accept). {report}.{hint}"
+        )
+    spoiled = [name for name, value in usable.items() if not torch.isfinite(value).all()]
+    if spoiled:
+        raise UserError(
+            f"'{path}' holds NaN or infinite numbers in {len(spoiled)} tensors, {spoiled[0]} first."
+        )
+    model.load_state_dict(usable, strict=False)
+    print_log(f"Loaded {report}", logger="current")
+    return report
+
+
+def training_buffers(model: nn.Module) -> set[str]:
+    """Names of the buffers that tell how far a training is: all but those of normalisation layers.
+
+    >>> from ssl_ext.models.utils import Queue
+    >>> sorted(training_buffers(nn.Sequential(Queue(4, 2), nn.BatchNorm1d(2))))
+    ['0.features', '0.pointer']
+    """
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        if not hasattr(module, "running_mean")
+        for name, _ in module.named_buffers(recurse=False)
+        if name not in module._non_persistent_buffers_set
+    }
