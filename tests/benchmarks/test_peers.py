@@ -154,7 +154,7 @@ def test_profile_gives_every_second_to_its_phase(monkeypatch):
 
 def test_the_tool_takes_the_three_in_turn(run_tool, peer_config, tmp_path, monkeypatch, capsys):
     pytest.importorskip("lightly")
-    order, real = [], peers.compare
+    order, real = [], compare.compare
 
     def spy(callables, **settings):
         def noted(name, call):
@@ -162,7 +162,7 @@ def test_the_tool_takes_the_three_in_turn(run_tool, peer_config, tmp_path, monke
 
         return real({name: noted(name, call) for name, call in callables.items()}, **settings)
 
-    monkeypatch.setattr(peers, "compare", spy)
+    monkeypatch.setattr(compare, "compare", spy)
     for method, model_type in (("simclr", "SimCLR"), ("moco", "MoCo")):
         peer_config(model_type).dump(tmp_path / f"{method}.py")
         monkeypatch.setitem(METHODS, method, tmp_path / f"{method}.py")

@@ -11,8 +11,6 @@ import torch.distributed as dist
 from benchmarks.scaling import ScaledStep
 from benchmarks.traffic import (
     CollectiveCounter,
-    bucket_sizes,
-    gradient_traffic,
     kind_of,
     norm_passes,
     norm_traffic,
@@ -78,13 +76,13 @@ def tiny_case(case):
 
 
 def counted_and_expected(case):
-    """Traffic of a step, counted and in closed form."""
+    """Traffic of a step besides gradients, counted and in closed form."""
     config = tiny_case(case)
     step = ScaledStep(config, BATCH, 8, IMAGES)
-    counted = step.count(STEPS)
-    expected = Counter(gradient_traffic(step.joined))
-    expected.update(traffic(step.joined, config.model, BATCH, WORLD))
-    return counted, dict(expected)
+    counted = Counter(step.count(STEPS))
+    # All gradients of so small a network fit in DDP's first bucket.
+    counted["all_reduce", sum(4 * p.numel() for p in step.joined.parameters() if p.requires_grad)] -= 1
+    return +counted, traffic(step.joined, config.model, BATCH, WORLD)
 
 
 def sent_by_synchronised_norms(channels):
@@ -134,9 +132,7 @@ def test_the_closed_form_is_what_a_step_sends(case, counts):
 
 def test_some_of_it_in_numbers(counts):
     found = {case: counted for case, (counted, _) in counts[0][0].items()}
-    weights = sum(w.numel() for w in build_model(tiny_case("BarlowTwins")).parameters())
     assert found["BarlowTwins"] == {
-        ("all_reduce", 4 * weights): 1,
         ("all_gather", 4 * WORLD * 2 * DIM): 2,
         ("all_reduce", 4 * WORLD * 2 * DIM): 2,
         ("all_reduce", 4 * DIM**2): 2,
@@ -173,9 +169,8 @@ def test_one_process_sends_nothing():
     assert not traffic(build_model(config), config.model, BATCH, 1)
 
 
-def test_kinds_bytes_and_buckets():
+def test_kinds_and_bytes():
     names = ("allreduce_", "_allgather_base_", "alltoall_")
     assert [kind_of(name) for name in names] == ["all_reduce", "all_gather", "alltoall_"]
     calls = {("all_reduce", 8): 2, ("all_gather", 8): 1, ("broadcast", 8): 0.5}
     assert sent_bytes(calls, 4) == 2 * 8 * 1.5 + 8 * 0.75 + 4
-    assert bucket_sizes([4, 4, 4, 9, 4], first=8, limit=12) == [8, 13, 4]

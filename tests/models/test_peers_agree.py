@@ -39,7 +39,7 @@ def test_equal_weights_and_views_give_equal_losses(peer_config, model_type):
     ours = build_model(copy.deepcopy(config))
     lightly = ALGORITHMS[model_type](config.model)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
-        mmpretrain = MMPRETRAIN.build(mmpretrain_model(Workload(config, 8, 8, 1, 1)))
+        mmpretrain = MMPRETRAIN.build(mmpretrain_model(Workload(config, 8, 8, 1)))
     for peer in (lightly, mmpretrain):
         for source, target in zip(trained(ours), trained(peer), strict=True):
             assert source.shape == target.shape

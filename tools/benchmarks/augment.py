@@ -35,7 +35,6 @@ OURS, MMPRETRAIN, TORCHVISION = "ssl_ext batched", "mmpretrain MultiView", "torc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     names = " ".join((*SEQUENCES, *MEDICAL))
     parser.add_argument("--sequence", default="simclr", metavar="NAME", help=f"{names} (simclr)")
     text = f"side of the images in pixels (32; {MEDICAL_SIZE} in {' '.join(MEDICAL)})"
@@ -44,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(console: Console, *, sequence: str, size: int | None, batch_size: int, pairs: int) -> dict[str, Any]:
-    """Measure, print, return the figures."""
     if sequence not in (*SEQUENCES, *MEDICAL):
         raise UserError(f"--sequence is {sequence!r}; allowed are {', '.join((*SEQUENCES, *MEDICAL))}.")
     transforms = Config.fromfile(MEDICAL[sequence]).views[0].transforms if sequence in MEDICAL else sequence

@@ -15,10 +15,10 @@ from rich.console import Console
 from ssl_ext.apis import load_config, parse_options
 from ssl_ext.errors import UserError
 
-from .compare import WARMUP, Comparison, compare, show
+from .compare import show
 from .options import CONFIGS
-from .phases import phases_table, profile_epoch
-from .workload import Contender, Workload, add_training, start_ours, training_config, with_contenders
+from .phases import compare_epochs, phases_table
+from .workload import Workload, add_training, start_ours, training_config
 
 CONFIG = CONFIGS / "trimix/trimix_resnet18_1xb256-adam-200e_cifar10.py"
 SHIPPED, RESIDENT = "as shipped", "resident"
@@ -34,7 +34,6 @@ ON_GPU = ("bf16", RESIDENT)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     parser.add_argument("--config", default=str(CONFIG), help="pretraining config (TriMix, CIFAR-10)")
     text = f"{' '.join(CHANGES)} (contiguous)"
     parser.add_argument("--variants", nargs="+", default=["contiguous"], metavar="NAME", help=text)
@@ -59,7 +58,7 @@ def run(
     """Measure, print also how long the whole training would take, return the figures."""
     loaded = training_config(load_config(config, parse_options(cfg_options)), stem)
     epochs = loaded.train_cfg.max_epochs
-    comparison, phases, peaks = measure(loaded, **settings)
+    comparison, phases, peaks, _ = measure(loaded, **settings)
     title = f"epoch: batch {settings['batch_size']}, {settings['size']} px, {Path(config).stem}"
     hours = {name: epochs * images / comparison.rate(name) / 3600 for name in comparison.seconds}
     text = "{}: {} epochs of {:,} images would take {:.2f} h."
@@ -78,36 +77,19 @@ def measure(
     steps: int,
     workers: int,
     pairs: int,
-) -> tuple[Comparison, dict[str, dict[str, float]], dict[str, int]]:
-    """Time epochs through the runner; return them, and of one more each its phases and peak GPU memory.
+) -> tuple:
+    """Time epochs through the runner; returns as :func:`compare_epochs`.
 
     Raises:
         UserError: An unknown variant, or one that needs a GPU where there is none.
     """
-    on_gpu = torch.cuda.is_available()
     for name in variants:
         if name not in CHANGES:
             raise UserError(f"--variants has {name!r}; allowed are {', '.join(CHANGES)}.")
-        if name in ON_GPU and not on_gpu:
+        if name in ON_GPU and not torch.cuda.is_available():
             raise UserError(f"--variants has {name!r}, which needs a GPU; there is none.")
-    results: list[Comparison] = []
-    phases, peaks = {}, {}
-
-    def use(contenders: Sequence[Contender]) -> None:
-        calls = {contender.name: contender.epoch for contender in contenders}
-        items = batch_size * steps
-        results.append(compare(calls, reference=SHIPPED, pairs=pairs, items=items, unit="images"))
-        for contender in contenders:
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats()
-            phases[contender.name] = profile_epoch(contender, steps)
-            if on_gpu:
-                peaks[contender.name] = torch.cuda.max_memory_allocated()
-
     starts = [
         partial(start_ours, name=name, changes=CHANGES.get(name), device="cuda" if name == RESIDENT else None)
         for name in dict.fromkeys((SHIPPED, *variants))
     ]
-    work = Workload(config, batch_size, size, steps, WARMUP + pairs + 1, workers)
-    with_contenders(work, starts, use)
-    return results[0], phases, peaks
+    return compare_epochs(Workload(config, batch_size, size, steps, workers), starts, pairs)

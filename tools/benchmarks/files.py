@@ -30,7 +30,6 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     add_numbers(
         parser,
         ("batch-size", 64, "images per step"),
@@ -41,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(console: Console, **settings: Any) -> dict[str, Any]:
-    """Measure, print, return the figures."""
     comparison = measure(**settings)
     title = "files: batch {batch_size}, views of {size} px, workers: {workers}".format(**settings)
     show(console, comparison, title, "images: {} x {} px, JPEG of quality {}".format(*PHOTOGRAPH, QUALITY))

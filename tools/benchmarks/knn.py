@@ -18,12 +18,10 @@ CLASSES, CHUNK = 10, 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     add_numbers(parser, ("queries", 10_000, ""), ("bank", 50_000, ""), ("dim", 512, ""), ("k", 200, ""))
 
 
 def run(console: Console, **settings: Any) -> dict[str, Any]:
-    """Measure, print, return the figures."""
     comparison = measure(**settings)
     title = "knn: {queries} queries, bank {bank} x {dim}, k {k}".format(**settings)
     text = f"The classifier takes {comparison.sentence(BARE)} the time of the bare search; "

@@ -19,12 +19,10 @@ SGD = dict(lr=1e-3, momentum=0.9, weight_decay=1e-6)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     add_numbers(parser, ("rows", 50_000, ""), ("dim", 512, ""), ("epochs", 100, ""), ("batch-size", 256, ""))
 
 
 def run(console: Console, **settings: Any) -> dict[str, Any]:
-    """Measure, print, return the figures."""
     comparison = measure(**settings)
     title = "linear: {epochs} epochs on {rows} x {dim} features, batch {batch_size}".format(**settings)
     text = f"A probe takes {comparison.median(OURS):.1f} s, {comparison.sentence(BARE)} the time of the bare "

@@ -25,7 +25,7 @@ from ssl_ext.errors import UserError
 
 from .compare import MIB, table
 from .options import CONFIGS
-from .workload import add_training, model_in_training, random_bytes, training_config
+from .workload import add_training, model_in_training, random_batch, training_config
 
 # The config for CIFAR or for the most similar data set that a method has.
 METHODS = {
@@ -60,7 +60,6 @@ WARMUP_BATCH = 16  # the smallest that any batch norm here takes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument("--methods", nargs="+", metavar="NAME", help=f"{' '.join(METHODS)} (all)")
     subject.add_argument("--config", metavar="PATH", help="a pretraining config instead")
@@ -216,14 +215,13 @@ def measure_step(
 
 def update(model: nn.Module, optimizer: OptimWrapper, batch_size: int, size: int, parts: int) -> int:
     """Take one optimiser step; return the most bytes that a part kept for its backward pass."""
-    kept, count = 0, batch_size // parts
+    kept, batch = 0, random_batch(model, batch_size, size)
     optimizer._accumulative_counts = parts
     optimizer.initialize_count_status(nn.Identity(), 0, parts)
     for part in range(parts):
-        rows = torch.arange(part * count, (part + 1) * count)
-        images = random_bytes(count, len(model.data_preprocessor.mean), size)
-        batch = dict(inputs=images, labels=rows % getattr(model, "num_classes", 1), indices=rows)
-        data = model.data_preprocessor(batch, training=True)
+        data = model.data_preprocessor(
+            {name: rows[part::parts] for name, rows in batch.items()}, training=True
+        )
         saved = SavedForBackward([*model.parameters(), *model.buffers()])
         with optimizer.optim_context(model), saved:
             loss, _ = model.parse_losses(model(**data, mode="loss"))

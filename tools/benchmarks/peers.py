@@ -8,7 +8,7 @@ way; only this project's configs ship ``channels_last``. solo-learn is left out:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,19 +17,16 @@ from rich.console import Console
 
 from ssl_ext.errors import UserError
 
-from .compare import WARMUP, Comparison, compare, interval, show
+from .compare import interval, show
 from .options import CONFIGS
-from .phases import phases_table, profile_epoch
+from .phases import compare_epochs, phases_table
 from .workload import (
     OURS,
-    Contender,
     Start,
     Workload,
     add_training,
     start_ours,
-    trained_parameters,
     training_config,
-    with_contenders,
 )
 
 METHODS = {
@@ -43,7 +40,6 @@ SEQUENCE = ["RandomResizedCrop", "RandomHorizontalFlip", "ColorJitter", "RandomG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME", help=" ".join(METHODS))
     add_training(
         parser,
@@ -55,7 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(
-    console: Console, *, methods: Sequence[str], stem: str, batch_size: int, **settings: Any
+    console: Console,
+    *,
+    methods: Sequence[str],
+    stem: str,
+    batch_size: int,
+    size: int,
+    steps: int,
+    workers: int,
+    pairs: int,
+    profile: bool,
 ) -> dict[str, Any]:
     """Measure, print a table per method and a sentence per peer, return the figures.
 
@@ -69,9 +74,10 @@ def run(
     configs = {method: peers_config(METHODS[method], stem, batch_size) for method in methods}
     starts, figures, ratios = peer_starts(), {}, {}
     for method, config in configs.items():
-        comparison, parameters, phases = measure(config, starts, batch_size=batch_size, **settings)
-        title = f"{method}, {stem} stem, batch {batch_size}, {settings['size']} px"
-        show(console, comparison, f"{title}, workers: {settings['workers']}")
+        work = Workload(config, batch_size, size, steps, workers)
+        comparison, phases, _, parameters = compare_epochs(work, starts, pairs, profile)
+        title = f"{method}, {stem} stem, batch {batch_size}, {size} px"
+        show(console, comparison, f"{title}, workers: {workers}")
         if phases:
             console.print(phases_table(phases, f"{method}: milliseconds per step"))
         ratios[method] = {name: comparison.speedup(name) for name in comparison.seconds if name != OURS}
@@ -84,35 +90,6 @@ def run(
         text = f"Against {peer}, an epoch of this project takes {', '.join(texts)}; the target is below 1×."
         console.print(text, soft_wrap=True, highlight=False)
     return dict(methods=figures)
-
-
-def measure(
-    config: Config,
-    starts: Sequence[Start],
-    *,
-    batch_size: int,
-    size: int,
-    steps: int,
-    workers: int,
-    pairs: int,
-    profile: bool,
-) -> tuple[Comparison, int, Mapping[str, Mapping[str, float]]]:
-    """Time epochs of ``steps`` batches; return them, the trained parameters and the phases of a profile.
-
-    The reference is this project: the speedup of a peer is the time of this project's epoch over its own.
-    """
-    results = []
-
-    def use(contenders: Sequence[Contender]) -> None:
-        calls = {contender.name: contender.epoch for contender in contenders}
-        items = batch_size * steps
-        comparison = compare(calls, reference=OURS, pairs=pairs, items=items, unit="images")
-        phases = {each.name: profile_epoch(each, steps) for each in contenders if profile}
-        results.append((comparison, trained_parameters(contenders[0].model), phases))
-
-    work = Workload(config, batch_size, size, steps, WARMUP + pairs + profile, workers)
-    with_contenders(work, starts, use)
-    return results[0]
 
 
 def peer_starts() -> list[Start]:

@@ -1,17 +1,19 @@
-"""Where an epoch spends its time."""
+"""Epochs of several contenders, and the phases of an epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from unittest import mock
 
+import torch
 from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from . import compare
-from .workload import Contender
+from .workload import Contender, Start, Workload, trained_parameters, with_contenders
 
 DATA, FORWARD, BACKWARD, OPTIMISER, REST = "data", "forward + loss", "backward", "optimiser", "rest"
 PHASES = (DATA, FORWARD, BACKWARD, OPTIMISER, REST)
@@ -68,6 +70,33 @@ def profile_epoch(contender: Contender, steps: int) -> dict[str, float]:
             contender.epoch()
     seconds[REST] -= sum(value for name, value in seconds.items() if name != REST)
     return seconds
+
+
+def compare_epochs(
+    work: Workload, starts: Sequence[Start], pairs: int, profile: bool = True
+) -> tuple[compare.Comparison, dict[str, Phases], dict[str, int], int]:
+    """Time epochs of the contenders, relative to the first; then profile one more of each.
+
+    Returns:
+        The times, phases by name, peak bytes of GPU memory by name (without a GPU empty), trained parameters.
+    """
+    results = []
+
+    def use(contenders: Sequence[Contender]) -> None:
+        calls = {each.name: each.epoch for each in contenders}
+        items = work.batch_size * work.steps
+        times = compare.compare(calls, reference=contenders[0].name, pairs=pairs, items=items, unit="images")
+        phases, peaks = {}, {}
+        for each in contenders if profile else ():
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            phases[each.name] = profile_epoch(each, work.steps)
+            if torch.cuda.is_available():
+                peaks[each.name] = torch.cuda.max_memory_allocated()
+        results.append((times, phases, peaks, trained_parameters(contenders[0].model)))
+
+    with_contenders(replace(work, epochs=compare.WARMUP + pairs + profile), starts, use)
+    return results[0]
 
 
 def share_outside(seconds: Phases) -> float:

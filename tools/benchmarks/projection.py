@@ -15,7 +15,7 @@ from ssl_ext.files import replacing
 from .compare import MIB
 from .memory import DATASET, WARMUP_BATCH, configs_of, update
 from .options import CONFIGS
-from .traffic import Traffic, gradient_traffic, norm_passes, norm_traffic, sent_bytes
+from .traffic import Traffic, norm_passes, norm_traffic, sent_bytes
 from .workload import model_in_training, training_config
 
 TESTS = CONFIGS.parent / "tests"
@@ -28,9 +28,9 @@ Written by `python tools/benchmark.py scaling --page tools/scaling.md`. `tests/b
 collectives of each algorithm in closed form; tests compare them with those counted in steps of every
 algorithm on two processes. Measured scaling is in [README.md](README.md#scaling).
 
-A step on {BATCH} images per GPU, in MiB that each GPU sends:
+A step on {BATCH} images per GPU, in MiB that each GPU sends (gradients and batch norms: W = {WORLDS[0]}):
 
-- **gradients** are all-reduced in DDP's buckets;
+- **gradients** are all-reduced, 4 bytes per trained weight;
 - synchronised **batch norms** of C channels gather 2C + 1 numbers per GPU forward and reduce 2C backward;
 - **losses** are losses, queues, memory banks and clusters.
 
@@ -56,10 +56,10 @@ COLUMNS = [
 
 
 class Sent(NamedTuple):
-    """Traffic of a step on ``world`` GPUs."""
+    """Traffic of a step on ``world`` GPUs, and bytes of the trained weights."""
 
     world: int
-    gradients: Traffic
+    weights: int
     norms: Traffic
     losses: Traffic
 
@@ -87,9 +87,10 @@ def row(name: str, config: Config) -> list[str]:
     first, *_ = found = sent_on(config)
     mib = [f"{sent_bytes(each.losses, each.world) / MIB:,.1f}" for each in found]
     waits = [f"{each.wait * 1e3:.2f}" for each in found]
-    gradients, norms = (f"{sent_bytes(t, first.world) / MIB:,.1f}" for t in (first.gradients, first.norms))
+    gradients = sent_bytes({("all_reduce", first.weights): 1}, first.world) / MIB
+    norms = sent_bytes(first.norms, first.world) / MIB
     calls = [f"{sum(t.values()):,.3g}" for t in (first.norms, first.losses)]
-    return [name, gradients, calls[0], norms, calls[1], *mib, *waits]
+    return [name, f"{gradients:,.1f}", calls[0], f"{norms:,.1f}", calls[1], *mib, *waits]
 
 
 def sent_on(config: Config) -> list[Sent]:
@@ -99,7 +100,7 @@ def sent_on(config: Config) -> list[Sent]:
 
     model = model_in_training(config, dataset=DATASET, device="cpu")
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
-    gradients = gradient_traffic(model)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     passes = norm_passes(model, lambda: update(model, optimizer, WARMUP_BATCH, 32, 1))
     losses = {world: traffic(model, config.model, BATCH, world) for world in WORLDS}
-    return [Sent(world, gradients, norm_traffic(passes, world), losses[world]) for world in WORLDS]
+    return [Sent(world, weights, norm_traffic(passes, world), losses[world]) for world in WORLDS]

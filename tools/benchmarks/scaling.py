@@ -33,7 +33,7 @@ from .workload import (
     add_training,
     build_optimizer,
     model_in_training,
-    random_bytes,
+    random_batch,
     train_step,
     training_config,
 )
@@ -56,7 +56,6 @@ ARRANGEMENTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     parser.add_argument("--config", default=str(CONFIG), help="pretraining config (Barlow Twins, CIFAR-10)")
     add_training(parser, ("steps", 4, "steps per measurement"), batch_size=64)
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for a process (600)")
@@ -183,11 +182,9 @@ class ScaledStep:
         # Steps of each model: joined processes must renew clusters in the same step.
         self.taken = [0, 0]
         set_random_seed(dist.get_rank())
-        images = random_bytes(batch_size, len(self.bare.data_preprocessor.mean), size)
-        self.views = self.bare.data_preprocessor(dict(inputs=images), training=True)["inputs"]
-        rows = torch.randperm(dataset)[:batch_size]
-        labels = torch.randint(class_count(self.bare), (batch_size,))
-        self.samples = dict(indices=rows.to(device), labels=labels.to(device))
+        batch = random_batch(self.bare, batch_size, size, dataset)
+        data = self.bare.data_preprocessor(batch, training=True)
+        self.views, self.samples = data["inputs"], data["data_samples"]
 
     def take(self, batch_size: int, joined: bool) -> None:
         """Take a training step on the first ``batch_size`` images."""
@@ -217,12 +214,6 @@ class ScaledStep:
             for _ in range(steps):
                 self.take(len(self.views[0]), True)
         return counter.per_step(steps)
-
-
-def class_count(model: nn.Module) -> int:
-    """Number of classes of the labels of a model, 1 without labels."""
-    source = getattr(model, "label_source", None)
-    return getattr(model, "num_classes", None) or getattr(source, "num_classes", 1)
 
 
 def show(console: Console, figures: dict[str, Any], title: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.runner import set_random_seed
 from rich.console import Console
@@ -30,7 +29,7 @@ from .workload import (
     bare_steps,
     build_optimizer,
     model_in_training,
-    random_bytes,
+    random_batch,
     start_ours,
     training_config,
     with_contenders,
@@ -51,7 +50,6 @@ RUNNER_TARGET, TWIN_TARGET, MIXING_TARGET = 1.08, 1.05, 1.6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument("--config", default=str(CONFIG), help="pretraining config (Barlow Twins, CIFAR-10)")
     text = f"{' '.join(TWINS)}: against the method that it builds on; {' '.join(MIXING)}: against {READY}"
@@ -70,7 +68,6 @@ def run(
     cfg_options: Sequence[str],
     **settings: Any,
 ) -> dict[str, Any]:
-    """Measure, print, return the figures."""
     if method and cfg_options:
         raise UserError("--cfg-options are for --config; --method compares configs as they are.")
     if method is None:
@@ -109,7 +106,7 @@ def measure_runner(config: Config, *, batch_size: int, size: int, steps: int, pa
         bare = bare_steps(model.train(), optimizer, data["inputs"], steps, data["data_samples"])
         results.append(_compare({BARE: bare, RUNNER: runner.epoch}, RUNNER, pairs, steps * batch_size))
 
-    with_contenders(Workload(config, batch_size, size, steps, WARMUP + pairs), [start_ours], use)
+    with_contenders(Workload(config, batch_size, size, steps, epochs=WARMUP + pairs), [start_ours], use)
     return results[0]
 
 
@@ -117,13 +114,11 @@ def measure_twins(
     config: Config, other: Config, *, batch_size: int, size: int, steps: int, pairs: int
 ) -> Comparison:
     """Time ``steps`` bare steps of two methods on the same views; names are the configs' ``model.type``."""
-    set_random_seed(0)
-    images = random_bytes(batch_size, len(config.data_preprocessor.mean), size)
     calls = {}
     for each in (config, other):
         model = model_in_training(each)
         set_random_seed(0)  # both methods get the same views
-        views = model.data_preprocessor(dict(inputs=images), training=True)["inputs"]
+        views = model.data_preprocessor(random_batch(model, batch_size, size), training=True)["inputs"]
         calls[each.model.type] = bare_steps(model, build_optimizer(each, model), views, steps)
     return _compare(calls, config.model.type, pairs, steps * batch_size)
 
@@ -156,9 +151,8 @@ def measure_mixing(config: Config, *, batch_size: int, size: int, steps: int, pa
     ours, twin = (model_in_training(config) for _ in range(2))
     if not isinstance(ours, AMix):
         raise UserError(f"model.type is {config.model.type!r}; it must be a classifier that learns to mix.")
-    images = random_bytes(batch_size, len(ours.data_preprocessor.mean), size)
-    (view,) = ours.data_preprocessor(dict(inputs=images), training=True)["inputs"]
-    labels = dict(labels=torch.randint(ours.num_classes, (batch_size,), device=view.device))
+    data = ours.data_preprocessor(random_batch(ours, batch_size, size), training=True)
+    (view,), labels = data["inputs"], data["data_samples"]
     lam, permutation = ours.draw(batch_size, view.device)
     mixed = Mixed(view.lerp(view[permutation], 0.5), lam, permutation)
     models = {config.model.type: ours, READY: ReadyMixtures(twin, mixed)}

@@ -18,8 +18,6 @@ from torch.utils._pytree import tree_leaves
 
 Traffic = Mapping[tuple[str, int], float]
 FLOAT = 4
-# DDP fills its first bucket to 1 MiB, the others to 25 MiB.
-FIRST_BUCKET, BUCKET = 2**20, 25 * 2**20
 # Bytes that each process sends per byte of the result, on a ring of so many processes.
 SENT: dict[str, Callable[[int], float]] = {
     "all_reduce": lambda world: 2 * (world - 1) / world,
@@ -63,23 +61,6 @@ def kind_of(operator: str) -> str:
 def sent_bytes(traffic: Traffic, world: int) -> float:
     """Bytes that each of ``world`` processes sends in a step."""
     return sum(calls * size * SENT[kind](world) for (kind, size), calls in traffic.items())
-
-
-def gradient_traffic(model: nn.Module) -> Traffic:
-    """The buckets in which DDP averages the gradients of all trainable parameters."""
-    sizes = [p.numel() * p.element_size() for p in model.parameters() if p.requires_grad]
-    return Counter(("all_reduce", size) for size in bucket_sizes(sizes[::-1]))  # the last layers come first
-
-
-def bucket_sizes(sizes: list[int], first: int = FIRST_BUCKET, limit: int = BUCKET) -> list[int]:
-    """Bytes of DDP's buckets for gradients of these bytes; a bucket is full once it reaches its limit."""
-    buckets, filled = [], 0
-    for size in sizes:
-        filled += size
-        if filled >= (limit if buckets else first):
-            buckets.append(filled)
-            filled = 0
-    return buckets + [filled] * bool(filled)
 
 
 def norm_passes(model: nn.Module, step: Callable[[], object]) -> Counter[tuple[int, bool]]:

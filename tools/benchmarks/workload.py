@@ -120,9 +120,16 @@ def bare_steps(
     return run
 
 
-def random_bytes(count: int, channels: int, size: int) -> Tensor:
-    """Random uint8 images (N, C, size, size)."""
-    return torch.randint(0, 256, (count, channels, size, size), dtype=torch.uint8)
+def random_batch(model: nn.Module, count: int, size: int, dataset: int | None = None) -> dict[str, Tensor]:
+    """Random uint8 images (N, C, size, size), labels, and rows of a data set of ``dataset`` images."""
+    source = getattr(model, "label_source", None)
+    classes = getattr(model, "num_classes", None) or getattr(source, "num_classes", 1)
+    shape = (count, len(model.data_preprocessor.mean), size, size)
+    return dict(
+        inputs=torch.randint(0, 256, shape, dtype=torch.uint8),
+        labels=torch.randint(classes, (count,)),
+        indices=torch.randperm(dataset or count)[:count],
+    )
 
 
 @dataclass(frozen=True)
@@ -136,8 +143,8 @@ class Workload:
     batch_size: int
     size: int
     steps: int
-    epochs: int
     workers: int = 0
+    epochs: int = 1
 
     @property
     def model(self) -> ConfigDict:
