@@ -12,13 +12,14 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from torch import nn
 
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Splits, load_splits
+from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.registry import DATASETS, MODELS
 
 from .kinds import check_kinds
+from .removed import read_config, successor
 
 
 def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:
@@ -32,10 +33,10 @@ def load_config(config: Config | str | os.PathLike, options: dict | None = None)
     if isinstance(config, Config):
         config = copy.deepcopy(config)
     else:
-        if not Path(config).is_file():
+        if not Path(successor(config)[0]).is_file():
             raise UserError(f"Config '{config}' does not exist.")
         try:
-            config = Config.fromfile(config)
+            config = read_config(config)
         except Exception as error:
             # A config is a Python file: whatever is wrong in it can surface as any exception.
             raise UserError(f"Config '{config}' cannot be read: {error}") from error
@@ -62,7 +63,7 @@ def parse_options(pairs: Sequence[str]) -> dict:
     return options
 
 
-def build_model(config: Config) -> nn.Module:
+def build_model(config: Config) -> TrainableModel:
     """Build the model of a config and initialise its weights (from torch's global generator).
 
     The preprocessor is put together from two keys of the config, so that a data set and a choice of
@@ -79,7 +80,7 @@ def build_model(config: Config) -> nn.Module:
             **copy.deepcopy(config.data_preprocessor),
         )
     with user_errors("model"):
-        model = MODELS.build(settings)
+        model = adapted(MODELS.build(settings))
     with _quiet(), user_errors("model, its initial weights"):
         model.init_weights()
     return model

@@ -79,7 +79,8 @@ def imports(recorded=None, only=None):
     """For each package its public names, those of ``ssl_ext.apis`` with signatures; and what texts name."""
     found = {}
     for package in PACKAGES:
-        module = importlib.import_module(f"ssl_ext.{package}")
+        path = f"ssl_ext.{package}"
+        module = importlib.import_module(path)
         names = getattr(module, "__all__", None) or [
             name
             for name, item in vars(module).items()
@@ -89,8 +90,8 @@ def imports(recorded=None, only=None):
                 or getattr(item, "scope", None) == "ssl_ext"
             )
         ]
-        held = [name for name in (recorded or {}).get(module.__name__, ()) if hasattr(module, name)]
-        found[module.__name__] = {
+        held = [name for name in (recorded or {}).get(path, ()) if hasattr(module, name)]
+        found[path] = {
             name: signature(getattr(module, name)) if package == "apis" else {} for name in [*names, *held]
         }
     texts = [text for place in TEXTS for text in ROOT.glob(place)]
@@ -184,7 +185,11 @@ def _describe(action):
 def configs(recorded=None, only=None):
     """Every shipped config with all its values, and every recorded path that still loads."""
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.py")}
-    paths = {path for path in files | set(recorded or ()) if "/_base_/" not in path}
+    paths = {
+        path
+        for path in files | set(recorded or ())
+        if not any(f"/{folder}/" in path for folder in ("_base_", "papers"))
+    }
     found = {}
     for path in sorted(paths if only is None else only):
         try:

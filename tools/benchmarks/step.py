@@ -19,6 +19,7 @@ from ssl_ext.losses import mixed_cross_entropy
 from ssl_ext.losses.cross_entropy import cross_entropy
 from ssl_ext.mixups import Mixed
 from ssl_ext.models.classifiers.amix import AMix
+from ssl_ext.models.selfsup.base import TrainableModel
 
 from .compare import WARMUP, Comparison, compare, show
 from .options import CONFIGS
@@ -123,7 +124,7 @@ def measure_twins(
     return _compare(calls, config.model.type, pairs, steps * batch_size)
 
 
-class ReadyMixtures(nn.Module):
+class ReadyMixtures(TrainableModel, nn.Module):
     """AMix without its Mix Block: two passes of one network, given the mixed images."""
 
     def __init__(self, model: AMix, mixed: Mixed) -> None:
