@@ -19,7 +19,6 @@ from ssl_ext.losses import mixed_cross_entropy
 from ssl_ext.losses.cross_entropy import cross_entropy
 from ssl_ext.mixups import Mixed
 from ssl_ext.models.classifiers.amix import AMix
-from ssl_ext.models.selfsup.base import TrainableModel
 
 from .compare import WARMUP, Comparison, compare, show
 from .options import CONFIGS
@@ -124,7 +123,7 @@ def measure_twins(
     return _compare(calls, config.model.type, pairs, steps * batch_size)
 
 
-class ReadyMixtures(TrainableModel, nn.Module):
+class ReadyMixtures(nn.Module):
     """AMix without its Mix Block: two passes of one network, given the mixed images."""
 
     def __init__(self, model: AMix, mixed: Mixed) -> None:
@@ -132,6 +131,11 @@ class ReadyMixtures(TrainableModel, nn.Module):
         self.backbone, self.head, self.mix_head = model.backbone, model.head, model.mix_head
         self.classify, self.extract_embedding = model.classify, model.extract_embedding
         self.mixed = mixed
+
+    def before_step(self, step: int, iteration: int) -> None:
+        """Do nothing."""
+
+    after_step = before_step
 
     def loss(self, views: list[Tensor], data_samples: dict) -> dict[str, Tensor]:
         """Losses of the view [(N, C, H, W)] and of the mixtures."""

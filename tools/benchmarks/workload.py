@@ -94,7 +94,7 @@ def train_step(
     step: int,
     *batch: Any,
 ) -> None:
-    """Take training step ``step`` (1-based): ``loss(*batch)``, backward, optimiser, and what the model does around it."""
+    """Take training step ``step`` (1-based): ``loss(*batch)``, backward, optimiser, EMA updates."""
     model.before_step(step, step)
     total = sum(value for name, value in loss(*batch).items() if name.startswith("loss"))
     optimizer.zero_grad()
