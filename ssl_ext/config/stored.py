@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from ssl_ext.errors import UserError
 
-from .build import load_config
+from .load import load_config
 
 
 def config_of_checkpoint(

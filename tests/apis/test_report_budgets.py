@@ -6,7 +6,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from ssl_ext.apis.report.report import report
+from ssl_ext.apis.report import report
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, write_results
 

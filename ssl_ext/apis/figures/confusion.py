@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from ssl_ext.apis.evaluate.data import EvaluationData, SeededData
-from ssl_ext.config.build import load_config
-from ssl_ext.config.networks import Embedding, random_network
-from ssl_ext.engine import load_weights
+from ssl_ext.apis.evaluate.data import load_data
+from ssl_ext.apis.evaluate.networks import Networks
+from ssl_ext.apis.evaluate.plan import Labels, Measurement
+from ssl_ext.apis.evaluate.protocols import Protocols
+from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.networks import choose_device
+from ssl_ext.config.recipes import read_recipes
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import ResultRow, knn_protocol, linear_protocol, read_results
+from ssl_ext.evaluation import ResultRow, read_results
 from ssl_ext.visualization import confusion_heatmap
 
-from .figures import PathLike, class_names, device, loading_settings, need
+from .images import class_names
 
-PROTOCOLS = ("knn", "linear")
+# Protocols from a checkpoint, and the kind of their measurement.
+PROTOCOLS = {"knn": "knn", "linear": "frozen"}
 
 
 def confusion_figure(
-    sources: Sequence[PathLike],
+    sources: Sequence[str | os.PathLike],
     *,
     protocol: str | None = None,
     which: str = "last",
@@ -60,7 +65,7 @@ def confusion_figure(
         return confusion_heatmap(matrix, classes, title=f"{words}: {100 * metrics['acc']:.2f} % right")
 
 
-def _row_with_confusion(path: PathLike, protocol: str | None, which: str) -> ResultRow:
+def _row_with_confusion(path: str | os.PathLike, protocol: str | None, which: str) -> ResultRow:
     rows = [row for row in read_results(path) if "confusion" in getattr(row, which)]
     fitting = [row for row in rows if protocol in (None, row.protocol)]
     if not fitting:
@@ -73,28 +78,24 @@ def _row_with_confusion(path: PathLike, protocol: str | None, which: str) -> Res
 
 
 def _evaluated(
-    config: PathLike, checkpoint: PathLike, protocol: str, which: str, seed: int, options: dict | None
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    protocol: str,
+    which: str,
+    seed: int,
+    options: dict | None,
 ) -> tuple[dict[str, Any], list[str], str]:
     """Metrics of a checkpoint, class names, and words for a title."""
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol is {protocol!r}; from a checkpoint there are {', '.join(PROTOCOLS)}.")
     config = load_config(config, options)
-    need(config, "model", "evaluation_dataset")
-    model = random_network(config, seed=0, device=device())
-    load_weights(model, checkpoint)
-    data = EvaluationData(
-        config,
-        loading=loading_settings(config),
-        cache_dir=Path(checkpoint).parent / "evaluation" / "features",
-        device=device(),
-    )
-    seeded = SeededData(data, seed)
-    recipe = dict(config.get("evaluation", {}).get(protocol, {}))
-    with user_errors(f"evaluation.{protocol}"):
-        banks = seeded.banks(data.features(Embedding(model)), seeded.all)
-        if protocol == "knn":
-            outcome = knn_protocol(banks, **data.task, **recipe)
-        else:
-            outcome = linear_protocol(banks, **data.task, seed=seed, recipe=recipe)
-    words = f"{config.model.type}, {'kNN' if protocol == 'knn' else protocol}"
-    return getattr(outcome, which), class_names(data.splits.train), words
+    require_keys(config, "model", "evaluation_dataset")
+    recipes = read_recipes(config)
+    networks = Networks(config, checkpoint, seed=0, device=choose_device(), allow_partial=False)
+    cache_dir = Path(checkpoint).parent / "evaluation" / "features"
+    data = load_data({None: config}, networks.main, cache_dir, (seed,))
+    method = str(config.model.type)
+    measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
+    outcome = Protocols(recipes, networks, data).measure(measurement).outcome
+    words = f"{method}, {'kNN' if protocol == 'knn' else protocol}"
+    return getattr(outcome, which), class_names(data[None].splits.train), words

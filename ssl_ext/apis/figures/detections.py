@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch.utils.data import Subset
 
-from ssl_ext.config.build import load_config
+from ssl_ext.config.data import build_dataset
+from ssl_ext.config.load import load_config, require_keys
 from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.visualization import detection_panels
 
-from .figures import PathLike, build_dataset, device, need
-
 MAX_IMAGES = 16
 
 
 def detections_figure(
-    config: Config | PathLike,
-    checkpoint: PathLike,
+    config: Config | str | os.PathLike,
+    checkpoint: str | os.PathLike,
     *,
     images: int = 4,
     threshold: float = 0.5,
@@ -47,7 +48,7 @@ def detections_figure(
     from ssl_ext.detection.evaluation_hook import detect
 
     config = load_config(config, options)
-    need(config, "model", "evaluation_dataset")
+    require_keys(config, "model", "evaluation_dataset")
     if config.model.get("type") != FasterRCNN.__name__:
         raise UserError(f"The config's model is a {config.model.get('type')}: detections need a FasterRCNN.")
     if not 0 <= threshold <= 1:
@@ -57,7 +58,7 @@ def detections_figure(
     if not 1 <= images <= limit:
         raise UserError(f"--images is {images}; from 1 to {limit} images can be drawn.")
     initialize(config, resume_from=checkpoint)
-    model = random_network(config, seed=0, device=device())
+    model = random_network(config, seed=0)
     report = load_weights(model, checkpoint)
     if lacking := [*report.missing, *report.mismatched]:
         raise UserError(

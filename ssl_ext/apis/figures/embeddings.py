@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +14,25 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import nn
 
-from ssl_ext.config.build import load_config
-from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.config.data import build_dataset, loading_settings
+from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
+from ssl_ext.files import distinct_names
+from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
 
-from .figures import PathLike, build_dataset, class_names, device, distinct_names, loading_settings, need
+from .images import class_names
 
 METHODS = ("pca", "tsne", "umap")
 COMPONENTS = 50
 
 
 def embedding_figure(
-    config: Config | PathLike,
-    checkpoints: Sequence[PathLike],
+    config: Config | str | os.PathLike,
+    checkpoints: Sequence[str | os.PathLike],
     *,
     method: str = "pca",
     perplexity: Sequence[float] = (30.0,),
@@ -66,7 +70,7 @@ def embedding_figure(
     if not perplexity or not checkpoints:
         raise UserError("Give at least one checkpoint, and one perplexity for t-SNE.")
     config = load_config(config, options)
-    need(config, "model", "evaluation_dataset")
+    require_keys(config, "model", "evaluation_dataset")
     train = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split="train"))
     if train.task == "multi-label":
         raise UserError("evaluation_dataset has several labels per image: its points have no one colour.")
@@ -88,7 +92,7 @@ def embedding_figure(
     names = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
     panels: dict[str, np.ndarray] = {}
     for name, checkpoint in zip(names, checkpoints, strict=True):
-        model = random_network(config, seed=0, device=device())
+        model = random_network(config, seed=0)
         load_weights(model, checkpoint)
         cache = Path(checkpoint).parent / "evaluation" / "features"
         features = _features(config, model, cache, shown, split).features.numpy()[rows]
@@ -115,7 +119,7 @@ def embedding_figure(
 
 
 def _features(config: Config, model: nn.Module, cache: Path, dataset: Any, split: str) -> FeatureBank:
-    embedding = Embedding(model)
+    embedding = EvaluatedModel(model)
     with user_errors("model"):
         path = embedding.cache_file(cache, dataset, split)
         return cached_features(embedding.embed, dataset, path=path, model=model, **loading_settings(config))

@@ -10,15 +10,18 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ssl_ext.config.build import load_config
-from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.config.data import build_dataset
+from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.files import distinct_names
+from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.utils import MixingPolicy
 from ssl_ext.models.utils.mixing import POLICIES, LossFunction
 from ssl_ext.visualization.mixing import draw_mixed_grid
 
-from .figures import build_dataset, chosen_images, device, distinct_names, need
+from .images import chosen_images
 
 # Features cannot be drawn, and Inter-Intra is CutMix or MixUp for any one pair.
 DRAWN = tuple(name for name in POLICIES if name not in ("manifoldmix", "inter_intra"))
@@ -54,7 +57,7 @@ def mixing_figure(
         UserError: Bad input, an unknown policy, or checkpoints of a model that does not learn to mix.
     """
     config = load_config(config, options)
-    need(config, "model", "train_dataloader")
+    require_keys(config, "model", "train_dataloader")
     if policies is None:
         policies = () if trained else DRAWN
     if unknown := [name for name in policies if name not in DRAWN]:
@@ -65,22 +68,23 @@ def mixing_figure(
     if len(dataset) < 2:
         raise UserError("train_dataloader.dataset has 1 image; mixing takes two.")
     pair = chosen_images(dataset, 2, seed)
-    model = random_network(config, seed=seed, device=device())
+    model = random_network(config, seed=seed)
     if trained and not hasattr(model, "masks"):
         raise UserError(f"--trained: model.type {config.model.type!r} does not learn to mix.")
     if weights is not None:
         load_weights(model, weights)
-    embedding = Embedding(model)
+    embedding = EvaluatedModel(model)
     # The preprocessor passes no gradient.
+    device = next(model.parameters()).device
     mean, std = (
-        torch.tensor(values, device=device()).view(-1, 1, 1)
+        torch.tensor(values, device=device).view(-1, 1, 1)
         for values in (model.data_preprocessor.mean, model.data_preprocessor.std)
     )
 
     def energy(images: Tensor) -> Tensor:
         return embedding((images - mean) / std).square().sum()
 
-    pictures, rows = pair.to(device()).float() / 255, {}
+    pictures, rows = pair.to(device).float() / 255, {}
     with user_errors("mixing"):
         for name in policies:
             policy = MixingPolicy(name)

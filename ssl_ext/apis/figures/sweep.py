@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,11 @@ from ssl_ext.apis.sweep.points import Point, accuracy_lines
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.visualization import sweep_heatmap, sweep_lines
 
-from .figures import PathLike
-
 STYLES = ("lines", "map")
 
 
 def grid_figure(
-    folder: PathLike,
+    folder: str | os.PathLike,
     *,
     x: str | None = None,
     y: str | None = None,

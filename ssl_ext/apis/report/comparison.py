@@ -118,7 +118,7 @@ def comparable_settings(row: ResultRow) -> dict[str, str]:
     data = row.source.get("dataset") or {}
     settings |= {f"data {name}": value for name, value in data.items() if name not in PLACES}
     parts = [part for part in ("train", "val", "test") if part in row.sizes]
-    if Condition.of(row).labels != (None, None, None):
+    if Condition.from_row(row).labels != (None, None, None):
         parts = [part for part in parts if part != "train"]  # a draw of several labels varies
     settings |= {f"{part} images": row.sizes[part] for part in parts}
     return {name: _text(value) for name, value in settings.items()}
@@ -133,7 +133,7 @@ def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison
     """
     groups: dict[tuple[str, Condition], list[NamedRow]] = {}
     for named in rows:
-        groups.setdefault((data_name(named.row), Condition.of(named.row)), []).append(named)
+        groups.setdefault((data_name(named.row), Condition.from_row(named.row)), []).append(named)
     return [_comparison(data, condition, members, which) for (data, condition), members in groups.items()]
 
 

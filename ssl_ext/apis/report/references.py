@@ -57,7 +57,7 @@ class Reference:
 
     def describes(self, row: ResultRow) -> bool:
         """Whether the figures are of what the row measured."""
-        condition = Condition.of(row)
+        condition = Condition.from_row(row)
         config = Path(str(row.source.get("config") or "")).stem
         checkpoint = str((row.source.get("checkpoint") or {}).get("path", ""))
         return (
@@ -78,7 +78,7 @@ class References:
         """The figure of the first reference that describes a row."""
         for entry in self.entries:
             if entry.describes(row):
-                return entry.figures.get(metric, {}).get(labels_name(Condition.of(row)))
+                return entry.figures.get(metric, {}).get(labels_name(Condition.from_row(row)))
         return None
 
 

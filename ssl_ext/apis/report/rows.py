@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_ext.apis.figures.figures import distinct_names
-from ssl_ext.apis.report import NamedRow, comparable_settings, data_name
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import Condition, ResultRow, read_results
+from ssl_ext.files import distinct_names
+
+from .comparison import NamedRow, comparable_settings, data_name
 
 Method = tuple[str, str]
 """An algorithm or baseline, and what its weights come from."""
@@ -73,7 +74,7 @@ def named_rows(files: Sequence[ResultFile], *, join_runs: bool = False) -> list[
 
 def _measurement(row: ResultRow) -> str:
     """What was measured, how, and what came of it; not its cost and where files lie."""
-    repeat = [row.method, Condition.of(row), row.seed, row.draw, row.last, row.best]
+    repeat = [row.method, Condition.from_row(row), row.seed, row.draw, row.last, row.best]
     checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
     content = [repeat, checkpoint, data_name(row), comparable_settings(row)]
     return json.dumps(content, sort_keys=True, default=str)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_ext.config.build import parse_options
+from ssl_ext.config.load import parse_options
 from ssl_ext.errors import UserError
 
 MAX_NAME = 200

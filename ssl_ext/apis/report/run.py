@@ -8,25 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_ext.apis.figures.figures import distinct_names
-from ssl_ext.apis.report import (
-    Comparison,
-    Grid,
-    Picture,
-    References,
-    budget_grid,
-    compare,
-    long_grid,
-    measurements_csv,
-    read_references,
-    render_page,
-)
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation.tables import METRICS, SHOWN
-from ssl_ext.files import replacing
+from ssl_ext.files import distinct_names, replacing
 from ssl_ext.visualization import loss_curves, read_scalars
 
+from .budgets import budget_grid
+from .comparison import Comparison, compare
+from .page import Picture, render_page
+from .references import References, read_references
 from .rows import ResultFile, find_results, named_rows
+from .text import Grid, long_grid, measurements_csv
 
 logger = logging.getLogger(__name__)
 

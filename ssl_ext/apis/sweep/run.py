@@ -16,10 +16,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ssl_ext.apis.evaluate.evaluate import evaluate
-from ssl_ext.apis.evaluate.settings import DEFAULT_PROTOCOLS as PROTOCOLS
-from ssl_ext.apis.pretrain import REQUIRED
-from ssl_ext.config.build import build_model, load_config, parse_options
+from ssl_ext.apis.evaluate import evaluate
+from ssl_ext.apis.evaluate.request import DEFAULT_PROTOCOLS as PROTOCOLS
+from ssl_ext.config.load import load_config, parse_options, require_keys
+from ssl_ext.config.networks import build_model
+from ssl_ext.config.training import REQUIRED
 from ssl_ext.engine import newest_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import read_results, text_hash
@@ -211,8 +212,7 @@ class _Run:
 
 
 def _check_keys(config: Config, axes: Sequence[Axis]) -> None:
-    if missing := [key for key in (*REQUIRED, "evaluation_dataset") if key not in config]:
-        raise UserError(f"The config lacks {', '.join(missing)}.")
+    require_keys(config, *REQUIRED, "evaluation_dataset")
     for key in (key for axis in axes for key in axis.keys):
         place: Any = config
         *parents, _ = key.split(".")
