@@ -27,9 +27,8 @@ from ssl_ext.engine import (
     TerminationHook,
     init_process_group,
     load_weights,
-    newest_checkpoint,
 )
-from ssl_ext.engine.weights.checkpoint import is_complete
+from ssl_ext.engine.weights.checkpoint import checkpoint_to_resume
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
 from ssl_ext.files import replacing
@@ -79,9 +78,9 @@ def pretrain(
         deterministic=deterministic,
         compile=compile,
     )
-    resume_from = _find_resume(resume, config.work_dir)
+    resume_from = checkpoint_to_resume(resume, config.work_dir)
     if init and resume_from:
-        if not _is_auto(resume):
+        if resume not in (True, "auto"):
             raise UserError("Give either initial weights (--init) or a run to resume (--resume).")
         # The same command starts a run and, after a preemption, resumes it.
         init = None
@@ -96,13 +95,13 @@ def pretrain(
         config.randomness.get("seed"), config.randomness.get("deterministic", False)
     )
     loader = build_train_loader(config)
+    # Built before training, so that a wrong path shows now and not epochs later.
+    splits = monitored_splits(config)
     model = build_model(config)
     check_training(config, loader, model)
     if hasattr(model, "set_dataset_size"):
         with user_errors("model"):
             model.set_dataset_size(len(loader.dataset))
-    # Built before training, so that a wrong path shows now and not epochs later.
-    splits = monitored_splits(config)
     if init:
         load_weights(model, init, allow_partial=allow_partial, training_state=False)
         if hasattr(model, "restart_copies"):
@@ -126,25 +125,6 @@ def pretrain(
         raise UserError(
             f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 to see where)."
         ) from error
-
-
-def _is_auto(resume: bool | str | os.PathLike) -> bool:
-    return resume is True or resume == "auto"
-
-
-def _find_resume(resume: bool | str | os.PathLike, work_dir: str) -> str | None:
-    if _is_auto(resume):
-        newest = newest_checkpoint(work_dir)
-        return newest and str(newest)
-    if not resume:
-        return None
-    if not Path(resume).is_file():
-        raise UserError(
-            f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
-        )
-    if not is_complete(resume):
-        raise UserError(f"--resume '{resume}' is damaged or no checkpoint.")
-    return str(resume)
 
 
 def build_runner(

@@ -15,12 +15,14 @@ from ssl_ext.errors import UserError, user_errors
 from .kinds import check_kinds
 
 
-def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:
+def load_config(
+    config: Config | str | os.PathLike, options: dict | None = None, *, required: Sequence[str] = ()
+) -> Config:
     """Read a config file (or copy a config), apply overrides and make ``ssl_ext`` the default scope.
 
     Raises:
-        UserError: The file is missing or is not a config, an override does not fit into it, or a value has
-            the wrong type for its key.
+        UserError: The file is missing or is not a config, an override does not fit into it, a value has the
+            wrong type for its key, or a key of ``required`` is missing.
     """
     init_default_scope("ssl_ext")
     if isinstance(config, Config):
@@ -37,6 +39,8 @@ def load_config(config: Config | str | os.PathLike, options: dict | None = None)
         with user_errors(f"--cfg-options {options}"):
             config.merge_from_dict(options)
     check_kinds(config)
+    if missing := [key for key in required if key not in config]:
+        raise UserError(f"The config lacks {', '.join(missing)}.")
     return config
 
 
@@ -54,9 +58,3 @@ def parse_options(pairs: Sequence[str]) -> dict:
         with user_errors(f"--cfg-options '{pair}'"):
             options[key] = DictAction._parse_iterable(value)
     return options
-
-
-def require_keys(config: Config, *keys: str) -> None:
-    """Raise UserError if a config lacks one of the keys."""
-    if missing := [key for key in keys if key not in config]:
-        raise UserError(f"The config lacks {', '.join(missing)}.")

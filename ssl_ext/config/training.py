@@ -17,7 +17,7 @@ from ssl_ext.engine.activation_checkpointing import backbone_stages
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.registry import OPTIMIZERS
 
-from .load import load_config, require_keys
+from .load import load_config
 from .recipes import read_recipes
 
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
@@ -48,8 +48,7 @@ def training_config(
         switches["randomness.deterministic"] = True
     if amp:
         switches.update(_mixed_precision())
-    config = load_config(config, {**copy.deepcopy(options or {}), **switches})
-    require_keys(config, *REQUIRED)
+    config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
     optimizer = config.optim_wrapper.get("optimizer", {}).get("type")
     if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:
         raise UserError(f"optim_wrapper.optimizer: type={optimizer!r} is no registered optimizer.")

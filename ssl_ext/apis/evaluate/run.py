@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import read_recipes
 from ssl_ext.engine import init_process_group
@@ -95,8 +95,7 @@ def evaluate(
     Raises:
         UserError: Bad input; settings are checked before features are computed.
     """
-    config = load_config(config, options)
-    require_keys(config, "model", "evaluation_dataset")
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
     request = Request(
         str(config.model.type) if checkpoint is not None else None,
         protocols,

@@ -13,7 +13,7 @@ from ssl_ext.apis.evaluate.data import load_data
 from ssl_ext.apis.evaluate.networks import Networks
 from ssl_ext.apis.evaluate.plan import Labels, Measurement
 from ssl_ext.apis.evaluate.protocols import Protocols
-from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import read_recipes
 from ssl_ext.errors import UserError, user_errors
@@ -88,8 +88,7 @@ def _evaluated(
     """Metrics of a checkpoint, class names, and words for a title."""
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol is {protocol!r}; from a checkpoint there are {', '.join(PROTOCOLS)}.")
-    config = load_config(config, options)
-    require_keys(config, "model", "evaluation_dataset")
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
     recipes = read_recipes(config)
     networks = Networks(config, checkpoint, seed=0, device=choose_device(), allow_partial=False)
     cache_dir = Path(checkpoint).parent / "evaluation" / "features"

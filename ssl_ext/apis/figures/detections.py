@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch.utils.data import Subset
 
 from ssl_ext.config.data import build_dataset
-from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
@@ -47,8 +47,7 @@ def detections_figure(
     from ssl_ext.detection import FasterRCNN, initialize
     from ssl_ext.detection.evaluation_hook import detect
 
-    config = load_config(config, options)
-    require_keys(config, "model", "evaluation_dataset")
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
     if config.model.get("type") != FasterRCNN.__name__:
         raise UserError(f"The config's model is a {config.model.get('type')}: detections need a FasterRCNN.")
     if not 0 <= threshold <= 1:

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ssl_ext.config.data import build_dataset, loading_settings
-from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
@@ -69,8 +69,7 @@ def embedding_figure(
         raise UserError(f"--points is {points}; at least 2 are needed.")
     if not perplexity or not checkpoints:
         raise UserError("Give at least one checkpoint, and one perplexity for t-SNE.")
-    config = load_config(config, options)
-    require_keys(config, "model", "evaluation_dataset")
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
     train = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split="train"))
     if train.task == "multi-label":
         raise UserError("evaluation_dataset has several labels per image: its points have no one colour.")

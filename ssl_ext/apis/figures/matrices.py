@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from ssl_ext.config.data import build_dataset
-from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
@@ -53,8 +53,7 @@ def matrices_figure(
     Raises:
         UserError: Bad input, or a model that knows no virtual embeddings.
     """
-    config = load_config(config, options)
-    require_keys(config, "model", "evaluation_dataset")
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
     if not 0 <= lam <= 1:
         raise UserError(f"--lam is {lam}; it must lie in [0, 1].")
     dataset = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split=split))

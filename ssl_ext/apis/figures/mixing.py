@@ -11,7 +11,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ssl_ext.config.data import build_dataset
-from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
@@ -56,8 +56,7 @@ def mixing_figure(
     Raises:
         UserError: Bad input, an unknown policy, or checkpoints of a model that does not learn to mix.
     """
-    config = load_config(config, options)
-    require_keys(config, "model", "train_dataloader")
+    config = load_config(config, options, required=("model", "train_dataloader"))
     if policies is None:
         policies = () if trained else DRAWN
     if unknown := [name for name in policies if name not in DRAWN]:

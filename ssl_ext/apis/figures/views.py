@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from ssl_ext.config.data import build_dataset
-from ssl_ext.config.load import load_config, require_keys
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import build_model
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.visualization import view_grid
@@ -33,8 +33,7 @@ def views_figure(
     Raises:
         UserError: Bad input, or a config without views.
     """
-    config = load_config(config, options)
-    require_keys(config, "model", "train_dataloader")
+    config = load_config(config, options, required=("model", "train_dataloader"))
     dataset = build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)
     limit = min(MAX_ROWS, len(dataset))
     if not 1 <= images <= limit:

@@ -18,7 +18,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.apis.evaluate import evaluate
 from ssl_ext.apis.evaluate.request import DEFAULT_PROTOCOLS as PROTOCOLS
-from ssl_ext.config.load import load_config, parse_options, require_keys
+from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.training import REQUIRED
 from ssl_ext.engine import newest_checkpoint
@@ -75,7 +75,7 @@ def sweep(
     if own := [arg for arg in train_args if _is_own(arg)]:
         raise UserError(f"{own[0]} is set by the sweep (which has --work-dir, --seeds and --cfg-options).")
     axes = [parse_axis(text) for text in grid]
-    base = load_config(config, parse_options(options))
+    base = load_config(config, parse_options(options), required=(*REQUIRED, "evaluation_dataset"))
     _check_keys(base, axes)
     folder = Path(work_dir or Path("work_dirs") / Path(config).stem / "sweep")
     runs = [
@@ -212,7 +212,6 @@ class _Run:
 
 
 def _check_keys(config: Config, axes: Sequence[Axis]) -> None:
-    require_keys(config, *REQUIRED, "evaluation_dataset")
     for key in (key for axis in axes for key in axis.keys):
         place: Any = config
         *parents, _ = key.split(".")
