@@ -124,7 +124,7 @@ def export(
     return ExportReport(path, len(matched), len(names), difference, about)
 
 
-def choose_network(model: nn.Module, network: str | None) -> tuple[str, nn.Module]:
+def choose_network(model: Any, network: str | None) -> tuple[str, nn.Module]:
     """A backbone of the model and its name.
 
     The names are ``'online'`` and, for a model with a momentum copy, ``'momentum'``, or ``'momentum-1'``,

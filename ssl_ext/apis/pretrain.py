@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -94,10 +95,10 @@ def pretrain(
     config.randomness.seed = set_random_seed(
         config.randomness.get("seed"), config.randomness.get("deterministic", False)
     )
-    loader = build_train_loader(config)
+    loader: Any = build_train_loader(config)
     # Built before training, so that a wrong path shows now and not epochs later.
     splits = monitored_splits(config)
-    model = build_model(config)
+    model: Any = build_model(config)
     check_training(config, loader, model)
     if hasattr(model, "set_dataset_size"):
         with user_errors("model"):

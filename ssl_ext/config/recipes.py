@@ -80,7 +80,7 @@ def read_recipes(config: Config) -> Recipes:
     """
     given = config.to_dict().get("evaluation") or {}
     _allow("evaluation", given, {"batch_size", "num_workers", *KEYS})
-    settings = {}
+    settings: dict[str, Any] = {}
     for name, keys in KEYS.items():
         _allow(f"evaluation.{name}", given.get(name, {}), keys)
         settings[name] = {**DEFAULTS[name], **given.get(name, {})}
@@ -88,7 +88,7 @@ def read_recipes(config: Config) -> Recipes:
         check_knn(**settings["knn"])
         for name in ("linear", "few_labels"):
             check_probe(key=f"evaluation.{name}", **settings[name])
-        images = {
+        images: dict[str, Any] = {
             name: _image_recipe(name, settings.pop(name))
             for name in ("linear_aug", "finetune", "few_labels_finetune")
         }

@@ -85,7 +85,7 @@ def _value(node: ast.expr) -> Any:
             # How names that are no identifiers are written.
             return _value(only)
         case ast.Dict(keys=keys, values=items) if None not in keys:
-            return {_value(key): _value(item) for key, item in zip(keys, items, strict=True)}
+            return {_value(key): _value(item) for key, item in zip(keys, items, strict=True) if key}
         case ast.List(elts=items):
             return [_value(item) for item in items]
         case ast.Tuple(elts=items):

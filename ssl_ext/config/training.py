@@ -82,7 +82,7 @@ def check_training(config: Config, loader: DataLoader, model: nn.Module) -> None
         check_memory_options(config, model)
 
 
-def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
+def check_batches(config: Config, loader: Any, model: Any) -> None:
     """Check that data set, preprocessor and network fit together.
 
     Raises:

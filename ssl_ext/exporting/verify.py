@@ -1,8 +1,9 @@
-"""Whether an exported file computes what the network did."""
+"""Check that an exported file computes the same features as the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ def random_images(count: int, channels: int, size: int, *, seed: int = 0) -> Ten
 @torch.no_grad()
 def largest_difference(
     network: Network,
-    model: nn.Module,
+    model: Any,
     backbone: nn.Module,
     *,
     mean: Sequence[float],

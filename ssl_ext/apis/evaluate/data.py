@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ class EvaluationData:
 
     def _bank(self, network: EvaluatedModel | None, dataset: Any, split: str) -> FeatureBank:
         if network is None:
-            return cached_features(_pixels, dataset, path=None, **self.loading)
+            return cached_features(_pixels, dataset, path=None, model=None, **self.loading)
         path = network.cache_file(self.cache_dir, dataset, split)
         return cached_features(network.embed, dataset, path=path, model=network.model, **self.loading)
 
@@ -187,12 +187,12 @@ class SeededData:
         """Numbers of labelled images that are trained on, chosen with and reported."""
         val = len(self.held_rows) if self.held_rows is not None else None
         if val is None:
-            val = int(labelled_rows(torch.as_tensor(self.data.splits.val.labels)).sum())
+            val = int(labelled_rows(torch.as_tensor(self.val.labels)).sum())
         return {"train": len(self.rows(labels)), "val": val, "test": self.data.test_images}
 
 
 def load_data(
-    configs: dict[str | None, Config], network: EvaluatedModel, cache_dir: Path, seeds: tuple[int, ...]
+    configs: dict[str | None, Config], network: EvaluatedModel, cache_dir: Path, seeds: Sequence[int]
 ) -> dict[str | None, EvaluationData]:
     """Data of the config (key None) and of each target, checked with the network; warns of coarse results.
 

@@ -79,7 +79,9 @@ class Networks:
         """A new network to train: a copy of the method's network, or random weights for ``supervised``."""
         if measurement.method == "supervised":
             return self._random(measurement.labels.draw_seed)
-        return copy.deepcopy(self.get(measurement))
+        network = copy.deepcopy(self.get(measurement))
+        assert network is not None  # raw pixels have no trained measurement
+        return network
 
     def source(self, measurement: Measurement) -> dict[str, Any]:
         """The checkpoint of the method, None for baselines."""

@@ -58,8 +58,8 @@ class Request:
             )
         if wrong := [n for n in self.budgets if n != "all" and (isinstance(n, str) or n < 1)]:
             raise UserError(f"budgets: {wrong[0]!r} is neither a number of labels nor 'all'.")
-        if wrong := [f for f in self.fractions if not 0 < f <= 1]:
-            raise UserError(f"fractions: {wrong[0]} is not a share above 0, up to 1 (all labels).")
+        if outside := [f for f in self.fractions if not 0 < f <= 1]:
+            raise UserError(f"fractions: {outside[0]} is not a share above 0, up to 1 (all labels).")
         if not self.modes:
             raise UserError(f"modes: give at least one of {', '.join(MODES)}.")
         if not self.seeds or not all(0 <= seed < 2**32 for seed in self.seeds):
@@ -93,8 +93,10 @@ class Request:
         """
         targets: dict[str, Config | str | os.PathLike] = {}
         for source in self.transfer_to:
-            path = source.filename if isinstance(source, Config) else source
-            name = Path(path).stem if path else str(source.evaluation_dataset.type)
+            if isinstance(source, Config) and not source.filename:
+                name = str(source.evaluation_dataset.type)
+            else:
+                name = Path(source.filename if isinstance(source, Config) else source).stem
             if name in targets:
                 raise UserError(f"--transfer-to names two configs called {name}: rename one.")
             targets[name] = source

@@ -111,7 +111,7 @@ class ResultRows:
             return
         if self.new_subset:
             content = io.BytesIO()
-            np.savez_compressed(content, **self.subsets)
+            np.savez_compressed(content, **self.subsets)  # type: ignore[arg-type]
             with replacing(self.folder / SUBSETS) as file:
                 file.write(content.getvalue())
             self.new_subset = False

@@ -109,7 +109,7 @@ def evaluate(
         seeds,
     )
     recipes = read_recipes(config)
-    configs: dict[str | None, Config] = {None: config, **_load_targets(request)}
+    configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
     if dry_run:
         lines = [f"{len(measurements)} measurements:", *(one.words for one in measurements)]
@@ -137,11 +137,12 @@ def evaluate(
     return table.rows
 
 
-def _load_targets(request: Request) -> dict[str, Config]:
+def _load_targets(request: Request) -> dict[str | None, Config]:
     """The configs of ``--transfer-to`` by the names of their data sets."""
-    targets = {name: load_config(source) for name, source in request.targets.items()}
-    for name, config in targets.items():
-        if "evaluation_dataset" not in config:
+    targets: dict[str | None, Config] = {}
+    for name, source in request.targets.items():
+        targets[name] = load_config(source)
+        if "evaluation_dataset" not in targets[name]:
             raise UserError(f"--transfer-to {name}: this config lacks evaluation_dataset.")
     return targets
 

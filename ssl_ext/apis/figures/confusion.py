@@ -55,7 +55,8 @@ def confusion_figure(
         classes = row.source.get("classes") or [str(index) for index in range(len(matrix))]
         metrics, words = getattr(row, which), f"{row.method}, {row.protocol}"
     elif len(sources) == 2:
-        metrics, classes, words = _evaluated(*sources, protocol or "knn", which, seed, options)
+        config, checkpoint = sources
+        metrics, classes, words = _evaluated(config, checkpoint, protocol or "knn", which, seed, options)
         matrix = metrics.get("confusion")
         if matrix is None:
             raise UserError("evaluation_dataset has several labels per image or too many classes to confuse.")
@@ -88,12 +89,12 @@ def _evaluated(
     """Metrics of a checkpoint, class names, and words for a title."""
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol is {protocol!r}; from a checkpoint there are {', '.join(PROTOCOLS)}.")
-    config = load_config(config, options, required=("model", "evaluation_dataset"))
-    recipes = read_recipes(config)
-    networks = Networks(config, checkpoint, seed=0, device=choose_device(), allow_partial=False)
+    loaded = load_config(config, options, required=("model", "evaluation_dataset"))
+    recipes = read_recipes(loaded)
+    networks = Networks(loaded, checkpoint, seed=0, device=choose_device(), allow_partial=False)
     cache_dir = Path(checkpoint).parent / "evaluation" / "features"
-    data = load_data({None: config}, networks.main, cache_dir, (seed,))
-    method = str(config.model.type)
+    data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
+    method = str(loaded.model.type)
     measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
     outcome = Protocols(recipes, networks, data).measure(measurement).outcome
     words = f"{method}, {'kNN' if protocol == 'knn' else protocol}"

@@ -81,11 +81,10 @@ def embedding_figure(
     classes = class_names(train)
     labels = torch.as_tensor(shown.labels).cpu().reshape(-1)
     rows = _chosen_rows(labels, _excluded(exclude_class, classes), points, seed)
-    sweep = list(perplexity) if method == "tsne" else [None]
-    if method == "tsne" and not 0 < min(sweep) <= max(sweep) < len(rows):
-        wrong = next(value for value in sweep if not 0 < value < len(rows))
+    sweep: list[Any] = list(perplexity) if method == "tsne" else [None]
+    if method == "tsne" and (wrong := [value for value in perplexity if not 0 < value < len(rows)]):
         raise UserError(
-            f"--perplexity is {wrong:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
+            f"--perplexity is {wrong[0]:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
         )
 
     names = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
@@ -96,7 +95,7 @@ def embedding_figure(
         cache = Path(checkpoint).parent / "evaluation" / "features"
         features = _features(config, model, cache, shown, split).features.numpy()[rows]
         # UMAP starts at the features themselves: it needs no training features.
-        fitted = None
+        fitted: Any = None
         if method != "umap":
             bank = _features(config, model, cache, train, "train")
             fitted = fit_pca(bank.features.numpy(), 2 if method == "pca" else COMPONENTS)

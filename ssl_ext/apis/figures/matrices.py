@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -60,7 +61,7 @@ def matrices_figure(
     limit = min(MAX_BATCH, len(dataset))
     if not 2 <= batch <= limit:
         raise UserError(f"--batch is {batch}; from 2 to {limit} images can be shown.")
-    model = random_network(config, seed=seed)
+    model: Any = random_network(config, seed=seed)
     head = model.head
     if not getattr(head, "needs_virtual", False):
         raise UserError(

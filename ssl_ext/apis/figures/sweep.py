@@ -70,7 +70,7 @@ def grid_figure(
     lines = accuracy_lines(reordered, protocol)
     label = f"{'kNN' if protocol == 'knn' else protocol} accuracy (%)"
     with user_errors(str(folder)):
-        if style == "map":
+        if style == "map" and y is not None:
             return sweep_heatmap(lines, x_label=_words(x), y_label=_words(y), label=label)
         return sweep_lines(lines, x_label=_words(x), legend=_words(y) if y else None, label=label)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def views_figure(
     limit = min(MAX_ROWS, len(dataset))
     if not 1 <= images <= limit:
         raise UserError(f"--images is {images}; from 1 to {limit} images of the training split can be drawn.")
-    preprocessor = build_model(config).data_preprocessor
+    preprocessor: Any = build_model(config).data_preprocessor
     if not getattr(preprocessor, "num_views", 0):
         raise UserError("The config draws no views: its key views is missing or empty.")
     originals = chosen_images(dataset, images, seed)
