@@ -1,4 +1,4 @@
-"""The config that a checkpoint was trained with, found without running anything that came with it."""
+"""The config of a checkpoint, read without running code that came with it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .load import load_config
 def config_of_checkpoint(
     path: str | os.PathLike, checkpoint: Any, config: Config | str | os.PathLike | None = None
 ) -> Config:
-    """The given config; else the one in the checkpoint's metadata; else the one file beside it.
+    """The given config, else the one in the checkpoint's metadata, else the only config file beside it.
 
     A config is a Python program. One that was not named by the user may have come with weights from
     elsewhere: it is taken if it consists of plain values, as configs of finished runs do.
 
     Args:
         path: Of the checkpoint.
-        checkpoint: What is in it.
-        config: What the user named, if anything.
+        checkpoint: Its content.
+        config: The config that the user named, if any.
 
     Raises:
         UserError: There is none, more than one, or one that is more than plain values.

@@ -121,8 +121,8 @@ class FasterRCNN(BaseModel):
 
         Args:
             inputs: Batch of :class:`DetectionPreprocessor`, (N, channels, H, W).
-            data_samples: What it returned with the batch.
-            mode: What to compute.
+            data_samples: Its data samples of the batch.
+            mode: One of the three above.
         """
         if mode == "loss":
             return self.loss(inputs, data_samples or [])

@@ -103,7 +103,7 @@ class OnnxFile:
 
 
 def takes_any_size(backbone: nn.Module) -> bool:
-    """Whether a graph of the network may leave the size of images open: it is convolutional."""
+    """True if the network is convolutional, so that a graph can leave the image size open."""
     return isinstance(backbone, MODELS.get("ResNet"))
 
 

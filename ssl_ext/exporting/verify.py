@@ -40,7 +40,7 @@ def largest_difference(
     std say: so a wrong note of the preprocessing is found as well.
 
     Args:
-        network: What is compared, from normalised images (N, C, H, W) to features (N, D).
+        network: The exported network, from normalised images (N, C, H, W) to features (N, D).
         model: In evaluation mode, with the ``data_preprocessor`` it was trained with.
         backbone: Part of ``model``.
         mean: Of the channels, of pixels in [0, 1].

@@ -141,6 +141,7 @@ class SeededData:
                 self.fit_rows, self.held_rows = hold_out(data.labels, seed=seed)
         self.labels = data.labels[self.fit_rows]
         self._rows: dict[Labels, Tensor] = {}
+        self._short: dict[int, dict[int, int]] = {}
 
     @property
     def val(self) -> Any:
@@ -168,7 +169,11 @@ class SeededData:
 
     def short_classes(self, labels: Labels) -> dict[int, int]:
         """Classes with fewer rows than ``labels.per_class``, and how many they have."""
-        return {} if labels.per_class is None else short_classes(self.labels, labels.per_class)
+        if labels.per_class is None:
+            return {}
+        if labels.per_class not in self._short:
+            self._short[labels.per_class] = short_classes(self.labels, labels.per_class)
+        return self._short[labels.per_class]
 
     def banks(self, features: Features, labels: Labels) -> Banks:
         """Features to fit on, to choose with and to report, on the device.

@@ -34,7 +34,7 @@ def confusion_figure(
     seed: int = 0,
     options: dict | None = None,
 ) -> Figure:
-    """Which classes are taken for which, from a file of results or from a checkpoint.
+    """Confusion matrix of a result file or of a checkpoint.
 
     Args:
         sources: One ``results.json``, of which the first row that fits is drawn; or a config and a

@@ -28,9 +28,9 @@ def detections_figure(
     seed: int = 0,
     options: dict | None = None,
 ) -> Figure:
-    """Annotated boxes beside those that a trained detector finds, on images of ``evaluation_dataset``.
+    """Annotated and detected boxes on images of ``evaluation_dataset``.
 
-    Backbone and normalisation are those that the checkpoint was trained with.
+    Backbone and normalisation are those of the checkpoint.
 
     Args:
         config: Of the detection run.
@@ -43,7 +43,7 @@ def detections_figure(
     Raises:
         UserError: Bad input, or a checkpoint that does not hold this detector.
     """
-    # Detection is imported by those who ask for it.
+    # Only this figure needs detection.
     from ssl_ext.detection import FasterRCNN, initialize
     from ssl_ext.detection.evaluation_hook import detect
 

@@ -1,4 +1,4 @@
-"""The figure of features in the plane."""
+"""The figure of features in two dimensions."""
 
 from __future__ import annotations
 
@@ -42,12 +42,11 @@ def embedding_figure(
     seed: int = 0,
     options: dict | None = None,
 ) -> Figure:
-    """Backbone features of a split in the plane, coloured by class, for one checkpoint or several.
+    """Two-dimensional projections of backbone features of a split, coloured by class.
 
-    ``'pca'`` shows the first two principal components of the training features. ``'tsne'`` brings
-    the points to 50 of these components and then to the plane, once for each perplexity. ``'umap'``
-    starts at the features. The features are those of evaluation: they are read from, or kept in,
-    ``evaluation/features`` beside each checkpoint.
+    ``'pca'`` shows the first two principal components of the training features. ``'tsne'`` starts from 50 of
+    these components and is run for each perplexity. ``'umap'`` starts from the features. Features are those
+    of evaluation, cached in ``evaluation/features`` beside each checkpoint.
 
     Args:
         config: A config with ``evaluation_dataset``.
@@ -56,7 +55,7 @@ def embedding_figure(
         perplexity: Of t-SNE; with several checkpoints as well, each has a row.
         points: How many images are drawn at most; the seed chooses them.
         split: Of ``evaluation_dataset``; by default test, or val where there is no test.
-        exclude_class: Names or numbers of classes that are left out; the colours of others stay.
+        exclude_class: Names or numbers of classes to leave out; colours of the others do not change.
         seed: Of the choice of images, of t-SNE and UMAP.
         options: Config keys to override.
 
@@ -94,7 +93,7 @@ def embedding_figure(
         load_weights(model, checkpoint)
         cache = Path(checkpoint).parent / "evaluation" / "features"
         features = _features(config, model, cache, shown, split).features.numpy()[rows]
-        # UMAP starts at the features themselves: it needs no training features.
+        # UMAP needs no training features.
         fitted: Any = None
         if method != "umap":
             bank = _features(config, model, cache, train, "train")
@@ -124,7 +123,7 @@ def _features(config: Config, model: nn.Module, cache: Path, dataset: Any, split
 
 
 def _excluded(words: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """Indices of classes given by name (whatever its case) or by number."""
+    """Indices of classes given by name (in any case) or by number."""
     names = [_plain(name) for name in classes]
     chosen = []
     for word in words:
@@ -144,7 +143,7 @@ def _plain(name: str) -> str:
 
 
 def _chosen_rows(labels: torch.Tensor, excluded: Sequence[int], points: int, seed: int) -> torch.Tensor:
-    """Rows that the seed chooses among those of classes that are shown, in their order."""
+    """A seeded choice of the rows of the shown classes, in order."""
     rows = (~torch.isin(labels, torch.tensor(list(excluded), dtype=labels.dtype))).nonzero()[:, 0]
     if len(rows) < 2:
         raise UserError(f"Only {len(rows)} images are left to draw; exclude fewer classes.")

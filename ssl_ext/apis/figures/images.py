@@ -15,6 +15,6 @@ def class_names(dataset: Any) -> list[str]:
 
 
 def chosen_images(dataset: Any, count: int, seed: int) -> torch.Tensor:
-    """Images that the seed chooses, uint8 (count, C, H, W) on the CPU."""
+    """Seeded choice of images, uint8 (count, C, H, W) on the CPU."""
     rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
     return next(batches(dataset, rows, batch_size=count))["inputs"].cpu()

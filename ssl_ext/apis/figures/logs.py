@@ -20,12 +20,12 @@ def curves_figure(
     smoothing: float | None = 0.6,
     x: str = "iteration",
 ) -> Figure:
-    """Logged figures of runs over iterations, epochs or hours (Fig. 2 of TriMix, Fig. 5 of AMix).
+    """Logged values of runs over iterations, epochs or hours (Fig. 2 of TriMix, Fig. 5 of AMix).
 
     Args:
-        runs: Work directories; a run goes by what tells its path from the others.
-        keys: Logged names to draw; by default the loss and each of its terms. What validation
-            images gave for them (``val_…``) is drawn along.
+        runs: Work directories; each is named by the part of its path that differs from the others.
+        keys: Logged names to draw; by default the loss and each of its terms. Their validation values
+            (``val_…``) are drawn too.
         smoothing: Weight in [0, 1) of a moving average; 0 draws the raw lines.
         x: ``'iteration'``, ``'epoch'``, or ``'hours'`` of training for figures logged with them.
 
@@ -42,7 +42,7 @@ def curves_figure(
 
 
 def scores_figure(results: Sequence[str | os.PathLike], *, which: str = "last") -> Figure:
-    """Accuracies of evaluations side by side, mean and standard deviation where labels were drawn.
+    """Accuracies of evaluations as bars, with the standard deviation over draws and seeds.
 
     Args:
         results: Files ``results.json`` as evaluation writes them.

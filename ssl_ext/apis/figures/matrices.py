@@ -33,17 +33,16 @@ def matrices_figure(
     split: str = "test",
     options: dict | None = None,
 ) -> Figure:
-    """How a TriMix network takes mixed images apart (Fig. 5 of TriMix).
+    """Similarities of mixed images and their targets in a TriMix network (Fig. 5 of TriMix).
 
-    As many images as a training batch has (or as the split has, if fewer) are drawn from the split,
-    not augmented, and mixed with their reversed copy: λ·x + (1 − λ)·flip(x). The network is in
-    evaluation mode (running statistics in its batch normalisation), and embeddings are standardised
-    over this whole batch, as the loss does. The figure shows the first and the last ``batch / 2``
-    images (an odd number: also the middle one): they are mixed among themselves, so that the targets
-    are those of a batch of ``batch``. The softmax runs over the mixed images that are shown.
+    A training batch of images (or the split, if smaller) is drawn from the split without augmentation and
+    mixed with its reversed copy: λ·x + (1 − λ)·flip(x). The network is in evaluation mode (running statistics
+    in batch normalisation); embeddings are standardised over this batch, as in the loss. The figure shows
+    the first and the last ``batch / 2`` images (an odd number: also the middle one), which are mixed among
+    themselves: the targets are those of a batch of ``batch``. The softmax is over the shown mixed images.
 
     Args:
-        config: A config whose head looks at virtual embeddings.
+        config: A config whose head uses virtual embeddings.
         checkpoint: A checkpoint of this project with the projector.
         batch: How many images are shown, 2 to 32.
         lam: λ in [0, 1].
@@ -52,7 +51,7 @@ def matrices_figure(
         options: Config keys to override.
 
     Raises:
-        UserError: Bad input, or a model that knows no virtual embeddings.
+        UserError: Bad input, or a model without virtual embeddings.
     """
     config = load_config(config, options, required=("model", "evaluation_dataset"))
     if not 0 <= lam <= 1:

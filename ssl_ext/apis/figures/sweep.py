@@ -30,7 +30,7 @@ def grid_figure(
     """Accuracy over one or two settings of a sweep, mean and deviation over its seeds (Fig. 4 of TriMix).
 
     Args:
-        folder: What ``tools/sweep.py`` wrote, with ``sweep.json``.
+        folder: Of a sweep, with its ``sweep.json``.
         x: Swept key on the horizontal axis, or its end (``batch_size``); by default the first.
         y: Swept key with a line (or a row) for each value; by default the second, if there is one.
         protocol: One of those the sweep evaluated; by default the first.
@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _axis(word: str, axes: Sequence[str], option: str) -> str:
-    """The swept key that a word names: whole, or its only one with this end."""
+    """The swept key with this name, or the only one that ends in it."""
     found = [name for name in axes if name == word] or [
         name for name in axes if any(key == word or key.endswith(f".{word}") for key in name.split("+"))
     ]
@@ -99,5 +99,5 @@ def _axis(word: str, axes: Sequence[str], option: str) -> str:
 
 
 def _words(axis: str) -> str:
-    """The last part of each key, one a line."""
+    """The last part of each key, one per line."""
     return "\n+".join(key.rpartition(".")[2] for key in axis.split("+"))

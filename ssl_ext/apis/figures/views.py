@@ -1,4 +1,4 @@
-"""The figure of training images beside their views."""
+"""The figure of training images and their views."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_ROWS = 64
 def views_figure(
     config: Config | str | os.PathLike, *, images: int = 8, seed: int = 0, options: dict | None = None
 ) -> Figure:
-    """Training images beside the views that pretraining draws of them.
+    """Training images and the views that pretraining draws of them.
 
     Args:
         config: A config with ``train_dataloader.dataset`` and ``views``.

@@ -22,11 +22,10 @@ def budget_grid(
     title: str,
     references: References = NO_REFERENCES,
 ) -> Grid:
-    """A row for each data set, method, mode and way of measuring; a column for each number of labels.
+    """A row for each data set, method, mode and variant; a column for each number of labels.
 
-    The protocols that train on labels of the data set itself are shown: linear probes as frozen,
-    trained networks as unfrozen. A published figure stands in brackets behind the measured one.
-    The methods of a data set keep the order in which they were found.
+    Protocols that train on labels of the data set itself are shown: linear probes as frozen, trained
+    networks as unfrozen. Published figures follow the measured ones in brackets. Methods keep their order.
     """
     shown = [c for c in comparisons if c.condition.protocol in PROTOCOLS and c.condition.target is None]
     methods: dict[str, None] = {}
@@ -46,7 +45,7 @@ def budget_grid(
                 published = _published(references, line, metric)
                 compared |= published is not None
                 text = stat_text(line, metric) + (f" ({published})" if published else "")
-                # "all" is measured by several protocols, alike.
+                # Several protocols measure "all" in the same way.
                 cells.setdefault((labels, metric), text)
     names = sorted(columns, key=columns.__getitem__)
     order = list(methods)
@@ -62,14 +61,14 @@ def budget_grid(
 
 
 def _published(references: References, line: Line, metric: str) -> str | None:
-    """A published figure in the metric's unit, as many digits as publications give."""
+    """A published figure in the metric's unit, with the digits of publications."""
     value = references.figure(line.rows[0], metric)
     scale = METRICS.get(metric, Metric(metric)).scale
     return None if value is None else f"{scale * value:.{1 if scale == 100 else 3}f}"
 
 
 def _order(labels: str) -> tuple[int, float]:
-    """Numbers of labels, numbers for each class, shares, and all of them last."""
+    """Sort key: numbers of labels, then labels per class, then shares, then all."""
     kinds = ((1, "/class"), (2, " %"))
     for place, ending in kinds:
         if labels.endswith(ending):

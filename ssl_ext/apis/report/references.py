@@ -1,4 +1,4 @@
-"""Published figures, to stand in brackets beside measured ones."""
+"""Published figures that reports show in brackets after measured ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .comparison import data_name
 
 
 def labels_name(condition: Condition) -> str:
-    """What a number of labels is called in headings and in files of references.
+    """Name of a number of labels in headings and reference files.
 
     >>> labels_name(Condition("budget", budget=100)), labels_name(Condition("linear", labels_per_class=10))
     ('100', '10/class')
@@ -34,7 +34,7 @@ def labels_name(condition: Condition) -> str:
 
 
 def mode_of(condition: Condition) -> str:
-    """Whether the backbone was ``'frozen'`` or ``'unfrozen'``."""
+    """``'frozen'`` or ``'unfrozen'``: the mode of the backbone."""
     return condition.mode or MODES[condition.protocol]
 
 
@@ -56,7 +56,7 @@ class Reference:
     checkpoint: str = "*"
 
     def describes(self, row: ResultRow) -> bool:
-        """Whether the figures are of what the row measured."""
+        """True if the row measures the same method, data set and mode."""
         condition = Condition.from_row(row)
         config = Path(str(row.source.get("config") or "")).stem
         checkpoint = str((row.source.get("checkpoint") or {}).get("path", ""))
@@ -69,7 +69,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class References:
-    """References in the order in which they are tried, and where they come from."""
+    """References in the order in which they are tried, and their source."""
 
     source: str = ""
     entries: Sequence[Reference] = field(default=())
@@ -86,7 +86,7 @@ def read_references(path: str | os.PathLike) -> References:
     """References of a YAML file: ``source``, and ``entries`` with the fields of :class:`Reference`.
 
     Raises:
-        UserError: The file is missing, is no such YAML, or holds a figure that is no number.
+        UserError: The file is missing, is not such a YAML file, or holds a figure that is not a number.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
