@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
 from ssl_ext.files import replacing
-from ssl_ext.models.utils import MomentumNetwork, pool_features
+from ssl_ext.models.selfsup.base import TrainableModel
+from ssl_ext.models.utils import pool_features
+from ssl_ext.registry import registered_only
 
 CHANNELS = {1: "grey", 3: "RGB"}
 
@@ -105,7 +108,8 @@ def export(
     settings = config_of_checkpoint(checkpoint, content, config)
     if "model" not in settings:
         raise UserError("The config lacks model.")
-    model = random_network(settings, seed=0, device=torch.device("cpu"))
+    with registered_only() if config is None else nullcontext():
+        model = random_network(settings, seed=0, device=torch.device("cpu"))
     report = load_weights(model, checkpoint, allow_partial=allow_partial)
     _keep_networks_apart(model, content)
     name, backbone = choose_network(model, network)
@@ -124,7 +128,7 @@ def export(
     return ExportReport(path, len(matched), len(names), difference, about)
 
 
-def choose_network(model: Any, network: str | None) -> tuple[str, nn.Module]:
+def choose_network(model: TrainableModel, network: str | None) -> tuple[str, nn.Module]:
     """A backbone of the model and its name.
 
     The names are ``'online'`` and, for a model with a momentum copy, ``'momentum'``, or ``'momentum-1'``,
@@ -133,11 +137,11 @@ def choose_network(model: Any, network: str | None) -> tuple[str, nn.Module]:
     Raises:
         UserError: The model has no such network.
     """
-    copies = [module for module in model.modules() if isinstance(module, MomentumNetwork)]
+    copies = model.ema_networks()
     numbers = [""] if len(copies) == 1 else [f"-{i}" for i in range(1, len(copies) + 1)]
     found = {"online": model.backbone}
     found |= {f"momentum{i}": copy.backbone for i, copy in zip(numbers, copies, strict=True)}
-    name = network or getattr(model, "exported_network", "online")
+    name = network or model.exported_network
     if name not in found:
         raise UserError(f"--network is {name!r}; {type(model).__name__} has {', '.join(found)}.")
     return name, found[name]
@@ -168,19 +172,18 @@ def _check_loaded(names: list[str], report: LoadReport, network: str, checkpoint
 
 def _about(
     config: Config,
-    model: nn.Module,
+    model: TrainableModel,
     backbone: nn.Module,
     network: str,
     source: Path,
     content: Any,
     image_size: int,
 ) -> dict[str, Any]:
-    mean, std = (getattr(model.data_preprocessor, key, None) for key in ("mean", "std"))
-    if mean is None or std is None:
+    if model.normalization is None:
         raise UserError(
             "The config has no data_preprocessor with mean and std: how images were normalised is unknown."
         )
-    mean, std = [float(value) for value in mean], [float(value) for value in std]
+    mean, std = model.normalization
     meta = content.get("meta") if isinstance(content, Mapping) else None
     trained = {key: meta[key] for key in ("epoch", "iter") if isinstance(meta, Mapping) and key in meta}
     return dict(

@@ -100,13 +100,11 @@ def pretrain(
     splits = monitored_splits(config)
     model: Any = build_model(config)
     check_training(config, loader, model)
-    if hasattr(model, "set_dataset_size"):
-        with user_errors("model"):
-            model.set_dataset_size(len(loader.dataset))
+    with user_errors("model"):
+        model.set_dataset_size(len(loader.dataset))
     if init:
         load_weights(model, init, allow_partial=allow_partial, training_state=False)
-        if hasattr(model, "restart_copies"):
-            model.restart_copies()
+        model.sync_ema()
     if distributed and torch.cuda.is_available():
         config.setdefault("sync_bn", "torch")
 
@@ -156,9 +154,8 @@ def build_runner(
     runner.register_hook(FiniteGuardHook())
     runner.register_hook(TerminationHook())
     runner.register_hook(ProcessStateHook())
-    if hasattr(model, "after_step"):
-        runner.register_hook(ModelStepHook())
-    if hasattr(model, "cluster_bank"):
+    runner.register_hook(ModelStepHook())
+    if model.cluster_bank is not None:
         runner.register_hook(ClusterHook())
     return runner
 

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from ssl_ext.errors import UserError, user_errors
 
 from .kinds import check_kinds
+from .removed import read_config, successor
 
 
 def load_config(
@@ -28,10 +29,10 @@ def load_config(
     if isinstance(config, Config):
         config = copy.deepcopy(config)
     else:
-        if not Path(config).is_file():
+        if not Path(successor(config)[0]).is_file():
             raise UserError(f"Config '{config}' does not exist.")
         try:
-            config = Config.fromfile(config)
+            config = read_config(config)
         except Exception as error:
             # A config is a Python file and can raise any exception.
             raise UserError(f"Config '{config}' cannot be read: {error}") from error

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from torch import nn
 
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import batches, evaluation_mode
 from ssl_ext.models.evaluated import EvaluatedModel
+from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.registry import MODELS
 
 Embedding = EvaluatedModel  # former name
 
 
-def build_model(config: Config) -> nn.Module:
+def build_model(config: Config) -> TrainableModel:
     """Build the model of a config and initialise its weights with torch's global generator.
 
     The preprocessor is built from the config keys ``data_preprocessor`` (mean and std) and ``views``, which
@@ -37,29 +37,32 @@ def build_model(config: Config) -> nn.Module:
             **copy.deepcopy(config.data_preprocessor),
         )
     with user_errors("model"):
-        model = MODELS.build(settings)
-    with _quiet():
+        model = adapted(MODELS.build(settings))
+    with _quiet(), user_errors("model, its initial weights"):
         model.init_weights()
     return model
 
 
 def without_pretrained(value: Any) -> Any:
-    """A model config without the keys that make ``init_weights`` load a file."""
+    """A model config without the parts that make ``init_weights`` load a file, at any depth."""
     if isinstance(value, dict):
         kept = {
             key: without_pretrained(item)
             for key, item in value.items()
-            if key != "pretrained" and not (key == "init_cfg" and _loads_weights(item))
+            if key != "pretrained" and not _loads_weights(item)
         }
         return type(value)(kept)
-    return [without_pretrained(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_pretrained(item) for item in value if not _loads_weights(item))
+    return value
 
 
 def _loads_weights(init: Any) -> bool:
-    return isinstance(init, dict) and init.get("type") == "Pretrained"
+    name = init.get("type") if isinstance(init, dict) else None
+    return isinstance(name, str) and name.rpartition(".")[2] in ("Pretrained", "PretrainedInit")
 
 
-def random_network(config: Config, *, seed: int, device: torch.device | None = None) -> nn.Module:
+def random_network(config: Config, *, seed: int, device: torch.device | None = None) -> TrainableModel:
     """The config's network with random weights of a seed, in evaluation mode.
 
     By default on CUDA if there is a device. Global random states are left unchanged.
@@ -98,7 +101,7 @@ def check_images(network: EvaluatedModel, dataset: Any, key: str) -> None:
     model = network.model
     images = next(batches(dataset, torch.arange(min(2, len(dataset)))))["inputs"]
     size, channels = "×".join(map(str, images.shape[2:])), images.shape[1]
-    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
+    expected = len(model.normalization[0]) if model.normalization else channels
     if channels != expected:
         hint = " (as_rgb=True makes three equal ones of a grey channel)" if channels == 1 else ""
         raise UserError(

@@ -13,8 +13,9 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ssl_ext.engine.activation_checkpointing import backbone_stages
+from ssl_ext.engine.activation_checkpointing import checked_stages
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
 from ssl_ext.registry import OPTIMIZERS
 
 from .load import load_config
@@ -22,7 +23,6 @@ from .recipes import read_recipes
 
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 IMAGENET_STEM_MIN = 64
-UNKNOWN = "it does not say whether its loss compares the images of a batch"
 
 
 def training_config(
@@ -71,7 +71,7 @@ def _mixed_precision() -> dict[str, Any]:
     return {f"optim_wrapper.{key}": value for key, value in dict(type="AmpOptimWrapper", **dtype).items()}
 
 
-def check_training(config: Config, loader: DataLoader, model: nn.Module) -> None:
+def check_training(config: Config, loader: DataLoader, model: TrainableModel) -> None:
     """Check that data set, preprocessor, network and memory options fit together.
 
     Raises:
@@ -82,7 +82,7 @@ def check_training(config: Config, loader: DataLoader, model: nn.Module) -> None
         check_memory_options(config, model)
 
 
-def check_batches(config: Config, loader: Any, model: Any) -> None:
+def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
     """Check that data set, preprocessor and network fit together.
 
     Raises:
@@ -92,7 +92,7 @@ def check_batches(config: Config, loader: Any, model: Any) -> None:
     info = getattr(loader.dataset, "metainfo", {})
     batch_size = config.train_dataloader.get("batch_size", 1)
     # A detector's loss compares no images, and its batch norms see many positions of each.
-    compares = getattr(model, "compares_images", True)
+    compares = model.compares_images
     if compares and batch_size < 2:
         raise UserError(
             f"train_dataloader.batch_size is {batch_size}; losses compare or mix images within a batch and "
@@ -108,17 +108,16 @@ def check_batches(config: Config, loader: Any, model: Any) -> None:
             f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
             f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
         )
-    wanted, drawn = (getattr(m, "num_views", None) for m in (model, model.data_preprocessor))
+    wanted, drawn = model.num_views, model.drawn_views
     if wanted and drawn is not None and drawn != wanted:
         raise UserError(
             f"{type(model).__name__} compares {wanted} views of an image and the config's views give "
             f"{drawn}: change views[].repeats."
         )
-    if hasattr(model, "check_dataset"):
-        with user_errors("train_dataloader.dataset"):
-            model.check_dataset(loader.dataset)
+    with user_errors("train_dataloader.dataset"):
+        model.check_dataset(loader.dataset)
     channels = info.get("channels")
-    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
+    expected = len(model.normalization[0]) if model.normalization else channels
     if channels and channels != expected:
         raise UserError(
             f"The data set has {channels} channels and data_preprocessor.mean has {expected} values: "
@@ -141,29 +140,29 @@ def check_batches(config: Config, loader: Any, model: Any) -> None:
             )
 
 
-def check_memory_options(config: Config, model: nn.Module) -> None:
+def check_memory_options(config: Config, model: TrainableModel) -> None:
     """Check ``activation_checkpointing`` and ``optim_wrapper.accumulative_counts``.
 
     Warns if gradients accumulated over several batches differ from those of one large batch: the model's
-    ``batch_coupling`` names how its loss depends on the batch, or is None.
+    ``batch_dependence`` names how its loss depends on the batch, or is None.
 
     Raises:
         UserError: The backbone has no stages to recompute, or ``compile`` is set too.
     """
     if config.get("activation_checkpointing", False):
-        backbone_stages(model)
+        checked_stages(model)
         if config.get("compile", False):
             raise UserError(
                 "activation_checkpointing and compile do not go together: a compiled second pass writes to "
                 "running statistics again; set one of them to False."
             )
     count = config.optim_wrapper.get("accumulative_counts", 1)
-    coupling = getattr(model, "batch_coupling", UNKNOWN)
-    if count > 1 and coupling is not None:
+    dependence = model.batch_dependence
+    if count > 1 and dependence is not None:
         batch_size = config.train_dataloader.get("batch_size", 1)
         warnings.warn(
             f"optim_wrapper.accumulative_counts={count}: {count} batches of {batch_size} "
-            f"{'may' if coupling is UNKNOWN else 'do'} not give {type(model).__name__} the update of one "
-            f"batch of {count * batch_size}, as {coupling}.",
+            f"{'may' if dependence is UNKNOWN else 'do'} not give {type(model).__name__} the update of one "
+            f"batch of {count * batch_size}, as {dependence}.",
             stacklevel=2,
         )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from mmpretrain.models.backbones import ResNet_CIFAR
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -20,6 +19,7 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.registry import MODELS
 
 from .heads import C4RoIAlign, FullPrecisionPredictor, FullPrecisionRPNHead
@@ -29,15 +29,14 @@ FPN_CHANNELS, FPN_FEATURES = 256, 1024
 
 
 @MODELS.register_module()
-class FasterRCNN(BaseModel):
+class FasterRCNN(TrainableModel):
     """Faster R-CNN (Ren et al., 2015) in the layouts that He et al. (MoCo, 2020) judge backbones with.
 
     ``'C4'``: the stages up to ``layer3`` give the feature map; ``layer4`` is applied to each RoIAligned box,
     followed by an extra normalisation and average pooling. ``'FPN'``: a feature pyramid on all four
     stages and a head of four convolutions and one linear layer, all normalised. Nothing is frozen; all
-    normalisation is BN, SyncBN on several GPUs.
-
-    The whole ResNet stays ``backbone`` in both layouts, so weights of any pretraining fit by name.
+    normalisation is BN, SyncBN on several GPUs. ``backbone`` is the whole ResNet in both layouts, so that
+    weights of any pretraining fit by name.
 
     Args:
         backbone: Config of a ResNet, either stem; outputs and normalisation are set here.
@@ -57,12 +56,11 @@ class FasterRCNN(BaseModel):
         ValueError: An unknown layout or setting, or a number out of range.
     """
 
-    # Two images are compared by no loss, so a batch may hold a single one.
     compares_images = False
-    # But their numbers of sampled boxes count, as the terms are means over all boxes.
-    batch_coupling = (
+    batch_dependence = (
         "each term is a mean over the boxes sampled in a batch, to which images add unequal numbers"
     )
+    capture_obstacle = "the numbers of proposals and sampled boxes depend on the images"
 
     def __init__(
         self,

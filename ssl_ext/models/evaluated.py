@@ -10,21 +10,19 @@ from torch import Tensor, nn
 
 from ssl_ext.evaluation import batches, cache_key, dataset_fingerprint, weights_fingerprint
 
-from .utils import pool_features
+from .selfsup.base import TrainableModel
 
 
 class EvaluatedModel(nn.Module):
     """Pooled backbone features (N, D) of a model, without augmentation."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: TrainableModel) -> None:
         super().__init__()
-        self.model: Any = model
+        self.model = model
 
     def forward(self, clean: Tensor) -> Tensor:
         """Features of normalised images (N, C, H, W)."""
-        if hasattr(self.model, "extract_embedding"):
-            return self.model.extract_embedding(clean)
-        return pool_features(self.model.backbone(clean))
+        return self.model.extract_embedding(clean)
 
     def clean(self, images: Tensor) -> Tensor:
         """Normalised images on the model's device, from uint8 (N, C, H, W)."""

@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import nn
 
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import VIEWS, ImageRecipe
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import file_hash
-from ssl_ext.models import build_augmentation
+from ssl_ext.models import MultiViewPreprocessor, build_augmentation
 from ssl_ext.models.evaluated import AugmentedView, EvaluatedModel
 
 from .data import EvaluationData, Features
@@ -95,12 +94,13 @@ class Networks:
             UserError: A preprocessor that cannot normalise augmented images.
         """
         preprocessor = self.main.model.data_preprocessor
-        view: nn.Module | None = next(iter(getattr(preprocessor, "views", ())), None)
+        multi_view = isinstance(preprocessor, MultiViewPreprocessor)
+        view = next(iter(preprocessor.views), None) if multi_view else None
         if settings.augment != VIEWS:
             view = build_augmentation(settings.augment) if settings.augment else None
         if view is None:
             return None
-        if not hasattr(preprocessor, "normalize"):
+        if not multi_view:
             raise UserError(
                 f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} takes "
                 "no augmented images; name MultiViewPreprocessor, or set augment=None."
@@ -111,12 +111,8 @@ class Networks:
         """For the target of a transfer: pretraining's mean and std, which normalise its images."""
         if measurement.target is None:
             return {}
-        preprocessor = self.main.model.data_preprocessor
-        return {
-            "normalization": "of the pretraining config",
-            "mean": list(getattr(preprocessor, "mean", ())),
-            "std": list(getattr(preprocessor, "std", ())),
-        }
+        mean, std = self.main.model.normalization or ((), ())
+        return {"normalization": "of the pretraining config", "mean": list(mean), "std": list(std)}
 
     def _random(self, seed: int) -> EvaluatedModel:
         return EvaluatedModel(random_network(self.config, seed=seed, device=self.device))

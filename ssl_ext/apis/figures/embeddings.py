@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from torch import nn
 
 from ssl_ext.config.data import build_dataset, loading_settings
 from ssl_ext.config.load import load_config
@@ -22,6 +21,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
 from ssl_ext.files import distinct_names
 from ssl_ext.models.evaluated import EvaluatedModel
+from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
 
 from .images import class_names
@@ -115,7 +115,7 @@ def embedding_figure(
         return embedding_scatter(panels, labels[rows], classes, columns=columns)
 
 
-def _features(config: Config, model: nn.Module, cache: Path, dataset: Any, split: str) -> FeatureBank:
+def _features(config: Config, model: TrainableModel, cache: Path, dataset: Any, split: str) -> FeatureBank:
     embedding = EvaluatedModel(model)
     with user_errors("model"):
         path = embedding.cache_file(cache, dataset, split)

@@ -17,6 +17,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.losses import virtual_similarity, virtual_targets
 from ssl_ext.losses.virtual_embeddings import probabilities_of_similarity
 from ssl_ext.models.evaluated import EvaluatedModel
+from ssl_ext.models.heads import TriMixHead
 from ssl_ext.visualization import trimix_matrices
 from ssl_ext.visualization.matrices import MAX_BATCH
 
@@ -62,7 +63,7 @@ def matrices_figure(
         raise UserError(f"--batch is {batch}; from 2 to {limit} images can be shown.")
     model: Any = random_network(config, seed=seed)
     head = model.head
-    if not getattr(head, "needs_virtual", False):
+    if not (isinstance(head, TriMixHead) and head.needs_virtual):
         raise UserError(
             f"model.head {type(head).__name__} looks at no virtual embeddings in this config: there are no "
             "similarities of mixed images to draw (only for TriMix with a virtual or a consistency term)."

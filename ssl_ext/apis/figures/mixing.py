@@ -18,7 +18,7 @@ from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import distinct_names
 from ssl_ext.models.evaluated import EvaluatedModel
-from ssl_ext.models.utils import MixingPolicy
+from ssl_ext.models.utils import BlockMixing, MixingPolicy
 from ssl_ext.models.utils.mixing import POLICIES, LossFunction
 from ssl_ext.visualization.mixing import draw_mixed_grid
 
@@ -68,7 +68,7 @@ def mixing_figure(
         raise UserError("train_dataloader.dataset has 1 image; mixing takes two.")
     pair = chosen_images(dataset, 2, seed)
     model: Any = random_network(config, seed=seed)
-    if trained and not hasattr(model, "masks"):
+    if trained and not isinstance(model, BlockMixing):
         raise UserError(f"--trained: model.type {config.model.type!r} does not learn to mix.")
     if weights is not None:
         load_weights(model, weights)

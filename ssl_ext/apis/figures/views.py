@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -39,10 +38,10 @@ def views_figure(
     limit = min(MAX_ROWS, len(dataset))
     if not 1 <= images <= limit:
         raise UserError(f"--images is {images}; from 1 to {limit} images of the training split can be drawn.")
-    preprocessor: Any = build_model(config).data_preprocessor
-    if not getattr(preprocessor, "num_views", 0):
+    model = build_model(config)
+    if not model.drawn_views:
         raise UserError("The config draws no views: its key views is missing or empty.")
     originals = chosen_images(dataset, images, seed)
     with user_errors("views"):
-        drawn = preprocessor.draw_views(originals, torch.Generator().manual_seed(seed))
+        drawn = model.data_preprocessor.draw_views(originals, torch.Generator().manual_seed(seed))
         return view_grid(originals.float() / 255, drawn)
