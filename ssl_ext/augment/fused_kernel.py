@@ -226,9 +226,10 @@ def views_kernel(images, out, numbers, settings, mean, std, n, row_stride, chann
     if BLUR >= 0:
         if tl.load(drawn + BLUR * rows) < tl.load(settings + BLUR_SETTINGS):
             sigma = _spread(drawn + (BLUR + 1) * rows, settings + BLUR_SETTINGS + 1)
-            R = _blur_axis(sigma, h, Ph, REACH)
-            K = tl.trans(_blur_axis(sigma, w, Pw, REACH))
-            r, g, b = _sandwich(R, r, K), _sandwich(R, g, K), _sandwich(R, b, K)
+            # Names of their own: the crop's matrices may have other shapes, and a branch keeps shapes.
+            down = _blur_axis(sigma, h, Ph, REACH)
+            across = tl.trans(_blur_axis(sigma, w, Pw, REACH))
+            r, g, b = _sandwich(down, r, across), _sandwich(down, g, across), _sandwich(down, b, across)
     if SOLARIZE >= 0:
         if tl.load(drawn + SOLARIZE * rows) < tl.load(settings + SOLARIZE_SETTINGS):
             threshold = tl.load(settings + SOLARIZE_SETTINGS + 1)
