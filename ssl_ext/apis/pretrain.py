@@ -166,11 +166,10 @@ def _apply_switches(
     if amp:
         if not torch.cuda.is_available():
             raise UserError("--amp needs a GPU: on CPUs mixed precision is slower than float32.")
-        config.optim_wrapper.type = "AmpOptimWrapper"
         if torch.cuda.is_bf16_supported():
-            config.optim_wrapper.dtype = "bfloat16"
+            config.optim_wrapper.type = "BFloat16OptimWrapper"
         else:
-            config.optim_wrapper.update(dtype="float16", loss_scale="dynamic")
+            config.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
 
 
 def _is_auto(resume: bool | str | os.PathLike) -> bool:

@@ -1,20 +1,24 @@
-"""What a model does after each optimiser step, such as moving its EMA networks."""
+"""Calls the model's own parts of a training step."""
 
 from __future__ import annotations
 
-from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from typing import Any
+
+from torch import Tensor
 
 from ssl_ext.registry import HOOKS
 
+from .monitoring import bare_model
+from .step_hook import StepHook
+
 
 @HOOKS.register_module()
-class ModelStepHook(Hook):
-    """Call ``model.after_step(step, max_steps)`` after each step of the optimiser.
+class ModelStepHook(StepHook):
+    """Call ``model.before_step`` before every batch, and the parts that follow an optimiser step.
 
-    Both are numbers of optimiser steps: with gradient accumulation the iterations in between do not
-    count. After a step that float16's scaler left out, as its gradients had overflowed, nothing is called.
-    The runner adds this hook for every model that has the method.
+    Those are ``after_update`` within the step and ``between_steps`` after it. With gradient accumulation
+    several batches make one optimiser step. A step that float16's scaler skips, as its gradients overflowed,
+    is followed by neither. The runner adds this hook.
     """
 
     # Before checkpoints are written and before anything is measured.
@@ -24,7 +28,7 @@ class ModelStepHook(Hook):
         self.stepped, self.handle = False, None
 
     def before_train(self, runner) -> None:
-        """Watch the optimiser, which is not called for a step that is left out."""
+        """Watch the optimiser, which is not called for a skipped step."""
         self.handle = runner.optim_wrapper.optimizer.register_step_post_hook(self._see_step)
 
     def _see_step(self, *_: object) -> None:
@@ -35,13 +39,26 @@ class ModelStepHook(Hook):
         if self.handle is not None:
             self.handle.remove()
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
-        """Pass on the step that was just taken."""
-        if not self.stepped:
-            return
-        self.stepped = False
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        every = runner.optim_wrapper._accumulative_counts
-        model.after_step(-(-(runner.iter + 1) // every), -(-runner.max_iters // every))
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Prepare the model for a batch."""
+        step, _ = optimiser_steps(runner)
+        bare_model(runner).before_step(step, runner.iter + 1, data_batch)
+
+    def device_step(self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]) -> bool:
+        """Let the model follow the optimiser; whether it was called."""
+        stepped, self.stepped = self.stepped, False
+        if stepped:
+            bare_model(runner).after_update(runner.train_step.numbers)
+        return stepped
+
+    def host_step(self, runner, result: bool) -> None:
+        """Let the model do what needs the host."""
+        if result:
+            step, _ = optimiser_steps(runner)
+            bare_model(runner).between_steps(step)
+
+
+def optimiser_steps(runner) -> tuple[int, int]:
+    """Optimiser step that the current batch counts towards, from 1, and their number in the whole run."""
+    every = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
+    return -(-(runner.iter + 1) // every), -(-runner.max_iters // every)
