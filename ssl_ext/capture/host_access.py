@@ -17,14 +17,15 @@ PACKAGE = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 
 # The result, or its shape, depends on values that the host has to know; ``lift_fresh`` is ``torch.tensor``.
-READS = frozenset(
-    "_local_scalar_dense nonzero masked_select _unique2 unique_dim unique_consecutive equal bincount "
-    "repeat_interleave is_nonzero lift_fresh".split()
-)
+READS = {
+    *("_local_scalar_dense", "bincount", "equal", "is_nonzero", "lift_fresh", "masked_select", "nonzero"),
+    *("repeat_interleave", "_unique2", "unique_consecutive", "unique_dim"),
+}
 # These do not reach the dispatcher for a tensor that is on the CPU already.
-HOST_METHODS = frozenset(
-    getattr(Tensor, name) for name in ("__array__", "cpu", "item", "numpy", "pin_memory", "tolist")
-) | {torch.from_numpy}
+HOST_METHODS = {
+    *(getattr(Tensor, name) for name in ("__array__", "cpu", "item", "numpy", "pin_memory", "tolist")),
+    torch.from_numpy,
+}
 
 
 @contextmanager
@@ -42,9 +43,11 @@ def host_access(func: Any, args: tuple, kwargs: dict) -> str | None:
     name = func._schema.name.split("::")[-1]
     if name in READS:
         return str(func)
-    if name.startswith(("index", "_index_put")) and len(args) > 1 and isinstance(args[1], (list, tuple)):
-        if any(torch.is_tensor(i) and i.dtype in (torch.bool, torch.uint8) for i in args[1]):
-            return f"{func} by a mask"
+    indices = args[1] if name.startswith(("index", "_index_put")) and len(args) > 1 else None
+    if isinstance(indices, (list, tuple)) and any(
+        torch.is_tensor(index) and index.dtype in (torch.bool, torch.uint8) for index in indices
+    ):
+        return f"{func} by a mask"
     if name == "_to_copy" and kwargs.get("device") is not None:
         target = torch.device(kwargs["device"])
         return f"{func} to {target.type}" if target.type != args[0].device.type else None

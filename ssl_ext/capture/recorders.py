@@ -16,7 +16,12 @@ class CaptureError(RuntimeError):
 
 
 class Recorder(Protocol):
-    """Takes one step while it records it, and repeats it later with the very tensors of the first time."""
+    """Takes one step while it records it, and repeats it later with the very tensors of the first time.
+
+    Made with another recording of the same run, or None.
+    """
+
+    def __init__(self, sibling: Any = None) -> None: ...
 
     def record(self, step: Callable[[], Any]) -> Any:
         """Take and record a step; return its result, whose tensors every replay overwrites."""
@@ -38,7 +43,7 @@ class Tape(HostAccess):
     [4.0, 4.0]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sibling: Tape | None = None) -> None:
         super().__init__()
         self.calls: list[tuple[Any, tuple, dict, list[Tensor]]] = []
 
@@ -85,14 +90,13 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 class Graph:
     """A CUDA graph; recorded on the current stream, which must be another than the default one.
 
-    Graphs share one memory pool, as no two of them run at the same time. Random numbers come from the
-    default generator, which advances with every replay.
+    The graphs of a run share one memory pool, as no two of them run at the same time. Random numbers come
+    from the default generator, which advances with every replay.
     """
 
-    pool: Any = None
-
-    def __init__(self) -> None:
+    def __init__(self, sibling: Graph | None = None) -> None:
         self.graph = torch.cuda.CUDAGraph()
+        self.pool = None if sibling is None else sibling.graph.pool()
 
     def record(self, step: Callable[[], Any]) -> Any:
         """Record a step, then take it.
@@ -104,13 +108,12 @@ class Graph:
         stream = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(
-                self.graph, pool=Graph.pool, stream=stream, capture_error_mode="thread_local"
+                self.graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"
             ):
                 result = step()
         except Exception as error:
             _restore_generator(stream)
             raise CaptureError(str(error).partition("\n")[0]) from error
-        Graph.pool = self.graph.pool()
         self.graph.replay()
         return result
 

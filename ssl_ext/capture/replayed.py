@@ -30,7 +30,7 @@ class Replayed:
     def __init__(
         self,
         step: Callable[[], Any],
-        recorder: Callable[[], Recorder] | None,
+        recorder: type[Recorder] | None,
         refuse: Callable[[str], None],
     ) -> None:
         self.step, self.recorder, self.refuse = step, recorder, refuse
@@ -54,7 +54,7 @@ class Replayed:
             if access.found:
                 self._stay_in_python(access.found[0])
             return result
-        record = self.recorder()
+        record = self.recorder(next((made for made, _ in self.records.values()), None))
         try:
             result = record.record(self.step)
         except CaptureError as error:

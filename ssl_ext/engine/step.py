@@ -106,7 +106,7 @@ class TrainStep:
         on_cpu = self.replayed.recorder not in (None, Graph)
         with accelerator_branches() if on_cpu else nullcontext():
             if not self.records:
-                self.batch = batch
+                self.batch = on_device(batch, self.device)
                 outputs, results = self.run()
             elif self._fill(batch):
                 outputs, results = self.replayed(key)
@@ -143,15 +143,27 @@ class TrainStep:
         )
         if same:
             for name, value in self.batch.items():
-                value.copy_(batch[name], non_blocking=True)
+                value.copy_(pinned(batch[name], self.device), non_blocking=True)
         return same
 
     def _other_shape(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[Any]]:
-        buffers, self.batch = self.batch, {n: v.to(self.device, non_blocking=True) for n, v in batch.items()}
+        buffers, self.batch = self.batch, on_device(batch, self.device)
         try:
             return self.run()
         finally:
             self.batch = buffers
+
+
+def pinned(value: Tensor, device: torch.device) -> Tensor:
+    """The tensor in pinned memory, where it is to be copied to a GPU: other memory waits for its stream."""
+    return value.pin_memory() if device.type == "cuda" and value.is_cpu and not value.is_pinned() else value
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """A batch of tensors on ``device``; any other batch is left to the model's preprocessor."""
+    if not isinstance(batch, dict) or not all(torch.is_tensor(value) for value in batch.values()):
+        return batch
+    return {name: pinned(value, device).to(device, non_blocking=True) for name, value in batch.items()}
 
 
 def recorder_for(runner: Any) -> tuple[type[Recorder] | None, bool]:
@@ -169,7 +181,8 @@ def recorder_for(runner: Any) -> tuple[type[Recorder] | None, bool]:
     if setting != "auto":
         raise UserError(f"{KEY}={setting!r}: the training step cannot be recorded: {reason}.")
     if torch.cuda.is_available() and get_world_size() == 1:
-        runner.logger.info(f"The training step runs operation by operation: {reason}.")
+        name = type(bare_model(runner)).__name__
+        runner.logger.info(f"{name}'s training step runs operation by operation: {reason}.")
     return None, False
 
 
@@ -208,5 +221,8 @@ def train_step(runner: Any) -> Iterator[TrainStep]:
     stream, before = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(before)
     with torch.cuda.stream(stream):
-        yield step
-    before.wait_stream(stream)
+        try:
+            yield step
+        finally:
+            step.replayed.records.clear()
+            before.wait_stream(stream)

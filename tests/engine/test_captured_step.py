@@ -20,7 +20,16 @@ from ssl_ext.models.selfsup import BYOL
 # Algorithms that cannot be recorded, and why.
 FALLBACK = {"MixMoCo-clusters": "puzzlemix solves graph cuts on the host"}
 # States of every kind: a learned block and EMA, clusters, a queue, a bank, two kinds of mixing, two targets.
-QUICK = {"AMixClusters", "BYOL", "MixupClassifier-features", "MoCo", "PIRL-jigsaw", "SwAV", "TriMix-epoch", "UnMix"}
+QUICK = {
+    "AMixClusters",
+    "BYOL",
+    "MixupClassifier-features",
+    "MoCo",
+    "PIRL-jigsaw",
+    "SwAV",
+    "TriMix-epoch",
+    "UnMix",
+}
 OPTIMIZERS = {
     "SGD": dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True, _delete_=True),
     "AdamW": dict(type="AdamW", lr=1e-3, fused=True, _delete_=True),
@@ -86,7 +95,9 @@ def test_what_cannot_be_recorded_says_why(case, images, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimiser(name, images, compare):
     config = recordable_run("BarlowTwins", images)
-    config.merge_from_dict({"optim_wrapper.optimizer": OPTIMIZERS[name], "optim_wrapper.clip_grad.max_norm": 0.1})
+    config.merge_from_dict(
+        {"optim_wrapper.optimizer": OPTIMIZERS[name], "optim_wrapper.clip_grad.max_norm": 0.1}
+    )
     assert compare(config) == []
 
 
@@ -176,7 +187,7 @@ def test_operations_do_not_change_from_step_to_step_nor_grow(case, images, tmp_p
 
     Watch.made = []
     monkeypatch.setattr(step, "recorder_for", watched)
-    config = recordable_run(case, images, epochs=5, **{"custom_hooks": [dict(type="OnlineProbeHook")]})
+    config = recordable_run(case, images, epochs=5, custom_hooks=[dict(type="OnlineProbeHook")])
     pretrain(config, work_dir=tmp_path)
     compared = 0
     for steps in (watch.steps for watch in Watch.made):

@@ -9,12 +9,13 @@ from ssl_ext.capture import HostAccess
 from ssl_ext.capture.host_access import caller
 
 # They move no data.
-VIEWS = frozenset(
-    "view _unsafe_view expand permute transpose t unsqueeze squeeze slice select detach alias split "
-    "split_with_sizes unbind as_strided reshape _reshape_alias diagonal unfold chunk view_as_complex "
-    "view_as_real narrow empty empty_like new_empty empty_strided new_empty_strided _record_function_enter_new "
-    "_record_function_exit".split()
-)
+VIEWS = {
+    *("alias", "as_strided", "chunk", "detach", "diagonal", "expand", "narrow", "permute", "reshape"),
+    *("_reshape_alias", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose"),
+    *("unbind", "unfold", "_unsafe_view", "unsqueeze", "view", "view_as_complex", "view_as_real"),
+    *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+    *("_record_function_enter_new", "_record_function_exit"),
+}
 
 
 class Watch(HostAccess):
@@ -23,7 +24,7 @@ class Watch(HostAccess):
     made = []
     names = {}  # persistent tensors by the address of their memory
 
-    def __init__(self):
+    def __init__(self, sibling=None):
         super().__init__()
         self.steps = []  # of each: name, arguments and caller of every operation
         Watch.made.append(self)
