@@ -2,9 +2,17 @@
 
 With ``default_scope = 'ssl_ext'`` a config names local classes and MMPretrain's classes alike,
 without a prefix; where both define a name the local one wins.
+
+MMEngine's registries import a dotted path that is no key of theirs. A config that came with a checkpoint
+is checked and built without that, by :func:`registered` and :func:`registered_only`.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
+from unittest.mock import patch
 
 from .env import check_openmmlab_family
 
@@ -15,8 +23,6 @@ from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
 SCOPE = "ssl_ext"
-
-
 DETECTION = "ssl_ext.detection"
 
 
@@ -71,3 +77,70 @@ VISBACKENDS = _child("vis_backend", parents.VISBACKENDS, "ssl_ext.engine")
 # (RandomResizedCrop, ColorJitter, ...) mean MMPretrain's per-sample transforms, which its own
 # datasets need.
 AUGMENTATIONS = Registry("augmentation", scope=SCOPE, locations=["ssl_ext.models"])
+
+# Registered classes that load files, fetch models or run a model hub's code on arguments.
+LOADERS = {
+    *("CLIPGenerator", "HuggingFaceClassifier", "ImageToImageRetriever", "Pretrained", "TIMMBackbone"),
+    *("TimmClassifier", "VQAGenerationHead", "VQKD"),
+}
+
+
+def registered(name: Any, registry: Registry | None = None) -> type | None:
+    """The class of a network's part that ``name`` is the key of, with or without its scope; else None.
+
+    A dotted path counts where it leads to a registered class through modules that are imported already.
+    Nothing is imported for a name. Classes that load files on their own are left out.
+
+    Args:
+        name: Of any type, as files hold any.
+        registry: Look in this one and its parents; default: all that hold parts of networks.
+
+    >>> registered("mmpretrain.ResNet").__name__
+    'ResNet'
+    >>> registered("subprocess.Popen")
+    """
+    if not isinstance(name, str):
+        return None
+    prefix, _, key = name.rpartition(".")
+    for place in _with_parents(*([registry] if registry else _parts_of_networks())):
+        found = place.module_dict.get(key)
+        if not isinstance(found, type) or key in LOADERS or ".multimodal." in found.__module__:
+            continue
+        at_path = getattr(sys.modules.get(prefix), "__dict__", {}).get(key)
+        if name in (key, f"{place.scope}.{key}") or at_path is found:
+            return found
+    return None
+
+
+@contextmanager
+def registered_only() -> Iterator[None]:
+    """Within this block registries know what :func:`registered` finds, and import nothing for a name."""
+
+    def get(self: Registry, key: str) -> type | None:
+        return registered(key, self)
+
+    def imported(name: str) -> Any:
+        if name not in sys.modules:
+            raise ImportError(f"{name} is not imported for a config that was not named")
+        return sys.modules[name]
+
+    _parts_of_networks()
+    with patch.object(Registry, "get", get), patch("mmengine.registry.registry.import_module", imported):
+        yield
+
+
+def _parts_of_networks() -> list[Registry]:
+    """Registries of all that a network is built of, filled."""
+    import_module(DETECTION)
+    found = [MODELS, AUGMENTATIONS, BATCH_AUGMENTS, WEIGHT_INITIALIZERS]
+    for registry in _with_parents(*found):
+        if registry.scope != "mmengine":
+            registry.import_from_location()
+    return found
+
+
+def _with_parents(*registries: Registry) -> Iterator[Registry]:
+    for registry in registries:
+        yield registry
+        if registry.parent is not None:
+            yield from _with_parents(registry.parent)

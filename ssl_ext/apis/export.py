@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
 from ssl_ext.files import replacing
 from ssl_ext.models.utils import pool_features
+from ssl_ext.registry import registered_only
 
 CHANNELS = {1: "grey", 3: "RGB"}
 
@@ -105,7 +107,8 @@ def export(
     settings = config_of_checkpoint(checkpoint, content, config)
     if "model" not in settings:
         raise UserError("The config lacks model.")
-    model = random_network(settings, seed=0, device=torch.device("cpu"))
+    with registered_only() if config is None else nullcontext():
+        model = random_network(settings, seed=0, device=torch.device("cpu"))
     report = load_weights(model, checkpoint, allow_partial=allow_partial)
     _keep_networks_apart(model, content)
     name, backbone = choose_network(model, network)

@@ -80,7 +80,7 @@ def build_model(config: Config) -> TrainableModel:
         )
     with user_errors("model"):
         model = adapted(MODELS.build(settings))
-    with _quiet():
+    with _quiet(), user_errors("model, its initial weights"):
         model.init_weights()
     return model
 

@@ -115,17 +115,17 @@ def check_kinds(config: Config) -> None:
         UserError: A dict, list, number or name where another of them is needed, NaN, or a whole number
             beyond any size.
     """
-    for key, value in _walk(config.to_dict()):
+    for key, value in walk(config.to_dict()):
         kind = next((kind for pattern, kind in PATTERNS.items() if pattern.fullmatch(key)), None)
         if kind and not kind.fits(value):
-            raise UserError(f"The config has {key}={_short(value)}; it must be {kind.words}.")
+            raise UserError(f"The config has {key}={short(value)}; it must be {kind.words}.")
         if isinstance(value, float) and math.isnan(value):
             raise UserError(f"The config has {key}=nan; it must be a number.")
         if kind is not SEED and type(value) is int and abs(value) > TOO_LARGE:
             raise UserError(f"The config has {key}={value}; no size or count may exceed {TOO_LARGE}.")
 
 
-def _walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Every key, in dots, with its value; a container comes before what is in it."""
     if key:
         yield key, node
@@ -136,10 +136,11 @@ def _walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     else:
         return
     for name, value in pairs:
-        yield from _walk(value, f"{key}.{name}" if key else str(name))
+        yield from walk(value, f"{key}.{name}" if key else str(name))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in at most 103 characters."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:100]}..."
 

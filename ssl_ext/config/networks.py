@@ -23,19 +23,22 @@ from .build import build_model
 
 
 def without_pretrained(value: Any) -> Any:
-    """A model config without the parts that load weights when a network is initialised."""
+    """A model config without the parts that load weights when a network is initialised, at any depth."""
     if isinstance(value, dict):
         kept = {
             key: without_pretrained(item)
             for key, item in value.items()
-            if key != "pretrained" and not (key == "init_cfg" and _loads_weights(item))
+            if key != "pretrained" and not _loads_weights(item)
         }
         return type(value)(kept)
-    return [without_pretrained(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_pretrained(item) for item in value if not _loads_weights(item))
+    return value
 
 
 def _loads_weights(init: Any) -> bool:
-    return isinstance(init, dict) and init.get("type") == "Pretrained"
+    name = init.get("type") if isinstance(init, dict) else None
+    return isinstance(name, str) and name.rpartition(".")[2] in ("Pretrained", "PretrainedInit")
 
 
 def random_network(config: Config, *, seed: int, device: torch.device) -> nn.Module:

@@ -11,8 +11,15 @@ from typing import Any
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
+from ssl_ext.registry import registered
 
 from .build import load_config
+from .kinds import short, walk
+from .networks import without_pretrained
+
+# Nothing else of a stored config is used.
+KEPT = ("model", "data_preprocessor", "views", "init")
+SCOPES = (None, "ssl_ext", "mmpretrain", "mmengine")
 
 
 def config_of_checkpoint(
@@ -21,40 +28,68 @@ def config_of_checkpoint(
     """The given config; else the one in the checkpoint's metadata; else the one file beside it.
 
     A config is a Python program. One that was not named by the user may have come with weights from
-    elsewhere: it is taken if it consists of plain values, as configs of finished runs do.
+    elsewhere: see :func:`untrusted_config`.
 
     Args:
         path: Of the checkpoint.
-        checkpoint: What is in it.
-        config: What the user named, if anything.
+        checkpoint: Its content.
+        config: A config that the user named.
 
     Raises:
-        UserError: There is none, more than one, or one that is more than plain values.
+        UserError: There is none, more than one, or one that :func:`untrusted_config` refuses.
     """
     if config is not None:
         return load_config(config)
-    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
-    text = meta.get("cfg") if isinstance(meta, Mapping) else None
-    if isinstance(text, str) and text:
-        return _plain_config(text, f"The config inside '{path}'")
+    stored = stored_config(checkpoint, path)
+    if stored is not None:
+        return stored
     found = sorted(Path(path).parent.glob("*.py"))
     if len(found) != 1:
         state = f"{len(found)} config files beside it" if found else "no config in it and none beside it"
         raise UserError(f"Checkpoint '{path}' has {state}: name the one it was trained with (--config).")
-    return _plain_config(found[0].read_text(encoding="utf-8"), f"The config '{found[0]}'")
+    return untrusted_config(
+        found[0].read_text(encoding="utf-8", errors="replace"), f"The config '{found[0]}'"
+    )
 
 
-def _plain_config(text: str, what: str) -> Config:
+def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
+    """The config in a checkpoint's metadata, or None for a file without one.
+
+    Raises:
+        UserError: :func:`untrusted_config` refuses it.
+    """
+    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
+    text = meta.get("cfg") if isinstance(meta, Mapping) else None
+    return untrusted_config(text, f"The config inside '{path}'") if isinstance(text, str) and text else None
+
+
+def untrusted_config(text: str, what: str) -> Config:
+    """The parts of a config text that describe the network; it is parsed as plain values and never run.
+
+    Every ``type`` must be the name of a registered class that loads no files on its own; parts that load
+    weights are left out. Build it within :func:`ssl_ext.registry.registered_only`.
+
+    Raises:
+        UserError: The text holds more than plain values, a ``_base_``, or names another class.
+    """
+    named = "only a config that was named is run: name it (--config)."
     try:
         values = read_plain_config(text)
         if "_base_" in values:
             raise ValueError("it has a _base_")
-        return load_config(Config(values))
-    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{what} is more than a list of plain values ({error}), and only a config that was named is run: "
-            "name it (--config)."
-        ) from error
+        config = Config(without_pretrained({key: values[key] for key in KEPT if key in values}))
+    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        reason = str(error) or "it is nested too deeply"
+        raise UserError(f"{what} is more than a list of plain values ({reason}), and {named}") from error
+    for key, value in walk(config.to_dict()):
+        name = key.rpartition(".")[2]
+        if name == "type" and not registered(value):
+            raise UserError(
+                f"{what} has {key}={short(value)}, which is no registered part of a network, and {named}"
+            )
+        if name == "_scope_" and value not in SCOPES:
+            raise UserError(f"{what} has {key}={short(value)}, and {named}")
+    return load_config(config)
 
 
 def read_plain_config(text: str) -> dict[str, Any]:

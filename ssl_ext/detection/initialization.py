@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ssl_ext.config.stored import read_plain_config
+from ssl_ext.config.stored import stored_config
 from ssl_ext.engine.weights.files import read_weights
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, user_errors
 
 IMAGENET = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 KEYS = {"checkpoint", "pretraining", "mean", "std", "channel_order"}
@@ -61,8 +60,9 @@ def initialize(
         source = Config.fromfile(origin)
     found = dict(IMAGENET, channel_order="rgb") if origin == "torchvision" else {}
     if source is not None:
-        found = statistics(source, str(origin))
-        take_backbone(config, source["model"]["backbone"], str(origin))
+        with user_errors(f"The config of '{origin}'"):
+            found = statistics(source, str(origin))
+            take_backbone(config, source["model"]["backbone"], str(origin))
     found.update({key: settings[key] for key in STATISTICS if settings.get(key) is not None})
     if path and not {"mean", "std"} <= set(found):
         raise UserError(
@@ -70,29 +70,15 @@ def initialize(
             "the config of its training ('torchvision' for torchvision's weights), or init.mean and init.std."
         )
     config.model.data_preprocessor.update(found)
-    started = (source.get("init") or {}).get("checkpoint") if resume_from and source else path
+    if resume_from and source:
+        origin_of_run = source.get("init")
+        started = origin_of_run.get("checkpoint") if isinstance(origin_of_run, Mapping) else None
+    else:
+        started = path
     config.init = ConfigDict(settings, checkpoint=started)
     used = {key: config.model.data_preprocessor.get(key) for key in STATISTICS}
     print_log(f"Backbone and normalisation of {origin or 'the detection config'}: {used}", logger="current")
     return None if resume_from else path
-
-
-def stored_config(checkpoint: Any, path: str) -> dict | None:
-    """The config in a checkpoint of this project, or None for a file without one.
-
-    MMEngine stores it as Python source, of which nothing is run.
-
-    Raises:
-        UserError: The text holds anything else.
-    """
-    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
-    text = meta.get("cfg") if isinstance(meta, Mapping) else None
-    if not isinstance(text, str):
-        return None
-    try:
-        return read_plain_config(text)
-    except (SyntaxError, ValueError) as error:
-        raise UserError(f"The config stored in '{path}' cannot be read: {error}") from error
 
 
 def statistics(source: Mapping, origin: str) -> dict:

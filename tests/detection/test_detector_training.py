@@ -18,7 +18,6 @@ from mmengine.optim import OptimWrapper
 
 from ssl_ext.apis import build_model, load_config, pretrain
 from ssl_ext.detection import VOCDetection, collate_detection, detect, initialize
-from ssl_ext.detection.initialization import stored_config
 from ssl_ext.engine import read_checkpoint, write_checkpoint
 from ssl_ext.errors import UserError
 
@@ -129,13 +128,26 @@ def test_another_preprocessor_is_told(detector_config, tiny_config, tmp_path):
         initialize(detector_config)
 
 
-def test_a_stored_config_is_read_and_not_run(tmp_path, tiny_config):
-    read = stored_config(dict(meta=dict(cfg=tiny_config.pretty_text)), "a.pth")
-    assert Config(read).to_dict() == tiny_config.to_dict()
-    text = f"model = dict(type=open({str(tmp_path / 'ran')!r}, 'w'))"
-    with pytest.raises(UserError, match="cannot be read"):
-        stored_config(dict(meta=dict(cfg=text)), "a.pth")
-    assert not (tmp_path / "ran").exists()
+def test_the_config_stored_in_the_weights_may_not_name_other_classes(detector_config, tiny_config, tmp_path):
+    def start():
+        return initialize(detector_config, tmp_path / "a.pth")
+
+    backbone = tiny_config.model.backbone
+    for place, value in (
+        ("norm_cfg", dict(type="subprocess.Popen", args=["true"])),
+        ("conv_cfg", dict(type="mmpretrain.subprocess.Popen")),
+        ("act_cfg", dict(type="os.system")),
+    ):
+        changed = Config(
+            dict(tiny_config, model=dict(tiny_config.model, backbone=dict(backbone, **{place: value})))
+        )
+        torch.save(dict(meta=dict(cfg=changed.pretty_text), state_dict={}), tmp_path / "a.pth")
+        with pytest.raises(UserError, match=rf"model\.backbone\.{place}\.type='.*no registered part"):
+            start()
+    for text in ("model = dict(type='SimCLR')", "model = dict(type='SimCLR', data_preprocessor=3)"):
+        torch.save(dict(meta=dict(cfg=text), state_dict={}), tmp_path / "a.pth")
+        with pytest.raises(UserError, match=r"config of|normalises"):
+            start()
 
 
 def test_a_killed_run_resumes_to_the_same_weights_and_figures(detector_config, pretrained, tmp_path):

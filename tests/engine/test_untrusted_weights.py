@@ -128,22 +128,6 @@ def test_in_a_tool_no_library_unpickles_with_torch(evil, marker, monkeypatch):
     assert marker.exists()  # the file does what it is made for
 
 
-def test_the_config_in_a_checkpoint_is_not_run(tmp_path, marker):
-    from ssl_ext.config.stored import config_of_checkpoint
-    from ssl_ext.detection.initialization import stored_config
-
-    text = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\nmodel = dict(type='SimCLR')\n"
-    checkpoint = dict(meta=dict(cfg=text))
-    with pytest.raises(UserError, match="only a config that was named is run"):
-        config_of_checkpoint(tmp_path / "a.pth", checkpoint)
-    with pytest.raises(UserError, match="cannot be read"):
-        stored_config(checkpoint, "a.pth")
-    (tmp_path / "beside.py").write_text(text)
-    with pytest.raises(UserError, match="only a config that was named is run"):
-        config_of_checkpoint(tmp_path / "a.pth", {})
-    assert not marker.exists()
-
-
 UNSAFE = re.compile(
     r"allow_pickle=True|weights_only=False|\bpickle\.loads?\(|\beval\(|\bexec\(|yaml\.(unsafe_|full_)?load\("
     r"|extractall\(|torch\.jit\.load|joblib\.load|shell=True|os\.system|marshal|shelve"

@@ -19,7 +19,7 @@ from ssl_ext.errors import UserError
 from ssl_ext.evaluation import aggregate
 
 # The package's attribute of this name is the function.
-MODULE = importlib.import_module("ssl_ext.apis.evaluate")
+MODULE = importlib.import_module("ssl_ext.apis.evaluate.evaluate")
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
 SHORT = dict(epochs=2, steps=None, batch_size=8, lr=1e-2, evaluations=2)
 
@@ -78,8 +78,8 @@ def run(config, checkpoint, tmp_path):
 def said(monkeypatch):
     """What is logged."""
     messages = []
-    for name in ("evaluate", "evaluation_rows"):
-        module = importlib.import_module(f"ssl_ext.apis.{name}")
+    for name in ("evaluate", "rows"):
+        module = importlib.import_module(f"ssl_ext.apis.evaluate.{name}")
         monkeypatch.setattr(module, "print_log", lambda message, **_: messages.append(message))
     return messages
 
@@ -213,7 +213,9 @@ def test_a_training_that_fails_loses_no_earlier_row(run, config, tmp_path):
 
 
 def test_other_processes_write_nothing(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("ssl_ext.apis.evaluate.rows.is_main_process", lambda: False)
+    monkeypatch.setattr(
+        importlib.import_module("ssl_ext.apis.evaluate.rows"), "is_main_process", lambda: False
+    )
     assert len(run("knn", "budget", budgets=[12], draws=1)) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["features"]
 
@@ -257,7 +259,8 @@ def test_a_grey_target_is_refused_with_the_way_out(run, config, tmp_path):
 def test_a_target_of_another_size_is_said_or_refused(run, config, tmp_path, said, monkeypatch):
     write_config(tmp_path / "large.py", dict(type="Digits", image_size=12))
     with monkeypatch.context() as patch:
-        patch.setattr("ssl_ext.apis.evaluate.protocols.Protocols.evaluate", lambda *_: None)
+        protocols = importlib.import_module("ssl_ext.apis.evaluate.protocols")
+        patch.setattr(protocols.Protocols, "evaluate", lambda *_: None)
         assert run("transfer", transfer_to=[tmp_path / "large.py"]) == []
     assert any("large: images of (12, 12) pixels, those of evaluation_dataset have (8, 8)" in s for s in said)
 
