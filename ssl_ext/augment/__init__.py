@@ -17,6 +17,7 @@ from ssl_ext.augment.resized_crop import RandomResizedCrop
 from ssl_ext.augment.rotation import RandomRotation
 from ssl_ext.augment.sequence import AugmentationSequence
 from ssl_ext.augment.sharpness import RandomSharpness
+from ssl_ext.augment.views import draw_views
 
 __all__ = [
     "ORDERS",
@@ -34,4 +35,5 @@ __all__ = [
     "RandomRotation",
     "RandomSharpness",
     "RandomSolarize",
+    "draw_views",
 ]

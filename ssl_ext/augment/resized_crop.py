@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape
 from ssl_ext.augment.planes import matmul_planes
-from ssl_ext.augment.sampling import check_range, check_size, uniform, uniform_integers
+from ssl_ext.augment.sampling import check_range, check_size, spread, whole
 
 TRIES = 10
 # Sides from which on the products with matrices that are mostly 0 cost more than a call for each image.
@@ -32,6 +32,8 @@ class RandomResizedCrop(Augmentation):
     torch.Size([4, 3, 8, 8])
     """
 
+    draws = 2 * TRIES + 2
+
     def __init__(
         self,
         size: int | tuple[int, int] | None = None,
@@ -49,22 +51,21 @@ class RandomResizedCrop(Augmentation):
         """Return (N, C, *size), or ``shape`` without a size."""
         return shape if self.size is None else (shape[0], shape[1], *self.size)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        n, _, height, width = shape
-        area = uniform((TRIES, n), *self.scale, generator, device) * (height * width)
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        height, width = shape[2:]
+        area = spread(numbers[:TRIES], *self.scale) * (height * width)
         log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])
-        aspect = uniform((TRIES, n), *log_ratio, generator, device).exp_()
-        h = (area / aspect).sqrt_().round_().long()
-        w = (area * aspect).sqrt_().round_().long()
-        fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
+        aspect = spread(numbers[TRIES : 2 * TRIES], *log_ratio).exp_()
+        sizes = torch.stack((area / aspect, area * aspect)).sqrt_().round_().long()
+        fits = (sizes[0] <= height) & (sizes[1] <= width) & (sizes > 0).all(0)
         # argmax gives the first try that fits, or 0 if none does.
         first = fits.int().argmax(0, keepdim=True)
         none_fits = ~fits.any(0)
-        central_height, central_width = self._central_size(height, width)
-        h = torch.where(none_fits, central_height, h.gather(0, first).squeeze(0))
-        w = torch.where(none_fits, central_width, w.gather(0, first).squeeze(0))
-        top = uniform_integers(height - h + 1, generator, device)
-        left = uniform_integers(width - w + 1, generator, device)
+        h, w = (
+            torch.where(none_fits, central, tried.gather(0, first).squeeze(0))
+            for tried, central in zip(sizes, self._central_size(height, width), strict=True)
+        )
+        top, left = whole(numbers[-2], height - h + 1), whole(numbers[-1], width - w + 1)
         return {
             "top": torch.where(none_fits, (height - h) // 2, top),
             "left": torch.where(none_fits, (width - w) // 2, left),

@@ -19,7 +19,9 @@ a.AugmentationSequence([
     a.RandomResizedCrop(8), a.RandomHorizontalFlip(), a.ColorJitter(0.4, 0.4, 0.4, 0.1),
     a.RandomGrayscale(), a.GaussianBlur(3), a.RandomSolarize(), a.RandomRotation(10),
     a.RandomCrop(8, padding=1), a.RandomEqualize(), a.RandomSharpness(), a.Normalize([0.5], [0.5]),
-])(torch.zeros(2, 3, 8, 8))
+])(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+if "triton" in sys.modules:
+    sys.exit("Triton is imported before a GPU needs it")
 try:
     import torchvision
 except ImportError:
