@@ -30,11 +30,11 @@ class NonFiniteError(FloatingPointError):
 class FiniteGuardHook(StepHook):
     """Check every loss term, and every gradient that the optimiser is about to use.
 
-    On the CPU the check is made at once, so that the weights are still good. An accelerator must not be waited
-    for: there the figures of a step are read once they have arrived, and before anything is saved. Where steps
-    are replayed, they are read after the step. :class:`NonFiniteError` names the step and what was not finite,
-    and the batch is kept in ``non_finite_rank<r>.pth`` in the work dir: ``inputs``, ``labels``, ``indices``
-    (rows of the data set) and the random states from which its views were drawn.
+    On the CPU the check is made at once, so that the weights are still good. An accelerator must not be
+    waited for: there the figures of a step are read once they have arrived, and before anything is saved.
+    Where steps are replayed, they are read after the step. :class:`NonFiniteError` names the step and what
+    was not finite, and the batch is kept in ``non_finite_rank<r>.pth`` in the work dir: ``inputs``,
+    ``labels``, ``indices`` (rows of the data set) and the random states from which its views were drawn.
 
     Under float16 the scale of the loss is too large now and then: the scaler leaves that step out and halves
     it. That is no error, until the scale falls below 1: then the gradients do not fit however small.
