@@ -19,6 +19,7 @@ from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.registry import DATASETS, MODELS
 
 from .kinds import check_kinds
+from .removed import read_config, successor
 
 
 def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:
@@ -32,10 +33,10 @@ def load_config(config: Config | str | os.PathLike, options: dict | None = None)
     if isinstance(config, Config):
         config = copy.deepcopy(config)
     else:
-        if not Path(config).is_file():
+        if not Path(successor(config)[0]).is_file():
             raise UserError(f"Config '{config}' does not exist.")
         try:
-            config = Config.fromfile(config)
+            config = read_config(config)
         except Exception as error:
             # A config is a Python file: whatever is wrong in it can surface as any exception.
             raise UserError(f"Config '{config}' cannot be read: {error}") from error
