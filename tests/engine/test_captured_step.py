@@ -30,6 +30,8 @@ QUICK = {
     "TriMix-epoch",
     "UnMix",
 }
+# Their steps take several ways through the code.
+SEVERAL = {"MixupClassifier-features", "TriBYOL", "UnMix"}
 OPTIMIZERS = {
     "SGD": dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True, _delete_=True),
     "AdamW": dict(type="AdamW", lr=1e-3, fused=True, _delete_=True),

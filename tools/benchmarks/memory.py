@@ -126,7 +126,7 @@ class Usage:
     ``kept``: held for the backward pass at the end of the forward pass, parameters and buffers apart.
     ``parameters``, ``buffers`` and ``optimizer``: the state between two steps, without gradients.
     ``libraries``: peak resident memory after the imports; ``resident``: at the end. ``device``: peak of what
-    torch allocated on a GPU, None without one. ``coupling``: the model's ``batch_coupling``.
+    torch allocated on a GPU, None without one. ``coupling``: the model's ``batch_dependence``.
     """
 
     kept: int
@@ -209,7 +209,7 @@ def measure_step(
         libraries=libraries,
         resident=peak_resident(),
         device=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
-        coupling=getattr(model, "batch_coupling", None),
+        coupling=model.batch_dependence,
     )
 
 
@@ -227,8 +227,7 @@ def update(model: nn.Module, optimizer: OptimWrapper, batch_size: int, size: int
             loss, _ = model.parse_losses(model(**data, mode="loss"))
         kept = max(kept, saved.bytes())
         optimizer.update_params(loss)
-    if hasattr(model, "after_step"):
-        model.after_step(1, 1)
+    model.after_step(1, 1)
     return kept
 
 

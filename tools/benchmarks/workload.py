@@ -75,8 +75,7 @@ def model_in_training(
     """
     set_random_seed(0)
     model = build_model(config)
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(dataset)
+    model.set_dataset_size(dataset)
     if config.get("channels_last", False):
         model = model.to(memory_format=torch.channels_last)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).train()
@@ -96,12 +95,12 @@ def train_step(
     *batch: Any,
 ) -> None:
     """Take training step ``step`` (1-based): ``loss(*batch)``, backward, optimiser, EMA updates."""
+    model.before_step(step, step)
     total = sum(value for name, value in loss(*batch).items() if name.startswith("loss"))
     optimizer.zero_grad()
     total.backward()
     optimizer.step()
-    if hasattr(model, "after_step"):
-        model.after_step(step, step)
+    model.after_step(step, step)
 
 
 def bare_steps(

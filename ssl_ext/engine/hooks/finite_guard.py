@@ -107,7 +107,9 @@ class FiniteGuardHook(StepHook):
     def _see_terms(self, model: nn.Module, inputs: tuple, output: object) -> None:
         if model.training and isinstance(output, Mapping):
             terms = {name: value.detach() for name, value in output.items() if torch.is_tensor(value)}
-            flags = torch.stack([value.isfinite().all() for value in terms.values()])
+            # A largest magnitude is NaN or infinite with any of its elements.
+            peaks = [value if value.ndim == 0 else value.abs().amax() for value in terms.values()]
+            flags = torch.stack([peak.double() for peak in peaks]).isfinite()
             self._check([f"'{name}'" for name in terms], flags)
 
     def _see_gradients(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
