@@ -1,6 +1,8 @@
 """Steps and epochs through the runner, bare loops and pairs of methods; no time is asserted."""
 
 import copy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,9 @@ from ssl_ext.apis import build_model, load_config
 from ssl_ext.engine import TrainLogHook
 from ssl_ext.errors import UserError
 from ssl_ext.models import JaccardMoCo, SimCLR
+
+sys.path.append(str(Path(__file__).parents[1] / "engine"))
+from tiny_algorithms import tiny_run  # noqa: E402
 
 SMALL = dict(batch_size=4, size=8, steps=2, pairs=5)
 
@@ -99,6 +104,13 @@ def test_methods_alternate_on_the_same_views(tiny_config, jaccard_config, monkey
     first, last = calls[0][1], calls[-1][1]
     assert len(first) == 2 and first[0].shape == (4, 3, 8, 8)
     assert all(torch.equal(one, other) for one, other in zip(first, last, strict=True))
+
+
+def test_mixing_is_compared_with_ready_mixtures(tiny_config):
+    result = step.measure_mixing(load_config(tiny_run("AMix", "none")), **SMALL)
+    assert list(result.seconds) == ["AMix", step.READY] and result.reference == "AMix"
+    with pytest.raises(UserError, match="model.type is 'TriMix'; it must be a classifier that learns to mix"):
+        step.measure_mixing(tiny_config, **SMALL)
 
 
 def test_bare_steps_update_the_ema_networks(jaccard_config):

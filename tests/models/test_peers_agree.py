@@ -44,8 +44,8 @@ def test_equal_weights_and_views_give_equal_losses(peer_config, model_type):
         for source, target in zip(trained(ours), trained(peer), strict=True):
             assert source.shape == target.shape
             target.data.copy_(source)
-    if model_type in ("MoCo", "BYOL"):
-        ours.restart_copies()
+    if ours.ema_networks():
+        ours.sync_ema()
         lightly.backbone_momentum.load_state_dict(lightly.backbone.state_dict())
         lightly.projection_head_momentum.load_state_dict(lightly.projection_head.state_dict())
     if model_type == "MoCo":

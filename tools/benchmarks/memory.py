@@ -223,6 +223,7 @@ def update(model: nn.Module, optimizer: OptimWrapper, batch_size: int, size: int
             {name: rows[part::parts] for name, rows in batch.items()}, training=True
         )
         saved = SavedForBackward([*model.parameters(), *model.buffers()])
+        model.before_step(1, part + 1)
         with optimizer.optim_context(model), saved:
             loss, _ = model.parse_losses(model(**data, mode="loss"))
         kept = max(kept, saved.bytes())

@@ -132,6 +132,11 @@ class ReadyMixtures(nn.Module):
         self.classify, self.extract_embedding = model.classify, model.extract_embedding
         self.mixed = mixed
 
+    def before_step(self, step: int, iteration: int) -> None:
+        """Do nothing."""
+
+    after_step = before_step
+
     def loss(self, views: list[Tensor], data_samples: dict) -> dict[str, Tensor]:
         """Losses of the view [(N, C, H, W)] and of the mixtures."""
         labels = data_samples["labels"]
