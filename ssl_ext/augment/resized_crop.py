@@ -13,6 +13,8 @@ from ssl_ext.augment.sampling import check_range, check_size, spread, whole
 TRIES = 10
 # Sides from which on the products with matrices that are mostly 0 cost more than a call for each image.
 LARGE = 128
+# Pixels of a batch up to which fewer operations count more than the memory they touch.
+FEW = 1 << 16
 
 
 class RandomResizedCrop(Augmentation):
@@ -77,10 +79,16 @@ class RandomResizedCrop(Augmentation):
         height, width = self.size or planes.shape[2:]
         if planes.is_cpu and min(planes.shape[2:]) >= LARGE:
             return crop_one_by_one(planes, params, (height, width))
-        rows = resize_matrix(params["top"], params["height"], planes.shape[2], height)
-        columns = resize_matrix(
-            params["left"], params["width"], planes.shape[3], width, flip=params.get("flip")
-        )
+        top, left, flip = params["top"], params["left"], params.get("flip")
+        square = planes.shape[2] == planes.shape[3] and height == width
+        if square and (not planes.is_cpu or planes[0].numel() <= FEW):
+            # Both axes at once: half as many operations.
+            starts, lengths = torch.cat((top, left)), torch.cat((params["height"], params["width"]))
+            both = None if flip is None else torch.cat((torch.zeros_like(flip), flip))
+            rows, columns = resize_matrix(starts, lengths, planes.shape[2], height, flip=both).chunk(2)
+        else:
+            rows = resize_matrix(top, params["height"], planes.shape[2], height)
+            columns = resize_matrix(left, params["width"], planes.shape[3], width, flip=flip)
         return matmul_planes(rows, planes, columns)
 
     def _central_size(self, height: int, width: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from ssl_ext.augment.fused import fused_views, has_triton, is_fusible
 from ssl_ext.augment.planes import check_images
 from ssl_ext.augment.sequence import AugmentationSequence
 
-JOINT = 1 << 18
+JOINT = 1 << 17
 """Pixels of all views up to which the CPU draws them together; more no longer fit into its cache."""
 
 
@@ -41,7 +41,7 @@ def draw_views(
         draws = sum(member.draws for member in sequence)
         numbers = torch.rand((draws, count * len(images)), generator=generator, device=images.device)
         views = fused_views(sequence, images, numbers)
-    elif images.is_cpu and count * images[:, 0].numel() > JOINT:
+    elif images.is_cpu and (count == 1 or count * images[:, 0].numel() > JOINT):
         return [sequence(images, generator) for _ in range(count)]
     else:
         params = sequence.draw(shape, generator=generator, device=images.device, views=count)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .features import batches, evaluation_mode
 from .fitting import Batch, fit
-from .linear import initial_layer
+from .linear_head import initial_layer
 from .metrics import accuracy, evaluate_scores
 from .protocols import Outcome
 from .recipe import Recipe

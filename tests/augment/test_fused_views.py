@@ -103,7 +103,7 @@ def test_kernel_compiles_for_a_gpu_without_stack(side, tail, tmp_path, monkeypat
     assert stack == "0", usage
 
 
-@pytest.mark.parametrize("few", [0, 1 << 18], ids=["view by view", "together"])
+@pytest.mark.parametrize("few", [0, 1 << 17], ids=["view by view", "together"])
 @pytest.mark.parametrize("tail", [(), (a.GaussianBlur(3, p=0.5), a.RandomSharpness(p=0.5))])
 def test_views_are_those_of_calls_one_after_the_other(few, tail, monkeypatch):
     monkeypatch.setattr(views, "JOINT", few)
