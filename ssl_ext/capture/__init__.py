@@ -1,8 +1,8 @@
 """Training steps that are recorded once and replayed: as a CUDA graph, or as a tape on the CPU."""
 
 from .host_access import HostAccess, accelerator_branches, host_access
-from .numbers import Numbers, Rates, fuse_adam
-from .recorders import CaptureError, Graph, Recorder, Tape
+from .numbers import Numbers, Rates, fuse_adam, pinned
+from .recorders import CaptureError, Graph, Recorder, Tape, own_stream
 from .replayed import Replayed
 
 __all__ = [
@@ -17,4 +17,6 @@ __all__ = [
     "accelerator_branches",
     "fuse_adam",
     "host_access",
+    "own_stream",
+    "pinned",
 ]

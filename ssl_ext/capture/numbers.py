@@ -45,6 +45,11 @@ class Numbers(Mapping[str, Tensor]):
         return len(self.slots)
 
 
+def pinned(value: Tensor, device: torch.device) -> Tensor:
+    """The tensor in pinned memory, where it is to be copied to a GPU: other memory waits for its stream."""
+    return value.pin_memory() if device.type == "cuda" and value.is_cpu and not value.is_pinned() else value
+
+
 class Rates:
     """Learning rates of an optimiser: floats that schedules replace, and slots of numbers inside a step.
 

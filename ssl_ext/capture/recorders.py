@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -120,6 +121,21 @@ class Graph:
     def replay(self) -> None:
         """Take the step again."""
         self.graph.replay()
+
+
+@contextmanager
+def own_stream(recorder: object) -> Iterator[None]:
+    """Where ``recorder`` is :class:`Graph`, all work inside is on one stream that is not the default one."""
+    if recorder is not Graph:
+        yield
+        return
+    stream, before = torch.cuda.Stream(), torch.cuda.current_stream()
+    stream.wait_stream(before)
+    with torch.cuda.stream(stream):
+        try:
+            yield
+        finally:
+            before.wait_stream(stream)
 
 
 def _restore_generator(stream: torch.cuda.Stream) -> None:

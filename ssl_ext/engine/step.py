@@ -12,7 +12,17 @@ from mmengine.dist import get_world_size
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor
 
-from ssl_ext.capture import Graph, Numbers, Rates, Recorder, Replayed, Tape, accelerator_branches
+from ssl_ext.capture import (
+    Graph,
+    Numbers,
+    Rates,
+    Recorder,
+    Replayed,
+    Tape,
+    accelerator_branches,
+    own_stream,
+    pinned,
+)
 from ssl_ext.errors import UserError
 
 from .hooks.model_step import optimiser_steps
@@ -154,11 +164,6 @@ class TrainStep:
             self.batch = buffers
 
 
-def pinned(value: Tensor, device: torch.device) -> Tensor:
-    """The tensor in pinned memory, where it is to be copied to a GPU: other memory waits for its stream."""
-    return value.pin_memory() if device.type == "cuda" and value.is_cpu and not value.is_pinned() else value
-
-
 def on_device(batch: Any, device: torch.device) -> Any:
     """A batch of tensors on ``device``; any other batch is left to the model's preprocessor."""
     if not isinstance(batch, dict) or not all(torch.is_tensor(value) for value in batch.values()):
@@ -215,14 +220,8 @@ def train_step(runner: Any) -> Iterator[TrainStep]:
     """The step of a run; on a GPU everything inside happens on one stream that is not the default one."""
     recorder, strict = recorder_for(runner)
     step = TrainStep(runner, recorder, strict=strict)
-    if recorder is not Graph:
-        yield step
-        return
-    stream, before = torch.cuda.Stream(), torch.cuda.current_stream()
-    stream.wait_stream(before)
-    with torch.cuda.stream(stream):
+    with own_stream(recorder):
         try:
             yield step
         finally:
             step.replayed.records.clear()
-            before.wait_stream(stream)
