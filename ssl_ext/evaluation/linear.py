@@ -20,8 +20,9 @@ from .recipe import OPTIMIZERS, Recipe
 from .tasks import labelled_rows
 
 SOLVERS = (*OPTIMIZERS, "lbfgs")
-TOGETHER = 1 << 28
-"""Most numbers in the features of probes that are trained together: a gigabyte in float32."""
+TOGETHER = {"cuda": 1 << 28, "cpu": 1 << 23}
+"""Most numbers in the features of probes that are fitted together: a gigabyte in float32 on a GPU; on the
+CPU more of them are no faster together than one by one."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +201,16 @@ def _groups(rows: Sequence[_Rows]) -> list[list[int]]:
     for i, one in enumerate(rows):
         shapes = [None if part is None else part.shape for part in (one.x, one.y, one.val_x, one.val_y)]
         alike = groups.setdefault((*shapes, one.x.dtype, one.x.device), [[]])
-        if alike[-1] and (len(alike[-1]) + 1) * one.x.numel() > TOGETHER:
+        if len(alike[-1]) == most_together(one.x.numel(), one.x.device):
             alike.append([])
         alike[-1].append(i)
     return [group for alike in groups.values() for group in alike]
+
+
+def most_together(numbers: int, device: torch.device, solver: str = "sgd") -> int:
+    """How many probes are fitted together if each has so many numbers in its features; at least 1."""
+    alone = solver == "lbfgs" and device.type == "cpu"
+    return 1 if alone else max(1, TOGETHER.get(device.type, TOGETHER["cpu"]) // numbers)
 
 
 def _problems(rows: Sequence[_Rows]) -> Problems:

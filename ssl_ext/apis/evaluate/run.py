@@ -130,7 +130,7 @@ def evaluate(
         raise UserError(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
         )
-    measure = Protocols(recipes, networks, data).measure
+    measure = Protocols(recipes, networks, data, measurements).measure
     table = ResultRows(config, folder, networks.device)
     for measurement in measurements:
         table.add(measurement, measure(measurement))
