@@ -105,15 +105,8 @@ def _sandwich(rows, plane, columns):
 
 
 @triton.jit
-def _box(
-    numbers,
-    rows,
-    settings,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    CENTRAL_H: tl.constexpr,
-    CENTRAL_W: tl.constexpr,
-):
+def _box(numbers, rows, settings, H: tl.constexpr, W: tl.constexpr,
+         CENTRAL_H: tl.constexpr, CENTRAL_W: tl.constexpr):  # fmt: skip
     """Return the box that ``RandomResizedCrop`` draws from 22 numbers: top, left, height, width."""
     tries = tl.arange(0, 16)
     tried = tries < 10

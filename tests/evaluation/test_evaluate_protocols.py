@@ -197,10 +197,10 @@ def test_probes_on_equally_many_rows_are_fitted_together_with_the_same_rows_of_r
     run, config, monkeypatch
 ):
     config.evaluation.few_labels = dict(solver="sgd", epochs=3, lr=0.1)
-    asked = dict(budgets=[12, 20], draws=2, seeds=[0, 1], labels_per_class=[1], baselines=["untrained"])
+    asked = dict(budgets=[12], draws=2, seeds=[0, 1], labels_per_class=[1], baselines=["untrained"])
     rows = run("linear", "budget", **asked)
     shared = {(r.method, r.labels_per_class, r.budget): r.cost.get("fitted_together", 1) for r in rows}
-    few = [(None, None), (1, None), (None, 12), (None, 20)]
+    few = [(None, None), (1, None), (None, 12)]
     # An untrained network is another one for each seed.
     assert shared == {("TriMix", *one): 4 if any(one) else 2 for one in few} | {
         ("untrained", *one): 2 if any(one) else 1 for one in few
@@ -210,6 +210,29 @@ def test_probes_on_equally_many_rows_are_fitted_together_with_the_same_rows_of_r
     assert not any("fitted_together" in row.cost for row in alone)
     for one, other in zip(rows, alone, strict=True):
         assert replace(one, cost={}, source={}) == replace(other, cost={}, source={})
+
+
+def test_features_in_bfloat16_state_their_error_and_are_cached_apart(run, config, checkpoint, tmp_path):
+    exact = run("knn")[0]
+    options = {"evaluation.precision": "bfloat16"}
+    rows = run("knn", "linear", "linear-aug", "finetune", baselines=["pixels"], options=options)
+    stated = {(row.method, row.protocol): row.settings.get("precision") for row in rows}
+    low = [("TriMix", protocol) for protocol in ("knn", "linear", "linear-aug")]
+    assert {one for one, precision in stated.items() if precision == "bfloat16"} == set(low)
+    assert set(exact.settings) == set(rows[0].settings) - {"precision", "precision_error"}
+    assert not rows[0].source["features"]["cached"]
+    assert len(list((tmp_path / "out/features").iterdir())) == 6  # three splits in each precision
+    network = random_network(config, seed=7, device=torch.device("cpu")).eval()
+    images = network.data_preprocessor(dict(inputs=Digits("test", image_size=8).images[:100]), False)[
+        "inputs"
+    ]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = network.extract_embedding(images).float()
+    with torch.no_grad():
+        expected = network.extract_embedding(images)
+    error = float((found - expected).norm() / expected.norm())
+    assert 1e-4 < error < 0.05
+    assert rows[0].settings["precision_error"] == pytest.approx(error, rel=1e-3)
 
 
 def test_what_a_class_or_the_split_lacks_is_said_once(run, said):

@@ -87,10 +87,11 @@ class Protocols:
                 cost = {**cost, "wall_s": round(cost["wall_s"] / count, 3), "fitted_together": count}
             for each, outcome in zip(job.together or [one], outcomes, strict=True):
                 self._outcomes[self._key(each)] = outcome, cost
-        source = self.networks.source(one)
+        source, settings = self.networks.source(one), job.settings
         if one.kind != "unfrozen":
-            source["features"] = self.networks.features(one, data.data).about
-        return Measured(*self._outcomes[self._key(one)], job.sizes, job.settings, source, data)
+            features = self.networks.features(one, data.data)
+            source["features"], settings = features.about, {**settings, **features.settings}
+        return Measured(*self._outcomes[self._key(one)], job.sizes, settings, source, data)
 
     def _seeded(self, measurement: Measurement) -> SeededData:
         return self.data[measurement.target].seeded(measurement.seed)
@@ -152,7 +153,7 @@ class Protocols:
 
         def run() -> list[Outcome]:
             outcome = augmented_linear_protocol(
-                lambda images: network((view or network.clean)(images)),
+                lambda images: network.features((view or network.clean)(images)),
                 source.splits.train, data.rows(labels), val=banks.val, test=banks.test, model=network.model,
                 recipe=settings.recipe, num_workers=source.loading["num_workers"], seed=measurement.seed,
                 **source.task,

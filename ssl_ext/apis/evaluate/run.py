@@ -50,7 +50,9 @@ def evaluate(
     Protocols, with their recipes in ``config.evaluation``:
 
     - ``knn`` (recipe ``knn``), ``linear`` (``linear``), ``cluster`` (``cluster``): on frozen features.
-      Every image passes the backbone once; features are cached in ``out_dir/features``.
+      Every image passes the backbone once; features are cached in ``out_dir/features``. With
+      ``config.evaluation.precision="bfloat16"`` (default ``"float32"``) features are computed in that
+      precision, and the settings of each row state their relative error on a batch of test images.
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
       class's labels, one draw a seed.
@@ -123,6 +125,7 @@ def evaluate(
         seed=request.seeds[0],
         device=choose_device(device),
         allow_partial=allow_partial,
+        precision=recipes.precision,
     )
     folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
