@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from ssl_ext.evaluation import logistic_regression
+from ssl_ext.evaluation import lbfgs, logistic_regression
 from ssl_ext.evaluation.lbfgs import solve_logistic_regressions
 from ssl_ext.evaluation.logistic_regression import fit_logistic_regression, solve_in_parts
 
@@ -105,3 +105,29 @@ def test_the_host_looks_at_results_only_now_and_then(monkeypatch):
         x[None], y[None], torch.tensor([1e-3]).double(), num_classes=3, task="multi-class"
     )
     assert 1 <= len(looks) <= 10
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("task", ["multi-class", "binary"])
+def test_a_gpu_gives_the_solutions_of_the_cpu_and_seldom_waits(task, monkeypatch):
+    problems = [correlated(200, 12, 5, seed) for seed in range(3)]
+    x, y = zip(*((one, y if task == "multi-class" else y % 2) for one, y in problems), strict=True)
+    settings = dict(num_classes=5, task=task, strengths=STRENGTHS)
+    expected = solve_in_parts(x, y, **settings)
+    search = lbfgs._search
+
+    def without_waiting(*args):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return search(*args)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(lbfgs, "_search", without_waiting)
+    there = logistic_regression.fit_logistic_regressions(
+        [one.cuda() for one in x], [one.cuda() for one in y], **settings
+    )
+    for i, heads in enumerate(expected):
+        for l2, head in heads.items():
+            scores = there[i][l2].scores(x[i].cuda()).cpu()
+            torch.testing.assert_close(scores, head.scores(x[i]), rtol=0, atol=1e-4)
