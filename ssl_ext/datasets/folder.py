@@ -16,20 +16,20 @@ USUAL_SPLITS = ("train", "val", "test")
 class FolderDataset(FileDataset):
     """Image files, decoded by the loader's workers and cut to one size.
 
-    Layouts: ``data_root/split/class/…`` or ``data_root/class/…`` (one split, ``'train'``); images
-    that lie in no class folder have the label −1. Class folders are searched to any depth. Class
-    numbers count the class names of all splits in alphabetical order. Construction only lists
-    names.
+    Layouts: ``data_root/split/class/…`` or ``data_root/class/…`` (one split, ``'train'``). Images
+    outside class folders have the label −1. Class folders are searched recursively. Labels index
+    the sorted class names of all splits. The constructor lists the files and decodes none.
 
     Args:
         split: sub-folder of ``data_root``; None or ``'train'`` for a folder without splits.
         data_root: the folder.
-        download: only accepted as False; a local folder cannot be fetched.
+        download: must be False.
         **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: unknown split or option, no images; on reading: a damaged file, by its name.
+        ValueError: unknown split, option out of range, or no images; on access: a damaged file,
+            named in the message.
     """
 
     def __init__(
