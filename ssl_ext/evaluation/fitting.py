@@ -1,4 +1,4 @@
-"""The training loop that every protocol with a trained classifier goes through."""
+"""Training loop shared by all protocols that train a classifier by gradient descent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
 Source = Callable[[Tensor, int], Iterable[Batch]]
-"""From an order of the rows and a batch size to batches of inputs and labels."""
+"""Maps an order of the rows and a batch size to batches of inputs and labels."""
 
 
 def fit(
@@ -30,17 +30,17 @@ def fit(
     """Minimise ``loss(inputs, labels)`` over shuffled batches of ``count`` rows.
 
     Args:
-        parameters: What is trained.
-        source: Gives an epoch's batches for an order of the rows.
+        parameters: Trained parameters.
+        source: Yields an epoch's batches for an order of the rows.
         loss: Scalar loss of a batch.
         count: Number of rows.
-        recipe: Optimiser, length, learning rate and when to look at validation.
-        generator: Of the orders, one for every epoch.
+        recipe: Optimiser, length, learning rate and checks.
+        generator: Random generator that shuffles the rows in every epoch.
         watch: Called as ``watch(step, epoch)`` at the recipe's checks, both counted from 1.
-        whole_batches: Leave out an epoch's last, incomplete batch.
+        whole_batches: Drop the incomplete last batch of an epoch.
 
     Raises:
-        ValueError: The loss is no longer finite at a check.
+        ValueError: The loss is not finite at a check.
     """
     size = min(recipe.batch_size, count)
     per_epoch = count // size if whole_batches else math.ceil(count / size)
