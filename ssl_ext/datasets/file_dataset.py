@@ -100,9 +100,7 @@ class FileDataset(Dataset):
         try:
             image = read_image(self.files[index], self.channels)
         except FileNotFoundError as error:
-            raise damaged_file(
-                self.files[index], "was there when the data set was made, and is gone"
-            ) from error
+            raise damaged_file(self.files[index], "was removed after the data set was built") from error
         # torch resizes channels-last uint8 several times as fast as Pillow.
         pixels = torch.from_numpy(np.array(image).reshape(image.height, image.width, -1)).permute(2, 0, 1)
         size = [self.image_size, self.image_size]

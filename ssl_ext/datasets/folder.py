@@ -43,7 +43,7 @@ class FolderDataset(FileDataset):
         super().__init__(**kwargs)
         root = Path(data_root)
         if download:
-            raise ValueError(f"dataset.download=True: {root} is a folder of your own, nothing fetches it")
+            raise ValueError(f"dataset.download=True: {root} is a local folder and cannot be downloaded")
         if not root.is_dir():
             by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
             raise missing_file(root, "FolderDataset", by_hand, can_download=False)

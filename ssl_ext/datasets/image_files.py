@@ -189,7 +189,7 @@ def _decode(
     if damaged:
         more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
         print_log(
-            f"{len(damaged)} of {len(entries)} files are left out: {'; '.join(damaged[:NAMED])}{more}",
+            f"{len(damaged)} of {len(entries)} files are skipped: {'; '.join(damaged[:NAMED])}{more}",
             logger="current",
             level=logging.WARNING,
         )

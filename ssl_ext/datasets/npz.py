@@ -51,7 +51,7 @@ class NPZDataset(ArrayDataset):
     ) -> None:
         path = Path(data_root)
         if download:
-            raise ValueError(f"dataset.download=True: {path} is a file of your own, nothing fetches it")
+            raise ValueError(f"dataset.download=True: {path} is a local file and cannot be downloaded")
         if not path.is_file():
             by_hand = "give the path of a .npz file as data_root (config key: dataset.data_root)"
             raise missing_file(path, "NPZDataset", by_hand, can_download=False)

@@ -68,7 +68,7 @@ def check_size(item: Annotation, size: tuple[int, int]) -> None:
         (told_h, told_w), (height, width) = item.size, size
         raise ValueError(
             f"{item.where}: is for an image of {told_w} × {told_h} pixels, but {item.image} has "
-            f"{width} × {height}; its boxes would lie wrong"
+            f"{width} × {height}; its boxes would be misplaced"
         )
 
 

@@ -120,7 +120,7 @@ def _image_size(item: Annotation) -> tuple[int, int]:
         with Image.open(item.image) as image:
             return image.height, image.width
     except FileNotFoundError:
-        by_hand = f"put the image there, or take it out of the set ({item.where})"
+        by_hand = f"add the image, or remove its annotation ({item.where})"
         raise missing_file(item.image, "image", by_hand, can_download=False) from None
     except Exception as error:
         # Decoders raise many types on damaged files.

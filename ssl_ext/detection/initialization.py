@@ -68,7 +68,7 @@ def initialize(
     found.update({key: settings[key] for key in STATISTICS if settings.get(key) is not None})
     if path and not {"mean", "std"} <= set(found):
         raise UserError(
-            f"'{path}' holds no config that tells how its images were normalised: set init.pretraining to "
+            f"'{path}' holds no config with the normalisation of its images: set init.pretraining to "
             "the config of its training ('torchvision' for torchvision's weights), or init.mean and init.std."
         )
     config.model.data_preprocessor.update(found)
@@ -92,8 +92,8 @@ def statistics(source: Mapping, origin: str) -> dict:
     settings = source["model"].get("data_preprocessor") or source.get("data_preprocessor") or {}
     if settings.get("type", PREPROCESSORS[0]) not in PREPROCESSORS or "mean" not in settings:
         raise UserError(
-            f"'{origin}' normalises images in a way that is not known here ({settings.get('type')}): set "
-            "init.mean, init.std and init.channel_order."
+            f"'{origin}' has an unknown data preprocessor ({settings.get('type')}) or no mean: "
+            "set init.mean, init.std and init.channel_order."
         )
     order = settings.get("channel_order", "rgb")
     return dict(mean=list(settings["mean"]), std=list(settings["std"]), channel_order=order)
@@ -108,8 +108,8 @@ def take_backbone(config: Config, backbone: Mapping, origin: str) -> None:
     ours, theirs = config.model.backbone.type, backbone["type"]
     if ours != theirs:
         raise UserError(
-            f"The backbone of '{origin}' is a {theirs} and the sizes of images and anchors in the detection "
-            f"config are made for a {ours}, whose stride is another: use a detection config with "
+            f"The backbone of '{origin}' is a {theirs}, but the image and anchor sizes of the detection "
+            f"config are made for a {ours}, which has a different stride: use a detection config with "
             f"model.backbone.type='{theirs}'."
         )
     kept = {key: value for key, value in backbone.items() if key not in OWN}

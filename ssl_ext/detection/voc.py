@@ -131,7 +131,7 @@ def _read(folder: Path, files: Sequence[Path], *, start: int) -> list[Annotation
     annotations = []
     for row, path in enumerate(files, start):
         if not path.is_file():
-            by_hand = "the split names it: put it there, or take its line out"
+            by_hand = "the split lists it: add the file, or remove its line from the split"
             raise missing_file(path, "VOCDetection", by_hand, can_download=False)
         told, size, boxes = read_voc_xml(path)
         name = by_stem.get(path.stem) or (told if told in known else f"{path.stem}.jpg")

@@ -58,7 +58,7 @@ def read_architecture(backbone: Any) -> ResNetArchitecture:
         UserError: Not a ResNet, or one that differs from the standard in more than depth, stem, width and
             groups.
     """
-    advice = "only --to safetensors and --to onnx hold such a network"
+    advice = "use --to safetensors or --to onnx"
     kind = type(backbone).__name__
     if type(backbone) not in map(MODELS.get, STEMS):
         raise UserError(f"The backbone is a {kind}, no plain ResNet: {advice}.")

@@ -14,7 +14,7 @@ from ssl_ext.errors import UserError
 from .architecture import read_architecture
 from .formats import Network, described, own_network, read_torch_file, tensors_of, torch_file
 
-OWN_STEM = "# The stem is 3x3, stride 1, without pooling: BasicStem has another, so register one of your own."
+OWN_STEM = "# The stem is 3x3, stride 1, without pooling, unlike BasicStem: register your own."
 
 
 class Detectron2File:
@@ -36,13 +36,13 @@ class Detectron2File:
         if architecture.depth < 50 and not architecture.standard_width:
             raise UserError(
                 f"model.backbone has stem_channels={architecture.stem_channels}, base_channels="
-                f"{architecture.base_channels}, and detectron2's ResNet-{architecture.depth} 64 and 64 only: "
-                "--to torchvision, safetensors and onnx take it."
+                f"{architecture.base_channels}, but detectron2's ResNet-{architecture.depth} supports only "
+                "64 and 64: use --to torchvision, safetensors or onnx."
             )
         if about["channel_order"] != "RGB":
             raise UserError(
-                f"The network takes {about['channel_order']} images, and detectron2's stem RGB or BGR: "
-                "--to safetensors and onnx take it."
+                f"The network takes {about['channel_order']} images, but detectron2 supports only RGB and "
+                "BGR: use --to safetensors or onnx."
             )
         width = architecture.width_per_group if architecture.groups > 1 else architecture.base_channels
         settings = {

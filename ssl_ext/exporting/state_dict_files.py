@@ -57,9 +57,9 @@ class TorchvisionFile:
         architecture = read_architecture(backbone)
         if architecture.style != "pytorch":
             raise UserError(
-                f"model.backbone.style is {architecture.style!r}, and bottlenecks of {self.library} have "
-                "their stride in the 3x3 convolution (style='pytorch'): --to detectron2, safetensors and "
-                "onnx take it."
+                f"model.backbone.style is {architecture.style!r}, but bottlenecks of {self.library} have "
+                "their stride in the 3x3 convolution (style='pytorch'): use --to detectron2, safetensors or "
+                "onnx."
             )
         return architecture
 
@@ -96,8 +96,8 @@ class TimmFile(TorchvisionFile):
         architecture = super().architecture(backbone)
         if architecture.stem_channels != 64:
             raise UserError(
-                f"model.backbone.stem_channels is {architecture.stem_channels}, and the stem of timm's "
-                "ResNets always has 64: --to torchvision, safetensors and onnx take it."
+                f"model.backbone.stem_channels is {architecture.stem_channels}, but the stem of timm's "
+                "ResNets always has 64: use --to torchvision, safetensors or onnx."
             )
         return architecture
 

@@ -27,7 +27,9 @@ def tsne_projection(features: Any, *, perplexity: float = 30.0, seed: int = 0) -
 
     array = to_array(features)
     if not 0 < perplexity < len(array):
-        raise ValueError(f"perplexity is {perplexity:g}; for {len(array)} points it must be from 0 to that")
+        raise ValueError(
+            f"perplexity is {perplexity:g}; for {len(array)} points it must be above 0 and below {len(array)}"
+        )
     start = "pca" if array.shape[1] > 1 else "random"
     return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(array)
 

@@ -246,7 +246,7 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(ValueError, match=r"a\.jpg: cannot be read as an image"):
         VOCDetection(tmp_path, **options)
     (tmp_path / "Annotations" / "a.xml").unlink()
-    with pytest.raises(FileNotFoundError, match=r"Annotations/a\.xml\. the split names it"):
+    with pytest.raises(FileNotFoundError, match=r"Annotations/a\.xml\. the split lists it"):
         VOCDetection(tmp_path, **options)
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"train\.txt: names no images"):

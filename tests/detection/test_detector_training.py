@@ -85,7 +85,7 @@ def test_a_pretraining_config_alone_gives_its_backbone_with_random_weights(detec
 
 def test_torchvisions_weights_come_with_the_statistics_of_imagenet(detector_config, tmp_path):
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(UserError, match="holds no config that tells how"):
+    with pytest.raises(UserError, match="holds no config with the normalisation"):
         initialize(detector_config, tmp_path / "resnet18.pth")
     detector_config.init.pretraining = "torchvision"
     assert initialize(detector_config, tmp_path / "resnet18.pth")
@@ -114,7 +114,7 @@ def test_wrong_settings_of_init_are_told(detector_config, settings, words):
 
 def test_another_stem_is_told(detector_config, pretrained):
     detector_config.model.backbone.type = "ResNet"
-    with pytest.raises(UserError, match="is a ResNet_CIFAR and the sizes"):
+    with pytest.raises(UserError, match="is a ResNet_CIFAR, but the image and anchor sizes"):
         initialize(detector_config, pretrained)
 
 
