@@ -157,8 +157,8 @@ def test_equal_weights_and_views_give_equal_losses(method_config, with_ways, mod
         ours, lightly, mmpretrain = (way.model for way in ways)
         for model in (lightly, mmpretrain):
             equalise(ours, model)
-        if hasattr(ours, "restart_copies"):
-            ours.restart_copies()
+        if ours.ema_networks():
+            ours.sync_ema()
             lightly.backbone_momentum.load_state_dict(lightly.backbone.state_dict())
             lightly.projection_head_momentum.load_state_dict(lightly.projection_head.state_dict())
         if model_type == "MoCo":

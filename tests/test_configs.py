@@ -157,8 +157,7 @@ def test_one_step_trains_every_parameter(path):
     torch.manual_seed(0)
     loader, model = loader_of(config), build_model(config)
     check_batches(config, loader, model)
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(len(loader.dataset))
+    model.set_dataset_size(len(loader.dataset))
     model = model.to(memory_format=torch.channels_last).train()
     optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -23,7 +23,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
 from ssl_ext.files import replacing
-from ssl_ext.models.utils import MomentumNetwork, pool_features
+from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import registered_only
 
 CHANNELS = {1: "grey", 3: "RGB"}
@@ -136,11 +136,11 @@ def choose_network(model: nn.Module, network: str | None) -> tuple[str, nn.Modul
     Raises:
         UserError: The model has no such network.
     """
-    copies = [module for module in model.modules() if isinstance(module, MomentumNetwork)]
+    copies = model.ema_networks()
     numbers = [""] if len(copies) == 1 else [f"-{i}" for i in range(1, len(copies) + 1)]
     found = {"online": model.backbone}
     found |= {f"momentum{i}": copy.backbone for i, copy in zip(numbers, copies, strict=True)}
-    name = network or getattr(model, "exported_network", "online")
+    name = network or model.exported_network
     if name not in found:
         raise UserError(f"--network is {name!r}; {type(model).__name__} has {', '.join(found)}.")
     return name, found[name]
@@ -178,12 +178,11 @@ def _about(
     content: Any,
     image_size: int,
 ) -> dict[str, Any]:
-    mean, std = (getattr(model.data_preprocessor, key, None) for key in ("mean", "std"))
-    if mean is None or std is None:
+    if model.normalization is None:
         raise UserError(
             "The config has no data_preprocessor with mean and std: how images were normalised is unknown."
         )
-    mean, std = [float(value) for value in mean], [float(value) for value in std]
+    mean, std = model.normalization
     meta = content.get("meta") if isinstance(content, Mapping) else None
     trained = {key: meta[key] for key in ("epoch", "iter") if isinstance(meta, Mapping) and key in meta}
     return dict(

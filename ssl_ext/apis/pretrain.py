@@ -116,9 +116,8 @@ def pretrain(
         check_batches(config, loader, model)
         check_memory_options(config, model)
         read_recipes(config)
-    if hasattr(model, "set_dataset_size"):
-        with user_errors("model"):
-            model.set_dataset_size(len(loader.dataset))
+    with user_errors("model"):
+        model.set_dataset_size(len(loader.dataset))
     # Loaded now for the monitors: a wrong path must show before training, not epochs later.
     monitored = "evaluation_dataset" in config and any(
         hook.type in MONITORS for hook in config.get("custom_hooks") or []
@@ -127,8 +126,7 @@ def pretrain(
     splits = build_evaluation_splits(config, test=reports_test) if monitored else None
     if init:
         load_weights(model, init, allow_partial=allow_partial, training_state=False)
-        if hasattr(model, "restart_copies"):
-            model.restart_copies()
+        model.sync_ema()
     if distributed and torch.cuda.is_available():
         config.setdefault("sync_bn", "torch")
 
@@ -220,9 +218,8 @@ def build_runner(
     runner.register_hook(FiniteGuardHook())
     runner.register_hook(TerminationHook())
     runner.register_hook(ProcessStateHook())
-    if hasattr(model, "after_step"):
-        runner.register_hook(ModelStepHook())
-    if hasattr(model, "cluster_bank"):
+    runner.register_hook(ModelStepHook())
+    if model.cluster_bank is not None:
         runner.register_hook(ClusterHook())
     return runner
 

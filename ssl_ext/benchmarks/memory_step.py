@@ -31,7 +31,7 @@ class Usage:
     ``kept``: what is held for the backward pass when the forward pass ends, parameters and buffers aside.
     ``parameters``, ``buffers`` and ``optimizer``: what stays between two steps, without gradients.
     ``libraries``: peak resident memory after the imports; ``resident``: at the end. ``device``: peak of what
-    torch allocated on a GPU, None without one. ``coupling``: the model's ``batch_coupling``.
+    torch allocated on a GPU, None without one. ``coupling``: the model's ``batch_dependence``.
     """
 
     kept: int
@@ -139,7 +139,7 @@ def measure_step(
         libraries=libraries,
         resident=peak_resident(),
         device=torch.cuda.max_memory_allocated() if on_device else None,
-        coupling=getattr(model, "batch_coupling", None),
+        coupling=model.batch_dependence,
     )
 
 
@@ -160,8 +160,7 @@ def _update(model: nn.Module, optimizer: OptimWrapper, batch_size: int, size: in
             loss, _ = model.parse_losses(model(**data, mode="loss"))
         kept = max(kept, saved.bytes())
         optimizer.update_params(loss)
-    if hasattr(model, "after_step"):
-        model.after_step(1, 1)
+    model.after_step(1, 1)
     return kept
 
 

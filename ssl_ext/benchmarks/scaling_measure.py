@@ -200,6 +200,5 @@ def measured_model(config: Config, dataset: int = DATASET) -> nn.Module:
     model = build_model(config)
     if not hasattr(model, "loss") or not hasattr(model.data_preprocessor, "num_views"):
         raise UserError(f"model.type is {config.model.type!r}; scaling is measured of models of views.")
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(dataset)
+    model.set_dataset_size(dataset)
     return model

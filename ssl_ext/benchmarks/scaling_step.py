@@ -88,14 +88,14 @@ class ScaledStep:
         optimizer = self.optimizers[joined]
         views = [view[:batch_size] for view in self.views]
         samples = {name: values[:batch_size] for name, values in self.samples.items()}
+        model.before_step(self.taken[joined] + 1, self.taken[joined] + 1)
         losses = network(views, samples, mode="loss")
         total = sum(value for name, value in losses.items() if name.startswith("loss"))
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
         self.taken[joined] += 1
-        if hasattr(model, "after_step"):
-            model.after_step(self.taken[joined], self.taken[joined])
+        model.after_step(self.taken[joined], self.taken[joined])
 
     def seconds(self, batch_size: int, steps: int, joined: bool) -> float:
         """Seconds of a step, the mean of so many, under DDP or outside the group."""

@@ -100,8 +100,7 @@ def model_in_training(config: Config, *, dataset: int, device: torch.device | st
     """
     set_random_seed(0)
     model = build_model(config)
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(dataset)
+    model.set_dataset_size(dataset)
     if config.get("channels_last", False):
         model = model.to(memory_format=torch.channels_last)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).train()
@@ -191,12 +190,12 @@ def bare_steps(
 
     def run() -> None:
         for step in range(steps):
+            model.before_step(step + 1, step + 1)
             losses = model.loss(views, data_samples)
             total = sum(value for name, value in losses.items() if name.startswith("loss"))
             optimizer.zero_grad()
             total.backward()
             optimizer.step()
-            if hasattr(model, "after_step"):
-                model.after_step(step + 1, steps)
+            model.after_step(step + 1, steps)
 
     return run

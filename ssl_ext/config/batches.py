@@ -9,11 +9,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.models.selfsup.base import TrainableModel
 
 IMAGENET_STEM_MIN = 64
 
 
-def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
+def check_batches(config: Config, loader: DataLoader, model: TrainableModel) -> None:
     """Check that data set, preprocessor and network fit together.
 
     Raises:
@@ -23,7 +24,7 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
     info = getattr(loader.dataset, "metainfo", {})
     batch_size = config.train_dataloader.get("batch_size", 1)
     # A detector's loss compares no images, and its batch norms see many positions of each.
-    compares = getattr(model, "compares_images", True)
+    compares = model.compares_images
     if compares and batch_size < 2:
         raise UserError(
             f"train_dataloader.batch_size is {batch_size}; losses compare or mix images within a batch and "
@@ -39,17 +40,16 @@ def check_batches(config: Config, loader: DataLoader, model: nn.Module) -> None:
             f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
             f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
         )
-    wanted, drawn = (getattr(m, "num_views", None) for m in (model, model.data_preprocessor))
+    wanted, drawn = model.num_views, model.drawn_views
     if wanted and drawn is not None and drawn != wanted:
         raise UserError(
             f"{type(model).__name__} compares {wanted} views of an image and the config's views give "
             f"{drawn}: change views[].repeats."
         )
-    if hasattr(model, "check_dataset"):
-        with user_errors("train_dataloader.dataset"):
-            model.check_dataset(loader.dataset)
+    with user_errors("train_dataloader.dataset"):
+        model.check_dataset(loader.dataset)
     channels = info.get("channels")
-    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
+    expected = len(model.normalization[0]) if model.normalization else channels
     if channels and channels != expected:
         raise UserError(
             f"The data set has {channels} channels and data_preprocessor.mean has {expected} values: "

@@ -12,10 +12,10 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from torch import nn
 
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Splits, load_splits
+from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.registry import DATASETS, MODELS
 
 from .kinds import check_kinds
@@ -62,7 +62,7 @@ def parse_options(pairs: Sequence[str]) -> dict:
     return options
 
 
-def build_model(config: Config) -> nn.Module:
+def build_model(config: Config) -> TrainableModel:
     """Build the model of a config and initialise its weights (from torch's global generator).
 
     The preprocessor is put together from two keys of the config, so that a data set and a choice of
@@ -79,7 +79,7 @@ def build_model(config: Config) -> nn.Module:
             **copy.deepcopy(config.data_preprocessor),
         )
     with user_errors("model"):
-        model = MODELS.build(settings)
+        model = adapted(MODELS.build(settings))
     with _quiet(), user_errors("model, its initial weights"):
         model.init_weights()
     return model

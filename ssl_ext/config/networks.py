@@ -18,7 +18,6 @@ from ssl_ext.evaluation import (
     evaluation_mode,
     weights_fingerprint,
 )
-from ssl_ext.models.utils import pool_features
 
 from .build import build_model
 
@@ -66,9 +65,7 @@ class Embedding(nn.Module):
 
     def forward(self, clean: Tensor) -> Tensor:
         """Embed normalised images (N, C, H, W)."""
-        if hasattr(self.model, "extract_embedding"):
-            return self.model.extract_embedding(clean)
-        return pool_features(self.model.backbone(clean))
+        return self.model.extract_embedding(clean)
 
     def clean(self, images: Tensor) -> Tensor:
         """Normalised images on the model's device, from uint8 (N, C, H, W)."""
@@ -117,7 +114,7 @@ def check_images(model: nn.Module, dataset: Any, what: str) -> None:
     """
     images = next(batches(dataset, torch.arange(min(2, len(dataset)))))["inputs"]
     size, channels = "×".join(map(str, images.shape[2:])), images.shape[1]
-    expected = len(getattr(model.data_preprocessor, "mean", ())) or channels
+    expected = len(model.normalization[0]) if model.normalization else channels
     if channels != expected:
         hint = " (as_rgb=True makes three equal ones of a grey channel)" if channels == 1 else ""
         raise UserError(

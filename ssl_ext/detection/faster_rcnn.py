@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModel
 from mmpretrain.models.backbones import ResNet_CIFAR
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -19,6 +18,7 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.registry import MODELS
 
 from .heads import C4RoIAlign, FullPrecisionPredictor, FullPrecisionRPNHead
@@ -28,7 +28,7 @@ FPN_CHANNELS, FPN_FEATURES = 256, 1024
 
 
 @MODELS.register_module()
-class FasterRCNN(BaseModel):
+class FasterRCNN(TrainableModel):
     """Faster R-CNN (Ren et al., 2015) in the layouts that He et al. (MoCo, 2020) judge backbones with.
 
     ``'C4'``: the stages up to ``layer3`` give the feature map; ``layer4`` is applied to each RoIAligned box,
@@ -59,9 +59,10 @@ class FasterRCNN(BaseModel):
     # Two images are compared by no loss, so a batch may hold a single one.
     compares_images = False
     # But their numbers of sampled boxes count, as the terms are means over all boxes.
-    batch_coupling = (
+    batch_dependence = (
         "each term is a mean over the boxes sampled in a batch, to which images add unequal numbers"
     )
+    capture_obstacle = "the numbers of proposals and sampled boxes depend on the images"
 
     def __init__(
         self,

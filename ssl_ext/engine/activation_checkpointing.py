@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ssl_ext.errors import UserError
+from ssl_ext.models.utils import backbone_stages
 
 
 def recompute_stages(model: nn.Module) -> None:
@@ -27,25 +28,25 @@ def recompute_stages(model: nn.Module) -> None:
     Raises:
         UserError: The backbone has no stages.
     """
-    for stage in backbone_stages(model):
+    for stage in checked_stages(model):
         # On the module itself and not around its call, so that hooks on it run once.
         stage.forward = MethodType(_recomputed_forward, stage)
 
 
-def backbone_stages(model: nn.Module) -> list[nn.Module]:
-    """The stages of a ResNet (``res_layers``) or the blocks of a vision transformer (``layers``).
+def checked_stages(model: nn.Module) -> list[nn.Module]:
+    """Stages or blocks of the model's backbone.
 
     Raises:
-        UserError: The backbone has neither.
+        UserError: The backbone has none.
     """
     backbone = model.backbone
-    stages = getattr(backbone, "res_layers", None) or getattr(backbone, "layers", None)
+    stages = backbone_stages(backbone)
     if not stages:
         raise UserError(
             f"activation_checkpointing is True and the backbone {type(backbone).__name__} has no stages to "
             "compute again (res_layers, or layers of a transformer): set activation_checkpointing=False."
         )
-    return [getattr(backbone, stage) if isinstance(stage, str) else stage for stage in stages]
+    return stages
 
 
 @contextmanager

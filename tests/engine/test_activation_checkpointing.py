@@ -47,12 +47,12 @@ def three_steps(model, count):
     for step in range(1, 4):
         views = list(torch.randn(count, BATCH, 3, 8, 8))
         samples = dict(labels=torch.arange(BATCH) % 3, indices=torch.arange(BATCH))
+        model.before_step(step, step)
         losses = model.loss(views, samples)
         optimizer.zero_grad()
         sum(value for name, value in losses.items() if name.startswith("loss")).backward()
         optimizer.step()
-        if hasattr(model, "after_step"):
-            model.after_step(step, 3)
+        model.after_step(step, 3)
         seen.append({name: value.detach() for name, value in losses.items()})
     return seen, model.state_dict(), torch.get_rng_state()
 
@@ -81,8 +81,7 @@ def test_no_algorithm_changes_in_a_bit(case, images, counted):
     config.model.backbone.drop_path_rate = 0.5
     torch.manual_seed(0)
     model = build_model(config).train()
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(BATCH)
+    model.set_dataset_size(BATCH)
     plain, again = both(model, config.views[0].repeats)
     assert_equal(plain, again)
     assert len(counted) >= 6  # two stages, three steps

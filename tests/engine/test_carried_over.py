@@ -153,8 +153,7 @@ def test_weights_to_start_from_bring_no_counters(case, counters, images, tmp_pat
     def build(seed):
         torch.manual_seed(seed)
         model = build_model(config)
-        if hasattr(model, "set_dataset_size"):
-            model.set_dataset_size(IMAGES)
+        model.set_dataset_size(IMAGES)
         return model
 
     old, new = build(0), build(1)

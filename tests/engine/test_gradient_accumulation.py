@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssl_ext.apis import build_model, pretrain
 from ssl_ext.config.memory import check_memory_options
 from ssl_ext.errors import UserError
+from ssl_ext.models.selfsup.base import UNKNOWN, adapted
 from ssl_ext.registry import MODELS
 
 IMAGES = 8
@@ -60,8 +61,7 @@ def model_of(case, images, options):
     config.model.data_preprocessor = dict(type="BaseDataPreprocessor")
     torch.manual_seed(0)
     model = build_model(config)
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(IMAGES)
+    model.set_dataset_size(IMAGES)
     model = model.double().train()
     for module in model.modules():
         if isinstance(module, _BatchNorm):
@@ -81,7 +81,7 @@ def gradients(model, views, samples, parts):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_algorithm_says_truly_whether_its_images_are_coupled(case, images):
+def test_an_algorithm_says_truly_whether_its_gradient_depends_on_the_batch(case, images):
     model, count = model_of(case.strip(), images, CASES[case])
     generator = torch.Generator().manual_seed(2)
     views = list(torch.randn(count, IMAGES, 3, 8, 8, generator=generator, dtype=torch.float64))
@@ -92,12 +92,12 @@ def test_an_algorithm_says_truly_whether_its_images_are_coupled(case, images):
         torch.allclose(one, other, rtol=1e-9, atol=1e-12)
         for one, other in zip(whole, accumulated, strict=True)
     )
-    assert equal == (model.batch_coupling is None)
+    assert equal == (model.batch_dependence is None)
 
 
 def test_every_registered_algorithm_says_it():
     for name in registered_algorithms() - {"PlainBackbone"}:
-        assert hasattr(MODELS.get(name), "batch_coupling"), name
+        assert MODELS.get(name).batch_dependence != UNKNOWN, name
     assert ELSEWHERE.keys() == {"FasterRCNN", "PlainBackbone"}  # those that are not measured above
 
 
@@ -185,4 +185,4 @@ def test_a_run_begins_by_saying_what_differs(images, tmp_path):
 def test_a_model_from_elsewhere_may_couple_its_images():
     config = Config(dict(optim_wrapper=dict(accumulative_counts=2), train_dataloader=dict(batch_size=8)))
     with pytest.warns(UserWarning, match="2 batches of 8 may not give Linear .* as it does not say whether"):
-        check_memory_options(config, nn.Linear(1, 1))
+        check_memory_options(config, adapted(nn.Linear(1, 1)))

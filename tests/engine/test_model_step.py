@@ -60,9 +60,12 @@ def test_runs_that_count_iterations_pass_on_the_same_steps(config, calls, tmp_pa
     assert calls == ["optimiser", (1, 2), "optimiser", (2, 2)]
 
 
-def test_a_model_without_the_method_needs_no_hook(config, tmp_path):
-    model = pretrain(config("SimSiam"), work_dir=tmp_path, options=iterations(1))
-    assert not hasattr(model, "after_step")
+def test_a_variant_is_chosen_before_every_batch_of_an_optimiser_step(config, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(BYOL, "step_variant", lambda self, *args: seen.append(args))
+    options = {"train_dataloader.batch_size": 256, "optim_wrapper.accumulative_counts": 3}
+    pretrain(config("BYOL"), work_dir=tmp_path, options=options)
+    assert seen == [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (2, 6), (3, 7), (3, 8)]
 
 
 def differences(a, b, path=""):

@@ -305,7 +305,7 @@ def test_copy_starts_equal_to_the_network_and_again_when_weights_were_loaded():
     for found, new in zip(model.deployed.backbone.parameters(), model.backbone.parameters(), strict=True):
         assert torch.equal(found, new)
     torch.nn.init.ones_(model.head.fc.weight)
-    model.restart_copies()
+    model.sync_ema()
     assert torch.equal(model.deployed.neck["head"].fc.weight, model.head.fc.weight)
 
 

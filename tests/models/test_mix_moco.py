@@ -43,8 +43,7 @@ def make(configure):
     def build(method, **options):
         torch.manual_seed(0)
         model = build_model(configure(method, **options)).train()
-        if hasattr(model, "set_dataset_size"):
-            model.set_dataset_size(20)
+        model.set_dataset_size(20)
         with torch.no_grad():
             for weight in model.key_network.parameters():
                 weight.add_(0.02 * torch.randn_like(weight))

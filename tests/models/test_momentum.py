@@ -29,6 +29,10 @@ def networks():
     return backbone.double(), Neck().double()
 
 
+def device_number(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
 def values(*modules):
     return [p.detach().clone() for module in modules for p in module.parameters()]
 
@@ -48,7 +52,7 @@ def test_after_n_steps_it_is_the_closed_form(schedule, momentum):
     for step in range(1, steps + 1):
         change(backbone, neck)
         history.append(values(backbone, neck))
-        follower.update(backbone, neck, momentum_at(step, steps, momentum, schedule))
+        follower.update(backbone, neck, device_number(momentum_at(step, steps, momentum, schedule)))
     if schedule == "constant":
         m = [momentum] * steps
     else:
@@ -67,7 +71,7 @@ def test_one_foreach_operation_equals_a_loop():
     change(backbone, neck)
     pairs = zip(values(follower), values(backbone, neck), strict=True)
     expected = [0.996 * own + 0.004 * new for own, new in pairs]
-    follower.update(backbone, neck, 0.996)
+    follower.update(backbone, neck, device_number(0.996))
     for found, value in zip(values(follower), expected, strict=True):
         torch.testing.assert_close(found, value, rtol=0, atol=1e-14)
 
@@ -78,7 +82,7 @@ def test_limits_take_over_everything_or_nothing(momentum):
     follower = MomentumNetwork(backbone, neck)
     before = values(follower)
     change(backbone, neck)
-    follower.update(backbone, neck, momentum)
+    follower.update(backbone, neck, device_number(momentum))
     expected = before if momentum else values(backbone, neck)
     assert all(torch.equal(a, b) for a, b in zip(values(follower), expected, strict=True))
 
@@ -98,7 +102,7 @@ def test_normalisation_statistics_come_from_its_own_passes():
     first, second = torch.randn(2, 8, 3, 5, 5, dtype=torch.float64)
     backbone(first)
     online = copy.deepcopy(backbone[1].state_dict())
-    follower.update(backbone, neck, 0.0)
+    follower.update(backbone, neck, device_number(0.0))
     assert follower.backbone[1].num_batches_tracked == 0
     assert torch.equal(follower.backbone[1].running_mean, torch.zeros(4).double())
     follower(second)
@@ -125,7 +129,7 @@ def online_and_copies(model):
         for part in ("backbone", "neck")
         for k, v in getattr(model, part).state_dict().items()
     }
-    return online, [copy.state_dict() for copy in model.copies()]
+    return online, [copy.state_dict() for copy in model.ema_networks()]
 
 
 @pytest.mark.parametrize("model_type", ["BYOL", "Cross", "TriBYOL"])

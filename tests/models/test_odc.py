@@ -288,4 +288,4 @@ def test_bad_input_is_named(configure):
     with pytest.raises(ValueError, match="must give 'indices'"):
         model.loss([normal(2, 3, 8, 8)], {})
     with pytest.raises(IndexError, match="30 images"):
-        model.loss([normal(2, 3, 8, 8)], dict(indices=torch.tensor([0, 30])))
+        model.before_step(1, 1, dict(indices=torch.tensor([0, 30])))

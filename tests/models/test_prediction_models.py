@@ -28,10 +28,9 @@ def make(prediction_config):
         torch.manual_seed(0)
         config = prediction_config(case.split(",")[0], **ALGORITHMS.get(case, {}), **options)
         model = build_model(config).double().train()
-        if hasattr(model, "copies"):
-            for target in model.copies():
-                for p in target.parameters():
-                    p.data.add_(0.1 * torch.randn_like(p))
+        for target in model.ema_networks():
+            for p in target.parameters():
+                p.data.add_(0.1 * torch.randn_like(p))
         return model
 
     return build
@@ -155,7 +154,7 @@ def test_every_network_sees_what_it_needs_once(make, case):
         return seen
 
     online = count(model)
-    targets = [count(target) for target in model.copies()] if hasattr(model, "copies") else []
+    targets = [count(target) for target in model.ema_networks()]
     model.loss(images)
     assert (sorted(online), [sorted(seen) for seen in targets]) == PASSES[case]
     assert model.predictor.bn0.num_batches_tracked == len(online)
@@ -168,9 +167,10 @@ def parameters(network):
 def train(model, steps):
     """Optimiser steps with EMA; gives each target's parameters before the first and after every one."""
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    model.restart_copies()
+    model.sync_ema()
     history = [[parameters(target) for target in model.targets]]
     for step in range(1, steps + 1):
+        model.before_step(step, step)
         sum(model.loss(views(model)).values()).backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -192,7 +192,7 @@ def test_alternating_targets_follow_after_odd_and_after_even_steps(make):
 def test_targets_that_both_follow_are_one_network(make):
     model = make("TriBYOL, all", momentum=0.9)
     two = make("TriBYOL", momentum=0.9)
-    two.followers = lambda step: two.copies()
+    two.updated_networks = two.ema_networks
     history, expected = train(model, 3), train(two, 3)
     for (found,), (first, second) in zip(history, expected, strict=True):
         assert torch.equal(first, second)

@@ -243,7 +243,7 @@ def test_negatives_of_the_sources_labels_are_left_out(make, monkeypatch, labels)
     else:
         assert stored[:N].tolist() == model.cluster_bank.labels[:N].tolist()
     assert model.label_queue.pointer == model.queues[0].pointer == N
-    own = model.label_source.of(samples())
+    own = model.label_source.labels_for(samples())
     blocked, before = spy(monkeypatch, model.head, "block"), stored.clone()
     model.loss(views(seed=2), samples())
     (_, _, _, _, _, mixed), kwargs, _ = (None, *blocked[0][0]), blocked[0][1], None

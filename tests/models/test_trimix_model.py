@@ -178,6 +178,7 @@ def test_lam_per_epoch_is_a_function_of_seed_and_epoch_alone(make):
         hub.update_info("epoch", epoch)
         torch.rand(7)  # the global generator may be anywhere
         state = torch.get_rng_state()
+        model.before_step(1, 1)
         value = TriMix.draw_lam(model, torch.zeros(1))
         assert torch.equal(torch.get_rng_state(), state)
         return value.item()
@@ -192,7 +193,9 @@ def test_lam_per_epoch_is_a_function_of_seed_and_epoch_alone(make):
 @pytest.mark.parametrize("lam_per", ["epoch", "step"])
 def test_lam_within_a_run(tiny_config, tmp_path, monkeypatch, lam_per):
     drawn, draw = [], TriMix.draw_lam
-    monkeypatch.setattr(TriMix, "draw_lam", lambda self, like: drawn.append(draw(self, like)) or drawn[-1])
+    monkeypatch.setattr(
+        TriMix, "draw_lam", lambda self, like: drawn.append(draw(self, like).clone()) or drawn[-1]
+    )
     tiny_config.model.lam_per = lam_per
     tiny_config.custom_hooks = tiny_config.custom_hooks[:1]
     tiny_config.train_dataloader.batch_size = 512

@@ -95,9 +95,8 @@ def steps_of(case, rank=None):
     if case == REVERSED:
         config.model.queue_size = 2 * WORLD * BATCH  # whole batches leave it, whatever the order in them
     model = build_model(config).double().train()
-    if hasattr(model, "set_dataset_size"):
-        model.set_dataset_size(IMAGES)
-        model.double()
+    model.set_dataset_size(IMAGES)
+    model.double()
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.eval()
@@ -116,13 +115,14 @@ def steps_of(case, rank=None):
                 for _ in range(model.data_preprocessor.num_views)
             ]
             indices = torch.arange(WORLD * BATCH) + step * WORLD * BATCH
+            with mock.patch("ssl_ext.models.utils.host_draws.get_rank", return_value=0):
+                model.before_step(step + 1, step + 1)
             losses = network(views, dict(labels=(indices % 10)[rows], indices=indices[rows]))
             optimizer.zero_grad()
             sum(value for name, value in losses.items() if name.startswith("loss")).backward()
             optimizer.step()
-            if hasattr(model, "after_step"):
-                model.after_step(step + 1, STEPS)
-            if getattr(model, "cluster_bank", None) is not None and step == 1:
+            model.after_step(step + 1, STEPS)
+            if model.cluster_bank is not None and step == 1:
                 model.cluster_bank.refresh()
             logged.append({name: float(value.detach()) for name, value in losses.items()})
     return dict(losses=logged, state=model.state_dict())

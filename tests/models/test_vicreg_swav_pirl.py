@@ -192,7 +192,7 @@ def test_pirl_says_what_it_lacks(make):
         with pytest.raises(ValueError, match=r"needs data_samples\['indices'\]"):
             model.loss([images(4)], samples)
     with pytest.raises(IndexError, match="from 1 to 20 reached a memory bank of 20 images"):
-        model.loss([images(2)], dict(indices=torch.tensor([1, 20])))
+        model.before_step(1, 1, dict(indices=torch.tensor([1, 20])))
     model.bank = None
     with pytest.raises(RuntimeError, match="no memory bank: call set_dataset_size"):
         model.loss([images(4)], data)

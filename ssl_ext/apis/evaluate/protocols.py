@@ -21,7 +21,7 @@ from ssl_ext.evaluation import (
     linear_protocol,
     train_classifier,
 )
-from ssl_ext.models import build_augmentation
+from ssl_ext.models import MultiViewPreprocessor, build_augmentation
 
 from .data import EvaluationData, Features, LabelSet, SeededData
 from .rows import ResultRows
@@ -214,12 +214,13 @@ class Protocols:
     def _view(self, settings: ImageRecipe) -> AugmentedView | None:
         """Augmentation of a recipe; None for clean images."""
         preprocessor = self.template.data_preprocessor
-        view = next(iter(getattr(preprocessor, "views", ())), None)
+        multi_view = isinstance(preprocessor, MultiViewPreprocessor)
+        view = next(iter(preprocessor.views), None) if multi_view else None
         if settings.augment != VIEWS:
             view = build_augmentation(settings.augment) if settings.augment else None
         if view is None:
             return None
-        if not hasattr(preprocessor, "normalize"):
+        if not multi_view:
             raise UserError(
                 f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} takes "
                 "no augmented images; name MultiViewPreprocessor, or set augment=None."
@@ -230,9 +231,5 @@ class Protocols:
         """For a second data set: that pretraining's mean and std normalise its images."""
         if data.data.target is None:
             return {}
-        preprocessor = self.template.data_preprocessor
-        return {
-            "normalization": "of the pretraining config",
-            "mean": list(getattr(preprocessor, "mean", ())),
-            "std": list(getattr(preprocessor, "std", ())),
-        }
+        mean, std = self.template.normalization or ((), ())
+        return {"normalization": "of the pretraining config", "mean": list(mean), "std": list(std)}

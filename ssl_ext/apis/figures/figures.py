@@ -19,6 +19,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import aggregate, batches, read_results
 from ssl_ext.losses import virtual_similarity, virtual_targets
 from ssl_ext.losses.virtual_embeddings import probabilities_of_similarity
+from ssl_ext.models.heads import TriMixHead
 from ssl_ext.registry import DATASETS
 from ssl_ext.visualization import loss_curves, read_scalars, scores_bar, trimix_matrices, view_grid
 from ssl_ext.visualization.matrices import MAX_BATCH
@@ -48,12 +49,12 @@ def views_figure(
     limit = min(MAX_ROWS, len(dataset))
     if not 1 <= images <= limit:
         raise UserError(f"--images is {images}; from 1 to {limit} images of the training split can be drawn.")
-    preprocessor = build_model(config).data_preprocessor
-    if not getattr(preprocessor, "num_views", 0):
+    model = build_model(config)
+    if not model.drawn_views:
         raise UserError("The config draws no views: its key views is missing or empty.")
     originals = chosen_images(dataset, images, seed)
     with user_errors("views"):
-        drawn = preprocessor.draw_views(originals, torch.Generator().manual_seed(seed))
+        drawn = model.data_preprocessor.draw_views(originals, torch.Generator().manual_seed(seed))
         return view_grid(originals.float() / 255, drawn)
 
 
@@ -126,7 +127,7 @@ def matrices_figure(
         raise UserError(f"--batch is {batch}; from 2 to {limit} images can be shown.")
     model = random_network(config, seed=seed, device=device())
     head = model.head
-    if not getattr(head, "needs_virtual", False):
+    if not (isinstance(head, TriMixHead) and head.needs_virtual):
         raise UserError(
             f"model.head {type(head).__name__} looks at no virtual embeddings in this config: there are no "
             "similarities of mixed images to draw (only for TriMix with a virtual or a consistency term)."

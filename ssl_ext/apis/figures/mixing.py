@@ -14,7 +14,7 @@ from ssl_ext.config.build import load_config
 from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.models.utils import MixingPolicy
+from ssl_ext.models.utils import BlockMixing, MixingPolicy
 from ssl_ext.models.utils.mixing import POLICIES, LossFunction
 from ssl_ext.visualization.mixing import draw_mixed_grid
 
@@ -66,7 +66,7 @@ def mixing_figure(
         raise UserError("train_dataloader.dataset has 1 image; mixing takes two.")
     pair = chosen_images(dataset, 2, seed)
     model = random_network(config, seed=seed, device=device())
-    if trained and not hasattr(model, "masks"):
+    if trained and not isinstance(model, BlockMixing):
         raise UserError(f"--trained: model.type {config.model.type!r} does not learn to mix.")
     if weights is not None:
         load_weights(model, weights)

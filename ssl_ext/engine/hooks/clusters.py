@@ -32,7 +32,7 @@ class ClusterHook(Hook):
     ``cluster_nmi``: the normalised mutual information of clusters and classes (in [0, 1]), which the training
     does not see. The start has a line of text with the same.
 
-    The runner adds this hook for every model with a ``cluster_bank``, which may be None.
+    The runner adds this hook for every model with a ``cluster_bank``.
     """
 
     # Before LoggerHook, so that the figures stand in the log ahead of the checkpoint's line.
@@ -42,7 +42,7 @@ class ClusterHook(Hook):
         """Cluster the first embeddings, unless there are clusters already."""
         model = bare_model(runner)
         bank = model.cluster_bank
-        if bank is None or bool(bank.started):
+        if bool(bank.started):
             return
         with kept_random_state():
             self.settle(runner, model)
@@ -75,8 +75,6 @@ class ClusterHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Log the sizes of the clusters, and their agreement with the classes."""
         bank = bare_model(runner).cluster_bank
-        if bank is None:
-            return
         counts = bank.counts()
         figures = {"cluster_smallest": int(counts.min()), "cluster_largest": int(counts.max())}
         agreement = agreement_with_classes(runner.train_dataloader.dataset, bank.labels)

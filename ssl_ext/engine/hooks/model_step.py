@@ -1,20 +1,20 @@
-"""What a model does after each optimiser step, such as moving its EMA networks."""
+"""Calls the model's own parts of a training step."""
 
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from ssl_ext.registry import HOOKS
+
+from .monitoring import bare_model
 
 
 @HOOKS.register_module()
 class ModelStepHook(Hook):
-    """Call ``model.after_step(step, max_steps)`` after each step of the optimiser.
+    """Call ``model.before_step`` before every batch and ``model.after_step`` after every optimiser step.
 
-    Both are numbers of optimiser steps: with gradient accumulation the iterations in between do not
-    count. After a step that float16's scaler left out, as its gradients had overflowed, nothing is called.
-    The runner adds this hook for every model that has the method.
+    With gradient accumulation several batches make one optimiser step. A step that float16's scaler skips, as
+    its gradients overflowed, is not followed by ``after_step``. The runner adds this hook.
     """
 
     # Before checkpoints are written and before anything is measured.
@@ -24,7 +24,7 @@ class ModelStepHook(Hook):
         self.stepped, self.handle = False, None
 
     def before_train(self, runner) -> None:
-        """Watch the optimiser, which is not called for a step that is left out."""
+        """Watch the optimiser, which is not called for a skipped step."""
         self.handle = runner.optim_wrapper.optimizer.register_step_post_hook(self._see_step)
 
     def _see_step(self, *_: object) -> None:
@@ -35,13 +35,21 @@ class ModelStepHook(Hook):
         if self.handle is not None:
             self.handle.remove()
 
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Prepare the model for a batch."""
+        step, _ = optimiser_steps(runner)
+        bare_model(runner).before_step(step, runner.iter + 1, data_batch)
+
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Pass on the step that was just taken."""
-        if not self.stepped:
-            return
-        self.stepped = False
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        every = runner.optim_wrapper._accumulative_counts
-        model.after_step(-(-(runner.iter + 1) // every), -(-runner.max_iters // every))
+        """Let the model follow the optimiser step that was just taken."""
+        if self.stepped:
+            self.stepped = False
+            bare_model(runner).after_step(*optimiser_steps(runner))
+
+
+def optimiser_steps(runner) -> tuple[int, int]:
+    """Optimiser step that the current batch counts towards, from 1, and their number in the whole run."""
+    every = runner.optim_wrapper._accumulative_counts
+    return -(-(runner.iter + 1) // every), -(-runner.max_iters // every)

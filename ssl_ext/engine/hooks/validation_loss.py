@@ -50,7 +50,7 @@ class ValidationLossHook(Hook):
     def measure(self, runner) -> dict[str, float]:
         """The figures of the batch of all processes; empty where there is nothing to measure."""
         model, splits = bare_model(runner), runner.evaluation_splits
-        if splits is None or splits.val is None or hasattr(model, "set_dataset_size"):
+        if splits is None or splits.val is None or model.uses_indices:
             return {}
         size = runner.train_dataloader.batch_sampler.batch_size
         measured = []

@@ -42,7 +42,7 @@ class AMix(BlockMixing, MomentumClassifier):
         ValueError: A value out of range, or an unknown option.
     """
 
-    batch_coupling = "images are mixed within a batch"
+    batch_dependence = "images are mixed within a batch"
     block_defaults: ClassVar[dict[str, Any]] = dict(upsampling="bilinear")
     head_defaults: ClassVar[dict[str, Any]] = {}
 

@@ -32,6 +32,8 @@ class AMixClusters(AMix):
         ValueError: As for :class:`AMix`, or a bad argument of clusters.
     """
 
+    uses_indices = True
+
     def __init__(self, *, clusters: dict, **kwargs) -> None:
         super().__init__(**kwargs)
         size = kwargs["head"]["in_channels"]
@@ -46,6 +48,10 @@ class AMixClusters(AMix):
     def set_dataset_size(self, size: int) -> None:
         """Start clusters of ``size`` images."""
         self.label_source.set_dataset_size(size)
+
+    def check_batch(self, batch: dict) -> None:
+        """Raise IndexError for an image that has no entry in the bank of clusters."""
+        self.label_source.check_batch(batch)
 
     @torch.no_grad()
     def embed_for_clusters(self, images: Tensor) -> Tensor:
@@ -71,9 +77,8 @@ class AMixClusters(AMix):
 
     def block_labels(self, data_samples: dict) -> Tensor:
         """The clusters (N,) of the images."""
-        return self.label_source.of(data_samples)
+        return self.label_source.labels_for(data_samples)
 
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Let the copy follow, and renew the clusters' centroids when it is time."""
-        super().after_step(step, max_steps)
-        self.label_source.after_step(step)
+    def between_steps(self, step: int) -> None:
+        """Renew the clusters' centroids every few steps."""
+        self.label_source.between_steps(step)

@@ -1,24 +1,23 @@
-"""A classifier trained on one view of each image, and what its variants share."""
+"""Classifier trained on one view of each image; base class of its variants."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor
 
 from ssl_ext.losses.cross_entropy import cross_entropy
-from ssl_ext.models.utils import pool_features
+from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.registry import MODELS
 
 
 @MODELS.register_module()
-class ImageClassifier(BaseModel):
+class ImageClassifier(TrainableModel):
     """Backbone and a linear head, trained with cross-entropy.
 
     Subclasses change ``loss``, and ``logits`` where they have more than one prediction; ``prediction`` names
-    the one that is meant for use. Training sees one view of each image, the config's ``views``.
+    the one that is used for inference. Training sees one view of each image, the config's ``views``.
 
     Args:
         backbone: Config of the backbone; features are its last output, averaged over positions.
@@ -31,8 +30,6 @@ class ImageClassifier(BaseModel):
     """
 
     num_views = 1
-    # As of SelfSupervisedModel.
-    batch_coupling: str | None = None
     prediction = "plain"
 
     def __init__(
@@ -70,10 +67,6 @@ class ImageClassifier(BaseModel):
     def classify(self, images: Tensor) -> Tensor:
         """Logits (N, K) of the backbone and its head."""
         return self.head((self.extract_embedding(images),))
-
-    def extract_embedding(self, images: Tensor) -> Tensor:
-        """Backbone features after pooling, (N, C), of normalised images (N, channels, H, W)."""
-        return pool_features(self.backbone(images))
 
     def check_dataset(self, dataset: Any) -> None:
         """Check that every training image has a class that the head knows.

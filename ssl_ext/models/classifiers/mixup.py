@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-import torch
 from torch import Tensor
 
 from ssl_ext.losses import mixed_cross_entropy
 from ssl_ext.losses.cross_entropy import cross_entropy
 from ssl_ext.mixups.mixed import Mixed
-from ssl_ext.models.utils import count_stages, pool_features, running_statistics_kept, stage_replaced
+from ssl_ext.models.utils import (
+    count_stages,
+    host_random,
+    pool_features,
+    running_statistics_kept,
+    stage_replaced,
+)
 from ssl_ext.registry import MODELS
 
 from .base import ImageClassifier
@@ -32,7 +37,7 @@ class MixupClassifier(ImageClassifier):
             and is to act elsewhere.
     """
 
-    batch_coupling = "images are mixed within a batch"
+    batch_dependence = "images are mixed within a batch"
 
     def __init__(self, *, policy: dict, layers: Sequence[int] | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -49,14 +54,22 @@ class MixupClassifier(ImageClassifier):
             raise ValueError(
                 f"model.layers is {self.layers}; this policy follows the gradient at the images: layers=(0,)."
             )
+        self.before_step(1, 1)
+
+    @property
+    def capture_obstacle(self) -> str | None:
+        """The policy's host-side solver, if it has one."""
+        return self.policy.capture_obstacle
+
+    def step_variant(self, step: int, iteration: int) -> Hashable:
+        """Layer whose output is mixed, one of ``layers``."""
+        return host_random(iteration).choice(self.layers)
 
     def loss(self, inputs: list[Tensor], data_samples: dict) -> dict[str, Tensor]:
         """Cross-entropy of mixtures of the view [(N, C, H, W)], labels mixed in the same shares."""
         (images,) = inputs
         labels = data_samples["labels"]
-        # Drawn on the host: it decides which code runs.
-        drawn = int(torch.randint(len(self.layers), ())) if len(self.layers) > 1 else 0
-        layer = self.layers[drawn]
+        layer = self.variant
         if layer == 0:
             mixed = self.mix(images, labels)
             features = pool_features(self.backbone(mixed.images))

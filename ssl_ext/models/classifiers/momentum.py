@@ -1,16 +1,17 @@
-"""A classifier with two heads and a momentum copy that is what is meant for use."""
+"""Classifier with two heads whose EMA copy is used for inference."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ssl_ext.models.utils import MomentumNetwork, check_momentum, momentum_at, pool_features
+from ssl_ext.models.selfsup.base import EMAModel
+from ssl_ext.models.utils import MomentumNetwork, pool_features
 from ssl_ext.registry import MODELS
 
 from .base import ImageClassifier
 
 
-class MomentumClassifier(ImageClassifier):
+class MomentumClassifier(EMAModel, ImageClassifier):
     """Backbone, a head for plain images, one for mixed images, and the EMA of all three.
 
     The copy, ``deployed``, starts equal to the initialised (or loaded) network and follows its weights after
@@ -30,11 +31,9 @@ class MomentumClassifier(ImageClassifier):
     exported_network = "momentum"
 
     def __init__(self, *, momentum: float = 0.999, momentum_schedule: str = "cosine", **kwargs) -> None:
-        check_momentum(momentum, momentum_schedule)
-        super().__init__(**kwargs)
+        super().__init__(momentum=momentum, momentum_schedule=momentum_schedule, **kwargs)
         self.mix_head = MODELS.build(kwargs["head"])
         self.deployed = MomentumNetwork(self.backbone, self.heads)
-        self.momentum, self.momentum_schedule = momentum, momentum_schedule
 
     @property
     def heads(self) -> nn.ModuleDict:
@@ -53,16 +52,6 @@ class MomentumClassifier(ImageClassifier):
             predictions[f"mix{suffix}"] = heads["mix_head"](features)
         return predictions
 
-    def init_weights(self) -> None:
-        """Initialise the network and start the copy from it."""
-        super().init_weights()
-        self.restart_copies()
-
-    def restart_copies(self) -> None:
-        """Make the copy equal to the network."""
-        self.deployed.copy_from(self.backbone, self.heads)
-
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Let the copy follow; ``step`` optimiser steps (of ``max_steps``) have been taken."""
-        momentum = momentum_at(step, max_steps, self.momentum, self.momentum_schedule)
-        self.deployed.update(self.backbone, self.heads, momentum)
+    def ema_source(self) -> tuple[nn.Module, nn.Module]:
+        """Backbone and both heads."""
+        return self.backbone, self.heads

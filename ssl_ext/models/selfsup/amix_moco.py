@@ -80,7 +80,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         """Named, weighted loss terms of a query view and a key view, each (N, C, H, W)."""
         losses = super().loss(inputs, data_samples)
         if self.training and self.label_queue is not None:
-            self.label_queue.enqueue(self.label_source.of(data_samples)[:, None])
+            self.label_queue.enqueue(self.label_source.labels_for(data_samples)[:, None])
         return losses
 
     def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:

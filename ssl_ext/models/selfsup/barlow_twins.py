@@ -18,7 +18,7 @@ class BarlowTwins(SelfSupervisedModel):
     """
 
     num_views = 2
-    batch_coupling = "the cross-correlation is that of a batch"
+    batch_dependence = "the cross-correlation is that of a batch"
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of two views, each (N, C, H, W)."""

@@ -1,48 +1,166 @@
-"""What the self-supervised algorithms of this project share."""
+"""Base classes of all models, with everything that hooks, configs and tools ask of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
+import torch
+from mmengine.model import BaseModel
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssl_ext.models.utils import MomentumNetwork, check_momentum, momentum_at, pool_features
+from ssl_ext.models.utils import ClusterBank, MomentumNetwork, check_momentum, momentum_at, pool_features
+
+UNKNOWN = "it does not say whether its loss compares the images of a batch"
 
 
-class SelfSupervisedModel(BaseSelfSupervisor):
-    """Backbone, neck (projector) and head; subclasses say which network sees which view.
+class TrainableModel(BaseModel):
+    """The model protocol: every method and attribute has a default that does nothing.
 
-    ``loss`` changes a state (queue, memory bank) in training mode only. A subclass that sets
-    ``num_views`` is told before training if the config draws another number of views.
+    A training step has four parts, so that the second and third can be recorded as one CUDA graph for each
+    value of ``variant``:
 
-    ``batch_coupling`` says what ties the images of a batch together, so that gradients accumulated over
-    several batches are not those of one large batch ("as ..."). None: the loss is a mean over images, none
-    of which has a part in what another is compared with.
+    1. host, before every batch: :meth:`before_step`;
+    2. device: the views, :meth:`loss`, backward and the optimiser;
+    3. device, after an optimiser step: :meth:`after_update`;
+    4. host, after an optimiser step: :meth:`between_steps`.
+
+    Parts 2 and 3 must not read tensors on the host and must not depend on Python numbers that change from
+    step to step: such numbers come from :meth:`step_numbers` as device tensors, or from buffers that
+    :meth:`before_step` fills. :meth:`after_step` runs parts 3 and 4 without a graph.
+
+    Attributes:
+        num_views: Views of an image that the loss takes; None for any number.
+        compares_images: Whether a batch needs at least two images.
+        batch_dependence: Why gradients accumulated over several batches are not those of one large batch;
+            None if they are.
+        uses_indices: Whether the loss looks training images up by their row in the data set, so that it
+            cannot be computed for other images.
+        capture_obstacle: Why parts 2 and 3 cannot be recorded as a CUDA graph; None if they can.
+        exported_network: Network that is exported by default: ``'online'`` or ``'momentum'``.
+        variant: The choice of :meth:`step_variant` for the current step.
     """
 
     num_views: int | None = None
-    batch_coupling: str | None
+    compares_images: bool = True
+    batch_dependence: str | None = None
+    uses_indices: bool = False
+    capture_obstacle: str | None = None
+    exported_network: str = "online"
+    variant: Hashable = None
+
+    # Data set
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Raise ValueError unless the model can learn from the training data set."""
+
+    def set_dataset_size(self, size: int) -> None:
+        """Create what holds an entry for each of ``size`` training images; before a state is loaded."""
+
+    def check_batch(self, batch: dict) -> None:
+        """Raise IndexError for ``batch['indices']`` outside the data set (seen on the CPU)."""
+
+    # Training step
+
+    def before_step(self, step: int, iteration: int, batch: dict | None = None) -> None:
+        """Prepare the step of a batch on the host.
+
+        Args:
+            step: Optimiser step that the batch counts towards, from 1.
+            iteration: Batch, from 1; differs from ``step`` when gradients accumulate.
+            batch: The batch before it is preprocessed, to be checked.
+        """
+        self.variant = self.step_variant(step, iteration)
+        if batch is not None:
+            self.check_batch(batch)
+
+    def step_variant(self, step: int, iteration: int) -> Hashable:
+        """Choice of the operations of a step, drawn from nothing but the arguments and the run's seed."""
+        return None
+
+    def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
+        """Numbers for :meth:`after_update` of optimiser step ``step`` (from 1) of ``max_steps``."""
+        return {}
+
+    def after_update(self, numbers: Mapping[str, Tensor]) -> None:
+        """Follow the optimiser on the device, given :meth:`step_numbers` as 0-dim float64 tensors."""
+
+    def between_steps(self, step: int) -> None:
+        """Work on the host after optimiser step ``step``, such as renewing clusters."""
+
+    def after_step(self, step: int, max_steps: int) -> None:
+        """Run :meth:`after_update` and :meth:`between_steps` of optimiser step ``step`` of ``max_steps``."""
+        numbers = self.step_numbers(step, max_steps)
+        self.after_update(on_device(numbers, next(self.parameters()).device) if numbers else {})
+        self.between_steps(step)
+
+    # Networks
+
+    def ema_networks(self) -> list[MomentumNetwork]:
+        """All EMA networks."""
+        return [module for module in self.modules() if isinstance(module, MomentumNetwork)]
+
+    def sync_ema(self) -> None:
+        """Make every EMA network equal to the network it follows."""
 
     def extract_embedding(self, images: Tensor) -> Tensor:
         """Backbone features y after pooling, (N, C), of normalised images (N, channels, H, W)."""
         return pool_features(self.backbone(images))
 
-    def project(self, features: Tensor) -> Tensor:
-        """Projector output z, (N, D), of pooled features y (N, C)."""
-        return self.neck((features,))[0]
+    @property
+    def cluster_bank(self) -> ClusterBank | None:
+        """Clusters of the training images that the model learns from; None without them."""
+        return None
+
+    def embed_for_clusters(self, images: Tensor) -> Tensor:
+        """Embeddings (N, D) of normalised images (N, C, H, W) that the clusters are formed of."""
+        return self.extract_embedding(images)
+
+    # Preprocessor, which may be MMPretrain's
+
+    @property
+    def drawn_views(self) -> int | None:
+        """Views that the preprocessor draws of an image; None if it does not say."""
+        return getattr(self.data_preprocessor, "num_views", None)
+
+    @property
+    def normalization(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """Mean and std of each channel in the units of the preprocessor; None if it does not normalise."""
+        mean, std = (getattr(self.data_preprocessor, key, None) for key in ("mean", "std"))
+        return None if mean is None or std is None else ([float(x) for x in mean], [float(x) for x in std])
 
 
-class MomentumModel(SelfSupervisedModel):
-    """A model with :class:`MomentumNetwork` copies, each of which follows its backbone and neck.
+def on_device(numbers: Mapping[str, float], device: torch.device) -> dict[str, Tensor]:
+    """0-dim float64 tensors on ``device``, sent in one copy that is not waited for."""
+    values = torch.tensor(list(numbers.values()), dtype=torch.float64, pin_memory=device.type == "cuda")
+    return dict(zip(numbers, values.to(device, non_blocking=True).unbind(), strict=True))
 
-    Subclasses make the copies in ``__init__``. They start equal to the initialised (or loaded) network
-    and follow it after every optimiser step.
+
+class ForeignModel(TrainableModel):
+    """Defaults for algorithms of MMPretrain, which know nothing of the protocol."""
+
+    batch_dependence = UNKNOWN
+    capture_obstacle = "it was not written to be captured"
+
+
+def adapted(model: nn.Module) -> TrainableModel:
+    """Return ``model``; one of MMPretrain's gets the protocol's defaults for methods that it lacks."""
+    if not isinstance(model, TrainableModel):
+        kind = type(model)
+        model.__class__ = type(kind.__name__, (kind, ForeignModel), {"__module__": kind.__module__})
+    return model
+
+
+class EMAModel(TrainableModel):
+    """Mixin for a model whose :class:`MomentumNetwork` copies follow it after every optimiser step.
+
+    Subclasses make the copies in ``__init__``. They start equal to the initialised (or loaded) network.
 
     Args:
         momentum: EMA momentum m in [0, 1].
         momentum_schedule: ``'constant'``, or ``'cosine'`` from m up to 1 over the run.
-        **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
+        **kwargs: As for the other base classes.
 
     Raises:
         ValueError: A momentum out of range or an unknown schedule.
@@ -54,26 +172,44 @@ class MomentumModel(SelfSupervisedModel):
         self.momentum = momentum
         self.momentum_schedule = momentum_schedule
 
-    def copies(self) -> Iterator[MomentumNetwork]:
-        """All networks that follow."""
-        return (module for module in self.modules() if isinstance(module, MomentumNetwork))
+    def ema_source(self) -> tuple[nn.Module, nn.Module]:
+        """Backbone and neck (or heads) that the EMA networks follow."""
+        return self.backbone, self.neck
 
-    def followers(self, step: int) -> Iterator[MomentumNetwork]:
-        """The copies that are updated after optimiser step ``step`` (counted from 1)."""
-        return self.copies()
+    def updated_networks(self) -> list[MomentumNetwork]:
+        """EMA networks that are updated after this step."""
+        return self.ema_networks()
 
     def init_weights(self) -> None:
-        """Initialise the network and start the copies from it."""
+        """Initialise the network and start the EMA networks from it."""
         super().init_weights()
-        self.restart_copies()
+        self.sync_ema()
 
-    def restart_copies(self) -> None:
-        """Make every copy equal to the network."""
-        for copy in self.copies():
-            copy.copy_from(self.backbone, self.neck)
+    def sync_ema(self) -> None:
+        """Make every EMA network equal to the network it follows."""
+        for network in self.ema_networks():
+            network.copy_from(*self.ema_source())
 
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Let the copies follow; ``step`` optimiser steps (of ``max_steps``) have been taken."""
+    def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
+        """Add the EMA momentum of the step."""
         momentum = momentum_at(step, max_steps, self.momentum, self.momentum_schedule)
-        for follower in self.followers(step):
-            follower.update(self.backbone, self.neck, momentum)
+        return dict(super().step_numbers(step, max_steps), momentum=momentum)
+
+    def after_update(self, numbers: Mapping[str, Tensor]) -> None:
+        """Update the EMA networks."""
+        super().after_update(numbers)
+        for network in self.updated_networks():
+            network.update(*self.ema_source(), numbers["momentum"])
+
+
+class SelfSupervisedModel(TrainableModel, BaseSelfSupervisor):
+    """Backbone, neck (projector) and head; subclasses say which network sees which view.
+
+    ``loss`` changes a state (queue, memory bank) in training mode only.
+    """
+
+    batch_dependence: str | None = UNKNOWN
+
+    def project(self, features: Tensor) -> Tensor:
+        """Projector output z, (N, D), of pooled features y (N, C)."""
+        return self.neck((features,))[0]

@@ -7,12 +7,12 @@ from torch import Tensor
 from ssl_ext.models.utils import MomentumNetwork
 from ssl_ext.registry import MODELS
 
-from .base import MomentumModel
+from .base import EMAModel
 from .prediction import PredictionModel
 
 
 @MODELS.register_module()
-class BYOL(PredictionModel, MomentumModel):
+class BYOL(EMAModel, PredictionModel):
     """The online network predicts the projection that an EMA target gives for the other view.
 
     L = ℓ(p1, t(v2)) + ℓ(p2, t(v1)), ℓ(p, z) = 2 - 2 cos(p, sg z) (its Eq. 2, both directions).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_ext.losses import info_nce
 from ssl_ext.mixups import Mixed, cutmix, mixup
-from ssl_ext.models.utils import count_stages, frozen, stage_replaced
+from ssl_ext.models.utils import count_stages, frozen, host_random, stage_replaced
 from ssl_ext.models.utils.mixing import draw_lam
 from ssl_ext.registry import MODELS
 
@@ -53,6 +53,16 @@ class MixMoCo(MixedMoCo):
             )
         if mixing.needs_labels and labels is None:
             raise ValueError(f"model.policy {mixing.name!r} mixes by class and needs model.labels.")
+        self.before_step(1, 1)
+
+    @property
+    def capture_obstacle(self) -> str | None:
+        """The policy's host-side solver, if it has one."""
+        return self.policy.capture_obstacle
+
+    def step_variant(self, step: int, iteration: int) -> Hashable:
+        """Layer whose output is mixed, one of ``layers``."""
+        return host_random(iteration).choice(self.layers)
 
     def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
         """InfoNCE of the mixtures, unless its weight is 0."""
@@ -63,8 +73,7 @@ class MixMoCo(MixedMoCo):
 
     def embed_mixtures(self, step: MixingStep) -> tuple[Tensor, Mixed]:
         """Unit vectors (N, D) of mixtures of the step's images, and how they were mixed."""
-        # Drawn on the host: it decides which code runs.
-        layer = self.layers[int(torch.randint(len(self.layers), ()))]
+        layer = self.variant
         if layer == 0:
             mixed = self.mix(step)
             return self.embed_queries(mixed.images), mixed
@@ -119,13 +128,17 @@ class UnMix(MixedMoCo):
             raise ValueError(f"model.cutmix_prob is {cutmix_prob}; it must be from 0 to 1.")
         super().__init__(**kwargs)
         self.alpha, self.cutmix_prob = alpha, cutmix_prob
+        self.before_step(1, 1)
+
+    def step_variant(self, step: int, iteration: int) -> Hashable:
+        """``'cutmix'`` or ``'mixup'``."""
+        return "cutmix" if host_random(iteration).random() < self.cutmix_prob else "mixup"
 
     def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
         """InfoNCE of the mixtures with the keys in order and in reverse order."""
         images = step.images
         reverse = torch.arange(len(images) - 1, -1, -1, device=images.device)
-        # Drawn on the host: it decides which code runs.
-        mix = cutmix if float(torch.rand(())) < self.cutmix_prob else mixup
+        mix = cutmix if self.variant == "cutmix" else mixup
         mixtures, lam = mix(images, draw_lam(self.alpha, images.device), reverse)
         mixed = Mixed(mixtures, lam, reverse)
         return self.head.mixed(self.embed_queries(mixtures), step.keys, step.queue, mixed)

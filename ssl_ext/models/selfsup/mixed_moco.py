@@ -45,7 +45,8 @@ class MixedMoCo(MoCo):
         ValueError: An unknown pipeline, or bad arguments of labels.
     """
 
-    batch_coupling = "images are mixed within a batch, whose keys enter the queue before the next one"
+    batch_dependence = "images are mixed within a batch, whose keys enter the queue before the next one"
+    uses_indices = True
 
     def __init__(
         self,
@@ -80,6 +81,11 @@ class MixedMoCo(MoCo):
         if self.label_source is not None:
             self.label_source.set_dataset_size(size)
 
+    def check_batch(self, batch: dict) -> None:
+        """Raise IndexError for an image that has no entry in the bank of clusters."""
+        if self.label_source is not None:
+            self.label_source.check_batch(batch)
+
     @torch.no_grad()
     def embed_for_clusters(self, images: Tensor) -> Tensor:
         """What the clusters are formed of, the keys (N, D) of normalised images (N, C, H, W)."""
@@ -92,7 +98,7 @@ class MixedMoCo(MoCo):
         """
         view_query, view_key = inputs
         source = self.label_source
-        labels = None if source is None else source.of(data_samples)
+        labels = None if source is None else source.labels_for(data_samples)
         queue = self.queues[0].snapshot()
         features, keys = self.embed_keys(view_key)
         losses: dict[str, Tensor] = {}
@@ -134,8 +140,7 @@ class MixedMoCo(MoCo):
         features = pool_features(self.key_network.backbone(images))
         return features, unit_rows(self.key_network.neck((features,))[0])
 
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Let the key network follow, and renew the clusters' centroids when it is time."""
-        super().after_step(step, max_steps)
+    def between_steps(self, step: int) -> None:
+        """Renew the clusters' centroids every few steps."""
         if self.label_source is not None:
-            self.label_source.after_step(step)
+            self.label_source.between_steps(step)

@@ -11,11 +11,11 @@ from ssl_ext.losses import unit_rows
 from ssl_ext.models.utils import MomentumNetwork, Queue
 from ssl_ext.registry import MODELS
 
-from .base import MomentumModel
+from .base import EMAModel, SelfSupervisedModel
 
 
 @MODELS.register_module()
-class MoCo(MomentumModel):
+class MoCo(EMAModel, SelfSupervisedModel):
     """Queries of the network, keys of its momentum copy, negatives from a queue of earlier keys.
 
     MoCo v2 is this class with a non-linear neck and its views. Keys enter the queue in training mode only,
@@ -39,7 +39,7 @@ class MoCo(MomentumModel):
 
     num_views = 2
     num_queues = 1
-    batch_coupling = "the keys of each batch enter the queue before the next batch is compared"
+    batch_dependence = "the keys of each batch enter the queue before the next batch is compared"
 
     def __init__(self, *, queue_size: int = 65536, momentum: float = 0.999, **kwargs) -> None:
         neck = kwargs["neck"]

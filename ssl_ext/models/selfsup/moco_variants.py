@@ -35,7 +35,7 @@ class IMix(MoCo):
         ValueError: α that is not above 0.
     """
 
-    batch_coupling = "images are mixed within a batch and compared with all its keys"
+    batch_dependence = "images are mixed within a batch and compared with all its keys"
 
     def __init__(self, *, alpha: float = 1.0, **kwargs) -> None:
         if not alpha > 0:

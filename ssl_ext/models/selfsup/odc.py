@@ -32,6 +32,7 @@ class ODC(SelfSupervisedModel):
     """
 
     num_views = 1
+    uses_indices = True
 
     def __init__(
         self,
@@ -53,10 +54,14 @@ class ODC(SelfSupervisedModel):
         super().__init__(neck=neck, **kwargs)
         self.settings = dict(momentum=bank_momentum, min_size=min_size)
         self.interval = interval
-        self.cluster_bank: ClusterBank | None = None
 
     @property
-    def batch_coupling(self) -> str | None:
+    def cluster_bank(self) -> ClusterBank | None:
+        """The clusters; None before :meth:`set_dataset_size`."""
+        return self._modules.get("cluster_bank")
+
+    @property
+    def batch_dependence(self) -> str | None:
         """An image's weight by the size of its cluster is relative to its batch; equal weights are not."""
         return (
             "the weights of images by the sizes of their clusters sum to 1 over a batch"
@@ -67,7 +72,13 @@ class ODC(SelfSupervisedModel):
     def set_dataset_size(self, size: int) -> None:
         """Start a bank for ``size`` images."""
         device = next(self.parameters()).device
-        self.cluster_bank = ClusterBank(size, self.dim, self.head.num_clusters, **self.settings).to(device)
+        bank = ClusterBank(size, self.dim, self.head.num_clusters, **self.settings)
+        self._modules["cluster_bank"] = bank.to(device)
+
+    def check_batch(self, batch: dict) -> None:
+        """Raise IndexError for an image that has no entry in the bank."""
+        if self.cluster_bank is not None and "indices" in batch:
+            self.cluster_bank.check(batch["indices"])
 
     def embed_for_clusters(self, images: Tensor) -> Tensor:
         """What the bank keeps of normalised images (N, C, H, W): (N, D)."""
@@ -79,7 +90,6 @@ class ODC(SelfSupervisedModel):
         Raises:
             RuntimeError: There is no bank yet.
             ValueError: The batch has no indices.
-            IndexError: An index outside the data set (seen on the CPU).
         """
         if self.cluster_bank is None:
             raise RuntimeError("ODC has no clusters: call set_dataset_size(number of images) first.")
@@ -89,14 +99,13 @@ class ODC(SelfSupervisedModel):
                 "train_dataloader.dataset must give 'indices'."
             )
         (images,), indices, bank = inputs, data_samples["indices"], self.cluster_bank
-        bank.check(indices)
         embeddings = self.embed_for_clusters(images)
         losses = self.head.loss(embeddings, bank.labels[indices], bank.counts())
         if self.training:
             losses["label_changes"] = bank.update(indices, embeddings)
         return losses
 
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Renew the centroids when it is time."""
+    def between_steps(self, step: int) -> None:
+        """Renew the centroids every ``interval`` steps."""
         if self.cluster_bank is not None and step % self.interval == 0:
             self.cluster_bank.refresh()

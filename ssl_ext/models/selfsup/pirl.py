@@ -38,7 +38,8 @@ class PIRL(SelfSupervisedModel):
     """
 
     num_views = 1
-    batch_coupling = (
+    uses_indices = True
+    batch_dependence = (
         "each batch draws its own negatives, from a memory bank that the batch before has changed"
     )
 
@@ -63,6 +64,11 @@ class PIRL(SelfSupervisedModel):
         device = next(self.parameters()).device
         self.bank = MemoryBank(size, self.dim, momentum=self.bank_momentum).to(device)
 
+    def check_batch(self, batch: dict) -> None:
+        """Raise IndexError for an image that has no entry in the bank."""
+        if self.bank is not None and "indices" in batch:
+            self.bank.check(batch["indices"])
+
     def embed_transformed(self, images: Tensor) -> Tensor:
         """Transform images (N, C, H, W) at random; their embeddings (N, D)."""
         if self.pretext == "rotation":
@@ -78,7 +84,6 @@ class PIRL(SelfSupervisedModel):
         Raises:
             RuntimeError: There is no memory bank yet.
             ValueError: The batch has no indices.
-            IndexError: An index outside the data set (seen on the CPU).
         """
         if self.bank is None:
             raise RuntimeError("PIRL has no memory bank: call set_dataset_size(number of images) first.")
@@ -88,7 +93,6 @@ class PIRL(SelfSupervisedModel):
                 "train_dataloader.dataset must give 'indices'."
             )
         (images,), indices = inputs, data_samples["indices"]
-        self.bank.check(indices)
         z_image = self.project(self.extract_embedding(images))
         # The backbone is evaluated on images: patches, with statistics far from theirs, must not enter
         # its running ones.

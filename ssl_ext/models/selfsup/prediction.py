@@ -22,7 +22,7 @@ class PredictionModel(SelfSupervisedModel):
     """
 
     num_views = 2
-    batch_coupling = None
+    batch_dependence = None
 
     def __init__(self, *, neck: dict, predictor: dict, **kwargs) -> None:
         super().__init__(neck=neck, **kwargs)

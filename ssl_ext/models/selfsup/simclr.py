@@ -18,7 +18,7 @@ class SimCLR(SelfSupervisedModel):
     """
 
     num_views = 2
-    batch_coupling = "the negatives of a view are the other views of its batch"
+    batch_dependence = "the negatives of a view are the other views of its batch"
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of two views, each (N, C, H, W)."""
@@ -33,7 +33,7 @@ class JaccardSimCLR(SelfSupervisedModel):
     """SimCLR with the neck :class:`BiProjector` and three terms: each projector's own, and J's."""
 
     num_views = 2
-    batch_coupling = "the negatives of a view are the other views of its batch"
+    batch_dependence = "the negatives of a view are the other views of its batch"
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of two views, each (N, C, H, W)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ class SwAV(SelfSupervisedModel):
         ValueError: A negative number of steps.
     """
 
-    batch_coupling = "the assignments balance the prototypes over a batch"
+    batch_dependence = "the assignments balance the prototypes over a batch"
     steps: Tensor
 
     def __init__(self, *, freeze_prototypes_steps: int = 0, **kwargs) -> None:
@@ -53,6 +55,10 @@ class SwAV(SelfSupervisedModel):
         embeddings = [self.project(self.extract_embedding(view)) for view in inputs]
         return self.head.loss(*embeddings, prototypes_learn=self.steps >= self.freeze_prototypes_steps)
 
-    def after_step(self, step: int, max_steps: int) -> None:
-        """Keep how many optimiser steps have been taken."""
-        self.steps.fill_(step)
+    def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
+        """Add the number of optimiser steps taken."""
+        return dict(super().step_numbers(step, max_steps), steps=float(step))
+
+    def after_update(self, numbers: Mapping[str, Tensor]) -> None:
+        """Store the number of optimiser steps taken."""
+        self.steps.copy_(numbers["steps"])

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable
 
 from torch import Tensor, nn
 
 from ssl_ext.models.utils import MomentumNetwork
 from ssl_ext.registry import MODELS
 
-from .base import MomentumModel
+from .base import EMAModel
 from .prediction import PredictionModel
 
 
 @MODELS.register_module()
-class TriBYOL(PredictionModel, MomentumModel):
+class TriBYOL(EMAModel, PredictionModel):
     """The online network predicts what two EMA targets make of two other views of the image.
 
     With ℓ(p, z) = 2 - 2 cos(p, sg z), pᵢ the prediction for view i and t1, t2 the targets,
@@ -57,10 +57,15 @@ class TriBYOL(PredictionModel, MomentumModel):
         self.symmetric = symmetric
         count = 2 if target_update == "alternate" else 1
         self.targets = nn.ModuleList(MomentumNetwork(self.backbone, self.neck) for _ in range(count))
+        self.before_step(1, 1)
 
-    def followers(self, step: int) -> Iterator[MomentumNetwork]:
-        """The target that is updated after optimiser step ``step`` (counted from 1)."""
-        yield self.targets[(step - 1) % len(self.targets)]
+    def step_variant(self, step: int, iteration: int) -> Hashable:
+        """Index of the target that is updated after optimiser step ``step``."""
+        return (step - 1) % len(self.targets)
+
+    def updated_networks(self) -> list[MomentumNetwork]:
+        """The target that is updated after this step."""
+        return [self.targets[self.variant]]
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of three views, each (N, C, H, W)."""

@@ -28,25 +28,33 @@ class TriMix(SelfSupervisedModel):
     """
 
     num_views = 2
-    batch_coupling = "the cross-correlation is that of a batch, and images are mixed within it"
+    batch_dependence = "the cross-correlation is that of a batch, and images are mixed within it"
 
     def __init__(self, *, lam_per: str = "step", **kwargs) -> None:
         super().__init__(**kwargs)
         if lam_per not in ("step", "epoch"):
             raise ValueError(f"model.lam_per is {lam_per!r}; allowed are 'step' and 'epoch'.")
         self.lam_per = lam_per
+        # λ of the epoch, on the device; a function of seed and epoch, so not in the checkpoint.
+        self.register_buffer("epoch_lam", torch.zeros(()), persistent=False)
+
+    def before_step(self, step: int, iteration: int, batch: dict | None = None) -> None:
+        """Set λ of the epoch, where it is drawn once an epoch."""
+        super().before_step(step, iteration, batch)
+        if self.lam_per == "epoch":
+            # A function of the seed and the epoch alone: the same on every process and after a resume.
+            hub = MessageHub.get_current_instance()
+            seed, epoch = hub.get_info("seed", 0), hub.get_info("epoch", 0)
+            generator = torch.Generator().manual_seed(int(seed) * 1_000_003 + int(epoch))
+            self.epoch_lam.fill_(float(torch.rand((), generator=generator)))
 
     def draw_lam(self, like: Tensor) -> Tensor:
         """λ as a 0-dim float32 tensor on the device of ``like``, the same on every process."""
-        if self.lam_per == "step":
-            lam = torch.rand((), device=like.device)
-            broadcast(lam)
-            return lam
-        # A function of the seed and the epoch alone: the same on every process and after a resume.
-        hub = MessageHub.get_current_instance()
-        seed, epoch = hub.get_info("seed", 0), hub.get_info("epoch", 0)
-        generator = torch.Generator().manual_seed(int(seed) * 1_000_003 + int(epoch))
-        return torch.rand((), generator=generator).to(like.device, non_blocking=True)
+        if self.lam_per == "epoch":
+            return self.epoch_lam
+        lam = torch.rand((), device=like.device)
+        broadcast(lam)
+        return lam
 
     def mix(self, images: Tensor, lam: Tensor) -> Tensor:
         """λ·x + (1−λ)·x with its batch order reversed (Eq. 5); images (N, C, H, W)."""

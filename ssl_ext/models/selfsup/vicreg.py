@@ -14,7 +14,7 @@ class VICReg(SelfSupervisedModel):
     """Two views through one network; the head keeps the embeddings' variance and removes covariance."""
 
     num_views = 2
-    batch_coupling = "variance and covariance are those of a batch"
+    batch_dependence = "variance and covariance are those of a batch"
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of two views, each (N, C, H, W)."""

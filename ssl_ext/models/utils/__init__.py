@@ -3,6 +3,7 @@
 from .block_mixing import BlockMixing
 from .cluster_bank import ClusterBank
 from .frozen import frozen
+from .host_draws import host_random
 from .label_source import LabelSource
 from .memory_bank import MemoryBank
 from .mixing import MixingPolicy
@@ -11,7 +12,7 @@ from .pooling import pool_features
 from .queue import Queue
 from .running_statistics import running_statistics_kept
 from .split_batch_norm import SplitBN
-from .stages import count_stages, stage_features, stage_replaced
+from .stages import backbone_stages, count_stages, stage_features, stage_replaced
 
 __all__ = [
     "BlockMixing",
@@ -22,9 +23,11 @@ __all__ = [
     "MomentumNetwork",
     "Queue",
     "SplitBN",
+    "backbone_stages",
     "check_momentum",
     "count_stages",
     "frozen",
+    "host_random",
     "momentum_at",
     "pool_features",
     "running_statistics_kept",

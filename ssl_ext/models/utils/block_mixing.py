@@ -1,8 +1,9 @@
-"""Mixing with a learned block, the same whatever learns beside it (AMix, Sec. 3)."""
+"""Mixing with a learned block (AMix, Sec. 3)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -13,10 +14,9 @@ LAM_PER = ("sample", "step")
 
 
 class BlockMixing:
-    """Draws λ and pairs and mixes with a :class:`MixBlock`; a mixin for models with ``after_step``.
+    """Draws λ and pairs and mixes with a :class:`MixBlock`; a mixin for models.
 
-    The buffer ``mask_scale`` is in the checkpoint: a resumed run goes on with the mask loss's weight of its
-    step.
+    The buffer ``mask_scale``, the factor of the mask loss, is in the checkpoint.
     """
 
     mask_scale: Tensor
@@ -70,8 +70,15 @@ class BlockMixing:
         mask = self.mix_block(*features, lam, images.shape[2:])
         return adjust_mask(mask, lam) if self.adjust_lam else mask
 
-    def after_step(self, step: int, max_steps: int) -> None:
-        """What the model does after a step, and the weight of the mask loss."""
-        super().after_step(step, max_steps)
+    def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
+        """Add the factor of the mask loss after the step, where it decays."""
+        numbers = super().step_numbers(step, max_steps)
         if self.mask_decay:
-            self.mask_scale.fill_((1 + math.cos(math.pi * step / max_steps)) / 2)
+            numbers["mask_scale"] = (1 + math.cos(math.pi * step / max_steps)) / 2
+        return numbers
+
+    def after_update(self, numbers: Mapping[str, Tensor]) -> None:
+        """Set the factor of the mask loss."""
+        super().after_update(numbers)
+        if self.mask_decay:
+            self.mask_scale.copy_(numbers["mask_scale"])

@@ -94,7 +94,12 @@ class LabelSource(nn.Module):
                 f"{self.num_classes}; they must be equal."
             )
 
-    def of(self, data_samples: dict | None) -> Tensor:
+    def check_batch(self, batch: dict) -> None:
+        """Raise IndexError for an image that has no entry in the bank."""
+        if self.bank is not None and "indices" in batch:
+            self.bank.check(batch["indices"])
+
+    def labels_for(self, data_samples: dict | None) -> Tensor:
         """Labels (N,) int64 of the batch.
 
         Raises:
@@ -112,7 +117,6 @@ class LabelSource(nn.Module):
             return values
         if self.bank is None:
             raise RuntimeError("There are no clusters yet: call set_dataset_size(number of images) first.")
-        self.bank.check(values)
         return self.bank.labels[values]
 
     def loss(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -128,7 +132,7 @@ class LabelSource(nn.Module):
             return {}
         return dict(label_changes=self.bank.update(data_samples["indices"], embeddings))
 
-    def after_step(self, step: int) -> None:
-        """Renew the centroids when it is time."""
+    def between_steps(self, step: int) -> None:
+        """Renew the centroids every ``interval`` steps."""
         if self.bank is not None and step % self.interval == 0:
             self.bank.refresh()

@@ -99,6 +99,11 @@ class MixingPolicy(nn.Module):
         return self.name in ("puzzlemix", "co_mixup")
 
     @property
+    def capture_obstacle(self) -> str | None:
+        """Why a step that mixes cannot be recorded as a CUDA graph; None if it can."""
+        return f"{self.name} solves graph cuts on the host" if self.needs_gradient else None
+
+    @property
     def needs_labels(self) -> bool:
         """Whether ``labels`` must be given, classes or pseudo classes."""
         return self.name == "inter_intra"

@@ -1,4 +1,4 @@
-"""Networks that follow another one by an exponential moving average (EMA)."""
+"""Exponential moving averages (EMA) of networks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SCHEDULES = ("constant", "cosine")
 
 
 class MomentumNetwork(nn.Module):
-    """A copy of a backbone and its neck that follows them and takes no gradient.
+    """EMA of a backbone and its neck, without gradient.
 
-    Parameters follow by :meth:`update`; the running statistics of normalisation layers come from the
-    copy's own passes.
+    :meth:`update` changes the parameters; the running statistics of normalisation layers come from the
+    network's own passes.
 
     Args:
         backbone: Network to copy.
@@ -37,23 +37,30 @@ class MomentumNetwork(nn.Module):
 
     @torch.no_grad()
     def copy_from(self, backbone: nn.Module, neck: nn.Module) -> None:
-        """Take over all parameters and buffers."""
+        """Copy all parameters and buffers of a network."""
         self.backbone.load_state_dict(backbone.state_dict())
         self.neck.load_state_dict(neck.state_dict())
 
     @torch.no_grad()
-    def update(self, backbone: nn.Module, neck: nn.Module, momentum: float) -> None:
-        """Parameters become momentum · own + (1 − momentum) · given, in one foreach operation."""
+    def update(self, backbone: nn.Module, neck: nn.Module, momentum: Tensor) -> None:
+        """Set the parameters to momentum · own + (1 − momentum) · given.
+
+        Args:
+            backbone: Network that is followed.
+            neck: Its neck.
+            momentum: 0-dim float64 tensor on the device, read when the operation runs.
+        """
         own = [*self.backbone.parameters(), *self.neck.parameters()]
         given = [*backbone.parameters(), *neck.parameters()]
-        torch._foreach_lerp_(own, given, 1 - momentum)
+        weight = (1 - momentum).to(own[0].dtype)
+        torch._foreach_lerp_(own, given, [weight] * len(own))
 
 
 def momentum_at(step: int, max_steps: int, momentum: float, schedule: str = "constant") -> float:
     """Momentum of the update after optimiser step ``step`` (counted from 1) of ``max_steps``.
 
     ``'cosine'`` rises from ``momentum`` to 1: 1 − (1 − m) · (cos(π · (step − 1) / max_steps) + 1) / 2
-    (BYOL, Sec. 3.2). A function of the step alone, so a resumed run goes on exactly.
+    (BYOL, Sec. 3.2).
 
     >>> momentum_at(1, 100, 0.996, "cosine"), momentum_at(51, 100, 0.996, "cosine")
     (0.996, 0.998)

@@ -1,4 +1,4 @@
-"""What happens inside a backbone in stages."""
+"""Stages of a backbone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import torch
 from torch import Tensor, nn
 
 
+def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
+    """Stages of a ResNet (``res_layers``) or blocks of a vision transformer (``layers``); empty without."""
+    stages = getattr(backbone, "res_layers", None) or getattr(backbone, "layers", ())
+    return [getattr(backbone, stage) if isinstance(stage, str) else stage for stage in stages]
+
+
 def count_stages(backbone: nn.Module) -> int:
-    """How many stages a backbone such as a ResNet has; 0 for one without stages."""
+    """Number of stages of a ResNet; 0 for other backbones."""
     return len(getattr(backbone, "res_layers", ()))
 
 
