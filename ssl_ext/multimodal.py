@@ -59,7 +59,7 @@ def _load(name: str) -> Any:
 
 
 def import_models() -> None:
-    """Import ``mmpretrain.models`` without its multimodal models; where it is imported already, do nothing."""
+    """Import ``mmpretrain.models`` without its multimodal models, unless that is imported already."""
     if MODELS in sys.modules or not dependency.WITH_MULTIMODAL:
         return
     deferred = _Deferred()

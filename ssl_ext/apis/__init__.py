@@ -1,11 +1,17 @@
-"""What the command-line tools and notebooks call."""
+"""What the command-line tools and notebooks call; a function is imported when it is first asked for."""
 
-from ssl_ext.config.build import build_model, load_config, parse_options
-from ssl_ext.exporting import timm_resnet, torchvision_resnet
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from .evaluate.evaluate import evaluate
-from .export import export
-from .pretrain import pretrain
+if TYPE_CHECKING:
+    from ssl_ext.config.build import build_model, load_config, parse_options
+    from ssl_ext.exporting import timm_resnet, torchvision_resnet
+
+    from .evaluate.evaluate import evaluate
+    from .export import export
+    from .pretrain import pretrain
 
 __all__ = [
     "build_model",
@@ -17,3 +23,31 @@ __all__ = [
     "timm_resnet",
     "torchvision_resnet",
 ]
+PLACES = {
+    "build_model": "ssl_ext.config.build",
+    "evaluate": "ssl_ext.apis.evaluate.evaluate",
+    "export": "ssl_ext.apis.export",
+    "load_config": "ssl_ext.config.build",
+    "parse_options": "ssl_ext.config.build",
+    "pretrain": "ssl_ext.apis.pretrain",
+    "timm_resnet": "ssl_ext.exporting",
+    "torchvision_resnet": "ssl_ext.exporting",
+}
+
+
+class _LazyPackage(ModuleType):
+    """The package, with the functions of :data:`PLACES` as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        vars(self)[name] = getattr(import_module(PLACES[name]), name)
+        return vars(self)[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python makes an imported submodule an attribute; some are called as their function is.
+        if name not in PLACES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _LazyPackage

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ssl_ext.launch import stay_on_loopback
+from ssl_ext.cli.launch import stay_on_loopback
 
 START_METHOD = "spawn"  # a forked process cannot use a GPU that its parent has used
 GRACE = 2.0  # seconds for an error to arrive, and for a process to end by itself

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
@@ -19,6 +18,7 @@ from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.registry import DATASETS, MODELS
 
 from .kinds import check_kinds
+from .locate import config_file
 
 
 def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:
@@ -32,10 +32,9 @@ def load_config(config: Config | str | os.PathLike, options: dict | None = None)
     if isinstance(config, Config):
         config = copy.deepcopy(config)
     else:
-        if not Path(config).is_file():
-            raise UserError(f"Config '{config}' does not exist.")
+        file = config_file(config)
         try:
-            config = Config.fromfile(config)
+            config = Config.fromfile(file)
         except Exception as error:
             # A config is a Python file: whatever is wrong in it can surface as any exception.
             raise UserError(f"Config '{config}' cannot be read: {error}") from error

@@ -12,16 +12,9 @@ from mmengine.config import Config
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Recipe, check_knn, check_probe, linear_probe
 from ssl_ext.models import build_augmentation
+from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS
 from ssl_ext.values import is_count
 
-PROTOCOLS = (
-    "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
-)  # fmt: skip
-DEFAULT_PROTOCOLS = ("knn", "linear")
-BASELINES = ("pixels", "untrained", "supervised")
-MODES = ("frozen", "unfrozen")
-BUDGETS = (100, 250, 1000, "all")
-FRACTIONS = (0.01, 0.1, 1.0)
 MAX_DRAWS = 1000
 
 VIEWS = "views"

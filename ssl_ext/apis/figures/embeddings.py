@@ -18,11 +18,11 @@ from ssl_ext.config.networks import Embedding, random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
+from ssl_ext.names import PROJECTIONS
 from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
 
 from .figures import PathLike, build_dataset, class_names, device, distinct_names, loading_settings, need
 
-METHODS = ("pca", "tsne", "umap")
 COMPONENTS = 50
 
 
@@ -59,8 +59,8 @@ def embedding_figure(
     Raises:
         UserError: Bad input, several labels per image, or umap-learn is missing.
     """
-    if method not in METHODS:
-        raise UserError(f"--method is {method!r}; allowed are {', '.join(METHODS)}.")
+    if method not in PROJECTIONS:
+        raise UserError(f"--method is {method!r}; allowed are {', '.join(PROJECTIONS)}.")
     if points < 2:
         raise UserError(f"--points is {points}; at least 2 are needed.")
     if not perplexity or not checkpoints:

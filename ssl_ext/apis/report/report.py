@@ -24,13 +24,13 @@ from ssl_ext.apis.report import (
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation.tables import METRICS, SHOWN
 from ssl_ext.files import replacing
+from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
 
 from .rows import ResultFile, find_results, named_rows
 
 logger = logging.getLogger(__name__)
 
-LAYOUTS = ("long", "budgets")
 BUDGET_METRICS = ("acc", "auc")
 KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 MAX_FIGURES = 60
@@ -80,8 +80,8 @@ def report(
     """
     if which not in ("last", "best"):
         raise UserError(f"which={which!r}: allowed are last, best.")
-    if layout not in LAYOUTS:
-        raise UserError(f"layout={layout!r}: allowed are {', '.join(LAYOUTS)}.")
+    if layout not in REPORT_LAYOUTS:
+        raise UserError(f"layout={layout!r}: allowed are {', '.join(REPORT_LAYOUTS)}.")
     if references and layout != "budgets":
         raise UserError(f"--references {references} is for --layout budgets.")
     published = read_references(references) if references else References()
