@@ -21,6 +21,7 @@ from .hooks import (
 from .lars import LARS
 from .loop import EpochLoop
 from .runner import PretrainRunner, init_process_group
+from .visualizer import Visualizer
 from .weights.checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
 from .weights.load import LoadReport, find_state_dict, load_weights
 
@@ -44,6 +45,7 @@ __all__ = [
     "ThroughputHook",
     "TrainLogHook",
     "ValidationLossHook",
+    "Visualizer",
     "find_state_dict",
     "init_process_group",
     "load_weights",

@@ -17,11 +17,12 @@ from ssl_ext.config.networks import Embedding, check_images, random_network
 from ssl_ext.engine import init_process_group, load_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, file_hash
+from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .data import EvaluationData, SeededData
 from .protocols import Protocols, Subject
 from .rows import ResultRows
-from .settings import DEFAULT_PROTOCOLS, Request, read_recipes
+from .settings import Request, read_recipes
 
 FEW_TEST_IMAGES = 100
 
