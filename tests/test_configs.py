@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
@@ -20,8 +19,8 @@ from ssl_ext.engine import load_weights
 from ssl_ext.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
-# tests/detection has the detectors of configs/benchmarks.
-OTHERS = ("_base_", "benchmarks")
+# tests/detection has the detectors of configs/benchmarks, tests/test_papers.py the tables of papers.
+OTHERS = ("_base_", "benchmarks", "papers")
 FOLDERS = sorted(path for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name not in OTHERS)
 CONFIGS = {path: Config.fromfile(path) for folder in FOLDERS for path in sorted(folder.glob("*.py"))}
 PRETRAINING = {path: config for path, config in CONFIGS.items() if "train_cfg" in config}
@@ -70,7 +69,7 @@ def stem(path):
 
 
 def name_of(dataset):
-    """What a config's name calls its data set."""
+    """The name of a data set in the name of a config."""
     if dataset.type == "NPZDataset":
         return Path(dataset.data_root).stem
     if dataset.type == "FolderDataset":
@@ -81,7 +80,7 @@ def name_of(dataset):
 
 
 def method_of(model):
-    """What a config's name calls its method, without hyphens."""
+    """The name of a method in the name of a config, without hyphens."""
     if model.type == "MixupClassifier":
         return model.policy.name.replace("_", "")
     return "vanilla" if model.type == "ImageClassifier" else model.type.lower()
@@ -305,16 +304,7 @@ def test_jaccard_and_its_twins_look_at_the_features_after_every_epoch():
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_method_has_a_readme_and_a_metafile_of_all_its_configs(folder):
-    assert (folder / "README.md").is_file()
-    models = yaml.safe_load((folder / "metafile.yml").read_text(encoding="utf-8"))["Models"]
-    listed = [model["Config"] for model in models]
-    assert sorted(listed) == sorted(str(path.relative_to(ROOT)) for path in folder.glob("*.py"))
-    assert [model["Name"] for model in models] == [Path(config).stem for config in listed]
-
-
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_readme_names_only_files_that_are_there(folder):
+def test_method_has_a_readme_that_names_only_files_that_are_there(folder):
     words = (folder / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:configs|tools|ssl_ext)/[a-z0-9_./-]+\.(?:py|sh)", words))
     assert not [name for name in named if not (ROOT / name).exists()]

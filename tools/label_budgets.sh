@@ -6,7 +6,7 @@
 #   EPOCHS       of the pretrainings                           (what the configs say)
 #   BUDGETS      numbers of labels                             (100 250 1000)
 #   SEEDS        of the drawn labels and what they train       (0 1 2)
-#   REFERENCES   file of published figures to show in brackets (none)
+#   REFERENCES   configs/papers: show published figures in brackets  (none)
 #   OPTIONS      key=value pairs for every config              (none)
 # Called again after an interruption it goes on: epochs and evaluations that are finished stay.
 set -euo pipefail

@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         help=f"{' '.join(REPORT_LAYOUTS)}: a row for each measurement, or methods x numbers of labels (long)",
     )  # fmt: skip
     parser.add_argument(
-        "--references", metavar="FILE", help="YAML of published figures, in brackets (budgets)"
+        "--references", metavar="FILE", help="configs/papers, or one table: figures in brackets (budgets)"
     )
     parser.add_argument("--smoothing", type=float, default=0.6, help="of the curves, in [0, 1) (0.6)")
     args = vars(parser.parse_args(words))

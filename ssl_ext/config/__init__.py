@@ -1,1 +1,1 @@
-"""Configs: reading and checking them, and the networks they describe."""
+"""Configs: reading and checking them, the networks they describe, and published figures."""

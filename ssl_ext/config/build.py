@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mmengine.config import Config, DictAction
-from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
@@ -19,10 +18,7 @@ from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.registry import DATASETS, MODELS
 
 from .kinds import check_kinds
-from .locate import SHIPPED, config_file, drop_scope
-
-# MMEngine reads ``_base_ = "ssl_ext::..."`` from the packages it knows.
-MODULE2PACKAGE.setdefault("ssl_ext", "ssl_ext")
+from .locate import config_file, read_config
 
 
 def load_config(config: Config | str | os.PathLike, options: dict | None = None) -> Config:
@@ -36,11 +32,9 @@ def load_config(config: Config | str | os.PathLike, options: dict | None = None)
     if isinstance(config, Config):
         config = copy.deepcopy(config)
     else:
-        file = config_file(config)
+        config_file(config)
         try:
-            config = Config.fromfile(file)
-            if SHIPPED in config.text:
-                drop_scope(config._cfg_dict)
+            config = read_config(config)
         except Exception as error:
             # A config is a Python file: whatever is wrong in it can surface as any exception.
             raise UserError(f"Config '{config}' cannot be read: {error}") from error

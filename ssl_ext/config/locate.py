@@ -1,40 +1,102 @@
-"""The file that the path of a config names."""
+"""Reading a config file by its path.
+
+``ssl_ext::trimix/….py`` is a file that comes with the package. A config that was removed because another
+one with an override is the same can still be read.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_ext.errors import UserError
 
-SHIPPED = "ssl_ext::"
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+PACKAGE = "ssl_ext"
+SHIPPED = f"{PACKAGE}::"
 FOLDER = Path(__file__).parents[1] / ".mim" / "configs"
+# Removed file → the file beside it that replaces it, and what that one changes.
+REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
+    f"{method}_resnet50_1xb{batch}-adam-80e_{data}.py": (
+        f"{method}_resnet50_1xb128-adam-80e_{data}.py",
+        {"train_dataloader.batch_size": batch},
+    )
+    for method in ("byol", "cross", "pirl-jigsaw", "pirl-rotation", "simclr", "simsiam", "tribyol")
+    for batch in (32, 64)
+    for data in ("cifar10", "cifar100", "stl10")
+}
+
+
+def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
+    """The file to read for the path of a config, and the overrides that make it that config.
+
+    Any other path is returned as it is, and so is that of a file that exists.
+
+    >>> successor("ssl_ext::byol/byol_resnet50_1xb32-adam-80e_stl10.py")
+    ('ssl_ext::byol/byol_resnet50_1xb128-adam-80e_stl10.py', {'train_dataloader.batch_size': 32})
+    """
+    path = str(path)
+    name = path.replace("\\", "/").rpartition("/")[2]
+    if name not in REMOVED or Path(path).is_file():
+        return path, {}
+    new, overrides = REMOVED[name]
+    return path.removesuffix(name) + new, dict(overrides)
 
 
 def config_file(path: str | os.PathLike) -> Path:
-    """The file of a config; ``ssl_ext::trimix/….py`` is one that comes with the package.
+    """The file to read for the path of a config.
 
     Raises:
         UserError: It does not exist.
     """
-    words = str(path)
-    found = FOLDER / words.removeprefix(SHIPPED) if words.startswith(SHIPPED) else Path(path)
-    if not found.is_file():
+    source = successor(path)[0]
+    file = FOLDER / source.removeprefix(SHIPPED) if source.startswith(SHIPPED) else Path(source)
+    if not file.is_file():
         raise UserError(f"Config '{path}' does not exist.")
-    return found
+    return file
 
 
-def drop_scope(value: Any) -> None:
-    """Remove ``_scope_='ssl_ext'``, in place, which MMEngine adds to what stands in a base ``ssl_ext::…``.
+def read_config(path: str | os.PathLike) -> Config:
+    """Read a config file; a removed one keeps its ``filename``, from which work dirs and rows take names.
 
-    This project's scope is the default one, and a config means the same whichever way its bases are named.
+    Raises:
+        UserError: It does not exist.
+        Exception: Whatever MMEngine or the file itself raises.
+    """
+    file = config_file(path)
+    # Imported here, so that a path can be checked without MMEngine and torch.
+    from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.logging import print_log
+
+    # The packages in which MMEngine finds a base such as "ssl_ext::trimix/….py".
+    MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
+    config = Config.fromfile(file)
+    if SHIPPED in config.text:
+        _drop_scope(config._cfg_dict)
+    source, overrides = successor(path)
+    if not overrides:
+        return config
+    words = " ".join(f"{key}={value}" for key, value in overrides.items())
+    print_log(f"Config '{path}' is now '{source}' with {words}.", logger="current", level=logging.INFO)
+    config.merge_from_dict(overrides)
+    return Config(config._cfg_dict, config.text, str(path), config.env_variables)
+
+
+def _drop_scope(value: Any) -> None:
+    """Remove, in place, the ``_scope_='ssl_ext'`` that MMEngine adds to the contents of a base ``ssl_ext::…``.
+
+    It is the default scope anyway; without it a config is the same however its bases are named.
     """
     if isinstance(value, dict):
-        if value.get("_scope_") == SHIPPED.rstrip(":"):
+        if value.get("_scope_") == PACKAGE:
             del value["_scope_"]
         value = value.values()
     if not isinstance(value, str | bytes) and isinstance(value, Iterable):
         for inner in value:
-            drop_scope(inner)
+            _drop_scope(inner)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from ssl_ext.config.locate import read_config, successor
 from ssl_ext.config.stored import stored_config
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError, user_errors
@@ -55,9 +56,9 @@ def initialize(
         source = stored_config(read_weights(path), path)
         origin = path if source else origin
     if source is None and origin not in (None, "torchvision"):
-        if not Path(origin).is_file():
+        if not Path(successor(origin)[0]).is_file():
             raise UserError(f"init.pretraining '{origin}' is neither a config file nor 'torchvision'.")
-        source = Config.fromfile(origin)
+        source = read_config(origin)
     found = dict(IMAGENET, channel_order="rgb") if origin == "torchvision" else {}
     if source is not None:
         with user_errors(f"The config of '{origin}'"):

@@ -3,7 +3,6 @@
 import io
 
 import pytest
-import yaml
 from rich.console import Console
 
 from ssl_ext.apis.report.report import report
@@ -11,6 +10,7 @@ from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, write_results
 
 NAT = "configs/medical/simclr-nat_resnet18_bloodmnist.py"
+PATH = "simclr-nat_resnet18_pathmnist"
 
 
 def row(method, protocol, acc, *, config=NAT, checkpoint=None, data="bloodmnist", settings=None, **more):
@@ -45,20 +45,28 @@ def folder(tmp_path):
     return tmp_path
 
 
-def write_references(folder, *entries, **content):
-    path = folder / "paper.yml"
-    path.write_text(yaml.safe_dump({"source": "A paper, Table 1.", "entries": entries, **content}))
+def write_table(
+    path, published=".771 .957", metric=("acc", "auc"), labels=(100,), evaluate=None, cell="", **more
+):
+    """A table of one row: labels x metrics."""
+    names = dict(
+        AXES=dict(arm=["x"], labels=list(labels), metric=list(metric)),
+        ROWS=["arm"],
+        COLUMNS=["labels", "metric"],
+        CONFIG="simclr-nat_resnet18_bloodmnist",
+        EVALUATE=evaluate or dict(protocols="budget", modes="frozen", budgets="{labels}"),
+        METRIC="{metric}",
+        UNIT="",
+        SOURCE="A paper, Table 1",
+        PUBLISHED=published,
+    )
+    lines = [f"{name} = {value!r}" for name, value in {**names, **more}.items()]
+    path.write_text("\n".join([*lines, f"def cell(**at): return dict({cell})"]))
     return path
 
 
-def entry(**changes):
-    figures = {"acc": {100: 0.771, "10/class": 0.5}, "auc": {100: 0.957, "all": 0.99}}
-    return {"data": "bloodmnist", "method": "SimCLR", "mode": "frozen", "figures": figures, **changes}
-
-
-def table(folder, *entries):
-    path = write_references(folder, *entries) if entries else None
-    (grid,), _ = report([folder / "runs"], out_dir=folder / "out", layout="budgets", references=path)
+def table(folder, references=None):
+    (grid,), _ = report([folder / "runs"], out_dir=folder / "out", layout="budgets", references=references)
     return grid
 
 
@@ -91,7 +99,7 @@ def test_rows_of_one_method_stand_together(folder):
 
 
 def test_every_figure_is_shown_in_the_least_width(folder):
-    grid = table(folder, entry())
+    grid = table(folder, write_table(folder / "table.py"))
     console = Console(width=grid.least_width, file=io.StringIO())
     console.print(grid.rich())
     shown = console.file.getvalue()
@@ -102,7 +110,15 @@ def test_every_figure_is_shown_in_the_least_width(folder):
 
 
 def test_published_figures_stand_in_brackets(folder):
-    grid = table(folder, entry(), entry(method="supervised", mode="unfrozen", figures={"acc": {100: 0.618}}))
+    papers = folder / "papers"
+    papers.mkdir()
+    write_table(papers / "a.py", ".771 .957  - .99", labels=(100, "all"))
+    per_class = dict(labels_per_class="{labels}", modes="frozen")
+    write_table(papers / "b.py", "50", ["acc"], [10], per_class, UNIT="%", SOURCE="Table 2")
+    supervised = dict(protocols="supervised", budgets="{labels}")
+    write_table(papers / "c.py", ".618", ["acc"], [100], supervised, "pretrain=False", SOURCE="Table 3")
+    write_table(papers / "d.py", ".1", ["acc"], [100], dict(protocols="knn"), SOURCE="Table 4")
+    grid = table(folder, papers)
     frozen, unfrozen, supervised = grid.rows
     assert frozen[3:] == [
         "70.00 ± 14.14 (77.1)", "0.3500 ± 0.0707 (0.957)", "50.00", "0.2500",
@@ -110,26 +126,40 @@ def test_published_figures_stand_in_brackets(folder):
     ]  # fmt: skip
     assert "(" not in "".join(unfrozen)
     assert supervised[3:5] == ["25.00 (61.8)", "0.1250"]
-    assert grid.notes == ["In brackets: A paper, Table 1."]
+    assert grid.notes == ["In brackets: A paper, Table 1; Table 2; Table 3"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "checkpoint", "found"),
     [
-        (dict(config="simclr-nat_*"), True),
-        (dict(config="simclr-nov_*"), False),
-        (dict(checkpoint="*runs/nat/*"), True),
-        (dict(checkpoint="*path*"), False),
-        (dict(data="pathmnist"), False),
+        (dict(), "runs/nat", True),
+        (dict(CONFIG="simclr-nat_resnet18_pathmnist"), "runs/nat", False),
+        (dict(CONFIG="simclr-nov_resnet18_bloodmnist"), "runs/nat", False),
+        (dict(cell="options=['model.backbone.depth=34']"), "runs/nat", False),
+        (dict(cell="pretrain=False"), "runs/nat", False),
+        (dict(cell=f"pretrain={PATH!r}"), "runs/nat", False),
+        (dict(cell=f"pretrain={PATH!r}"), f"runs/{PATH}", True),
+        (dict(cell=f"init={PATH!r}"), f"runs/{PATH}", False),
+        (dict(cell=f"init={PATH!r}"), "runs/simclr-nat_pathmnist-then-bloodmnist", True),
+        (dict(SKIP=[dict(arm="x")]), "runs/nat", False),
     ],
 )
-def test_a_figure_is_of_one_config_and_checkpoint(changes, found, folder):
-    assert ("(77.1)" in table(folder, entry(**changes)).rows[0][3]) is found
+def test_a_figure_is_of_one_config_and_pretraining(changes, checkpoint, found, folder):
+    write_results(
+        folder / "runs" / "results.json",
+        [row("SimCLR", "budget", 0.7, mode="frozen", budget=100, checkpoint=checkpoint)],
+    )
+    grid = table(folder, write_table(folder / "table.py", **changes))
+    assert ("(77.1)" in grid.rows[0][3]) is found
 
 
-def test_the_first_that_fits_counts(folder):
-    special = entry(checkpoint="*nat*", figures={"acc": {100: 0.1}})
-    assert table(folder, special, entry()).rows[0][3:5] == ["70.00 ± 14.14 (10.0)", "0.3500 ± 0.0707"]
+def test_a_network_pretrained_on_other_data_has_its_own_figures_alone(folder):
+    papers = folder / "papers"
+    papers.mkdir()
+    write_table(papers / "own.py", ".1 .2  .3 .4", labels=(100, 1000))
+    write_table(papers / "path.py", cell="pretrain='runs_nat'")
+    (frozen, *_) = table(folder, papers).rows
+    assert frozen[3:7] == ["70.00 ± 14.14 (77.1)", "0.3500 ± 0.0707 (0.957)", "50.00", "0.2500"]
 
 
 def test_what_was_measured_unlike_has_rows_of_its_own(folder):
@@ -141,23 +171,27 @@ def test_what_was_measured_unlike_has_rows_of_its_own(folder):
 
 
 @pytest.mark.parametrize(
-    ("entries", "words"),
+    ("changes", "words"),
     [
-        ([entry(figures={"map": {100: 0.1}})], "metric 'map' is unknown"),
-        ([entry(figures={"acc": {100: "much"}})], "could not convert"),
-        ([entry(colour="red")], "unexpected keyword argument 'colour'"),
-        ([{"data": "a"}], "KeyError"),
+        (dict(metric=["map"], published="1"), "metric 'map' is unknown"),
+        (dict(published="much .957"), "could not convert"),
+        (dict(published=".771"), "PUBLISHED must have 1 lines of 2 figures"),
+        (dict(ROWS=["row"]), r"must name each of \['arm', 'labels', 'metric'\] once"),
+        (dict(CONFIG="{colour}"), "KeyError: 'colour'"),
     ],
 )
-def test_bad_references_are_one_sentence(entries, words, folder):
+def test_a_bad_table_is_one_sentence(changes, words, folder):
     with pytest.raises(UserError, match=words):
-        table(folder, *entries)
+        table(folder, write_table(folder / "table.py", **changes))
 
 
 def test_options_are_checked(folder):
     with pytest.raises(UserError, match="layout='wide': allowed are long, budgets"):
         report([folder], layout="wide")
     with pytest.raises(UserError, match="is for --layout budgets"):
-        report([folder], references=write_references(folder, entry()))
-    with pytest.raises(UserError, match=r"none\.yml' does not exist"):
-        report([folder], layout="budgets", references=folder / "none.yml")
+        report([folder], references=write_table(folder / "table.py"))
+    with pytest.raises(UserError, match=r"none\.py' does not exist"):
+        report([folder], layout="budgets", references=folder / "none.py")
+    (folder / "paper.yml").touch()
+    with pytest.raises(UserError, match=r"paper\.yml' is no Python file of published figures"):
+        report([folder], layout="budgets", references=folder / "paper.yml")

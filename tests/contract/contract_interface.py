@@ -185,7 +185,11 @@ def _describe(action):
 def configs(recorded=None, only=None):
     """Every shipped config with all its values, and every recorded path that still loads."""
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.py")}
-    paths = {path for path in files | set(recorded or ()) if "/_base_/" not in path}
+    paths = {
+        path
+        for path in files | set(recorded or ())
+        if not any(f"/{folder}/" in path for folder in ("_base_", "papers"))
+    }
     found = {}
     for path in sorted(paths if only is None else only):
         try:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from ssl_ext.evaluation import METRICS
 from ssl_ext.evaluation.tables import Metric
 
-from .comparison import Comparison, Line
-from .references import References, labels_name, mode_of
+from .comparison import Comparison
+from .references import PROTOCOLS, References, labels_name, mode_of
 from .text import Grid, metric_label, notes, stat_text
 
-PROTOCOLS = ("budget", "linear", "finetune", "semi", "supervised")
 NO_REFERENCES = References()
 
 
@@ -32,7 +31,7 @@ def budget_grid(
     methods: dict[str, None] = {}
     places: dict[tuple[str, str, str], dict[tuple[str, str], str]] = {}
     columns: dict[str, tuple[int, float]] = {}
-    compared = False
+    sources: dict[str, None] = {}
     for comparison in shown:
         labels = labels_name(comparison.condition)
         for line in comparison.lines:
@@ -43,9 +42,10 @@ def budget_grid(
                 if metric not in line.stats:
                     continue
                 columns[labels] = _order(labels)
-                published = _published(references, line, metric)
-                compared |= published is not None
-                text = stat_text(line, metric) + (f" ({published})" if published else "")
+                text = stat_text(line, metric)
+                if published := references.figure(line.rows[0], metric):
+                    text += f" ({_published(published[0], metric)})"
+                    sources[published[1]] = None
                 # "all" is measured by several protocols, alike.
                 cells.setdefault((labels, metric), text)
     names = sorted(columns, key=columns.__getitem__)
@@ -57,15 +57,14 @@ def budget_grid(
     ]
     header = ["data", "method", "backbone"]
     header += [f"{labels}: {metric_label(metric)}" for labels in names for metric in metrics]
-    about = [f"In brackets: {references.source}"] if compared else []
+    about = [f"In brackets: {'; '.join(sources)}"] if sources else []
     return Grid(title, header, rows, 3, [*about, *notes(shown)])
 
 
-def _published(references: References, line: Line, metric: str) -> str | None:
-    """A published figure in the metric's unit, as many digits as publications give."""
-    value = references.figure(line.rows[0], metric)
+def _published(value: float, metric: str) -> str:
+    """A published figure in the metric's unit: percent to one decimal, others to three."""
     scale = METRICS.get(metric, Metric(metric)).scale
-    return None if value is None else f"{scale * value:.{1 if scale == 100 else 3}f}"
+    return f"{scale * value:.{1 if scale == 100 else 3}f}"
 
 
 def _order(labels: str) -> tuple[int, float]:

@@ -7,19 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
-import yaml
-
+from ssl_ext.config.papers import Cell, find_tables, read_table
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.tables import MODES
 
 from .comparison import data_name
 
+# Those that train on labels of the data set itself.
+PROTOCOLS = ("budget", "linear", "finetune", "semi", "supervised")
+# The fields of a reference that say what was measured.
+Network: TypeAlias = tuple[str, str, str, str, str]
+
 
 def labels_name(condition: Condition) -> str:
-    """What a number of labels is called in headings and in files of references.
+    """The heading of a number of labels.
 
     >>> labels_name(Condition("budget", budget=100)), labels_name(Condition("linear", labels_per_class=10))
     ('100', '10/class')
@@ -34,74 +38,108 @@ def labels_name(condition: Condition) -> str:
 
 
 def mode_of(condition: Condition) -> str:
-    """Whether the backbone was ``'frozen'`` or ``'unfrozen'``."""
+    """``'frozen'`` or ``'unfrozen'``: the backbone."""
     return condition.mode or MODES[condition.protocol]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Published figures of one method on one data set.
+    """Published figures of one network on one data set, and the table that each stands in.
 
-    A row must have this ``method`` and ``mode``; ``config`` and ``checkpoint`` are patterns (``*``
-    for anything) of the name of its config file, without suffix, and of its checkpoint's path.
-    ``figures`` gives for a metric and a number of labels (:func:`labels_name`) the value as this
-    project stores it: accuracies in [0, 1].
+    ``figures`` has the metric and the number of labels (:func:`labels_name`) for its keys, and accuracies
+    in [0, 1]. ``method`` is ``'supervised'``, ``'untrained'``, or ``''`` for a pretrained network; ``config``
+    and ``checkpoint`` are patterns of the config's stem and of the checkpoint's path.
     """
 
     data: str
     method: str
     mode: str
-    figures: Mapping[str, Mapping[str, float]]
-    config: str = "*"
-    checkpoint: str = "*"
+    config: str
+    checkpoint: str
+    figures: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
 
     def describes(self, row: ResultRow) -> bool:
-        """Whether the figures are of what the row measured."""
-        condition = Condition.of(row)
-        config = Path(str(row.source.get("config") or "")).stem
-        checkpoint = str((row.source.get("checkpoint") or {}).get("path", ""))
+        """Tell if the figures are of the network and the data of a row."""
+        path = (row.source.get("checkpoint") or {}).get("path")
+        if row.method != self.method if self.method else path is None:
+            return False
         return (
-            (self.data, self.method, self.mode) == (data_name(row), row.method, mode_of(condition))
-            and fnmatchcase(config, self.config)
-            and fnmatchcase(checkpoint, self.checkpoint)
+            (self.data, self.mode) == (_plain(data_name(row)), mode_of(Condition.of(row)))
+            and fnmatchcase(Path(str(row.source.get("config") or "")).stem, self.config)
+            and fnmatchcase(str(path or ""), self.checkpoint)
         )
 
 
 @dataclass(frozen=True)
 class References:
-    """References in the order in which they are tried, and where they come from."""
+    """References in the order in which they are tried."""
 
-    source: str = ""
-    entries: Sequence[Reference] = field(default=())
+    entries: Sequence[Reference] = ()
 
-    def figure(self, row: ResultRow, metric: str) -> float | None:
-        """The figure of the first reference that describes a row."""
+    def figure(self, row: ResultRow, metric: str) -> tuple[float, str] | None:
+        """The figure of the first reference that describes a row, and its source."""
         for entry in self.entries:
             if entry.describes(row):
-                return entry.figures.get(metric, {}).get(labels_name(Condition.of(row)))
+                return entry.figures.get((metric, labels_name(Condition.of(row))))
         return None
 
 
-def read_references(path: str | os.PathLike) -> References:
-    """References of a YAML file: ``source``, and ``entries`` with the fields of :class:`Reference`.
+def read_references(place: str | os.PathLike) -> References:
+    """References of a table of a paper, or of all those in a folder (:mod:`ssl_ext.config.papers`).
+
+    Networks that were pretrained on other data come before those of a config's own pretraining.
 
     Raises:
-        UserError: The file is missing, is no such YAML, or holds a figure that is no number.
+        UserError: The place is missing, a file is no such table, or its metric is unknown.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return References(str(content["source"]), [_entry(item) for item in content["entries"]])
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' does not exist.") from error
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise UserError(f"'{path}' is no file of references ({type(error).__name__}: {error}).") from error
+    found: dict[Network, Reference] = {}
+    for path in find_tables(place):
+        table = read_table(path)
+        scale = 100 if table.unit == "%" else 1
+        for cell in table.cells:
+            condition = _condition(cell)
+            if cell.published is None or condition is None:
+                continue
+            if cell.metric not in METRICS:
+                raise UserError(
+                    f"'{path}': metric '{cell.metric}' is unknown; allowed are {', '.join(METRICS)}."
+                )
+            key = _network(cell, condition)
+            figures = found.setdefault(key, Reference(*key)).figures
+            figures.setdefault((cell.metric, labels_name(condition)), (cell.published / scale, table.source))
+    return References(sorted(found.values(), key=lambda entry: -len(entry.checkpoint)))
 
 
-def _entry(item: Mapping[str, Any]) -> Reference:
-    figures = {
-        metric: {str(labels): float(value) for labels, value in values.items()}
-        for metric, values in item["figures"].items()
-    }
-    if unknown := [metric for metric in figures if metric not in METRICS]:
-        raise ValueError(f"metric {unknown[0]!r} is unknown; allowed are {', '.join(METRICS)}")
-    return Reference(**{**item, "figures": figures})
+def _condition(cell: Cell) -> Condition | None:
+    """The condition that a cell is measured under; None where result rows do not show which cell they are."""
+    request: Mapping[str, str] = {name: str(value) for name, value in (cell.evaluate or {}).items()}
+    protocol = request.get("protocols", "linear" if request.get("modes") == "frozen" else "finetune")
+    # Overrides are not in the rows.
+    if cell.config is None or cell.options or protocol not in PROTOCOLS:
+        return None
+    budget, fraction, each = (request.get(name) for name in ("budgets", "fractions", "labels_per_class"))
+    return Condition(
+        protocol,
+        labels_per_class=int(each) if each else None,
+        budget=int(budget) if budget and budget != "all" else None,
+        fraction=float(fraction) if fraction else None,
+        mode=request.get("modes"),
+    )
+
+
+def _network(cell: Cell, condition: Condition) -> Network:
+    """Fields of the reference that a cell belongs to."""
+    config = str(cell.config)
+    data, mode = config.rpartition("_")[2], mode_of(condition)
+    if condition.protocol == "supervised":
+        return _plain(data), "supervised", mode, "*", "*"
+    checkpoint = "*"
+    if cell.init:
+        checkpoint = f"*{cell.init.rpartition('_')[2]}-*{data}*"
+    elif isinstance(cell.pretrain, str):
+        checkpoint = f"*{cell.pretrain.rpartition('_')[2]}*"
+    return _plain(data), "" if cell.pretrain else "untrained", mode, config, checkpoint
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "")

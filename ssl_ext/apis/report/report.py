@@ -68,8 +68,8 @@ def report(
         join_runs: Take runs of one algorithm and config file for repeats, mean ± std over them.
         layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
             numbers of labels across.
-        references: YAML file of published figures, shown in brackets with ``'budgets'``
-            (:func:`ssl_ext.apis.report.read_references`).
+        references: Table of a paper, or a folder of them as ``configs/papers``: published figures, shown in
+            brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
         smoothing: Of the curves, in [0, 1).
 
     Returns:

@@ -1,0 +1,121 @@
+"""Tables of papers (``configs/papers/NAME.py``): the config of each cell and its published figure.
+
+A file sets ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
+down and across), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
+``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed,
+``-`` where there is none. ``SKIP`` (optional) lists values by axis of cells that no config makes. ``cell``
+(optional) gets the values of a cell by axis; it returns None if no config makes the cell, else more words of
+``CONFIG`` and ``EVALUATE`` and any of
+
+- ``options``: overrides of the config;
+- ``evaluate``: in place of ``EVALUATE``;
+- ``pretrain``: False for a network at random weights, or what is evaluated in place of the config's own
+  pretraining: the stem of another config, or a file of weights;
+- ``init``: stem of the config whose weights the pretraining starts from.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_ext.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: ``published`` is the figure as printed, ``config`` None if no config makes it."""
+
+    at: Mapping[str, Any]
+    published: float | None
+    metric: str
+    config: str | None = None
+    options: Sequence[str] = ()
+    evaluate: Mapping[str, Any] | None = None
+    pretrain: bool | str = True
+    init: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a file, row by row, in ``unit``; ``source`` is the publication."""
+
+    source: str
+    unit: str
+    cells: Sequence[Cell]
+
+
+def find_tables(place: str | os.PathLike) -> list[Path]:
+    """The table file that ``place`` is, or all those in a folder, sorted by name.
+
+    Raises:
+        UserError: The place does not exist, or holds no Python file.
+    """
+    place = Path(place)
+    if not place.exists():
+        raise UserError(f"'{place}' does not exist.")
+    found = sorted(place.glob("*.py")) if place.is_dir() else [place]
+    if not found or any(path.suffix != ".py" for path in found):
+        raise UserError(f"'{place}' is no Python file of published figures like those in configs/papers.")
+    return found
+
+
+def read_table(path: str | os.PathLike) -> Table:
+    """Run a table file and lay out its cells.
+
+    Raises:
+        UserError: The file cannot be run, lacks a name, or its figures do not fill the rows and columns.
+    """
+    try:
+        content = runpy.run_path(str(path))
+        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)))
+    except Exception as error:
+        # The file is Python: its own errors are of any kind.
+        raise UserError(f"'{path}' is no table of a paper ({type(error).__name__}: {error}).") from error
+
+
+def _cells(content: Mapping[str, Any]) -> Iterator[Cell]:
+    axes, names = content["AXES"], [*content["ROWS"], *content["COLUMNS"]]
+    if sorted(names) != sorted(axes):
+        raise ValueError(f"ROWS and COLUMNS must name each of {sorted(axes)} once")
+    rows, columns = (
+        list(itertools.product(*(axes[axis] for axis in content[side]))) for side in ("ROWS", "COLUMNS")
+    )
+    figures = [line.split() for line in content["PUBLISHED"].strip().splitlines()]
+    if len(figures) != len(rows) or any(len(line) != len(columns) for line in figures):
+        raise ValueError(f"PUBLISHED must have {len(rows)} lines of {len(columns)} figures")
+    for row, line in zip(rows, figures, strict=True):
+        for column, figure in zip(columns, line, strict=True):
+            at = dict(zip(names, row + column, strict=True))
+            yield _cell(content, at, None if figure == "-" else float(figure))
+
+
+def _cell(content: Mapping[str, Any], at: Mapping[str, Any], published: float | None) -> Cell:
+    axes = content["AXES"].items()
+    words = {axis: words[at[axis]] if isinstance(words, dict) else at[axis] for axis, words in axes}
+    metric = content["METRIC"].format(**words)
+    own = None if _skipped(content.get("SKIP", ()), at) else content.get("cell", _nothing)(**at)
+    if own is None:
+        return Cell(at, published, metric)
+    words.update(own)
+    evaluate = own.get("evaluate") or {
+        name: value.format(**words) if isinstance(value, str) else value
+        for name, value in content["EVALUATE"].items()
+    }
+    known = {name: own[name] for name in ("options", "pretrain", "init") if name in own}
+    return Cell(at, published, metric, content["CONFIG"].format(**words), evaluate=evaluate, **known)
+
+
+def _skipped(rules: Sequence[Mapping[str, Any]], at: Mapping[str, Any]) -> bool:
+    return any(
+        all(at[axis] in (v if isinstance(v, list) else [v]) for axis, v in rule.items()) for rule in rules
+    )
+
+
+def _nothing(**at: Any) -> dict[str, Any]:
+    return {}

@@ -1,0 +1,68 @@
+"""Paths of removed configs load as another config with overrides, under their old names."""
+
+from pathlib import Path
+
+import pytest
+
+from ssl_ext.apis import load_config
+from ssl_ext.config.locate import REMOVED, successor
+from ssl_ext.detection import initialize
+from ssl_ext.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+FILES = {path.name: path for path in (ROOT / "configs").glob("*/*.py")}
+OLD = ROOT / "configs/byol/byol_resnet50_1xb32-adam-80e_cifar10.py"
+NEW = OLD.with_name("byol_resnet50_1xb128-adam-80e_cifar10.py")
+
+
+def test_removed_files_are_gone_and_their_successors_differ_in_the_batch_alone():
+    assert len(REMOVED) == 42
+    for name, (new, overrides) in REMOVED.items():
+        batch = overrides["train_dataloader.batch_size"]
+        assert name not in FILES and new in FILES
+        assert list(overrides) == ["train_dataloader.batch_size"]
+        assert name == new.replace("1xb128", f"1xb{batch}")
+
+
+def test_removed_config_loads_with_its_values_and_keeps_its_name(monkeypatch):
+    logged = []
+    monkeypatch.setattr("mmengine.logging.print_log", lambda message, **_: logged.append(message))
+    old, new = load_config(OLD), load_config(NEW)
+    assert old.train_dataloader.pop("batch_size") == 32
+    assert new.train_dataloader.pop("batch_size") == 128
+    assert old.to_dict() == new.to_dict()
+    # Work dirs and result rows take their names from it.
+    assert (old.filename, new.filename) == (str(OLD), str(NEW))
+    assert logged == [f"Config '{OLD}' is now '{NEW}' with train_dataloader.batch_size=32."]
+
+
+def test_overrides_of_the_user_come_last():
+    config = load_config(OLD, {"train_dataloader.batch_size": 16})
+    assert config.train_dataloader.batch_size == 16
+
+
+@pytest.mark.parametrize("folder", ["", "configs/byol/", "ssl_ext::byol/"])
+def test_the_path_may_be_relative_or_of_the_package(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert successor(folder + OLD.name) == (folder + NEW.name, {"train_dataloader.batch_size": 32})
+
+
+def test_other_paths_stay_and_so_does_a_file_of_an_old_name(tmp_path):
+    own = tmp_path / OLD.name
+    own.write_text("train_dataloader = dict(batch_size=7)")
+    assert successor(own) == (str(own), {})
+    assert load_config(own).train_dataloader.batch_size == 7
+    with pytest.raises(UserError, match=r"nowhere\.py' does not exist"):
+        load_config(tmp_path / "nowhere.py")
+    # The successor must be there.
+    own.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        load_config(own)
+
+
+def test_a_detector_may_name_a_removed_config():
+    config = load_config(ROOT / "configs/benchmarks/detection/byol_resnet50-c4_8xb2-sgd-24k_voc0712.py")
+    stl10 = "byol_resnet50_1xb32-adam-80e_stl10.py"
+    config.init = dict(pretraining=str(OLD.with_name(stl10)))
+    initialize(config)
+    assert config.model.data_preprocessor.mean == load_config(OLD.with_name(stl10)).data_preprocessor.mean
