@@ -1,4 +1,4 @@
-"""What the command-line tools and notebooks call; a function is imported when it is first asked for."""
+"""Functions behind the command-line tools, for notebooks and scripts; each is imported when it is used."""
 
 import sys
 from importlib import import_module
@@ -6,10 +6,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl_ext.config.build import build_model, load_config, parse_options
+    from ssl_ext.config.load import load_config, parse_options
+    from ssl_ext.config.networks import build_model
     from ssl_ext.exporting import timm_resnet, torchvision_resnet
 
-    from .evaluate.evaluate import evaluate
+    from .evaluate import evaluate
     from .export import export
     from .pretrain import pretrain
 
@@ -24,11 +25,11 @@ __all__ = [
     "torchvision_resnet",
 ]
 PLACES = {
-    "build_model": "ssl_ext.config.build",
-    "evaluate": "ssl_ext.apis.evaluate.evaluate",
+    "build_model": "ssl_ext.config.networks",
+    "evaluate": "ssl_ext.apis.evaluate.run",
     "export": "ssl_ext.apis.export",
-    "load_config": "ssl_ext.config.build",
-    "parse_options": "ssl_ext.config.build",
+    "load_config": "ssl_ext.config.load",
+    "parse_options": "ssl_ext.config.load",
     "pretrain": "ssl_ext.apis.pretrain",
     "timm_resnet": "ssl_ext.exporting",
     "torchvision_resnet": "ssl_ext.exporting",

@@ -9,7 +9,7 @@ from mmengine.runner import Runner, set_random_seed
 from ssl_ext.apis import build_model
 from ssl_ext.apis.pretrain import MONITORS, build_runner
 from ssl_ext.benchmarks.peers_work import CLASSES, EpochsInTurn, Then, Work
-from ssl_ext.config.batches import check_batches
+from ssl_ext.config.training import check_batches
 from ssl_ext.datasets import ArrayDataset
 
 NAME = "ssl_ext"

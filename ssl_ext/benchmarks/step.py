@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ssl_ext.apis import build_model, load_config
 from ssl_ext.apis.pretrain import MONITORS, build_runner
 from ssl_ext.benchmarks.pairs import Comparison, compare
-from ssl_ext.config.batches import check_batches
+from ssl_ext.config.training import check_batches
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.errors import UserError
 from ssl_ext.registry import LOOPS, OPTIMIZERS

@@ -51,6 +51,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--baselines", metavar="NAME", help=_listed(BASELINES), **several)
     parser.add_argument("--out", dest="out_dir", metavar="DIR", help="evaluation/ beside the checkpoint")
     parser.add_argument("--device", help="cpu, cuda, ... (CUDA where there is a device)")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_allow_partial(parser)
     add_options(parser)
     args = vars(parser.parse_args(words))
@@ -64,7 +65,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     args["options"] = parse_options(args["options"])
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
-    if is_main_process():
+    if rows and is_main_process():
         console = Console()
         console.print(results_table(rows))
         if any(row.best != row.last for row in rows):

@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from rich.console import Console
 
-    from ssl_ext.apis.report.report import report
+    from ssl_ext.apis.report import report
 
     tables, written = report(**args)
     # A narrower terminal breaks the lines; a figure that is cut off is lost.

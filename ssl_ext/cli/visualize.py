@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from ssl_ext.names import DRAWN_POLICIES, LAMS, PROJECTIONS, SWEEP_STYLES, X_AXES
 
 from .arguments import add_options, check_paths
 
-FIGURES = "ssl_ext.apis.figures"
 POSITIONAL = ("config", "checkpoint", "checkpoints", "runs", "results", "sources", "folder")
 
 
@@ -30,13 +28,11 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
             add_options(sub)
         return sub
 
-    views = command("views", "figures.views_figure", "training images beside their views", "config")
+    views = command("views", "views_figure", "training images beside their views", "config")
     views.add_argument("--images", type=int, default=8, help="how many images (8)")
     views.add_argument("--seed", type=int, default=0, help="of the images and their views")
 
-    curves = command(
-        "curves", "figures.curves_figure", "logged figures of runs over iterations, epochs or hours"
-    )
+    curves = command("curves", "curves_figure", "logged figures of runs over iterations, epochs or hours")
     curves.add_argument("runs", nargs="+", metavar="RUN", help="work directory of a run")
     curves.add_argument("--keys", nargs="+", metavar="NAME", help="what was logged (the loss and its terms)")
     curves.add_argument("--smoothing", type=float, default=0.6, help="of a moving average, in [0, 1) (0.6)")
@@ -44,7 +40,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
 
     matrices = command(
         "matrices",
-        "figures.matrices_figure",
+        "matrices_figure",
         "how TriMix takes mixed images apart: targets, similarities and their softmax",
         "config",
         "checkpoint",
@@ -54,13 +50,11 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     matrices.add_argument("--seed", type=int, default=0, help="of the images")
     matrices.add_argument("--split", default="test", help="of evaluation_dataset (test)")
 
-    scores = command("scores", "figures.scores_figure", "accuracies of evaluations side by side")
+    scores = command("scores", "scores_figure", "accuracies of evaluations side by side")
     scores.add_argument("results", nargs="+", metavar="RESULTS.json", help="written by tools/evaluate.py")
     scores.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
 
-    embed = command(
-        "embed", "embeddings.embedding_figure", "features in the plane, coloured by class", "config"
-    )
+    embed = command("embed", "embedding_figure", "features in the plane, coloured by class", "config")
     embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="a panel for each")
     embed.add_argument(
         "--method", choices=PROJECTIONS, default="pca", help="pca, tsne (of PCA-50) or umap (pca)"
@@ -80,7 +74,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     )
     embed.add_argument("--seed", type=int, default=0, help="of the images, t-SNE and UMAP")
 
-    confusion = command("confusion", "confusion.confusion_figure", "which classes are taken for which")
+    confusion = command("confusion", "confusion_figure", "which classes are taken for which")
     confusion.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="RESULTS.json, or CONFIG and CHECKPOINT"
     )
@@ -91,7 +85,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
 
     detections = command(
         "detections",
-        "detections.detections_figure",
+        "detections_figure",
         "annotated boxes beside those that a detector finds",
         "config",
         "checkpoint",
@@ -103,7 +97,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     detections.add_argument("--seed", type=int, default=0, help="of the images")
 
     mixing = command(
-        "mixing", "mixing.mixing_figure", "two images mixed by policies or learned blocks over λ", "config"
+        "mixing", "mixing_figure", "two images mixed by policies or learned blocks over λ", "config"
     )
     mixing.add_argument(
         "--policies",
@@ -122,7 +116,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     )
     mixing.add_argument("--seed", type=int, default=0, help="of the images and the policies")
 
-    grid = command("grid", "sweep.grid_figure", "accuracy over one or two settings of a sweep", "folder")
+    grid = command("grid", "grid_figure", "accuracy over one or two settings of a sweep", "folder")
     grid.add_argument("--x", metavar="KEY", help="swept key on the horizontal axis (the first)")
     grid.add_argument("--y", metavar="KEY", help="swept key with a line for each value (the second)")
     grid.add_argument("--protocol", help="one that the sweep evaluated (the first)")
@@ -145,14 +139,13 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from rich.console import Console
 
-    from ssl_ext.apis import parse_options
+    from ssl_ext.apis import figures, parse_options
     from ssl_ext.visualization import save_figure
 
-    name, out = args.pop("name"), args.pop("out")
-    module, _, function = args.pop("function").rpartition(".")
+    name, out, function = args.pop("name"), args.pop("out"), getattr(figures, args.pop("function"))
     if "options" in args:
         args["options"] = parse_options(args["options"])
     given = [args.pop(key) for key in POSITIONAL if key in args]
-    figure = getattr(import_module(f"{FIGURES}.{module}"), function)(*given, **args)
+    figure = function(*given, **args)
     for path in save_figure(figure, Path(out) / name):
         Console().print(f"wrote {path}", soft_wrap=True, highlight=False)

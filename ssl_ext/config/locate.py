@@ -89,9 +89,9 @@ def read_config(path: str | os.PathLike) -> Config:
 
 
 def _drop_scope(value: Any) -> None:
-    """Remove, in place, the ``_scope_='ssl_ext'`` that MMEngine adds to the contents of a base ``ssl_ext::…``.
+    """Remove, in place, the ``_scope_='ssl_ext'`` that MMEngine adds to dicts of a base ``ssl_ext::….py``.
 
-    It is the default scope anyway; without it a config is the same however its bases are named.
+    It is the default scope; without the key a config is the same however its bases are named.
     """
     if isinstance(value, dict):
         if value.get("_scope_") == PACKAGE:
