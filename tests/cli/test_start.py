@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ssl_ext.cli.__main__ import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 DIGITS = "ssl_ext::trimix/trimix-t0.1_resnet18-w16_1xb64-adam-100e_digits.py"
 
 BEFORE = """
 import importlib, json, sys
-from ssl_ext.cli.__main__ import COMMANDS
 from ssl_ext.errors import UserError
 
 answers = {}
@@ -38,7 +39,6 @@ WRONG = {
     ("evaluate", CONFIG, "no.pth"): "Checkpoint 'no.pth' does not exist.",
     ("evaluate", CONFIG, "--transfer-to", CONFIG, "no.py"): "Config 'no.py' does not exist.",
     ("export", "no.pth", "--to", "timm"): "Checkpoint 'no.pth' does not exist.",
-    ("report", "."): None,
     ("report", "no"): "'no' does not exist.",
     ("report", ".", "--references", "no.yml"): "'no.yml' does not exist.",
     ("sweep", "no.py", "a=1,2"): "Config 'no.py' does not exist.",
@@ -52,7 +52,6 @@ WRONG = {
     ("visualize", "confusion", CONFIG, "no.pth"): "Checkpoint 'no.pth' does not exist.",
     ("visualize", "grid", "no"): "'no' does not exist.",
 }
-del WRONG["report", "."]
 
 
 def python(program, *arguments, path=(), **options):
@@ -65,8 +64,7 @@ def python(program, *arguments, path=(), **options):
 
 def test_help_and_wrong_paths_are_answered_before_torch_is_imported(tmp_path):
     (tmp_path / "config.py").write_text("")
-    commands = ("train", "evaluate", "export", "report", "sweep", "visualize")
-    expected = {(command, "--help"): 0 for command in commands} | WRONG
+    expected = {(command, "--help"): 0 for command in COMMANDS} | WRONG
     lines = [[word.format(config="config.py") for word in line] for line in expected]
     # Help is printed, too; the answers are the last line.
     ended = python(BEFORE, json.dumps(lines), cwd=tmp_path)
@@ -93,86 +91,108 @@ print(json.dumps(sorted(sys.modules)))
 from ssl_ext.registry import MODELS
 MODELS.build(dict(type="BlipCaption"))
 """
-UNUSED = ("matplotlib", "pandas", "sklearn", "scipy", "torchmetrics", "transformers", "pycocotools", "timm")
-# Version 5 gives None for what it no longer has; some versions of MMPretrain derive classes from that.
-TRANSFORMERS_5 = """
-PreTrainedModel = None
+UNUSED = {"matplotlib", "pandas", "sklearn", "scipy", "torchmetrics", "pycocotools", "timm"}
+# All names of transformers, in all of its modules, as far as MMPretrain's definitions need them.
+TRANSFORMERS = """
+import importlib.machinery, sys
+
+class Auto:
+    from_pretrained = from_config = get_logger = classmethod(lambda cls, *args, **kwargs: None)
+    def __init__(self, *args, **kwargs):
+        pass
+    def __call__(self, decorated):
+        return decorated
 
 def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)
-    return type(name, (), {})
+    if name in ("_BaseAutoModelClass", "PreTrainedModel"):
+        return Auto
+    return type(name, (Auto,), {{}})
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name.startswith("transformers."):
+            return importlib.machinery.ModuleSpec(name, Finder, is_package=True)
+    def create_module(spec):
+        return None
+    def exec_module(module):
+        module.__getattr__ = __getattr__
+        if {pretrained} is None:
+            module.PreTrainedModel = None
+
+if {pretrained} is None:
+    PreTrainedModel = None
+sys.meta_path.append(Finder)
 """
 
 
 @pytest.fixture
-def transformers_5(tmp_path):
-    """A folder with a package that looks like ``transformers`` 5 to MMPretrain."""
-    folder = tmp_path / "site"
-    (folder / "transformers/models/auto").mkdir(parents=True)
-    (folder / "transformers-5.0.0.dist-info").mkdir()
-    (folder / "transformers-5.0.0.dist-info/METADATA").write_text("Name: transformers\\nVersion: 5.0.0\\n")
-    for place in ("", "models", "models/auto"):
-        (folder / "transformers" / place / "__init__.py").write_text(TRANSFORMERS_5)
-    for place in ("models/auto/auto_factory", "activations", "modeling_outputs", "modeling_utils"):
-        (folder / f"transformers/{place}.py").write_text(TRANSFORMERS_5)
-    return folder
+def transformers(tmp_path):
+    """Makes a folder with a package that looks like ``transformers`` of a version to MMPretrain."""
+
+    def make(version, pretrained):
+        about = tmp_path / f"site/transformers-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Name: transformers\nVersion: {version}\n")
+        package = tmp_path / "site/transformers"
+        package.mkdir()
+        (package / "__init__.py").write_text(TRANSFORMERS.format(pretrained=pretrained))
+        return tmp_path / "site"
+
+    return make
 
 
-def test_training_starts_beside_transformers_5_and_imports_only_what_it_uses(transformers_5, tmp_path):
-    ended = python(FIRST_STEP, DIGITS, "--work-dir", "run", path=[transformers_5], cwd=tmp_path)
+def test_training_starts_beside_transformers_5_and_imports_only_what_it_uses(transformers, tmp_path):
+    site = transformers("5.0.0", pretrained=None)
+    ended = python(FIRST_STEP, DIGITS, "--work-dir", "run", path=[site], cwd=tmp_path)
+    assert ended.stdout, ended.stderr
     imported = set(json.loads(ended.stdout.splitlines()[-1]))
-    assert not {name for name in imported if name.partition(".")[0] in UNUSED}
+    assert UNUSED & {name.partition(".")[0] for name in imported} == set()
     assert not {name for name in imported if name.startswith("mmpretrain.models.multimodal.")}
     # Named, the multimodal models are imported, and that fails in their own words.
-    assert "mmpretrain/models/multimodal/blip" in ended.stderr and "NoneType" in ended.stderr
+    assert "class BertPreTrainedModel(PreTrainedModel)" in ended.stderr, ended.stderr
 
 
-WORKING = """
-import importlib.machinery, types
-
-class Package(types.ModuleType):
-    __path__ = []
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), dict(from_pretrained=classmethod(lambda cls, *a, **k: None)))
-
-class Finder:
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] == "transformers":
-            return importlib.machinery.ModuleSpec(name, Finder)
-    def create_module(spec):
-        return Package(spec.name)
-    def exec_module(module):
-        pass
-
-sys.meta_path.insert(0, Finder)
-"""
-USES = {
-    "built": """
-        try:
-            MODELS.build(dict(type="BlipCaption"))
-        except TypeError as error:
-            assert "BlipCaption" in str(error) and "missing" in str(error), error
-    """,
-    "imported": "from mmpretrain.models.multimodal.blip import BlipCaption",
-    "an attribute": "import mmpretrain.models; mmpretrain.models.multimodal.BlipCaption",
-}
-
-
-@pytest.mark.parametrize("use", USES)
-def test_a_multimodal_model_is_there_when_it_is_used(use, transformers_5, tmp_path):
-    program = f"""
+# Each in a process of its own, forked after the imports that all of them need.
+USES = """
+import os, traceback
 from ssl_ext.registry import MODELS, registered
-assert not any(name.startswith("mmpretrain.models.multimodal.") for name in sys.modules)
-assert registered("BlipCaption") is None
-{textwrap.dedent(USES[use])}
-found = MODELS.get("BlipCaption")
-assert found.__module__ == "mmpretrain.models.multimodal.blip.blip_caption", found
 import mmpretrain.models
-assert mmpretrain.models.utils.register_hf_model
-assert registered("BlipCaption") is None and registered("ResNet").__name__ == "ResNet"
+
+def loaded():
+    return any(name.startswith("mmpretrain.models.multimodal.") for name in sys.modules)
+
+def build():
+    try:
+        MODELS.build(dict(type="BlipCaption"))
+    except TypeError as error:
+        assert "BlipCaption" in str(error) and "missing" in str(error), error
+
+def import_it():
+    from mmpretrain.models.multimodal.blip import BlipCaption
+
+def take_the_attribute():
+    mmpretrain.models.multimodal.BlipCaption
+
+assert not loaded() and registered("BlipCaption") is None and not loaded()
+for use in (build, import_it, take_the_attribute):
+    child = os.fork()
+    if child == 0:
+        try:
+            use()
+            found = MODELS.get("BlipCaption")
+            assert found.__module__ == "mmpretrain.models.multimodal.blip.blip_caption", found
+            assert mmpretrain.models.utils.register_hf_model
+            assert registered("BlipCaption") is None and registered("ResNet").__name__ == "ResNet"
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, use
 """
-    ended = python(WORKING + program, path=[transformers_5])
+
+
+def test_a_multimodal_model_is_there_when_it_is_used(transformers):
+    ended = python(USES, path=[transformers("4.40.0", pretrained="Auto")])
     assert ended.returncode == 0, ended.stderr
