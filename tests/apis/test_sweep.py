@@ -120,7 +120,6 @@ def test_real_training(tiny_config, tiny_config_file, tmp_path):
     points = sweep(
         tiny_config_file,
         ["train_dataloader.batch_size=512"],
-        train_tool=TRAIN,
         work_dir=tmp_path / "sweep",
         protocols=["knn"],
     )
@@ -207,23 +206,18 @@ def test_sweep_lines_draws_numbers_at_their_places():
         sweep_lines({}, x_label="batch")
 
 
-def test_tool_separates_training_arguments(monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("sweep_tool", TRAIN.with_name("sweep.py"))
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_tool_separates_training_arguments(tiny_config_file, monkeypatch, capsys):
     given = {}
 
     def fake(config, grid, **settings):
         given.update(settings, config=config, grid=grid)
         return [point({"a": 1}, 0, 0.5), point({"a": 2}, 0, None)]
 
-    monkeypatch.setattr(tool, "sweep", fake)
-    words = ["c.py", "a=1,2", "--protocols", "knn", "--cfg-options", "b=3", "--", "--amp", "--compile"]
-    monkeypatch.setattr(sys, "argv", ["sweep.py", *words])
+    monkeypatch.setattr("ssl_ext.apis.sweep.sweep", fake)
+    words = [str(tiny_config_file), "a=1,2", "--protocols", "knn", "--cfg-options", "b=3", "--", "--amp", "--compile"]
     with pytest.raises(SystemExit) as ended:
-        tool.main()
+        main(words)
     assert ended.value.code == 1
     assert given["train_args"] == ["--amp", "--compile"]
     assert (given["grid"], given["options"], given["work_dir"]) == (["a=1,2"], ["b=3"], None)
-    assert given["train_tool"] == TRAIN
     assert "log: l" in capsys.readouterr().out
