@@ -1,8 +1,6 @@
 """A sweep trains every point once, keeps what it has, and outlives a failing point."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 from ssl_ext.apis.sweep import sweep
 from ssl_ext.apis.sweep.grid import parse_axis, settings_of
 from ssl_ext.apis.sweep.points import Point, accuracy_lines, sweep_table
+from ssl_ext.cli.sweep import main
 from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import sweep_lines
@@ -214,7 +213,17 @@ def test_tool_separates_training_arguments(tiny_config_file, monkeypatch, capsys
         return [point({"a": 1}, 0, 0.5), point({"a": 2}, 0, None)]
 
     monkeypatch.setattr("ssl_ext.apis.sweep.sweep", fake)
-    words = [str(tiny_config_file), "a=1,2", "--protocols", "knn", "--cfg-options", "b=3", "--", "--amp", "--compile"]
+    words = [
+        str(tiny_config_file),
+        "a=1,2",
+        "--protocols",
+        "knn",
+        "--cfg-options",
+        "b=3",
+        "--",
+        "--amp",
+        "--compile",
+    ]
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 1
