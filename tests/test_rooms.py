@@ -93,7 +93,7 @@ def test_files_are_short():
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
         for path in FILES.values()
     }
-    assert {name for name, count in lines.items() if count > MAX_LINES} == LONGER_TABLES
+    assert {name for name, count in lines.items() if count > MAX_LINES} <= LONGER_TABLES
 
 
 BLOCKED = """

@@ -221,6 +221,7 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
     head, *planned = text.split("\n  ")
     assert head == f"{len(rows)} measurements:"
     assert planned == measured
+    assert len(set(planned)) == len(planned)
     assert "supervised: supervised to other, all labels, seed 1" in planned
 
 

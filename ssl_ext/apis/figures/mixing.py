@@ -81,13 +81,12 @@ def mixing_figure(
         return embedding((images - mean) / std).square().sum()
 
     pictures = pair.to(device).float() / 255
-    rows: dict[str, tuple[Any, Any]] = {}
+    rows: dict[str, Any] = {}
     with user_errors("mixing"):
         for name in policies:
             policy = MixingPolicy(name)
             drawn = [mixture_and_mask(policy, pictures, lam, energy, seed) for lam in lams]
-            mixtures, masks = (torch.stack(part).cpu() for part in zip(*drawn, strict=True))
-            rows[name] = mixtures, masks
+            rows[name] = tuple(torch.stack(part).cpu() for part in zip(*drawn, strict=True))
         for name, checkpoint in zip(distinct_names(trained), trained, strict=True):
             load_weights(model, checkpoint)
             masks = learned_masks(model, pair, lams)
