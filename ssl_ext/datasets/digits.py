@@ -61,12 +61,13 @@ class Digits(ArrayDataset):
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) in [0, 16] and labels, as ``sklearn.datasets.load_digits`` gives them.
+    """Images (1797, 8, 8) in [0, 16] and labels (1797,), as ``sklearn.datasets.load_digits`` returns them.
 
-    scikit-learn itself is not imported: with it come pandas and half of SciPy.
+    scikit-learn itself is not imported: it imports pandas and much of SciPy.
     """
-    package = Path(find_spec("sklearn").origin).parent
-    rows = np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    spec = find_spec("sklearn")
+    assert spec is not None and spec.origin is not None, "scikit-learn is a requirement of this package"
+    rows = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
 
 

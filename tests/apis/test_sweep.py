@@ -14,8 +14,6 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import sweep_lines
 
-TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
-
 # Stands for tools/train.py: notes its arguments and leaves a checkpoint; it fails where a file says so.
 FAKE = """
 import json, pathlib, shutil, sys
@@ -148,7 +146,7 @@ def test_real_training(tiny_config, tiny_config_file, tmp_path):
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(tiny_config_file, tmp_path, grid, changes, message):
     with pytest.raises(UserError, match=message):
-        sweep(tiny_config_file, grid, train_tool=TRAIN, work_dir=tmp_path / "sweep", **changes)
+        sweep(tiny_config_file, grid, work_dir=tmp_path / "sweep", **changes)
     assert not (tmp_path / "sweep").exists()
 
 
