@@ -24,7 +24,7 @@ from ssl_ext.losses import world_size
 
 # The tiny run of every registered algorithm.
 sys.path.append(str(Path(__file__).parent / "engine"))
-from tiny_algorithms import tiny_run  # noqa: E402
+from methods import tiny_run  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="forked processes cannot use a GPU; run with CUDA_VISIBLE_DEVICES="

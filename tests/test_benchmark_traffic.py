@@ -27,18 +27,19 @@ from ssl_ext.errors import UserError
 # The tiny run of every registered algorithm, and processes that are quick to start.
 sys.path.append(str(Path(__file__).parent / "engine"))
 from killed_runs import forked  # noqa: E402
-from tiny_algorithms import (  # noqa: E402
-    ALGORITHMS,
+from methods import (  # noqa: E402
     BACKBONE,
     BLOCK,
     CLASSIFIER,
     DIM,
+    METHODS,
     NECK,
     QUEUE,
     WIDTH,
     cutmix,
     registered_algorithms,
     tiny_run,
+    type_of,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -71,8 +72,8 @@ VARIANTS = {
 
 
 def tiny_case(case):
-    name = case.partition("-")[0]
-    config = load_config(tiny_run(case if case in ALGORITHMS else name, "none", world=WORLD))
+    name = type_of(case)
+    config = load_config(tiny_run(case if case in METHODS else name, "none", world=WORLD))
     if case in VARIANTS:
         config.model = dict(type=name, backbone=BACKBONE, **copy.deepcopy(VARIANTS[case]))
     return config
@@ -116,7 +117,7 @@ def counts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("traffic")
 
     def work():
-        found = {case: counted_and_predicted(case) for case in (*ALGORITHMS, *VARIANTS)}
+        found = {case: counted_and_predicted(case) for case in (*METHODS, *VARIANTS)}
         torch.save((found, sent_by_synchronised_norms(6)), folder / f"{dist.get_rank()}.pt")
 
     assert forked(WORLD, work, folder / "log") == [0, 0], (folder / "log").read_text()
@@ -127,7 +128,7 @@ def test_every_algorithm_has_a_formula():
     assert FORMULAS.keys() == registered_algorithms() - {"FasterRCNN", "PlainBackbone"}
 
 
-@pytest.mark.parametrize("case", [*ALGORITHMS, *VARIANTS])
+@pytest.mark.parametrize("case", [*METHODS, *VARIANTS])
 def test_the_formula_is_what_a_step_sends(case, counts):
     for found, _ in counts:
         counted, predicted = found[case]

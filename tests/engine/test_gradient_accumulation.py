@@ -6,9 +6,9 @@ import warnings
 import pytest
 import torch
 from killed_runs import output, train
+from methods import ELSEWHERE, METHODS, registered_algorithms, tiny_run, write_images
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny_algorithms import ALGORITHMS, ELSEWHERE, registered_algorithms, tiny_run, write_images
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,7 +20,7 @@ from ssl_ext.registry import MODELS
 
 IMAGES = 8
 # One image's weight is not relative to others' in this form of ODC.
-CASES = {**dict.fromkeys(ALGORITHMS, {}), "ODC ": dict(head=dict(power=0))}
+CASES = {**dict.fromkeys(METHODS, {}), "ODC ": dict(head=dict(power=0))}
 
 
 @pytest.fixture

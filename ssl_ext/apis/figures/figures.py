@@ -19,7 +19,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import aggregate, batches, read_results
 from ssl_ext.losses import virtual_similarity, virtual_targets
 from ssl_ext.losses.virtual_embeddings import probabilities_of_similarity
-from ssl_ext.models.heads import TriMixHead
+from ssl_ext.models import TriMixHead
 from ssl_ext.registry import DATASETS
 from ssl_ext.visualization import loss_curves, read_scalars, scores_bar, trimix_matrices, view_grid
 from ssl_ext.visualization.matrices import MAX_BATCH
