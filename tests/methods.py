@@ -271,6 +271,13 @@ METHODS = {
         virtual,
     ),
     "UnMix": Method(dict(QUEUE, head=dict(type="MixMoCoHead")), MOCO_TERMS, mixed_queue),
+    "WMSE": Method(
+        dict(neck=dict(NECK, out_channels=2), head=dict(type="WMSEHead", whitening_size=4, iterations=2)),
+        {"whitened"},
+        two_views,
+        dict(type="WMSEHead", whitening_size=ROWS),
+        smallest=4,
+    ),
     "VICReg": Method(
         dict(neck=NECK, head=dict(type="VICRegHead")), {"invariance", "variance", "covariance"}, two_views
     ),

@@ -238,6 +238,15 @@ def amix(step: Step) -> Pieces:
     return pieces
 
 
+def w_mse(step: Step) -> Pieces:
+    """Orders of the joined batch, and the embeddings of all views."""
+    head, views = step.model.head, step.model.data_preprocessor.num_views
+    rows = step.world * step.batch
+    return broadcast(INDEX * head.iterations * rows) + gathered(
+        step, views * step.batch * step.settings.neck.out_channels, gradient=True
+    )
+
+
 FORMULAS: dict[str, Callable[[Step], Pieces]] = {
     **dict.fromkeys(("AMix", "AMixClusters", "AutoMix"), amix),
     **dict.fromkeys(("AMixC", "AMixI"), amix_moco),
@@ -246,6 +255,7 @@ FORMULAS: dict[str, Callable[[Step], Pieces]] = {
     **dict.fromkeys(("ImageClassifier", "MixupClassifier"), classifier),
     **dict.fromkeys(("MoCHi", "MoCo"), moco),
     "BarlowTwins": barlow_twins,
+    "WMSE": w_mse,
     "IMix": i_mix,
     "JaccardMoCo": jaccard_moco,
     "JaccardSimCLR": jaccard_simclr,

@@ -18,6 +18,7 @@ from .selfsup import (
     BYOL,
     ODC,
     PIRL,
+    WMSE,
     AMixC,
     AMixI,
     BarlowTwins,
@@ -45,6 +46,7 @@ from .selfsup import (
     UnMix,
     VICReg,
     VICRegHead,
+    WMSEHead,
 )
 
 __all__ = [
@@ -94,5 +96,7 @@ __all__ = [
     "UnMix",
     "VICReg",
     "VICRegHead",
+    "WMSE",
+    "WMSEHead",
     "build_augmentation",
 ]

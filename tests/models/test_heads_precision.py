@@ -22,6 +22,10 @@ def test_every_head_is_called():
         for name, found in MODELS.module_dict.items()
         if name.endswith("Head") and found.__module__.startswith("ssl_ext.models.")
     }
+    missing = registered - HEADS.keys()
+    assert not missing, (
+        f"give a row of METHODS in tests/methods.py a loss call of {', '.join(sorted(missing))}"
+    )
     assert HEADS.keys() == registered
 
 

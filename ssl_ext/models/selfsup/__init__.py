@@ -17,8 +17,11 @@ from .swav import SwAV, SwAVHead
 from .tribyol import TriBYOL
 from .trimix import TriMix, TriMixHead
 from .vicreg import VICReg, VICRegHead
+from .w_mse import WMSE, WMSEHead
 
 __all__ = [
+    "WMSE",
+    "WMSEHead",
     "BarlowTwinsHead",
     "IMixHead",
     "MoCHiHead",
