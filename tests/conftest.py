@@ -3,6 +3,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import copy
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mmengine.registry import init_default_scope
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "tools"))  # for the package `benchmarks`
 CHANNELS = 8
 
 TINY = dict(
@@ -116,6 +118,45 @@ def prediction_config(tiny_config):
         head = dict(type="CosineRegressionHead")
         config.model.update(type=model_type, predictor=predictor, head=head, **options)
         config.views[0].repeats = 3 if model_type == "TriBYOL" else 2
+        return config
+
+    return make
+
+
+PEER_HEADS = {
+    "SimCLR": dict(type="SimCLRHead", temperature=0.5),
+    "BarlowTwins": dict(type="BarlowTwinsHead", redundancy_weight=5e-3),
+    "MoCo": dict(type="MoCoHead", temperature=0.2),
+    "BYOL": dict(type="CosineRegressionHead"),
+}
+
+
+@pytest.fixture
+def peer_config(tiny_config):
+    """Makes the tiny config a run of one of the four methods, with the views of the shipped configs."""
+
+    def make(model_type="SimCLR"):
+        config = copy.deepcopy(tiny_config)
+        config.views = [
+            dict(
+                repeats=2,
+                transforms=[
+                    dict(type="RandomResizedCrop", scale=(0.2, 1.0)),
+                    dict(type="RandomHorizontalFlip", p=0.5),
+                    dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
+                    dict(type="RandomGrayscale", p=0.2),
+                ],
+            )
+        ]
+        config.model.update(type=model_type, head=PEER_HEADS[model_type])
+        if model_type == "MoCo":
+            config.model.update(queue_size=8, momentum=0.9)
+            for part in ("backbone", "neck"):
+                config.model[part].norm_cfg = dict(type="SplitBN", num_splits=2)
+        if model_type == "BYOL":
+            neck = config.model.neck
+            predictor = dict(neck, in_channels=neck.out_channels, num_layers=2)
+            config.model.update(predictor=predictor, momentum=0.9)
         return config
 
     return make

@@ -1,10 +1,12 @@
 """One row for each method of this project, and a very small run of it; all harnesses read them."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import bytes_per_step as per_step
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -130,19 +132,23 @@ class Method:
     Args:
         model: The model's config besides its type and backbone.
         terms: Names of its loss terms, without ``loss_``.
-        call: Loss call: a function of a head and of what its floating-point inputs pass through. None for
-            heads of MMPretrain.
+        call: Loss call, a function of a head and of a cast of its floating-point inputs. None for heads of
+            MMPretrain.
+        sent: Collectives of a step, a function of ``bytes_per_step.Step``; in the first row of a name.
         head: Config of the head that is called; by default the model's.
         views: Views of an image.
         smallest: Images of the smallest batch.
+        few: Overrides of ``model`` with which a config takes a step on four images.
     """
 
     model: dict[str, Any]
     terms: set[str]
     call: Callable | None = None
+    sent: Callable | None = None
     head: dict[str, Any] | None = None
     views: int = 2
     smallest: int = 2
+    few: dict[str, Any] = field(default_factory=dict)
 
 
 BLOCK_HEAD = dict(type="MixBlockHead", losses=ALL_BLOCK_LOSSES)
@@ -153,7 +159,12 @@ MOCO_TERMS = {"contrastive", "mixed"}
 # phases, schedules that depend on the step.
 METHODS = {
     "AMix": Method(
-        dict(CLASSIFIER, **BLOCK, momentum=0.9, mask_decay=True), BLOCK_TERMS, block, BLOCK_HEAD, views=1
+        dict(CLASSIFIER, **BLOCK, momentum=0.9, mask_decay=True),
+        BLOCK_TERMS,
+        block,
+        per_step.amix,
+        head=BLOCK_HEAD,
+        views=1,
     ),
     "AMix-schedule": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, momentum_schedule="cosine", adjust_lam=True),
@@ -164,38 +175,50 @@ METHODS = {
         dict(QUEUE, **BLOCK, labels=PSEUDO, head=dict(type="AMixHead"), mask_decay=True),
         {*MOCO_TERMS, "classifier", "block_ce", "block_bce", "mask"},
         amix,
+        per_step.amix_moco,
     ),
     "AMixClusters": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, clusters=dict(num_classes=3, interval=2)),
         {*BLOCK_TERMS, "classifier"},
+        sent=per_step.amix,
         views=1,
+        few=dict(clusters=dict(num_classes=2)),
     ),
     "AMixI": Method(
         dict(QUEUE, **BLOCK, head=dict(type="AMixHead")),
         {*MOCO_TERMS, "block_infonce", "block_bce", "mask"},
         amix,
+        per_step.amix_moco,
     ),
-    "AutoMix": Method(dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, views=1),
-    "BSIM": Method(dict(QUEUE, head=dict(type="MixMoCoHead")), MOCO_TERMS, mixed_queue),
-    "BYOL": Method(PREDICTION, {"prediction"}, predictions),
+    "AutoMix": Method(dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, sent=per_step.amix, views=1),
+    "BSIM": Method(dict(QUEUE, head=dict(type="MixMoCoHead")), MOCO_TERMS, mixed_queue, per_step.mixed_moco),
+    "BYOL": Method(PREDICTION, {"prediction"}, predictions, per_step.prediction),
     "BarlowTwins": Method(
-        dict(neck=NECK, head=dict(type="BarlowTwinsHead")), {"invariance", "redundancy"}, two_views
+        dict(neck=NECK, head=dict(type="BarlowTwinsHead")),
+        {"invariance", "redundancy"},
+        two_views,
+        per_step.barlow_twins,
     ),
-    "Cross": Method(PREDICTION, {"cross_view", "cross_model"}, predictions),
-    "IMix": Method(dict(QUEUE, head=dict(type="IMixHead")), {"mixed"}, i_mix),
-    "ImageClassifier": Method(CLASSIFIER, {"classification"}, views=1),
+    "Cross": Method(PREDICTION, {"cross_view", "cross_model"}, predictions, per_step.two_predictions),
+    "IMix": Method(dict(QUEUE, head=dict(type="IMixHead")), {"mixed"}, i_mix, per_step.i_mix),
+    "ImageClassifier": Method(CLASSIFIER, {"classification"}, sent=per_step.classifier, views=1),
     "JaccardMoCo": Method(
         dict(QUEUE, neck=TWO_NECKS, head=dict(type="JaccardHead")),
         {"projector1", "projector2", "jaccard"},
         two_projectors,
+        per_step.jaccard_moco,
     ),
     "JaccardSimCLR": Method(
         dict(neck=TWO_NECKS, head=dict(type="JaccardHead")),
         {"projector1", "projector2", "jaccard"},
         two_projectors,
+        per_step.jaccard_simclr,
     ),
     "MixMoCo": Method(
-        dict(QUEUE, head=dict(type="MixMoCoHead"), policy=cutmix(alpha=1.0)), MOCO_TERMS, mixed_queue
+        dict(QUEUE, head=dict(type="MixMoCoHead"), policy=cutmix(alpha=1.0)),
+        MOCO_TERMS,
+        mixed_queue,
+        per_step.mixed_moco,
     ),
     "MixMoCo-clusters": Method(
         dict(
@@ -208,7 +231,9 @@ METHODS = {
         {*MOCO_TERMS, "classifier"},
         mixed_queue,
     ),
-    "MixupClassifier": Method(dict(CLASSIFIER, policy=cutmix(prob=0.5)), {"mix"}, views=1),
+    "MixupClassifier": Method(
+        dict(CLASSIFIER, policy=cutmix(prob=0.5)), {"mix"}, sent=per_step.classifier, views=1
+    ),
     "MixupClassifier-features": Method(
         dict(CLASSIFIER, policy=dict(type="MixingPolicy", name="manifoldmix")), {"mix"}, views=1
     ),
@@ -216,8 +241,9 @@ METHODS = {
         dict(QUEUE, head=dict(type="MoCHiHead", num_hard=8, num_mixed=4, num_with_query=2)),
         {"contrastive"},
         queued,
+        per_step.moco,
     ),
-    "MoCo": Method(dict(QUEUE, head=dict(type="MoCoHead")), {"contrastive"}, queued),
+    "MoCo": Method(dict(QUEUE, head=dict(type="MoCoHead")), {"contrastive"}, queued, per_step.moco),
     "ODC": Method(
         dict(
             neck=NECK,
@@ -227,12 +253,15 @@ METHODS = {
         ),
         {"cluster"},
         clusters,
+        per_step.odc,
         views=1,
+        few=dict(head=dict(num_clusters=2)),
     ),
     "PIRL-jigsaw": Method(
         dict(neck=NECK, pretext="jigsaw", head=dict(type="PIRLHead", num_negatives=8)),
         {"transformed", "image"},
         banked,
+        per_step.pirl,
         views=1,
     ),
     "PIRL-rotation": Method(
@@ -241,9 +270,14 @@ METHODS = {
         banked,
         views=1,
     ),
-    "SimCLR": Method(dict(neck=NECK, head=dict(type="SimCLRHead")), {"contrastive"}, two_views),
+    "SimCLR": Method(
+        dict(neck=NECK, head=dict(type="SimCLRHead")), {"contrastive"}, two_views, per_step.simclr
+    ),
     "SimSiam": Method(
-        {key: value for key, value in PREDICTION.items() if key != "momentum"}, {"prediction"}, predictions
+        {key: value for key, value in PREDICTION.items() if key != "momentum"},
+        {"prediction"},
+        predictions,
+        per_step.prediction,
     ),
     "SwAV": Method(
         dict(
@@ -253,9 +287,15 @@ METHODS = {
         ),
         {"swapped_prediction"},
         two_views,
+        per_step.swav,
+        few=dict(freeze_prototypes_steps=0),
     ),
     "TriBYOL": Method(
-        dict(PREDICTION, momentum_schedule="cosine"), {"target1", "target2"}, predictions, views=3
+        dict(PREDICTION, momentum_schedule="cosine"),
+        {"target1", "target2"},
+        predictions,
+        per_step.two_predictions,
+        views=3,
     ),
     "TriBYOL-all": Method(
         dict(PREDICTION, target_update="all"), {"target1", "target2"}, predictions, views=3
@@ -264,22 +304,28 @@ METHODS = {
         dict(neck=NECK, head=dict(type="TriMixHead")),
         {"invariance", "redundancy", "virtual", "consistency"},
         virtual,
+        per_step.trimix,
     ),
     "TriMix-epoch": Method(
         dict(neck=NECK, head=dict(type="TriMixHead"), lam_per="epoch"),
         {"invariance", "redundancy", "virtual", "consistency"},
         virtual,
     ),
-    "UnMix": Method(dict(QUEUE, head=dict(type="MixMoCoHead")), MOCO_TERMS, mixed_queue),
+    "UnMix": Method(dict(QUEUE, head=dict(type="MixMoCoHead")), MOCO_TERMS, mixed_queue, per_step.mixed_moco),
     "WMSE": Method(
         dict(neck=dict(NECK, out_channels=2), head=dict(type="WMSEHead", whitening_size=4, iterations=2)),
         {"whitened"},
         two_views,
-        dict(type="WMSEHead", whitening_size=ROWS),
+        per_step.w_mse,
+        head=dict(type="WMSEHead", whitening_size=ROWS),
         smallest=4,
+        few=dict(neck=dict(out_channels=2), head=dict(whitening_size=4)),
     ),
     "VICReg": Method(
-        dict(neck=NECK, head=dict(type="VICRegHead")), {"invariance", "variance", "covariance"}, two_views
+        dict(neck=NECK, head=dict(type="VICRegHead")),
+        {"invariance", "variance", "covariance"},
+        two_views,
+        per_step.vicreg,
     ),
 }
 # Registered, and not trained here: why.
@@ -297,6 +343,17 @@ def type_of(case):
 def method_of(name):
     """The first row of a registered name."""
     return next(method for case, method in METHODS.items() if type_of(case) == name)
+
+
+def traffic(model, settings, batch, world):
+    """Calls per step by kind and bytes, besides gradients and batch norms; one process sends nothing."""
+    calls = Counter()
+    if world > 1:
+        for kind, size, count in method_of(settings["type"]).sent(
+            per_step.Step(model, settings, batch, world)
+        ):
+            calls[kind, size] += count
+    return calls
 
 
 def registered_algorithms():

@@ -110,21 +110,15 @@ def loader_of(config):
 @pytest.mark.parametrize("path", distinct_steps())
 def test_one_step_trains_every_parameter(path):
     config = load_config(path)
-    if "freeze_prototypes_steps" in config.model:
-        config.model.freeze_prototypes_steps = 0
+    config.merge_from_dict({"model": method_of(config.model.type).few})
     for part in (config.model.backbone, config.model.get("neck", {})):
         if "num_splits" in part.get("norm_cfg", {}):
             part.norm_cfg.num_splits = BATCH // 2
     for transform in (t for view in config.views for t in view.transforms):
         if transform.type == "RandomResizedCrop":
             transform.pop("size", None)
-    # As many clusters as a handful of images has.
     if "labels" in config.model:
         config.model.labels.num_classes = 2
-    if "clusters" in config.model:
-        config.model.clusters.num_classes = 2
-    if "num_clusters" in config.model.get("head", {}):
-        config.model.head.num_clusters = 2
     torch.manual_seed(0)
     loader, model = loader_of(config), build_model(config)
     check_batches(config, loader, model)

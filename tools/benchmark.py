@@ -1,37 +1,36 @@
 #!/usr/bin/env python
-"""Measure speed and memory, each against something else in the same run."""
+"""Measure speed and memory, each against a reference measured in the same run."""
 
 import argparse
 import json
+import sys
+from importlib import import_module
 
-from rich.console import Console
+from benchmarks.options import whole
 
-from ssl_ext.benchmarks import augment, epoch, files, knn, linear, memory, peers, scaling, step_command
-from ssl_ext.benchmarks.pairs import PEERS, environment_line
-from ssl_ext.env import package_versions
 from ssl_ext.errors import run_tool, user_errors
-from ssl_ext.files import replacing
 
-COMMANDS = dict(
-    augment=augment,
-    step=step_command,
-    epoch=epoch,
-    files=files,
-    knn=knn,
-    linear=linear,
-    memory=memory,
-    peers=peers,
-    scaling=scaling,
-)
+COMMANDS = {
+    "augment": "two views of each image of a batch, here and with transforms per image",
+    "step": "a training step of the runner and a bare loop",
+    "epoch": "epochs of a config as shipped and with one setting changed",
+    "files": "from JPEG files to batches of two views, here and in MMPretrain",
+    "knn": "the kNN classifier and the bare search for neighbours",
+    "linear": "a linear probe on cached features and a bare loop",
+    "memory": "memory of a step: plain, with gradient accumulation, with activation checkpointing",
+    "peers": "epochs of SimCLR, Barlow Twins, MoCo v2 and BYOL, here and in lightly and MMPretrain",
+    "scaling": "a step on one process and on two, and the bytes that it sends",
+}
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     tools = parser.add_subparsers(dest="what", required=True)
-    for name, command in COMMANDS.items():
-        tool = tools.add_parser(name, help=command.HELP)
-        command.add_arguments(tool)
-        tool.add_argument("--threads", type=int, help="torch's threads (its default)")
+    for name, text in COMMANDS.items():
+        tool = tools.add_parser(name, help=text)
+        if name in sys.argv[1:2]:  # importing the others would take seconds
+            import_module(f"benchmarks.{name}").add_arguments(tool)
+        tool.add_argument("--threads", type=whole(1), help="torch's threads (its default)")
         tool.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     return parser.parse_args()
 
@@ -39,10 +38,23 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     settings = vars(parse())
     what, file = settings.pop("what"), settings.pop("json")
+
+    import torch
+    from benchmarks.compare import environment_line
+    from rich.console import Console
+
+    from ssl_ext.env import package_versions
+    from ssl_ext.files import replacing
+
+    if settings["threads"]:
+        torch.set_num_threads(settings["threads"])
+    options = {name: value for name, value in settings.items() if name != "threads"}
+    console = Console()
     with user_errors(f"benchmark {what}"):
-        figures = COMMANDS[what].run(Console(), **settings)
+        figures = import_module(f"benchmarks.{what}").run(console, **options)
+    console.print(environment_line(), soft_wrap=True, highlight=False)
     if file:
-        about = dict(environment=environment_line(*PEERS), versions=package_versions())
+        about = dict(environment=environment_line(), versions=package_versions())
         with replacing(file) as output:
             content = dict(benchmark=what, settings=settings, **figures, **about)
             output.write(json.dumps(content, indent=2).encode())

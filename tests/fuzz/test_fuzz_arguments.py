@@ -189,7 +189,7 @@ WRONG = {
         ["peers", "--workers", "-1"],
         ["scaling", "--config", "nowhere.py"],
         ["scaling", "--batch-size", "3"],
-        ["scaling", "--gpus", "0"],
+        ["scaling", "--timeout", "0"],
     ],
 }
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from methods import ELSEWHERE, IMAGES, METHODS, registered_algorithms, tiny_run, type_of
+from methods import ELSEWHERE, IMAGES, METHODS, method_of, registered_algorithms, tiny_run, type_of
 from mmengine.registry import init_default_scope
 
 from ssl_ext.apis import build_model, load_config
@@ -12,6 +12,8 @@ def test_every_registered_algorithm_has_a_row():
     listed = {type_of(case) for case in METHODS}
     missing = registered_algorithms() - listed - ELSEWHERE.keys()
     assert not missing, f"add a row to METHODS in tests/methods.py for {', '.join(sorted(missing))}"
+    silent = [name for name in sorted(listed) if method_of(name).sent is None]
+    assert not silent, f"give the first row of {silent} in tests/methods.py the collectives that a step sends"
     assert listed | ELSEWHERE.keys() == registered_algorithms() and not listed & ELSEWHERE.keys()
 
 

@@ -1,1 +1,0 @@
-"""Measurements: two ways of doing the same work, timed in turn in one process."""
