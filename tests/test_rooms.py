@@ -15,7 +15,7 @@ ROOMS = (
     *("cli", "launch"),
     *("apis", "apis.figures", "apis.sweep", "apis.report", "apis.evaluate", "apis.pretrain", "apis.export"),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
-    *("mixups", "losses", "augment"),
+    *("mixups", "losses", "augment", "capture"),
     *("registry", "env", "files", "errors", "values", "", "moved"),
 )
 MAX_LINES = 250

@@ -65,10 +65,10 @@ def training_config(
 def _mixed_precision() -> dict[str, Any]:
     if not torch.cuda.is_available():
         raise UserError("--amp needs a GPU: on CPUs mixed precision is slower than float32.")
-    dtype = dict(dtype="bfloat16")
+    wrapper = dict(type="BFloat16OptimWrapper")
     if not torch.cuda.is_bf16_supported():
-        dtype = dict(dtype="float16", loss_scale="dynamic")
-    return {f"optim_wrapper.{key}": value for key, value in dict(type="AmpOptimWrapper", **dtype).items()}
+        wrapper = dict(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
+    return {f"optim_wrapper.{key}": value for key, value in wrapper.items()}
 
 
 def check_training(config: Config, loader: DataLoader, model: TrainableModel) -> None:

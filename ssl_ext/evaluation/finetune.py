@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_ext.capture import Graph
+
 from .features import batches, evaluation_mode
 from .fitting import Batch, fit
-from .linear import initial_layer
+from .linear_head import initial_layer
 from .metrics import accuracy, evaluate_scores
 from .protocols import Outcome
 from .recipe import Recipe
@@ -53,7 +55,8 @@ def train_classifier(
 
     ``last`` is after the last step, ``best`` at the recipe's check of best validation accuracy (the
     first of equal ones). The incomplete batch at the end of an epoch is left out: batch normalisation
-    needs batches of a size. The caller's random state is untouched.
+    needs batches of a size. On a GPU a step, augmentation included, is replayed as a CUDA graph. The caller's
+    random state is untouched.
 
     Args:
         net: From normalised images to (N, D), at the weights to start from; it is trained in place and
@@ -89,10 +92,11 @@ def train_classifier(
 
     def source(order: Tensor, size: int) -> Iterator[Batch]:
         for batch in batches(train, rows[order], batch_size=size, num_workers=num_workers):
-            yield augmented(batch["inputs"]), batch["labels"].to(device)
+            yield batch["inputs"], batch["labels"]
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        return classification_loss(model(images), labels, task)
+        logits = model(augmented(images))
+        return classification_loss(logits, labels.to(device, non_blocking=True), task)
 
     def watch(step: int, epoch: int) -> None:
         checked[step] = accuracy(*score(val), task)
@@ -110,6 +114,7 @@ def train_classifier(
         fit(
             learned, source, loss,
             count=len(rows), recipe=recipe, generator=generator, watch=watch, whole_batches=True,
+            recorder=Graph if torch.device(device).type == "cuda" else None,
         )  # fmt: skip
         last = evaluate_scores(*score(test), task)
         model.load_state_dict(best["weights"])

@@ -77,6 +77,18 @@ def accuracy(scores: Tensor, labels: Tensor, task: str = "multi-class", *, thres
     return float(accuracy_score(y, prediction))
 
 
+def right_predictions(scores: Tensor, labels: Tensor, task: str) -> Tensor:
+    """Numbers (S,) of right predictions of scores (S, N, C), without waiting for the device.
+
+    ``labels`` (S, N) or (1, N), or (·, N, L) for ``multi-label``, where all labels count. As a share of
+    all rows, or rows and labels, it is the :func:`accuracy`.
+    """
+    if task == "multi-label":
+        return ((scores > 0.5) == (labels == 1)).sum((1, 2))
+    guess = (scores[..., 0] > 0.5).long() if task == "binary" else scores.argmax(2)
+    return (guess == labels).sum(1)
+
+
 def top1(scores: Tensor, labels: Tensor) -> float:
     """Share of the rows of (N, C) scores whose largest entry is at the label (N,), in [0, 1]."""
     return accuracy(scores, labels, "multi-class")
