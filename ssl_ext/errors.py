@@ -12,6 +12,8 @@ from contextlib import contextmanager
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
 # How MMEngine's registries say it, over several lines and with a link.
 UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
+# Where a new class is imported, so that it is registered.
+REGISTERED_IN = {"model": "ssl_ext/models/selfsup/__init__.py", "dataset": "ssl_ext/datasets/__init__.py"}
 IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
 
@@ -36,7 +38,7 @@ def sentence(error: BaseException) -> str:
     """What an exception says, in one line and without its type where that adds nothing.
 
     >>> sentence(KeyError("Foo is not in the ssl_ext::model registry. Please check ..."))
-    "type='Foo' is no registered model"
+    "type='Foo' is no registered model: correct it, or import it in ssl_ext/models/selfsup/__init__.py"
     >>> sentence(KeyError("dataset"))
     "the key 'dataset' is missing"
     """
@@ -46,7 +48,9 @@ def sentence(error: BaseException) -> str:
         text = text.strip().splitlines()[-1].partition(": ")[2]
     text = " ".join(text.split())
     if unknown := UNKNOWN_NAME.match(text):
-        return f"type={unknown[1]!r} is no registered {unknown[2]}"
+        place = REGISTERED_IN.get(unknown[2])
+        hint = f": correct it, or import it in {place}" if place else ""
+        return f"type={unknown[1]!r} is no registered {unknown[2]}{hint}"
     if isinstance(error, KeyError) and text.isidentifier():
         return f"the key {text!r} is missing"
     return text[:MAX_LENGTH] or type(error).__name__
