@@ -13,7 +13,7 @@ FRACTIONS = (0.01, 0.1, 1.0)
 EXPORT_FORMATS = ("torchvision", "timm", "detectron2", "safetensors", "onnx")
 REPORT_LAYOUTS = ("long", "budgets")
 
-# Figures. Manifold MixUp mixes features, which cannot be drawn; Inter-Intra is CutMix or MixUp for any one pair.
+# Figures. Mixed features (Manifold MixUp) cannot be drawn; Inter-Intra is CutMix or MixUp for any one pair.
 DRAWN_POLICIES = ("mixup", "cutmix", "saliencymix", "fmix", "resizemix", "puzzlemix", "co_mixup")
 LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PROJECTIONS = ("pca", "tsne", "umap")
