@@ -14,9 +14,12 @@ Shape = tuple[int, int, int, int]
 class Augmentation(nn.Module):
     """One random operation on a batch of images: ``forward`` is ``draw`` followed by ``transform``.
 
-    A subclass writes ``_sample`` (the random parameters) and ``_transform_planes`` (the operation),
-    and ``output_shape`` where it changes or restricts the shape of its input.
+    A subclass writes ``draws`` and ``_params`` (the random parameters) and ``_transform_planes`` (the
+    operation), and ``output_shape`` where it changes or restricts the shape of its input.
     """
+
+    draws = 0
+    """Uniform random numbers per image."""
 
     channels: tuple[int, ...] | None = None
     """Channel counts the operation is defined for; None for any."""
@@ -51,9 +54,15 @@ class Augmentation(nn.Module):
         self.output_shape(shape)
         device = torch.device(device)
         source = device if generator is None else generator.device
-        params = self._sample(shape, generator, source)
-        if source == device:
-            return params
+        return self.moved(self._params(self.numbers(shape[0], generator, source), shape), device)
+
+    def numbers(self, n: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+        """Return random numbers (draws, n), uniform in [0, 1), on ``device``, where ``generator`` lives."""
+        return torch.rand((self.draws, n), generator=generator, device=device)
+
+    @staticmethod
+    def moved(params: Params, device: torch.device) -> Params:
+        """Return the parameters on ``device``, without waiting for it."""
         return {name: _move(value, device) for name, value in params.items()}
 
     @torch.no_grad()
@@ -79,9 +88,9 @@ class Augmentation(nn.Module):
         settings = {k: v for k, v in vars(self).items() if k != "training" and k[0] != "_"}
         return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        """Return the random parameters, drawn on ``device``, the one where ``generator`` lives."""
-        raise NotImplementedError
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        """Return the parameters of ``numbers`` (draws, N), which may be overwritten, for that ``shape``."""
+        return {}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         """Apply to planes (C, N, H, W), float32 in [0, 1], contiguous, which may be overwritten."""
@@ -114,6 +123,8 @@ def shape_of(images: Tensor) -> Shape:
 
 
 def _move(value: Tensor, device: torch.device) -> Tensor:
+    if value.device == device:
+        return value
     # Only a copy from pinned memory returns before it has happened.
     if device.type == "cuda" and value.is_cpu:
         value = value.pin_memory()

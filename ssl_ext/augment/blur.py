@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
 from ssl_ext.augment.planes import matmul_planes
-from ssl_ext.augment.sampling import bernoulli, check_probability, check_range, uniform
+from ssl_ext.augment.sampling import check_probability, check_range, spread
 
 # Of the matrix of a whole axis most is 0: from this side on, blocks of it are multiplied instead.
 LARGE = 128
@@ -27,6 +27,8 @@ class GaussianBlur(Augmentation):
     >>> GaussianBlur(3, sigma=(1.0, 1.0))(torch.ones(1, 1, 4, 4)).sum().round()
     tensor(16.)
     """
+
+    draws = 2
 
     def __init__(self, kernel_size: int, sigma: tuple[float, float] = (0.1, 2.0), p: float = 1.0) -> None:
         super().__init__()
@@ -47,11 +49,8 @@ class GaussianBlur(Augmentation):
             )
         return shape
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        return {
-            "active": bernoulli(shape[0], self.p, generator, device),
-            "sigma": uniform(shape[0], *self.sigma, generator, device),
-        }
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        return {"active": numbers[0] < self.p, "sigma": spread(numbers[1], *self.sigma)}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         return on_active(self._blur, planes, params)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
 from ssl_ext.augment.luma import color_offsets, luma
-from ssl_ext.augment.sampling import bernoulli, check_probability
+from ssl_ext.augment.sampling import check_probability
 
 LEVELS = 256
 
@@ -27,12 +27,14 @@ class RandomEqualize(Augmentation):
 
     channels = (1, 3)
 
+    draws = 1
+
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         self.p = check_probability("RandomEqualize.p", p)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        return {"active": bernoulli(shape[0], self.p, generator, device)}
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        return {"active": numbers[0] < self.p}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         return on_active(lambda x, _: _equalize(x), planes, params)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
 from ssl_ext.augment.color import grayscale
-from ssl_ext.augment.sampling import bernoulli, check_probability
+from ssl_ext.augment.sampling import check_probability
 
 
 class RandomGrayscale(Augmentation):
@@ -21,12 +21,14 @@ class RandomGrayscale(Augmentation):
 
     channels = (1, 3)
 
+    draws = 1
+
     def __init__(self, p: float = 0.1) -> None:
         super().__init__()
         self.p = check_probability("RandomGrayscale.p", p)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        return {"active": bernoulli(shape[0], self.p, generator, device)}
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        return {"active": numbers[0] < self.p}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         if planes.shape[0] == 1:
@@ -43,6 +45,8 @@ class RandomSolarize(Augmentation):
     tensor([[[[0.2500, 0.2500]]]])
     """
 
+    draws = 1
+
     def __init__(self, threshold: float = 0.5, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= threshold <= 1:
@@ -52,8 +56,8 @@ class RandomSolarize(Augmentation):
         self.threshold = float(threshold)
         self.p = check_probability("RandomSolarize.p", p)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        return {"active": bernoulli(shape[0], self.p, generator, device)}
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        return {"active": numbers[0] < self.p}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         return on_active(lambda x, _: torch.where(x >= self.threshold, 1 - x, x), planes, params)
@@ -97,9 +101,6 @@ class Normalize(Augmentation):
                 "give one value or one per channel"
             )
         return shape
-
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        return {}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         mean = self.mean.to(planes.device, non_blocking=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape
-from ssl_ext.augment.sampling import check_size, uniform_integers
+from ssl_ext.augment.sampling import check_size, whole
 
 
 class RandomCrop(Augmentation):
@@ -22,6 +22,8 @@ class RandomCrop(Augmentation):
     >>> RandomCrop(32, padding=4)(torch.rand(2, 3, 32, 32)).shape
     torch.Size([2, 3, 32, 32])
     """
+
+    draws = 2
 
     def __init__(
         self,
@@ -53,15 +55,10 @@ class RandomCrop(Augmentation):
             )
         return (shape[0], shape[1], *self.size)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        places = [
-            torch.full((shape[0],), side + 2 * self.padding - out + 1, device=device)
-            for side, out in zip(shape[2:], self.size, strict=True)
-        ]
-        return {
-            "top": uniform_integers(places[0], generator, device),
-            "left": uniform_integers(places[1], generator, device),
-        }
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        places = (side + 2 * self.padding - out + 1 for side, out in zip(shape[2:], self.size, strict=True))
+        top, left = map(whole, numbers, places)
+        return {"top": top, "left": left}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         rows, row_inside = self._pixels(params["top"], planes.shape[2], self.size[0])

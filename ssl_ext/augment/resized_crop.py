@@ -8,11 +8,13 @@ from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape
 from ssl_ext.augment.planes import matmul_planes
-from ssl_ext.augment.sampling import check_range, check_size, uniform, uniform_integers
+from ssl_ext.augment.sampling import check_range, check_size, spread, whole
 
 TRIES = 10
 # Sides from which on the products with matrices that are mostly 0 cost more than a call for each image.
 LARGE = 128
+# Pixels of a batch up to which fewer operations count more than the memory they touch.
+FEW = 1 << 16
 
 
 class RandomResizedCrop(Augmentation):
@@ -32,6 +34,8 @@ class RandomResizedCrop(Augmentation):
     torch.Size([4, 3, 8, 8])
     """
 
+    draws = 2 * TRIES + 2
+
     def __init__(
         self,
         size: int | tuple[int, int] | None = None,
@@ -49,22 +53,21 @@ class RandomResizedCrop(Augmentation):
         """Return (N, C, *size), or ``shape`` without a size."""
         return shape if self.size is None else (shape[0], shape[1], *self.size)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        n, _, height, width = shape
-        area = uniform((TRIES, n), *self.scale, generator, device) * (height * width)
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        height, width = shape[2:]
+        area = spread(numbers[:TRIES], *self.scale) * (height * width)
         log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])
-        aspect = uniform((TRIES, n), *log_ratio, generator, device).exp_()
-        h = (area / aspect).sqrt_().round_().long()
-        w = (area * aspect).sqrt_().round_().long()
-        fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
+        aspect = spread(numbers[TRIES : 2 * TRIES], *log_ratio).exp_()
+        sizes = torch.stack((area / aspect, area * aspect)).sqrt_().round_().long()
+        fits = (sizes[0] <= height) & (sizes[1] <= width) & (sizes > 0).all(0)
         # argmax gives the first try that fits, or 0 if none does.
         first = fits.int().argmax(0, keepdim=True)
         none_fits = ~fits.any(0)
-        central_height, central_width = self._central_size(height, width)
-        h = torch.where(none_fits, central_height, h.gather(0, first).squeeze(0))
-        w = torch.where(none_fits, central_width, w.gather(0, first).squeeze(0))
-        top = uniform_integers(height - h + 1, generator, device)
-        left = uniform_integers(width - w + 1, generator, device)
+        h, w = (
+            torch.where(none_fits, central, tried.gather(0, first).squeeze(0))
+            for tried, central in zip(sizes, self._central_size(height, width), strict=True)
+        )
+        top, left = whole(numbers[-2], height - h + 1), whole(numbers[-1], width - w + 1)
         return {
             "top": torch.where(none_fits, (height - h) // 2, top),
             "left": torch.where(none_fits, (width - w) // 2, left),
@@ -76,10 +79,16 @@ class RandomResizedCrop(Augmentation):
         height, width = self.size or planes.shape[2:]
         if planes.is_cpu and min(planes.shape[2:]) >= LARGE:
             return crop_one_by_one(planes, params, (height, width))
-        rows = resize_matrix(params["top"], params["height"], planes.shape[2], height)
-        columns = resize_matrix(
-            params["left"], params["width"], planes.shape[3], width, flip=params.get("flip")
-        )
+        top, left, flip = params["top"], params["left"], params.get("flip")
+        square = planes.shape[2] == planes.shape[3] and height == width
+        if square and (not planes.is_cpu or planes[0].numel() <= FEW):
+            # Both axes at once: half as many operations.
+            starts, lengths = torch.cat((top, left)), torch.cat((params["height"], params["width"]))
+            both = None if flip is None else torch.cat((torch.zeros_like(flip), flip))
+            rows, columns = resize_matrix(starts, lengths, planes.shape[2], height, flip=both).chunk(2)
+        else:
+            rows = resize_matrix(top, params["height"], planes.shape[2], height)
+            columns = resize_matrix(left, params["width"], planes.shape[3], width, flip=flip)
         return matmul_planes(rows, planes, columns)
 
     def _central_size(self, height: int, width: int) -> tuple[int, int]:

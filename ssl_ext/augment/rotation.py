@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssl_ext.augment.base import Augmentation, Params, Shape
-from ssl_ext.augment.sampling import check_range, uniform
+from ssl_ext.augment.sampling import check_range, spread
 
 
 class RandomRotation(Augmentation):
@@ -19,6 +19,8 @@ class RandomRotation(Augmentation):
     tensor([1., 0., 0., 0.])
     """
 
+    draws = 1
+
     def __init__(self, degrees: float | tuple[float, float]) -> None:
         super().__init__()
         if isinstance(degrees, (int, float)):
@@ -27,8 +29,8 @@ class RandomRotation(Augmentation):
             degrees = (-degrees, degrees)
         self.degrees = check_range("RandomRotation.degrees", degrees, -360.0, 360.0)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        return {"angle": uniform(shape[0], *self.degrees, generator, device)}
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        return {"angle": spread(numbers[0], *self.degrees)}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         images = planes.permute(1, 0, 2, 3)

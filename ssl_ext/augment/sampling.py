@@ -1,31 +1,17 @@
-"""Random numbers per sample, and the checks on arguments that all operations share."""
+"""Parameters from uniform random numbers, and the checks on arguments that all operations share."""
 
-import torch
 from torch import Tensor
 
 
-def uniform(
-    size: int | tuple[int, ...],
-    low: float,
-    high: float,
-    generator: torch.Generator | None,
-    device: torch.device,
-) -> Tensor:
-    """Return float32 numbers, uniform in [low, high)."""
-    shape = (size,) if isinstance(size, int) else size
-    return torch.rand(shape, generator=generator, device=device).mul_(high - low).add_(low)
+def spread(numbers: Tensor, low: float, high: float) -> Tensor:
+    """Return numbers uniform in [low, high) from ones uniform in [0, 1), which are overwritten."""
+    return numbers.mul_(high - low).add_(low)
 
 
-def bernoulli(size: int, p: float, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Return a mask (size,) that is True with probability p."""
-    return torch.rand((size,), generator=generator, device=device) < p
-
-
-def uniform_integers(count: Tensor, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Return integers, uniform in 0 … count - 1, for a tensor of counts (all at least 1)."""
-    drawn = torch.rand(count.shape, generator=generator, device=device) * count
+def whole(numbers: Tensor, count: Tensor | int) -> Tensor:
+    """Return integers uniform in 0 … count - 1 from numbers uniform in [0, 1); counts are at least 1."""
     # The product may round up to the count itself.
-    return torch.minimum(drawn.long(), count - 1)
+    return (numbers * count).long().clamp(max=count - 1)
 
 
 def check_probability(name: str, p: float) -> float:

@@ -1,6 +1,6 @@
 """A chain of augmentations that is turned into planes once and back once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -73,13 +73,31 @@ class AugmentationSequence(nn.Module):
         *,
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
+        views: int = 1,
     ) -> list[Params]:
-        """Return one draw of every member's parameters for images of ``shape``, on ``device``."""
+        """Return every member's parameters of ``views`` views of images of ``shape``, on ``device``.
+
+        Rows are view after view: (views N,). The CPU draws view by view and member by member, as many
+        calls with one view each would; an accelerator draws all uniform numbers at once.
+        """
+        device = torch.device(device)
+        source = device if generator is None else generator.device
         params = []
-        for member in self:
-            params.append(member.draw(shape, generator=generator, device=device))
-            shape = member.output_shape(shape)
+        for member, numbers in zip(self, self.numbers(shape[0], generator, source, views), strict=True):
+            next_shape = member.output_shape(shape)
+            params.append(member.moved(member._params(numbers, shape), device))
+            shape = next_shape
         return params
+
+    def numbers(
+        self, n: int, generator: torch.Generator | None, device: torch.device, views: int = 1
+    ) -> Sequence[Tensor]:
+        """Return the uniform random numbers of every member (its draws, views n), drawn on ``device``."""
+        if device.type != "cpu":
+            draws = [member.draws for member in self]
+            return torch.rand((sum(draws), views * n), generator=generator, device=device).split(draws)
+        drawn = [[member.numbers(n, generator, device) for member in self] for _ in range(views)]
+        return drawn[0] if views == 1 else [torch.cat(parts, 1) for parts in zip(*drawn, strict=True)]
 
     @torch.no_grad()
     def transform(self, images: Tensor, params: list[Params]) -> Tensor:

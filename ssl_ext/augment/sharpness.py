@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
-from ssl_ext.augment.sampling import bernoulli, check_probability, check_range, uniform
+from ssl_ext.augment.sampling import check_probability, check_range, spread
 
 WEIGHT = 13
 """Sum of the smoothing kernel [1 1 1; 1 5 1; 1 1 1]."""
@@ -25,16 +25,15 @@ class RandomSharpness(Augmentation):
     tensor([0.2500, 0.1346, 0.2500])
     """
 
+    draws = 2
+
     def __init__(self, factor: tuple[float, float] = (1.0, 10.0), p: float = 1.0) -> None:
         super().__init__()
         self.factor = check_range("RandomSharpness.factor", factor, 0.0)
         self.p = check_probability("RandomSharpness.p", p)
 
-    def _sample(self, shape: Shape, generator: torch.Generator | None, device: torch.device) -> Params:
-        return {
-            "active": bernoulli(shape[0], self.p, generator, device),
-            "factor": uniform(shape[0], *self.factor, generator, device),
-        }
+    def _params(self, numbers: Tensor, shape: Shape) -> Params:
+        return {"active": numbers[0] < self.p, "factor": spread(numbers[1], *self.factor)}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
         if min(planes.shape[2:]) < 3:

@@ -53,6 +53,7 @@ SWITCH = Kind("True or False", lambda value: isinstance(value, bool))
 COMPILE = Kind(
     "True, False or a dict of torch.compile's arguments", lambda v: SWITCH.fits(v) or isinstance(v, Mapping)
 )
+CAPTURE = Kind('"auto", True, False or "dry"', lambda v: SWITCH.fits(v) or v in ("auto", "dry"))
 PATH = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)))
 NAME = Kind("the name of a class, or a class", lambda value: isinstance(value, str) or callable(value))
 
@@ -100,6 +101,7 @@ KINDS = {
     "activation_checkpointing": SWITCH,
     "channels_last": SWITCH,
     "compile": COMPILE,
+    "captured_step": CAPTURE,
     "work_dir": PATH,
     "**.data_root": PATH,
     "**.type": NAME,

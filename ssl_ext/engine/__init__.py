@@ -19,13 +19,16 @@ from .hooks import (
     median_of_last,
 )
 from .lars import LARS
-from .loop import EpochLoop
+from .loop import EpochLoop, IterLoop
+from .optim_wrappers import BFloat16OptimWrapper, OptimWrapper
 from .runner import PretrainRunner, init_process_group
+from .visualizer import Visualizer
 from .weights.checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
 from .weights.load import LoadReport, find_state_dict, load_weights
 
 __all__ = [
     "LARS",
+    "BFloat16OptimWrapper",
     "CheckpointHook",
     "ClassifierEvaluationHook",
     "ClusterHook",
@@ -33,10 +36,12 @@ __all__ = [
     "FeatureMonitorHook",
     "FiniteGuardHook",
     "FirstStepHook",
+    "IterLoop",
     "LoadReport",
     "ModelStepHook",
     "NonFiniteError",
     "OnlineProbeHook",
+    "OptimWrapper",
     "PretrainRunner",
     "ProcessStateHook",
     "RandomStateHook",
@@ -44,6 +49,7 @@ __all__ = [
     "ThroughputHook",
     "TrainLogHook",
     "ValidationLossHook",
+    "Visualizer",
     "find_state_dict",
     "init_process_group",
     "load_weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +57,9 @@ class LARS(Optimizer):
         settings = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, eps=eps)
         super().__init__(params, dict(settings, lars_exclude=False))
 
+    # Learning rates may be 0-dim tensors, for a step that is replayed.
+    tensor_rates = True
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Move every parameter that has a gradient; return what ``closure`` does."""
@@ -67,14 +71,23 @@ class LARS(Optimizer):
         if not used:
             return loss
         weights, groups = [p for p, _ in used], [group for _, group in used]
-        buffers = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in weights]
+        for weight in weights:
+            if "momentum_buffer" not in self.state[weight]:
+                self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        buffers = [self.state[p]["momentum_buffer"] for p in weights]
         moves = torch._foreach_mul(weights, [group["weight_decay"] for group in groups])
         torch._foreach_add_(moves, [p.grad for p in weights])
         adapted = [index for index, group in enumerate(groups) if not group["lars_exclude"]]
         if adapted:
             rates = _trust(*([values[i] for i in adapted] for values in (weights, groups)))
             torch._foreach_mul_([moves[i] for i in adapted], rates)
-        torch._foreach_mul_(moves, [group["lr"] for group in groups])
+        # One product for all groups that share a rate, be it a number or a tensor.
+        shared: dict[Any, tuple[Any, list[Tensor]]] = {}
+        for move, group in zip(moves, groups, strict=True):
+            rate = group["lr"]
+            shared.setdefault(id(rate) if torch.is_tensor(rate) else rate, (rate, []))[1].append(move)
+        for rate, parts in shared.values():
+            torch._foreach_mul_(parts, rate)
         torch._foreach_mul_(buffers, [group["momentum"] for group in groups])
         torch._foreach_add_(buffers, moves)
         torch._foreach_sub_(weights, buffers)

@@ -1,15 +1,45 @@
-"""The training loop, which can go on in the middle of an epoch."""
+"""The training loops: one resumes in the middle of an epoch, both take their steps by ``TrainStep``."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch import nn
 
 from .hooks.random_state import kept_random_state
+from .step import train_step
 
 
-class EpochLoop(EpochBasedTrainLoop):
+class StepLoop:
+    """Mixin for a loop whose steps are those of :func:`ssl_ext.engine.step.train_step`."""
+
+    runner: Any
+    _iter: int
+
+    def run(self) -> nn.Module:
+        """Train."""
+        with train_step(self.runner) as self.runner.train_step:
+            return super().run()  # type: ignore[misc]
+
+    def take_step(self, index: int, batch: dict[str, Any]) -> None:
+        """One batch, with the hooks before and after it."""
+        self.runner.call_hook("before_train_iter", batch_idx=index, data_batch=batch)
+        outputs = self.runner.train_step(batch)
+        self.runner.call_hook("after_train_iter", batch_idx=index, data_batch=batch, outputs=outputs)
+        self._iter += 1
+
+
+class IterLoop(StepLoop, IterBasedTrainLoop):
+    """MMEngine's loop over iterations."""
+
+    def run_iter(self, data_batch: dict[str, Any]) -> None:
+        """Take one step."""
+        self.take_step(self._iter, data_batch)
+
+
+class EpochLoop(StepLoop, EpochBasedTrainLoop):
     """MMEngine's loop over epochs, except that a run resumes at the batch after its last step.
 
     MMEngine starts the epoch again, and sees and counts its first batches twice. The sampler has to be
@@ -30,3 +60,7 @@ class EpochLoop(EpochBasedTrainLoop):
             self.run_iter(index, batch)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
+        """Take one step."""
+        self.take_step(idx, data_batch)

@@ -20,7 +20,8 @@ from .activation_checkpointing import recompute_stages
 from .compilation import compile_backbones
 from .hooks.process_state import process_state
 from .hooks.random_state import random_state
-from .loop import EpochLoop
+from .loop import EpochLoop, IterLoop
+from .step import TrainStep
 from .weights.checkpoint import write_checkpoint
 
 
@@ -41,6 +42,7 @@ class PretrainRunner(Runner):
     """
 
     evaluation_splits: Splits | None = None
+    train_step: TrainStep | None = None
 
     def _log_env(self, env_cfg: dict) -> None:
         # MMEngine prints the build settings of torch and the whole config here; both are stored with
@@ -59,11 +61,12 @@ class PretrainRunner(Runner):
         super().dump_config()
 
     def build_train_loop(self, loop: dict) -> BaseLoop:
-        """Loop over epochs that resumes anywhere; any other loop is MMEngine's."""
-        if not loop.get("by_epoch"):
+        """Loop over epochs that resumes anywhere, one over iterations, or one of a type that is named."""
+        if "type" in loop or "by_epoch" not in loop:
             return super().build_train_loop(loop)
         settings = {key: value for key, value in loop.items() if key != "by_epoch"}
-        return EpochLoop(self, self._train_dataloader, **settings)
+        kind = EpochLoop if loop.get("by_epoch") else IterLoop
+        return kind(self, self._train_dataloader, **settings)
 
     def get_hooks_info(self) -> str:
         """Names of the hooks (MMEngine lists them once for each of their 20 stages)."""

@@ -5,11 +5,11 @@ from .feature_bank import FeatureBank, cache_key, cached_features, dataset_finge
 from .features import batches, evaluation_mode, extract_features
 from .finetune import train_classifier
 from .knn import check_knn, choose_k, knn_classify
-from .linear import LinearProbe, check_probe, linear_probe
+from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes
 from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
 from .metrics import accuracy, auc, calibration_error, evaluate_scores, top1
-from .protocols import Banks, Outcome, knn_protocol, linear_protocol
+from .protocols import Banks, Outcome, knn_protocol, linear_protocol, linear_protocols
 from .quality import feature_std, rankme
 from .recipe import Recipe
 from .results import ResultRow, file_hash, measure_cost, read_results, text_hash, write_results
@@ -27,6 +27,7 @@ __all__ = [
     "LinearHead",
     "LinearProbe",
     "Outcome",
+    "ProbeData",
     "Recipe",
     "ResultRow",
     "Splits",
@@ -57,7 +58,9 @@ __all__ = [
     "labelled_rows",
     "labels_per_class_subset",
     "linear_probe",
+    "linear_probes",
     "linear_protocol",
+    "linear_protocols",
     "load_splits",
     "measure_cost",
     "random_subset",

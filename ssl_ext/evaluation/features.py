@@ -11,6 +11,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
+WAITING_BYTES = 1 << 28
+"""Features that may wait on a GPU for their copy to the CPU."""
+
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
@@ -67,6 +70,34 @@ def _gather_rows(shard: Tensor, sizes: list[int]) -> Tensor:
     return torch.cat([part[:size].cpu() for part, size in zip(parts, sizes, strict=True)])
 
 
+class _OnHost:
+    """Collects batches on the CPU, from a GPU many at a time: each copy waits for the device."""
+
+    def __init__(self) -> None:
+        self.done: list[Tensor] = []
+        self.waiting: list[Tensor] = []
+        self.room = WAITING_BYTES
+
+    def append(self, batch: Tensor) -> None:
+        if batch.is_cpu:
+            self.done.append(batch)
+            return
+        self.waiting.append(batch)
+        self.room -= batch.nbytes
+        if self.room < 0:
+            self._copy()
+
+    def joined(self) -> Tensor:
+        """Return all rows, on the CPU."""
+        self._copy()
+        return torch.cat(self.done)
+
+    def _copy(self) -> None:
+        if self.waiting:
+            self.done.append(torch.cat(self.waiting).cpu())
+        self.waiting, self.room = [], WAITING_BYTES
+
+
 def extract_features(
     embed: Callable[[Tensor], Tensor],
     dataset: Any,
@@ -102,7 +133,7 @@ def extract_features(
     start, stop = bounds[rank], bounds[rank + 1]
     # A process without rows embeds one all the same, to know the shapes it gathers.
     mine = rows[start:stop] if stop > start else rows[:1]
-    features, labels = [], []
+    features, labels = _OnHost(), _OnHost()
     with evaluation_mode(model):
         for batch in batches(dataset, mine, batch_size=batch_size, num_workers=num_workers):
             embedding = embed(batch["inputs"])
@@ -111,9 +142,9 @@ def extract_features(
                     f"embed gave {tuple(embedding.shape)} for {len(batch['inputs'])} images: "
                     "(images, D) is needed"
                 )
-            features.append(embedding.float().cpu())
-            labels.append(batch["labels"].cpu())
-    all_features, all_labels = (torch.cat(parts)[: stop - start] for parts in (features, labels))
+            features.append(embedding.float())
+            labels.append(batch["labels"])
+    all_features, all_labels = (parts.joined()[: stop - start] for parts in (features, labels))
     if world_size > 1:
         sizes = [high - low for low, high in zip(bounds, bounds[1:], strict=False)]
         all_features, all_labels = _gather_rows(all_features, sizes), _gather_rows(all_labels, sizes)

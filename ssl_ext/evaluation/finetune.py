@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_ext.capture import Graph
+
 from .features import batches, evaluation_mode
 from .fitting import Batch, fit
-from .linear import initial_layer
+from .linear_head import initial_layer
 from .metrics import accuracy, evaluate_scores
 from .protocols import Outcome
 from .recipe import Recipe
@@ -53,7 +55,8 @@ def train_classifier(
 
     ``last`` is measured after the last step, ``best`` at the recipe's check of highest validation accuracy
     (the earliest on ties). The incomplete last batch of an epoch is dropped, because batch normalisation
-    needs batches of equal size. The global random state is restored.
+    needs batches of equal size. On a GPU the step, including augmentation, is replayed as a CUDA graph. The
+    global random state is restored.
 
     Args:
         net: Maps normalised images to (N, D); trained in place and left at the best weights.
@@ -88,10 +91,11 @@ def train_classifier(
 
     def source(order: Tensor, size: int) -> Iterator[Batch]:
         for batch in batches(train, rows[order], batch_size=size, num_workers=num_workers):
-            yield augmented(batch["inputs"]), batch["labels"].to(device)
+            yield batch["inputs"], batch["labels"]
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        return classification_loss(model(images), labels, task)
+        logits = model(augmented(images))
+        return classification_loss(logits, labels.to(device, non_blocking=True), task)
 
     def watch(step: int, epoch: int) -> None:
         checked[step] = accuracy(*score(val), task)
@@ -109,6 +113,7 @@ def train_classifier(
         fit(
             learned, source, loss,
             count=len(rows), recipe=recipe, generator=generator, watch=watch, whole_batches=True,
+            recorder=Graph if torch.device(device).type == "cuda" else None,
         )  # fmt: skip
         last = evaluate_scores(*score(test), task)
         model.load_state_dict(best["weights"])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from itertools import islice
 
 import torch
 from torch import Tensor
+
+from ssl_ext.capture import Numbers, Rates, Recorder, Replayed, own_stream, pinned
 
 from .recipe import Recipe
 
@@ -26,6 +29,7 @@ def fit(
     generator: torch.Generator,
     watch: Callable[[int, int], None],
     whole_batches: bool = False,
+    recorder: type[Recorder] | None = None,
 ) -> None:
     """Minimise ``loss(inputs, labels)`` over shuffled batches of ``count`` rows.
 
@@ -38,6 +42,7 @@ def fit(
         generator: Random generator that shuffles the rows in every epoch.
         watch: Called as ``watch(step, epoch)`` at the recipe's checks, both counted from 1.
         whole_batches: Drop the incomplete last batch of an epoch.
+        recorder: Class that records and replays a step, such as a CUDA graph; needs batches of equal size.
 
     Raises:
         ValueError: The loss is not finite at a check.
@@ -46,20 +51,54 @@ def fit(
     per_epoch = count // size if whole_batches else math.ceil(count / size)
     total = recipe.total_steps(per_epoch)
     checks = recipe.checks(total)
-    optimizer = recipe.build_optimizer(parameters)
+    take_step = _Step(recipe.build_optimizer(parameters), loss, recorder, parameters[0].device)
     step = 0
-    while step < total:
-        order = torch.randperm(count, generator=generator)[: per_epoch * size]
-        for inputs, labels in islice(source(order, size), total - step):
-            optimizer.param_groups[0]["lr"] = recipe.rate(step, total, per_epoch)
-            value = loss(inputs, labels)
-            optimizer.zero_grad()
+    with own_stream(recorder):
+        while step < total:
+            order = torch.randperm(count, generator=generator)[: per_epoch * size]
+            for inputs, labels in islice(source(order, size), total - step):
+                value = take_step(inputs, labels, recipe.rate(step, total, per_epoch))
+                step += 1
+                if step in checks:
+                    if not math.isfinite(seen := value.item()):
+                        raise ValueError(
+                            f"the loss is {seen} after step {step}: {recipe.key}.lr={recipe.lr} is too large"
+                        )
+                    watch(step, math.ceil(step / per_epoch))
+
+
+class _Step:
+    """A step of the optimiser: in Python, or replayed from static buffers of a batch."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        recorder: type[Recorder] | None,
+        device: torch.device,
+    ) -> None:
+        self.optimizer, self.loss, self.device = optimizer, loss, device
+        self.rates = None if recorder is None else Rates(optimizer)
+        self.numbers = Numbers(["lr0"], device)
+        self.replayed = Replayed(self._run, recorder, lambda reason: None)
+        self.batch: tuple[Tensor, ...] = ()
+
+    def __call__(self, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
+        """Take the step; its loss, which the next one may overwrite."""
+        self.optimizer.param_groups[0]["lr"] = rate
+        if self.rates is None:
+            self.batch = (inputs, labels)
+            return self._run()
+        self.numbers.write(self.rates.numbers())
+        self.batch = self.batch or tuple(torch.empty_like(x, device=self.device) for x in (inputs, labels))
+        for buffer, value in zip(self.batch, (inputs, labels), strict=True):
+            buffer.copy_(pinned(value, self.device), non_blocking=True)
+        return self.replayed()
+
+    def _run(self) -> Tensor:
+        with self.rates.in_step(self.numbers) if self.rates else nullcontext():
+            value = self.loss(*self.batch)
+            self.optimizer.zero_grad()
             value.backward()
-            optimizer.step()
-            step += 1
-            if step in checks:
-                if not math.isfinite(seen := value.item()):
-                    raise ValueError(
-                        f"the loss is {seen} after step {step}: {recipe.key}.lr={recipe.lr} is too large"
-                    )
-                watch(step, math.ceil(step / per_epoch))
+            self.optimizer.step()
+        return value.detach()

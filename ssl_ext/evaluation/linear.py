@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_ext.values import is_number
 
-from .fitting import Batch, Source, fit
+from .linear_fit import Problems, fit_layers
 from .linear_head import LinearHead
 from .logistic_regression import fit_logistic_regression
 from .metrics import accuracy
 from .recipe import OPTIMIZERS, Recipe
-from .tasks import classification_loss, labelled_rows, num_outputs
+from .tasks import labelled_rows
 
 SOLVERS = (*OPTIMIZERS, "lbfgs")
+TOGETHER = 1 << 28
+"""Most numbers in the features of probes that are trained together: a gigabyte in float32."""
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """What differs between probes that share a recipe; fields as the arguments of :func:`linear_probe`."""
+
+    features: Tensor
+    labels: Tensor
+    val_features: Tensor | None = None
+    val_labels: Tensor | None = None
+    seed: int = 0
+    keep_epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -33,13 +47,6 @@ class LinearProbe:
     best: LinearHead
     settings: dict[str, Any]
     chosen: dict[str, Any] = field(default_factory=dict)
-
-
-def initial_layer(width: int, outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Weight (outputs, width) uniform in ±1/√width and a bias of zeros."""
-    weight = torch.empty(outputs, width)
-    torch.nn.init.uniform_(weight, -(width**-0.5), width**-0.5, generator=generator)
-    return weight, torch.zeros(outputs)
 
 
 def check_probe(
@@ -63,52 +70,6 @@ def check_probe(
         raise ValueError(f"{key}.l2={l2!r}: one or more numbers of at least 0 are needed")
     recipe = Recipe(**{**settings, "optimizer": "sgd" if solver == "lbfgs" else solver, "key": key})
     return None if solver == "lbfgs" else recipe, [float(s) for s in strengths]
-
-
-def train_head(
-    source: Source,
-    *,
-    count: int,
-    width: int,
-    num_classes: int,
-    task: str,
-    recipe: Recipe,
-    seed: int,
-    device: torch.device | str,
-    dtype: torch.dtype = torch.float32,
-    rate: Callable[[LinearHead], float] | None = None,
-    keep_epoch: int | None = None,
-) -> LinearProbe:
-    """Train a linear layer on batches of features (B, width) and labels that ``source`` gives.
-
-    ``best`` is the head of highest ``rate`` (the first of equal ones), looked at when the recipe
-    says; without ``rate`` the head after ``keep_epoch``, or the last one.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    start = initial_layer(width, num_outputs(num_classes, task), generator)
-    weight, bias = (value.to(device, dtype).requires_grad_() for value in start)
-    kept: dict[str, Any] = {"best": None, "epoch": recipe.epochs, "accuracy": -1.0}
-
-    def loss(features: Tensor, labels: Tensor) -> Tensor:
-        return classification_loss(F.linear(features, weight, bias), labels, task)
-
-    def head() -> LinearHead:
-        return LinearHead(weight.detach().clone(), bias.detach().clone(), task)
-
-    def watch(step: int, epoch: int) -> None:
-        if rate is not None:
-            current = head()
-            if (value := rate(current)) > kept["accuracy"]:
-                kept.update(best=current, epoch=epoch, accuracy=value)
-        elif epoch == keep_epoch:
-            kept.update(best=head(), epoch=epoch)
-
-    fit([weight, bias], source, loss, count=count, recipe=recipe, generator=generator, watch=watch)
-    last = head()
-    chosen = {"best_epoch": kept["epoch"]}
-    if rate is not None:
-        chosen["validation_accuracy"] = kept["accuracy"]
-    return LinearProbe(last, kept["best"] or last, {**recipe.settings, "seed": seed}, chosen)
 
 
 def linear_probe(
@@ -162,50 +123,119 @@ def linear_probe(
     Raises:
         ValueError: A setting out of range, nothing labelled, a list of ``l2`` without validation data.
     """
-    recipe, strengths = check_probe(
-        solver=solver, l2=l2, standardize=standardize, epochs=epochs, batch_size=batch_size, lr=lr,
-        weight_decay=weight_decay, momentum=momentum, schedule=schedule, milestones=milestones,
+    data = ProbeData(train_features, train_labels, val_features, val_labels, seed, keep_epoch)
+    (probe,) = linear_probes(
+        [data], num_classes=num_classes, task=task, solver=solver, epochs=epochs, batch_size=batch_size,
+        lr=lr, weight_decay=weight_decay, momentum=momentum, schedule=schedule, milestones=milestones,
+        l2=l2, standardize=standardize,
     )  # fmt: skip
-    known = labelled_rows(train_labels)
-    if not bool(known.any()):
-        raise ValueError("no training row is labelled: a linear probe needs labels")
-    x, y = train_features, train_labels.to(train_features.device)
-    if not bool(known.all()):
-        x, y = x[known.to(x.device)], y[known.to(x.device)]
-    standardize = solver == "lbfgs" if standardize is None else standardize
-    mean, std = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
-    if standardize:
-        mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
-        std = torch.where(std > 0, std, 1)
-        x = (x - mean) / std
-    about = {"solver": solver, "standardize": standardize}
+    return probe
 
-    def rate(head: LinearHead) -> float:
-        assert val_features is not None and val_labels is not None
-        return accuracy(head.unstandardized(mean, std).scores(val_features), val_labels, task)
 
-    watched = None if val_features is None or val_labels is None else rate
+def linear_probes(
+    data: Sequence[ProbeData], *, num_classes: int, task: str = "multi-class", **settings: Any
+) -> list[LinearProbe]:
+    """Fit the probes of several seeds, draws of labels or networks with one recipe; results as one by one.
+
+    With an optimiser, probes on equally many rows are trained together, which takes a GPU little more time
+    than one of them. ``settings`` are those of :func:`linear_probe` from ``solver`` to ``standardize``.
+
+    Raises ValueError as :func:`linear_probe` does.
+    """
+    recipe, strengths = check_probe(**settings)
+    standardize = recipe is None if settings.get("standardize") is None else settings["standardize"]
+    about = {"solver": settings.get("solver", "sgd"), "standardize": standardize}
+    rows = [_Rows.of(one, standardize) for one in data]
     if recipe is None:
-        if len(strengths) > 1 and watched is None:
-            raise ValueError(f"evaluation.linear.l2={l2}: a choice needs validation data")
-        heads = {
-            s: fit_logistic_regression(x, y, num_classes=num_classes, task=task, l2=s) for s in strengths
-        }
-        rates = {} if watched is None else {s: watched(head) for s, head in heads.items()}
-        # Of equal accuracies the stronger regularisation wins.
-        strength = max(strengths, key=lambda s: (rates.get(s, 0.0), s))
-        raw = heads[strength].unstandardized(mean, std)
-        return LinearProbe(
-            raw, raw, {**about, "l2": strength}, {"l2": strength, "validation_accuracy": rates}
-        )
+        return [_logistic_probe(one, strengths, about, num_classes=num_classes, task=task) for one in rows]
+    probes: dict[int, LinearProbe] = {}
+    for group in _groups(rows):
+        own = [rows[i] for i in group]
+        layers = fit_layers(_problems(own), num_classes=num_classes, task=task, recipe=recipe)
+        for i, one in enumerate(own):
+            last = LinearHead(layers.weight[i], layers.bias[i], task).unstandardized(one.mean, one.std)
+            best = LinearHead(layers.best_weight[i], layers.best_bias[i], task)
+            chosen: dict[str, Any] = {"best_epoch": layers.epochs[i]}
+            if one.val_y is not None:
+                chosen["validation_accuracy"] = layers.right[i] / one.val_y.numel()
+            seeded = {**about, **recipe.settings, "seed": one.data.seed}
+            probes[group[i]] = LinearProbe(last, best.unstandardized(one.mean, one.std), seeded, chosen)
+    return [probes[i] for i in range(len(rows))]
 
-    def source(order: Tensor, size: int) -> Iterator[Batch]:
-        for rows in order.to(x.device).split(size):
-            yield x.index_select(0, rows), y.index_select(0, rows)
 
-    probe = train_head(
-        source, count=len(x), width=x.shape[1], num_classes=num_classes, task=task, recipe=recipe,
-        seed=seed, device=x.device, dtype=x.dtype, rate=watched, keep_epoch=keep_epoch,
-    )  # fmt: skip
-    last, best = (head.unstandardized(mean, std) for head in (probe.last, probe.best))
-    return LinearProbe(last, best, {**about, **probe.settings}, probe.chosen)
+@dataclass(frozen=True)
+class _Rows:
+    """Labelled rows of a probe, and validation rows, standardised where asked for."""
+
+    data: ProbeData
+    x: Tensor
+    y: Tensor
+    mean: Tensor
+    std: Tensor
+    val_x: Tensor | None = None
+    val_y: Tensor | None = None
+
+    @classmethod
+    def of(cls, data: ProbeData, standardize: bool) -> _Rows:
+        known = labelled_rows(data.labels)
+        if not bool(known.any()):
+            raise ValueError("no training row is labelled: a linear probe needs labels")
+        x, y = data.features, data.labels.to(data.features.device)
+        if not bool(known.all()):
+            x, y = x[known.to(x.device)], y[known.to(x.device)]
+        mean, std = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
+        if standardize:
+            mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
+            std = torch.where(std > 0, std, 1)
+            x = (x - mean) / std
+        if data.val_features is None or data.val_labels is None:
+            return cls(data, x, y, mean, std)
+        val_x, val_y = data.val_features.to(x), data.val_labels.to(x.device)
+        return cls(data, x, y, mean, std, (val_x - mean) / std if standardize else val_x, val_y)
+
+
+def _groups(rows: Sequence[_Rows]) -> list[list[int]]:
+    """Numbers of the probes that are trained together: equal shapes, and not too much memory."""
+    groups: dict[tuple, list[list[int]]] = {}
+    for i, one in enumerate(rows):
+        shapes = [None if part is None else part.shape for part in (one.x, one.y, one.val_x, one.val_y)]
+        alike = groups.setdefault((*shapes, one.x.dtype, one.x.device), [[]])
+        if alike[-1] and (len(alike[-1]) + 1) * one.x.numel() > TOGETHER:
+            alike.append([])
+        alike[-1].append(i)
+    return [group for alike in groups.values() for group in alike]
+
+
+def _problems(rows: Sequence[_Rows]) -> Problems:
+    features, labels = _stacked([(one.x, one.y) for one in rows])
+    seeds, keep = [one.data.seed for one in rows], [one.data.keep_epoch or 0 for one in rows]
+    val = [(one.val_x, one.val_y) for one in rows if one.val_x is not None and one.val_y is not None]
+    if not val:
+        return Problems(features, labels, seeds, keep_epochs=keep)
+    return Problems(features, labels, seeds, *_stacked(val))
+
+
+def _stacked(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Stack features and labels (S, …); those that all problems share become (1, …)."""
+    x, y = zip(*pairs, strict=True)
+    if all(one is x[0] for one in x) and all(one is y[0] for one in y):
+        return x[0].unsqueeze(0), y[0].unsqueeze(0)
+    return torch.stack(x), torch.stack(y)
+
+
+def _logistic_probe(
+    rows: _Rows, strengths: Sequence[float], about: dict[str, Any], *, num_classes: int, task: str
+) -> LinearProbe:
+    """L-BFGS at every strength; validation chooses."""
+    if len(strengths) > 1 and rows.val_y is None:
+        raise ValueError(f"evaluation.linear.l2={list(strengths)}: a choice needs validation data")
+    fit = partial(fit_logistic_regression, rows.x, rows.y, num_classes=num_classes, task=task)
+    fitted = {s: fit(l2=s) for s in strengths}
+    rates: dict[float, float] = {}
+    if rows.val_x is not None and rows.val_y is not None:
+        rates = {s: accuracy(head.scores(rows.val_x), rows.val_y, task) for s, head in fitted.items()}
+    # Of equal accuracies the stronger regularisation wins.
+    strength = max(strengths, key=lambda s: (rates.get(s, 0.0), s))
+    head = fitted[strength].unstandardized(rows.mean, rows.std)
+    chosen = {"l2": strength, "validation_accuracy": rates}
+    return LinearProbe(head, head, {**about, "l2": strength}, chosen)

@@ -6,16 +6,64 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .feature_bank import FeatureBank
 from .features import batches, evaluation_mode
-from .fitting import Batch
-from .linear import train_head
-from .linear_head import LinearHead
+from .fitting import Batch, Source, fit
+from .linear import LinearProbe
+from .linear_head import LinearHead, initial_layer
 from .metrics import accuracy, evaluate_scores
 from .protocols import Outcome
 from .recipe import Recipe
+from .tasks import classification_loss, num_outputs
+
+
+def train_head(
+    source: Source,
+    *,
+    count: int,
+    width: int,
+    num_classes: int,
+    task: str,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device | str,
+    dtype: torch.dtype = torch.float32,
+    rate: Callable[[LinearHead], float] | None = None,
+    keep_epoch: int | None = None,
+) -> LinearProbe:
+    """Train a linear layer on batches of features (B, width) and labels that ``source`` gives.
+
+    ``best`` is the head of highest ``rate`` (the first of equal ones), looked at when the recipe
+    says; without ``rate`` the head after ``keep_epoch``, or the last one.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start = initial_layer(width, num_outputs(num_classes, task), generator)
+    weight, bias = (value.to(device, dtype).requires_grad_() for value in start)
+    kept: dict[str, Any] = {"best": None, "epoch": recipe.epochs, "accuracy": -1.0}
+
+    def loss(features: Tensor, labels: Tensor) -> Tensor:
+        return classification_loss(F.linear(features, weight, bias), labels, task)
+
+    def head() -> LinearHead:
+        return LinearHead(weight.detach().clone(), bias.detach().clone(), task)
+
+    def watch(step: int, epoch: int) -> None:
+        if rate is not None:
+            current = head()
+            if (value := rate(current)) > kept["accuracy"]:
+                kept.update(best=current, epoch=epoch, accuracy=value)
+        elif epoch == keep_epoch:
+            kept.update(best=head(), epoch=epoch)
+
+    fit([weight, bias], source, loss, count=count, recipe=recipe, generator=generator, watch=watch)
+    last = head()
+    chosen = {"best_epoch": kept["epoch"]}
+    if rate is not None:
+        chosen["validation_accuracy"] = kept["accuracy"]
+    return LinearProbe(last, kept["best"] or last, {**recipe.settings, "seed": seed}, chosen)
 
 
 def augmented_linear_protocol(

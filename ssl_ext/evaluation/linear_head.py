@@ -29,3 +29,10 @@ class LinearHead:
         """The head on raw features x that equals this one on (x − mean) / std."""
         weight = self.weight / std
         return LinearHead(weight, self.bias - weight @ mean, self.task)
+
+
+def initial_layer(width: int, outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Weight (outputs, width) uniform in ±1/√width and a bias of zeros."""
+    weight = torch.empty(outputs, width)
+    torch.nn.init.uniform_(weight, -(width**-0.5), width**-0.5, generator=generator)
+    return weight, torch.zeros(outputs)

@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    f1_score,
-    recall_score,
-    roc_auc_score,
-    top_k_accuracy_score,
-)
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from .tasks import check_task
 
@@ -37,6 +28,8 @@ def _arrays(scores: Tensor, labels: Tensor, task: str) -> tuple[np.ndarray, np.n
 
 
 def _binary_auc(score: np.ndarray, positive: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
     if positive.all() or not positive.any():
         return float("nan")
     return float(roc_auc_score(positive, score))
@@ -69,12 +62,26 @@ def accuracy(scores: Tensor, labels: Tensor, task: str = "multi-class", *, thres
     >>> accuracy(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))
     0.5
     """
+    from sklearn.metrics import accuracy_score
+
     s, y = _arrays(scores, labels, task)
     if task == "multi-label":
         positive = s > threshold
         return float(np.mean([accuracy_score(y[:, c], positive[:, c]) for c in range(s.shape[1])]))
     prediction = s > threshold if task == "binary" else s.argmax(axis=1)
     return float(accuracy_score(y, prediction))
+
+
+def right_predictions(scores: Tensor, labels: Tensor, task: str) -> Tensor:
+    """Numbers (S,) of correct predictions of S sets of scores (S, N, C), without device synchronisation.
+
+    ``labels`` (S, N) or (1, N); for ``multi-label`` (·, N, L), with one prediction per row and label.
+    Divided by the number of predictions it is the :func:`accuracy`.
+    """
+    if task == "multi-label":
+        return ((scores > 0.5) == (labels == 1)).sum((1, 2))
+    guess = (scores[..., 0] > 0.5).long() if task == "binary" else scores.argmax(2)
+    return (guess == labels).sum(1)
 
 
 def top1(scores: Tensor, labels: Tensor) -> float:
@@ -92,6 +99,8 @@ def calibration_error(scores: Tensor, labels: Tensor, task: str = "multi-class")
     >>> calibration_error(torch.tensor([[0.8, 0.2]] * 5), torch.tensor([0, 0, 0, 0, 1])) < 1e-6
     True
     """
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     s, y = _arrays(scores, labels, task)
     if not (s.min() >= -1e-3 and s.max() <= 1 + 1e-3):
         raise ValueError(f"scores in [{s.min():.3g}, {s.max():.3g}]: probabilities in [0, 1] are needed")
@@ -123,6 +132,8 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
     Raises:
         ValueError: Shapes do not match, no rows, or scores outside [0, 1].
     """
+    from sklearn.metrics import confusion_matrix, f1_score, top_k_accuracy_score
+
     s, y = _arrays(scores, labels, task)
     metrics: dict[str, Any] = {"acc": accuracy(scores, labels, task), "auc": auc(scores, labels, task)}
     if task == "multi-label":
@@ -145,4 +156,6 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
 
 def _balanced(labels: np.ndarray, guess: np.ndarray) -> float:
     """Mean recall over the classes in ``labels``."""
+    from sklearn.metrics import recall_score
+
     return float(recall_score(labels, guess, labels=np.unique(labels), average="macro", zero_division=0.0))

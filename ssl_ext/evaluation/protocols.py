@@ -8,7 +8,7 @@ from typing import Any
 
 from .feature_bank import FeatureBank
 from .knn import choose_k, knn_classify
-from .linear import linear_probe
+from .linear import LinearProbe, ProbeData, linear_probes
 from .metrics import evaluate_scores
 
 
@@ -87,19 +87,39 @@ def linear_protocol(
     The epoch, or the l2 strength from a list, is selected on validation data. If ``banks.final`` is given,
     the probe is refitted on it with the selected setting.
     """
-    common: dict[str, Any] = dict(num_classes=num_classes, task=task, seed=seed)
-    probe = linear_probe(
-        banks.fit.features, banks.fit.labels, **common, **recipe,
-        val_features=banks.val.features, val_labels=banks.val.labels,
-    )  # fmt: skip
-    chosen = probe.chosen
-    if banks.final is not None:
-        again = dict(recipe)
-        if "l2" in chosen:
-            again["l2"] = chosen["l2"]
-        else:
-            again["keep_epoch"] = chosen["best_epoch"]
-        probe = linear_probe(banks.final.features, banks.final.labels, **common, **again)
+    return linear_protocols([banks], num_classes=num_classes, task=task, seeds=[seed], recipe=recipe)[0]
+
+
+def linear_protocols(
+    banks: Sequence[Banks], *, num_classes: int, task: str, seeds: Sequence[int], recipe: Mapping[str, Any]
+) -> list[Outcome]:
+    """:func:`linear_protocol` of several draws or seeds, with their probes trained together.
+
+    See :func:`ssl_ext.evaluation.linear.linear_probes`: results are those of one after the other.
+    """
+    common: dict[str, Any] = dict(num_classes=num_classes, task=task)
+    fits = [
+        ProbeData(one.fit.features, one.fit.labels, one.val.features, one.val.labels, seed)
+        for one, seed in zip(banks, seeds, strict=True)
+    ]
+    probes = linear_probes(fits, **common, **recipe)
+    chosen = [probe.chosen for probe in probes]
+    again = [i for i, one in enumerate(banks) if one.final is not None]
+    # One call for every choice of l2, which is a setting of all probes of a call.
+    for l2 in dict.fromkeys(chosen[i].get("l2") for i in again):
+        same = [i for i in again if chosen[i].get("l2") == l2]
+        finals = [
+            ProbeData(bank.features, bank.labels, seed=seeds[i], keep_epoch=chosen[i].get("best_epoch"))
+            for i in same
+            if (bank := banks[i].final) is not None
+        ]
+        settings = recipe if l2 is None else {**recipe, "l2": l2}
+        for i, probe in zip(same, linear_probes(finals, **common, **settings), strict=True):
+            probes[i] = probe
+    return [_tested(*row, task) for row in zip(banks, probes, chosen, strict=True)]
+
+
+def _tested(banks: Banks, probe: LinearProbe, chosen: dict[str, Any], task: str) -> Outcome:
     settings = {
         **probe.settings,
         "fit_includes_validation": banks.final is not None,

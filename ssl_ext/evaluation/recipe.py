@@ -94,12 +94,15 @@ class Recipe:
         count = min(total, self.evaluations or (10 if self.steps else self.epochs))
         return {round(total * (i + 1) / count) for i in range(count)}
 
-    def build_optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        """Build the optimiser of ``parameters``."""
+    def build_optimizer(
+        self, parameters: Iterable[Tensor], *, capturable: bool = False
+    ) -> torch.optim.Optimizer:
+        """Build the optimiser; ``capturable`` for CUDA graphs, with learning rates as tensors."""
+        decay: dict[str, Any] = dict(weight_decay=self.weight_decay, fused=capturable or None)
         if self.optimizer == "sgd":
-            return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay)
+            return torch.optim.SGD(parameters, self.lr, self.momentum, **decay)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(parameters, self.lr, weight_decay=self.weight_decay)
+        return kind(parameters, self.lr, capturable=capturable, **decay)
 
     @property
     def settings(self) -> dict[str, Any]:

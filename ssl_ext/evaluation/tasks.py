@@ -47,3 +47,15 @@ def probabilities(logits: Tensor, task: str) -> Tensor:
     if task in ("multi-label", "binary"):
         return torch.sigmoid(logits)
     return torch.softmax(logits, dim=1)
+
+
+def prediction_error(logits: Tensor, labels: Tensor, task: str) -> Tensor:
+    """Probabilities minus targets (N, C): the gradient of every row's cross-entropy by its logits.
+
+    Softmax and sigmoid have the same one; :func:`classification_loss` is a mean over rows, and labels.
+    """
+    error = probabilities(logits, task)
+    if task in ("multi-label", "binary"):
+        return error.sub_(labels.view_as(error))
+    minus = error.new_full((1, 1), -1.0).expand(len(error), 1)
+    return error.scatter_add_(1, labels.unsqueeze(1), minus)

@@ -30,9 +30,10 @@ def cutmix(
     check_pairs(images, permutation)
     lam = shares(lam, len(images), images.device)
     height, width = images.shape[2:]
-    size = torch.tensor([[height, width]], device=images.device)
+    place = uniform((len(images), 2), generator, images.device)
     # The product may round up to the size.
-    centres = (uniform((len(images), 2), generator, images.device) * size).long().clamp(max=size - 1)
+    axes = [(place[:, axis] * side).long().clamp(max=side - 1) for axis, side in enumerate((height, width))]
+    centres = torch.stack(axes, 1)
     return blend(images, images[permutation], outside_box(centres, lam, height, width))
 
 

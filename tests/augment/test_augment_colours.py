@@ -17,7 +17,7 @@ from ssl_ext.augment import (
     blur,
 )
 from ssl_ext.augment.color import brightness_, contrast_, hue_, saturation_
-from ssl_ext.augment.jitter import jitter_grouped, jitter_masked
+from ssl_ext.augment.jitter_forms import jitter_grouped, jitter_masked, jitter_sorted
 
 SHAPES = [(6, 3, 32, 32), (6, 1, 28, 28), (1, 3, 17, 31), (4, 3, 9, 40)]
 ADJUST = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
@@ -76,7 +76,7 @@ def jitter_slowly(image, params, n):
     return image
 
 
-@pytest.mark.parametrize("way", [jitter_grouped, jitter_masked])
+@pytest.mark.parametrize("way", [jitter_grouped, jitter_sorted, jitter_masked])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     "strength", [(0.8, 0.7, 0.6, 0.4), (0.4, 0, 0.4, 0), (0, 0, 0, 0.5), (0, 0.4, 0, 0.1), (0,) * 4]

@@ -46,13 +46,7 @@ def scaled(prediction_config, monkeypatch):
 
 def test_a_step_that_is_left_out_stops_nothing_and_moves_no_momentum_network(scaled, monkeypatch, tmp_path):
     moves, copies = [], []
-    original = BYOL.after_step
-
-    def watched(model, step, max_steps):
-        moves.append(step)
-        original(model, step, max_steps)
-
-    monkeypatch.setattr(BYOL, "after_step", watched)
+    monkeypatch.setattr(BYOL, "between_steps", lambda model, step: moves.append(step))
     original_step = BYOL.train_step
 
     def kept(model, data, optim_wrapper):

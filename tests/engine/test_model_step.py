@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapper
 from ssl_ext.apis import pretrain
 from ssl_ext.engine import read_checkpoint
 from ssl_ext.models.selfsup import BYOL
+from ssl_ext.models.utils import momentum_at
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def calls(monkeypatch):
         monkeypatch.setattr(owner, name, wrapped)
 
     record(OptimWrapper, "step", lambda *_: "optimiser")
-    record(BYOL, "after_step", lambda step, max_steps: (step, max_steps))
+    record(BYOL, "after_update", lambda numbers: round(float(numbers["momentum"]), 6))
+    record(BYOL, "between_steps", lambda step: step)
     return calls
 
 
@@ -52,12 +54,13 @@ def test_steps_are_those_of_the_optimiser_when_gradients_accumulate(config, call
     options = {"train_dataloader.batch_size": 256, "optim_wrapper.accumulative_counts": 3}
     pretrain(config("BYOL"), work_dir=tmp_path, options=options)
     # 2 epochs of 4 iterations: every third one steps, and the last because nothing comes after it.
-    assert calls == ["optimiser", (1, 3), "optimiser", (2, 3), "optimiser", (3, 3)]
+    momenta = [round(momentum_at(step, 3, 0.996, "cosine"), 6) for step in (1, 2, 3)]
+    assert calls == ["optimiser", momenta[0], 1, "optimiser", momenta[1], 2, "optimiser", momenta[2], 3]
 
 
 def test_runs_that_count_iterations_pass_on_the_same_steps(config, calls, tmp_path):
     pretrain(config("BYOL"), work_dir=tmp_path, options=iterations(2))
-    assert calls == ["optimiser", (1, 2), "optimiser", (2, 2)]
+    assert calls == ["optimiser", 0.996, 1, "optimiser", 0.998, 2]
 
 
 def test_a_variant_is_chosen_before_every_batch_of_an_optimiser_step(config, monkeypatch, tmp_path):

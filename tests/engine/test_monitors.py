@@ -193,6 +193,7 @@ def pass_by(hook, runner, rows, batch=None):
     data = runner.train_dataloader.dataset.__getitems__(rows)
     hook.before_train_iter(runner, 0, data)
     runner.model.backbone(data["inputs"].float() if batch is None else batch)
+    hook.device_step(runner, data, {})
     hook.after_train_iter(runner, 0, data)
 
 
@@ -240,6 +241,7 @@ def test_patches_are_not_taken_for_images_and_unlabelled_images_are_ignored():
     images = torch.rand(4, 1, 2, 2)
     for batch in (torch.ones(8, 1, 2, 2), images, torch.ones(4, 1, 2, 2)):
         runner.model.backbone(batch)
+    hook.device_step(runner, data, {})
     hook.after_train_iter(runner, 0, data)
     other, plain = started(train, train)
     pass_by(other, plain, [0, 1, 3], images[[0, 1, 3]])

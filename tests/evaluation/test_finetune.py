@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from ssl_ext.capture import Tape
 from ssl_ext.evaluation import Recipe, train_classifier
+from ssl_ext.evaluation.fitting import fit
 
 
 class Images:
@@ -144,3 +146,43 @@ def test_too_few_or_unlabelled_rows():
             make_net(), data, torch.arange(4), val=data, test=data, num_classes=2, preprocess=clean,
             recipe=Recipe(),
         )  # fmt: skip
+
+
+def test_a_recorded_fit_equals_the_plain_one(monkeypatch):
+    """Dropout, batch norm, a schedule and checks between the steps."""
+    plain = Recipe.build_optimizer
+    monkeypatch.setattr(
+        Recipe, "build_optimizer", lambda recipe, parameters: fused(plain(recipe, parameters))
+    )
+
+    def fused(optimizer):
+        optimizer.param_groups[0]["fused"] = True
+        return optimizer
+
+    def train(recorder):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 3))
+        inputs, labels = torch.randn(40, 6), torch.arange(40) % 3
+        seen = []
+
+        def source(order, size):
+            return zip(inputs[order].split(size), labels[order].split(size), strict=True)
+
+        def watch(step, epoch):
+            seen.append(nn.utils.parameters_to_vector(net.parameters()).clone())
+
+        fit(
+            list(net.parameters()),
+            source,
+            lambda x, y: nn.functional.cross_entropy(net(x), y),
+            count=40,
+            recipe=Recipe(optimizer="adamw", lr=0.01, batch_size=12, epochs=4, schedule="cosine"),
+            generator=torch.Generator().manual_seed(1),
+            watch=watch,
+            whole_batches=True,
+            recorder=recorder,
+        )
+        return torch.stack(seen), nn.utils.parameters_to_vector(net[1].buffers())
+
+    (weights, statistics), (recorded, others) = train(None), train(Tape)
+    assert len(weights) == 4 and torch.equal(weights, recorded) and torch.equal(statistics, others)

@@ -1,10 +1,13 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ssl_ext.evaluation import LinearHead, accuracy, linear_probe
+from ssl_ext.evaluation import LinearHead, ProbeData, accuracy, linear_fit, linear_probe, linear_probes
+from ssl_ext.evaluation.tasks import classification_loss, prediction_error
 
 
 def blobs(count, seed=0, dim=5, classes=3):
@@ -68,7 +71,7 @@ def test_adamw_equals_torch_step_by_step():
 
 @pytest.mark.parametrize("solver", ["sgd", "adamw"])
 def test_best_epoch_is_the_first_of_best_validation_accuracy(solver):
-    (x, y), (vx, vy) = blobs(90), blobs(60, seed=5)
+    (x, y), (vx, vy) = blobs(90), blobs(9, seed=5)
     recipe = dict(num_classes=3, solver=solver, lr=0.02, batch_size=30, seed=1)
     rates = [accuracy(linear_probe(x, y, epochs=e, **recipe).last.scores(vx), vy) for e in range(1, 9)]
     probe = linear_probe(x, y, epochs=8, val_features=vx, val_labels=vy, **recipe)
@@ -166,6 +169,93 @@ def test_binary_and_multi_label_agree_with_one_logistic_regression_per_label(sol
         theirs = torch.from_numpy(model.fit(data, target.numpy()).predict_proba(data)[:, 1])
         torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-3)
     assert (many[:, 2] > 0.9).all()
+
+
+@pytest.mark.parametrize("task", ["multi-class", "binary", "multi-label"])
+@pytest.mark.parametrize("solver", ["sgd", "adamw", "lbfgs"])
+def test_probes_together_equal_one_by_one(solver, task):
+    def draw(count, seed):
+        x, y = blobs(count, seed, classes=2 if task == "binary" else 3)
+        return x, torch.stack([y > 0, y > 1, y < 1], 1).long() if task == "multi-label" else y
+
+    (x, y), (vx, vy), (other, labels) = draw(50, 0), draw(40, 5), draw(50, 7)
+    data = [
+        ProbeData(x, y, vx, vy, seed=0),
+        ProbeData(x, y, vx, vy, seed=1),
+        ProbeData(other, labels, vx, vy, seed=0),
+        ProbeData(x[:30], y[:30], vx, vy),
+        ProbeData(x, y, seed=2, keep_epoch=2),
+        ProbeData(x, y, seed=3),
+    ]
+    settings = dict(num_classes=3, task=task, solver=solver, l2=0.1, epochs=4, batch_size=16, lr=0.05)
+    for standardize in (False, True):
+        together = linear_probes(data, standardize=standardize, **settings)
+        for one, probe in zip(data, together, strict=True):
+            alone = linear_probe(
+                one.features, one.labels, val_features=one.val_features, val_labels=one.val_labels,
+                seed=one.seed, keep_epoch=one.keep_epoch, standardize=standardize, **settings,
+            )  # fmt: skip
+            assert (probe.chosen, probe.settings) == (alone.chosen, alone.settings)
+            for ours, theirs in ((probe.last, alone.last), (probe.best, alone.best)):
+                torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
+                torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-5, atol=1e-6)
+
+
+class Replays:
+    """A CUDA graph on the CPU: records the steps instead of doing them, then does them at every replay."""
+
+    step = linear_fit._Steps._step
+
+    def __init__(self):
+        self.steps = []
+
+    def replay(self):
+        for arguments in self.steps:
+            Replays.step(*arguments)
+
+    @staticmethod
+    @contextmanager
+    def capture(graph):
+        linear_fit._Steps._step = lambda *arguments: graph.steps.append(arguments)
+        yield
+        linear_fit._Steps._step = Replays.step
+
+
+@pytest.mark.parametrize("rows", [64, 78, 10])
+@pytest.mark.parametrize("most", [2, 3, 256])
+@pytest.mark.parametrize("solver", ["sgd", "adamw"])
+def test_blocks_of_steps_are_the_steps_one_by_one(rows, most, solver, monkeypatch):
+    (x, y), (vx, vy) = blobs(rows), blobs(40, seed=5)
+    data = [ProbeData(x, y, vx, vy, seed=0), ProbeData(x + 1, y, vx, vy, seed=1)]
+    settings = dict(num_classes=3, solver=solver, epochs=5, batch_size=8, lr=0.05, schedule="cosine")
+    expected = linear_probes(data, **settings)
+    monkeypatch.setattr(linear_fit, "GRAPH_STEPS", most)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Replays)
+    monkeypatch.setattr(torch.cuda, "graph", Replays.capture)
+    for ours, theirs in zip(linear_probes(data, **settings), expected, strict=True):
+        assert ours.chosen == theirs.chosen
+        torch.testing.assert_close(ours.last.weight, theirs.last.weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.best.bias, theirs.best.bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["multi-class", "binary", "multi-label"])
+def test_prediction_error_is_the_gradient_of_the_loss(task):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 1 if task == "binary" else 3, generator=generator).double().requires_grad_()
+    size = (6, 3) if task == "multi-label" else (6,)
+    labels = torch.randint(3 if task == "multi-class" else 2, size, generator=generator)
+    (gradient,) = torch.autograd.grad(classification_loss(logits, labels, task), logits)
+    terms = labels.numel()
+    torch.testing.assert_close(prediction_error(logits.detach(), labels, task) / terms, gradient)
+
+
+def test_a_rate_that_is_too_large_is_named():
+    x, y = blobs(20)
+    with pytest.raises(ValueError, match=r"after step 3: evaluation.linear.lr=1e\+30 is too large"):
+        linear_probe(x * 1e8, y, num_classes=3, lr=1e30, batch_size=8, epochs=3)
 
 
 def test_bad_settings_name_their_key():

@@ -8,6 +8,7 @@ from ssl_ext.evaluation import (
     knn_protocol,
     linear_probe,
     linear_protocol,
+    linear_protocols,
     top1,
 )
 
@@ -74,3 +75,14 @@ def test_the_linear_probe_is_refitted_with_the_held_out_rows():
         assert metrics["acc"] == top1(head.scores(test.features), test.labels)
     assert outcome.settings["fit_includes_validation"]
     assert not linear_protocol(BANKS, **TASK, seed=0, recipe=recipe).settings["fit_includes_validation"]
+
+
+@pytest.mark.parametrize("recipe", [dict(epochs=5, lr=0.1), dict(solver="lbfgs", l2=[1e-4, 10.0])])
+def test_linear_protocols_together_equal_one_by_one(recipe):
+    other = Banks(bank(60, 4), bank(30, 1), BANKS.test, bank(90, 4))
+    banks, seeds = [BANKS, HELD_OUT, other, HELD_OUT], [0, 0, 1, 2]
+    together = linear_protocols(banks, **TASK, seeds=seeds, recipe=recipe)
+    for one, seed, outcome in zip(banks, seeds, together, strict=True):
+        alone = linear_protocol(one, **TASK, seed=seed, recipe=recipe)
+        assert outcome.settings == alone.settings
+        assert outcome.last["acc"] == alone.last["acc"] and outcome.best["acc"] == alone.best["acc"]

@@ -10,6 +10,8 @@ from .model_step import ModelStepHook
 from .online_probe import OnlineProbeHook
 from .process_state import ProcessStateHook
 from .random_state import RandomStateHook
+from .step_hook import StepHook
+from .step_timer import IterTimerHook
 from .termination import TerminationHook
 from .throughput import ThroughputHook
 from .train_log import TrainLogHook
@@ -22,11 +24,13 @@ __all__ = [
     "FeatureMonitorHook",
     "FiniteGuardHook",
     "FirstStepHook",
+    "IterTimerHook",
     "ModelStepHook",
     "NonFiniteError",
     "OnlineProbeHook",
     "ProcessStateHook",
     "RandomStateHook",
+    "StepHook",
     "TerminationHook",
     "ThroughputHook",
     "TrainLogHook",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from ssl_ext.engine.weights.checkpoint import write_checkpoint
@@ -15,6 +16,7 @@ from ssl_ext.registry import HOOKS
 
 from .monitoring import bare_model
 from .random_state import random_state
+from .step_hook import StepHook
 
 NAMED = 3
 LEAST_SCALE = 1.0
@@ -25,14 +27,14 @@ class NonFiniteError(FloatingPointError):
 
 
 @HOOKS.register_module()
-class FiniteGuardHook(Hook):
+class FiniteGuardHook(StepHook):
     """Check every loss term, and every gradient that the optimiser is about to use.
 
-    On the CPU the check is made at once, so that the weights are still good. An accelerator must not
-    be waited for: there the figures of a step are read while it computes the next one, and before anything
-    is saved. :class:`NonFiniteError` names the step and what was not finite, and the batch is kept in
-    ``non_finite_rank<r>.pth`` in the work dir: ``inputs``, ``labels``, ``indices`` (rows of the data set)
-    and the random states from which its views were drawn.
+    On the CPU the check is made at once, so that the weights are still good. An accelerator must not be
+    waited for: there the figures of a step are read once they have arrived, and before anything is saved.
+    Where steps are replayed, they are read after the step. :class:`NonFiniteError` names the step and what
+    was not finite, and the batch is kept in ``non_finite_rank<r>.pth`` in the work dir: ``inputs``,
+    ``labels``, ``indices`` (rows of the data set) and the random states from which its views were drawn.
 
     Under float16 the scale of the loss is too large now and then: the scaler leaves that step out and halves
     it. That is no error, until the scale falls below 1: then the gradients do not fit however small.
@@ -43,12 +45,14 @@ class FiniteGuardHook(Hook):
     def __init__(self) -> None:
         self.step, self.batch, self.states = 0, {}, {}
         self.found: list[tuple[list[str], Tensor]] = []
-        self.waiting: tuple | None = None
+        self.waiting: deque[tuple] = deque()
+        self.at_once = False
         self.handles: list = []
 
     def before_train(self, runner) -> None:
         """Watch the model's loss terms and the optimiser's gradients."""
         self.folder = Path(runner.work_dir)
+        self.at_once = runner.train_step is None or not runner.train_step.records
         self.handles = [
             bare_model(runner).register_forward_hook(self._see_terms),
             runner.optim_wrapper.optimizer.register_step_pre_hook(self._see_gradients),
@@ -56,8 +60,8 @@ class FiniteGuardHook(Hook):
         self.names = {parameter: name for name, parameter in bare_model(runner).named_parameters()}
 
     def after_train(self, runner) -> None:
-        """Read the figures of the last step."""
-        self._settle()
+        """Read the figures of the last steps."""
+        self._settle(wait=True)
 
     def release(self) -> None:
         """Stop watching, whichever way training ended."""
@@ -69,31 +73,43 @@ class FiniteGuardHook(Hook):
         self.batch, self.step = data_batch, runner.iter + 1
         self.states = random_state()
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
-        """Read the figures of the step before this one, if they are still on their way."""
-        self._settle()
+    def device_step(
+        self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]
+    ) -> tuple[list[str], Tensor] | None:
+        """Names and flags of all that was checked, where it is still to be read."""
         scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
         if scaler is not None and scaler.is_enabled():
             fits = scaler._scale.reshape(1) >= LEAST_SCALE
             self._check(["the gradients, however small the scale of the loss"], fits)
-        if self.found:
-            names = [name for group, _ in self.found for name in group]
-            finite = torch.cat([flags for _, flags in self.found]).to("cpu", non_blocking=True)
-            ready = torch.cuda.Event()
-            ready.record()
-            self.waiting = (ready, names, finite, self.step, self.batch, self.states)
-            self.found = []
+        found, self.found = self.found, []
+        if not found:
+            return None
+        return [name for group, _ in found for name in group], torch.cat([flags for _, flags in found])
+
+    def host_step(self, runner, result: tuple[list[str], Tensor] | None) -> None:
+        """Read the flags on the CPU; send for those of an accelerator, and read those that have arrived."""
+        if result is not None:
+            names, finite = result
+            context = (self.step, self.batch, self.states)
+            if finite.is_cpu:
+                self._judge(names, finite, *context)
+            else:
+                finite = finite.to("cpu", non_blocking=True)
+                ready = torch.cuda.Event()
+                ready.record()
+                self.waiting.append((ready, names, finite, *context))
+        self._settle()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save nothing that comes after a figure that was not finite."""
-        self._settle()
+        self._settle(wait=True)
 
     def _see_terms(self, model: nn.Module, inputs: tuple, output: object) -> None:
         if model.training and isinstance(output, Mapping):
             terms = {name: value.detach() for name, value in output.items() if torch.is_tensor(value)}
-            flags = torch.stack([value.isfinite().all() for value in terms.values()])
+            # A largest magnitude is NaN or infinite with any of its elements.
+            peaks = [value if value.ndim == 0 else value.abs().amax() for value in terms.values()]
+            flags = torch.stack([peak.double() for peak in peaks]).isfinite()
             self._check([f"'{name}'" for name in terms], flags)
 
     def _see_gradients(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -104,20 +120,21 @@ class FiniteGuardHook(Hook):
         gradients = [parameter.grad for parameter in used]
         # A norm is NaN or infinite with any of its elements. On the CPU that of squares takes a tenth of the
         # time of the largest magnitude, but squares may overflow.
-        if gradients[0].is_cpu and torch.stack(torch._foreach_norm(gradients)).isfinite().all():
+        at_once = gradients[0].is_cpu and self.at_once
+        if at_once and torch.stack(torch._foreach_norm(gradients)).isfinite().all():
             return
         peaks = torch.stack(torch._foreach_norm(gradients, float("inf")))
         self._check([f"the gradient of '{self.names.get(p, 'a parameter')}'" for p in used], peaks.isfinite())
 
     def _check(self, names: list[str], finite: Tensor) -> None:
-        if finite.is_cpu:
+        if finite.is_cpu and self.at_once:
             self._judge(names, finite, self.step, self.batch, self.states)
         else:
             self.found.append((names, finite))
 
-    def _settle(self) -> None:
-        if self.waiting is not None:
-            (ready, *context), self.waiting = self.waiting, None
+    def _settle(self, *, wait: bool = False) -> None:
+        while self.waiting and (wait or self.waiting[0][0].query()):
+            ready, *context = self.waiting.popleft()
             ready.synchronize()
             self._judge(*context)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from mmengine.hooks import Hook
+from typing import Any
+
+from torch import Tensor
 
 from ssl_ext.registry import HOOKS
 
 from .monitoring import bare_model
+from .step_hook import StepHook
 
 
 @HOOKS.register_module()
-class ModelStepHook(Hook):
-    """Call ``model.before_step`` before every batch and ``model.after_step`` after every optimiser step.
+class ModelStepHook(StepHook):
+    """Call ``model.before_step`` before every batch, and the parts that follow an optimiser step.
 
-    With gradient accumulation several batches make one optimiser step. A step that float16's scaler skips, as
-    its gradients overflowed, is not followed by ``after_step``. The runner adds this hook.
+    Those are ``after_update`` within the step and ``between_steps`` after it. With gradient accumulation
+    several batches make one optimiser step. A step that float16's scaler skips, as its gradients overflowed,
+    is followed by neither. The runner adds this hook.
     """
 
     # Before checkpoints are written and before anything is measured.
@@ -40,16 +44,21 @@ class ModelStepHook(Hook):
         step, _ = optimiser_steps(runner)
         bare_model(runner).before_step(step, runner.iter + 1, data_batch)
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
-        """Let the model follow the optimiser step that was just taken."""
-        if self.stepped:
-            self.stepped = False
-            bare_model(runner).after_step(*optimiser_steps(runner))
+    def device_step(self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]) -> bool:
+        """Let the model follow the optimiser; whether it was called."""
+        stepped, self.stepped = self.stepped, False
+        if stepped:
+            bare_model(runner).after_update(runner.train_step.numbers)
+        return stepped
+
+    def host_step(self, runner, result: bool) -> None:
+        """Let the model do what needs the host."""
+        if result:
+            step, _ = optimiser_steps(runner)
+            bare_model(runner).between_steps(step)
 
 
 def optimiser_steps(runner) -> tuple[int, int]:
     """Optimiser step that the current batch counts towards, from 1, and their number in the whole run."""
-    every = runner.optim_wrapper._accumulative_counts
+    every = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
     return -(-(runner.iter + 1) // every), -(-runner.max_iters // every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import LoggerHook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
@@ -18,6 +18,13 @@ def bare_model(runner) -> nn.Module:
 def log_interval(runner) -> int:
     """Iterations between two log lines of the runner."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 1)
+
+
+def line_due(hook: Hook, runner, batch_idx: int) -> bool:
+    """Whether a log line follows this step; ``hook.interval`` is the runner's :func:`log_interval`."""
+    return hook.every_n_inner_iters(batch_idx, hook.interval) or hook.end_of_epoch(
+        runner.train_dataloader, batch_idx
+    )
 
 
 def report(runner, figures: Mapping[str, float]) -> None:

@@ -7,20 +7,21 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce
-from mmengine.hooks import Hook
 from torch import Tensor, nn
 
+from ssl_ext.capture import fuse_adam
 from ssl_ext.evaluation import hold_out, labelled_rows
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import HOOKS
 
-from .monitoring import bare_model, log_interval
+from .monitoring import bare_model, line_due, log_interval
+from .step_hook import StepHook
 
 KEY = "online_probe"
 
 
 @HOOKS.register_module()
-class OnlineProbeHook(Hook):
+class OnlineProbeHook(StepHook):
     """Train a softmax layer on the backbone's features of each training batch as it passes.
 
     The features are detached copies of what the first forward pass of a step gave (its first view,
@@ -94,24 +95,26 @@ class OnlineProbeHook(Hook):
         """Wait for the features of this batch."""
         self.rows = len(data_batch["labels"]) if self.listener is not None else 0
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
-        """One step of the layer; its figures are passed on when a log line is due."""
-        features, self.features, self.rows = self.features, None, 0
+    def device_step(self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]) -> None:
+        """One step of the layer."""
+        features, self.features = self.features, None
         if features is None:
             return
         features = features.float()
-        labels = data_batch["labels"]
+        labels = batch["labels"]
         if self.held_out is not None:
             self.held_out = self.held_out.to(labels.device)
-            labels = labels.masked_fill(self.held_out[data_batch["indices"]], -1)
+            labels = labels.masked_fill(self.held_out[batch["indices"]], -1)
         if self.layer is None:
             self._start(features)
         self._step(features, labels.to(features.device, non_blocking=True).clamp(min=-1))
-        if self.every_n_inner_iters(batch_idx, self.interval) or self.end_of_epoch(
-            runner.train_dataloader, batch_idx
-        ):
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        """Pass the layer's figures on when a log line is due."""
+        self.rows = 0
+        if self.layer is not None and line_due(self, runner, batch_idx):
             loss, right, count = self.sums.tolist()
             self.sums.zero_()
             if count:
@@ -131,6 +134,7 @@ class OnlineProbeHook(Hook):
             self.optimizer.load_state_dict(self.saved["optimizer"])
             self.sums.copy_(self.saved["sums"])
             self.saved = None
+        fuse_adam(self.optimizer)
 
     def _step(self, features: Tensor, labels: Tensor) -> None:
         """An Adam step on the joined batch: sums of gradients, loss, hits and rows in one reduction."""

@@ -41,7 +41,7 @@ class TerminationHook(Hook):
     def before_train(self, runner) -> None:
         """Take over the signals."""
         self.steps, self.next, self.asked = 1, runner.iter + 1, time.monotonic()
-        self.longest = log_interval(runner) if get_world_size() > 1 else 1
+        self.longest = log_interval(runner)
         if threading.current_thread() is threading.main_thread():
             self.before = {number: signal.signal(number, self._receive) for number in self.signals}
 
@@ -77,6 +77,8 @@ class TerminationHook(Hook):
 
     def ask(self, step: int) -> int:
         """The signal that any process has received, if it is time to ask after ``step``; else 0."""
+        if get_world_size() == 1:
+            return self.received or 0
         if step < self.next:
             return 0
         seconds = time.monotonic() - self.asked

@@ -9,18 +9,29 @@ from mmengine.hooks import Hook
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.registry import HOOKS
 
+from .monitoring import line_due, log_interval
+
 
 @HOOKS.register_module()
 class ThroughputHook(Hook):
-    """Log ``images_per_second`` (all processes) and peak memory of host and device in MiB."""
+    """Log ``images_per_second`` (all processes) and peak memory of host and device in MiB.
+
+    Images per second are those of the mean step since the last log line.
+    """
 
     # After IterTimerHook (NORMAL, 50) has timed the step, before LoggerHook (60) prints it.
     priority = 55
 
+    def before_train(self, runner) -> None:
+        """Take over the interval of the logger."""
+        self.interval = log_interval(runner)
+
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Add the figures of this step to the log buffers."""
+        """Add the figures to the log buffers, where a log line follows."""
+        if not line_due(self, runner, batch_idx):
+            return
         hub = runner.message_hub
         seconds = hub.get_scalar("train/time").current()
         images = len(data_batch["inputs"]) * get_world_size()

@@ -7,7 +7,7 @@ from mmengine.hooks import RuntimeInfoHook
 
 from ssl_ext.registry import HOOKS
 
-from .monitoring import log_interval
+from .monitoring import line_due, log_interval
 
 HISTORY = 1000
 
@@ -43,8 +43,7 @@ class TrainLogHook(RuntimeInfoHook):
             return
         self.pending.append({k: v.detach() for k, v in outputs.items()})
         on_device = any(value.is_cuda for value in outputs.values())
-        due = self.every_n_inner_iters(batch_idx, self.interval)
-        if on_device and not due and not self.end_of_epoch(runner.train_dataloader, batch_idx):
+        if on_device and not line_due(self, runner, batch_idx):
             return
         # Terms come in the dtypes float32 and float64; one stacked tensor is one transfer.
         values = torch.stack([v.double() for terms in self.pending for v in terms.values()]).tolist()

@@ -1,0 +1,49 @@
+"""Several views of every image of a batch, in the form that is fastest for device, size and batch."""
+
+import torch
+from torch import Tensor
+
+from ssl_ext.augment.base import shape_of
+from ssl_ext.augment.fused import fused_views, has_triton, is_fusible
+from ssl_ext.augment.planes import check_images
+from ssl_ext.augment.sequence import AugmentationSequence
+
+JOINT = 1 << 17
+"""Pixels of all views up to which the CPU draws them together; more no longer fit into its cache."""
+
+
+@torch.no_grad()
+def draw_views(
+    sequence: AugmentationSequence, images: Tensor, count: int = 1, generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """Return ``count`` float32 views of images (N, C, H, W), each of every image with its own draw.
+
+    The forms, which differ by less than 1/255 for the same draws (and by the levels that equalisation
+    rounds to):
+
+    - CUDA, uint8, sides of at most 32 pixels: one kernel for the members that it knows, batched
+      operations for those behind them;
+    - other accelerators and sizes: batched operations over all views;
+    - CPU: the same for small batches, view after view for large ones.
+
+    Draws: the CPU draws view by view as ``sequence(images, generator)`` does, so ``count`` calls give
+    the same views. An accelerator draws one tensor of uniform numbers (draws of all members, count N):
+    row by row those of each member, column v N + i for view v of image i. With a generator on the CPU
+    the parameters are those of the CPU on every device. Nothing waits for the device.
+
+    Raises TypeError for another dtype and ValueError for a shape that a member cannot take.
+    """
+    check_images(images)
+    shape = shape_of(images)
+    out_shape = sequence.output_shape(shape)
+    on_device = generator is None or generator.device == images.device
+    if images.is_cuda and on_device and has_triton() and is_fusible(sequence, images, out_shape):
+        draws = sum(member.draws for member in sequence)
+        numbers = torch.rand((draws, count * len(images)), generator=generator, device=images.device)
+        views = fused_views(sequence, images, numbers)
+    elif images.is_cpu and (count == 1 or count * images[:, 0].numel() > JOINT):
+        return [sequence(images, generator) for _ in range(count)]
+    else:
+        params = sequence.draw(shape, generator=generator, device=images.device, views=count)
+        views = sequence.transform(images.repeat(count, 1, 1, 1), params)
+    return list(views.view(count, len(images), *out_shape[1:]).unbind())

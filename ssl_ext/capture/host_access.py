@@ -1,0 +1,114 @@
+"""Operations that a CUDA graph cannot hold: the host reads a value, or hands one over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+PACKAGE = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+
+# The result, or its shape, depends on values that the host has to know; ``lift_fresh`` is ``torch.tensor``.
+READS = {
+    *("_local_scalar_dense", "bincount", "equal", "is_nonzero", "lift_fresh", "masked_select", "nonzero"),
+    *("repeat_interleave", "_unique2", "unique_consecutive", "unique_dim"),
+}
+# These do not reach the dispatcher for a tensor that is on the CPU already.
+HOST_METHODS = {
+    *(getattr(Tensor, name) for name in ("__array__", "cpu", "item", "numpy", "pin_memory", "tolist")),
+    torch.from_numpy,
+}
+
+
+@contextmanager
+def accelerator_branches() -> Iterator[None]:
+    """Code that asks a tensor whether it is on the CPU hears no, and takes the way without host reads."""
+    torch.Tensor.is_cpu = property(lambda tensor: False)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        del torch.Tensor.is_cpu  # the one of its base class comes back
+
+
+def host_access(func: Any, args: tuple, kwargs: dict) -> str | None:
+    """Name of an operation (an ``OpOverload``) that needs the host, with its arguments; else None."""
+    name = func._schema.name.split("::")[-1]
+    if name in READS:
+        return str(func)
+    indices = args[1] if name.startswith(("index", "_index_put")) and len(args) > 1 else None
+    if isinstance(indices, (list, tuple)) and any(
+        torch.is_tensor(index) and index.dtype in (torch.bool, torch.uint8) for index in indices
+    ):
+        return f"{func} by a mask"
+    if name == "_to_copy" and kwargs.get("device") is not None:
+        target = torch.device(kwargs["device"])
+        return f"{func} to {target.type}" if target.type != args[0].device.type else None
+    if name == "copy_" and args[0].device.type != args[1].device.type:
+        return f"{func} from {args[1].device.type}"
+    return None
+
+
+def caller() -> str:
+    """File and function of this package that is running, outside this folder; empty in a backward pass."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if PACKAGE in path.parents and HERE not in path.parents:
+            return f" in {path.name} {frame.f_code.co_name}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+class _Methods(TorchFunctionMode):
+    def __init__(self, note: Any) -> None:
+        super().__init__()
+        self.note = note
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func in HOST_METHODS:
+            self.note(f"{func.__name__}{caller()}")
+        return func(*args, **(kwargs or {}))
+
+
+class HostAccess(TorchDispatchMode):
+    """Notes every operation inside that needs the host, in ``found``, with the function that calls it.
+
+    >>> with HostAccess() as access:
+    ...     _ = torch.ones(2).sum().item()
+    >>> access.found[0].split()[0]
+    'item'
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.contexts = ExitStack()
+
+    def __enter__(self) -> HostAccess:
+        # A compiled network would be traced again under a mode.
+        self.contexts.enter_context(torch.compiler.set_stance("force_eager"))
+        self.contexts.enter_context(_Methods(self.note))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.contexts.close()
+
+    def note(self, operation: str) -> None:
+        """Keep the name of an operation."""
+        self.found.append(operation)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        operation = host_access(func, args, kwargs)
+        if operation:
+            self.note(operation + caller())
+        return func(*args, **kwargs)

@@ -1,0 +1,71 @@
+"""A step that runs in Python a few times and is replayed from then on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from .host_access import HostAccess
+from .recorders import CaptureError, Graph, Recorder
+
+# Steps in Python before a recording: optimiser states, cuDNN's choices and compiled code come to be.
+WARM_UP = 3
+# Each recording keeps its intermediate results.
+MOST_RECORDINGS = 16
+
+
+class Replayed:
+    """Call ``step`` in Python ``WARM_UP`` times for each key, then record it, then replay it.
+
+    The last step in Python is watched for operations that need the host; one is enough for the step to stay
+    in Python for good.
+
+    Args:
+        step: Reads and writes tensors that stay where they are; its result is overwritten by a replay.
+        recorder: Class of the recordings; None: the step always runs in Python.
+        refuse: Called with the reason once the step turns out not to be recordable; may raise.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[], Any],
+        recorder: type[Recorder] | None,
+        refuse: Callable[[str], None],
+    ) -> None:
+        self.step, self.recorder, self.refuse = step, recorder, refuse
+        self.records: dict[Hashable, tuple[Recorder, Any]] = {}
+        self.steps: Counter[Hashable] = Counter()
+
+    def __call__(self, key: Hashable = None) -> Any:
+        """Take the step whose code, shapes and Python numbers are those of ``key``."""
+        if self.recorder is None:
+            return self.step()
+        if key in self.records:
+            record, result = self.records[key]
+            record.replay()
+            return result
+        self.steps[key] += 1
+        if self.steps[key] < WARM_UP or len(self.records) >= MOST_RECORDINGS:
+            return self.step()
+        if self.steps[key] == WARM_UP:
+            with HostAccess() as access:
+                result = self.step()
+            if access.found:
+                self._stay_in_python(access.found[0])
+            return result
+        record = self.recorder(next((made for made, _ in self.records.values()), None))
+        try:
+            result = record.record(self.step)
+        except CaptureError as error:
+            self._stay_in_python(str(error))
+            if not isinstance(record, Graph):
+                raise  # a tape takes the step while it records it
+            return self.step()
+        self.records[key] = record, result
+        return result
+
+    def _stay_in_python(self, reason: str) -> None:
+        self.recorder = None
+        self.records.clear()
+        self.refuse(reason)

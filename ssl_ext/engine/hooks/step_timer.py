@@ -1,0 +1,48 @@
+"""Time of a training step, as a mean over the steps since the last log line."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mmengine.hooks import IterTimerHook as MMEngineIterTimerHook
+
+from ssl_ext.registry import HOOKS
+
+from .monitoring import line_due, log_interval
+
+
+@HOOKS.register_module()
+class IterTimerHook(MMEngineIterTimerHook):
+    """Log ``time``, the mean over the steps since the last line, and ``data_time``.
+
+    The host runs ahead of an accelerator until it reads the terms of a line: the time between two of its
+    steps says nothing.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        """Start with the step that a run resumes at."""
+        super().before_train(runner)
+        self.interval, self.steps, self.since = log_interval(runner), 0, time.time()
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Start the clock anew: what happens between two epochs is no step."""
+        super().before_train_epoch(runner)
+        self.steps, self.since = 0, self.t
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        """Count the step; at a log line, give every step of the window its mean time."""
+        self.t = time.time()
+        self.steps += 1
+        if not line_due(self, runner, batch_idx):
+            return
+        mean = (self.t - self.since) / self.steps
+        for _ in range(self.steps):
+            runner.message_hub.update_scalar("train/time", mean)
+        self.time_sec_tot += self.t - self.since
+        taken = runner.iter - self.start_iter + 1
+        left = runner.max_iters - runner.iter - 1
+        runner.message_hub.update_info("eta", self.time_sec_tot / taken * left)
+        self.steps, self.since = 0, self.t

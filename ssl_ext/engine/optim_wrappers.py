@@ -1,0 +1,76 @@
+"""Optimiser wrappers that never wait for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import mmengine.optim
+import torch
+from torch import Tensor, nn
+
+from ssl_ext.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(mmengine.optim.OptimWrapper):
+    """MMEngine's wrapper, except that clipping leaves the gradients' norm on the device.
+
+    ``grad_norm`` holds it after an update, for the log; MMEngine reads it back in every step. With
+    ``keep_gradients`` they are set to zero and not freed, so that they stay where they are.
+    """
+
+    keep_gradients = False
+    grad_norm: Tensor | None = None
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        """Free the gradients, or set them to zero in place."""
+        super().zero_grad(**{"set_to_none": not self.keep_gradients, **kwargs})
+
+    def _clip_grad(self) -> None:
+        groups = self.optimizer.param_groups
+        used = [p for group in groups for p in group["params"] if p.requires_grad and p.grad is not None]
+        if used:
+            self.grad_norm = self.clip_func(used, **self.clip_grad_kwargs)
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Automatic mixed precision in bfloat16: no scaled loss, which its range does not need.
+
+    Weights are cast once a step. Autocast itself remembers only casts of weights that take a gradient; those
+    of the others, momentum networks above all, are cast here, all in one operation.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.casts: dict[nn.Parameter, Tensor] = {}
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Cast to bfloat16 where that is safe, in views and losses of a step."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16), self._cast_frozen(model):
+            yield
+
+    @contextmanager
+    def _cast_frozen(self, model: nn.Module) -> Iterator[None]:
+        frozen = [
+            (module, module.weight)
+            for module in model.modules()
+            if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) and not module.weight.requires_grad
+        ]
+        weights = [weight for _, weight in frozen]
+        for weight in weights:
+            if weight not in self.casts:
+                self.casts[weight] = torch.empty_like(weight, dtype=torch.bfloat16)
+        if weights:
+            torch._foreach_copy_([self.casts[weight] for weight in weights], weights)
+        try:
+            for module, weight in frozen:
+                module._parameters["weight"] = self.casts[weight]  # type: ignore[assignment]
+            yield
+        finally:
+            for module, weight in frozen:
+                module._parameters["weight"] = weight

@@ -1,0 +1,227 @@
+"""One training step, from a batch to updated weights: operation by operation, or replayed as a CUDA graph."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import Tensor
+
+from ssl_ext.capture import (
+    Graph,
+    Numbers,
+    Rates,
+    Recorder,
+    Replayed,
+    Tape,
+    accelerator_branches,
+    own_stream,
+    pinned,
+)
+from ssl_ext.errors import UserError
+
+from .hooks.model_step import optimiser_steps
+from .hooks.monitoring import bare_model
+from .hooks.step_hook import StepHook
+
+KEY = "captured_step"
+PRIVATE_GRAPHS = ("reduce-overhead", "max-autotune")
+
+
+class TrainStep:
+    """Take the training steps of a runner; with a recorder, record them once and replay them.
+
+    A step is the model's ``train_step``, then the device parts of all :class:`StepHook`. The numbers that the
+    host decides anew in every step (learning rates, and those of the model's ``step_numbers``) reach it as
+    tensors, ``numbers``.
+
+    A recording holds one way through the code. Its key is the model's ``variant`` and the state of gradient
+    accumulation. A batch of another shape than the first one is trained on in Python.
+
+    Args:
+        runner: Built, with its weights and states loaded.
+        recorder: Class of the recordings; None: every step runs in Python.
+        strict: Raise an error where a step cannot be recorded; else tell once in the log and run in Python.
+    """
+
+    def __init__(self, runner: Any, recorder: type[Recorder] | None = None, *, strict: bool = False) -> None:
+        self.runner, self.strict = runner, strict
+        self.model, self.wrapper = bare_model(runner), runner.optim_wrapper
+        self.device = next(self.model.parameters()).device
+        self.every = getattr(self.wrapper, "_accumulative_counts", 1)
+        self.hooks = [hook for hook in runner.hooks if isinstance(hook, StepHook)]
+        self.rates: Rates | None = None
+        if recorder is not None or self.device.type == "cuda":
+            try:
+                self.rates = Rates(self.wrapper.optimizer)
+            except (AttributeError, ValueError) as error:
+                if recorder is not None:
+                    self.refuse(str(error))
+                    recorder = None
+        if recorder is not None:
+            # Gradients stay where they are between the recordings of a group of batches.
+            self.wrapper.keep_gradients = self.every > 1
+        self.replayed = Replayed(self.run, recorder, self.refuse)
+        self.numbers: Numbers | None = None
+        self.batch: dict[str, Tensor] = {}
+
+    @property
+    def records(self) -> bool:
+        """Whether the step is, or will be, replayed: values are then read after it, not inside."""
+        return self.replayed.recorder is not None
+
+    def refuse(self, reason: str) -> None:
+        """Tell why the step runs in Python, once.
+
+        Raises:
+            UserError: With ``strict``.
+        """
+        text = f"{type(self.model).__name__}'s step cannot be recorded: {reason}"
+        if self.strict:
+            raise UserError(f"{KEY}={self.runner.cfg.get(KEY)!r}: {text}.")
+        self.runner.logger.log(logging.WARNING, f"{text}. It runs operation by operation, which is slower.")
+
+    def run(self) -> tuple[dict[str, Tensor], list[Any]]:
+        """The step itself; everything in here is on the device, and no value is read where it is recorded.
+
+        Returns:
+            Loss terms by name, and what each hook's device part returned.
+        """
+        rates, numbers = self.rates, self.numbers
+        with rates.in_step(numbers) if rates and numbers else nullcontext():
+            self.wrapper.grad_norm = None
+            outputs = self.runner.model.train_step(self.batch, optim_wrapper=self.wrapper)
+        if self.wrapper.grad_norm is not None:
+            outputs[self.wrapper.grad_name] = self.wrapper.grad_norm
+        results = [hook.device_step(self.runner, self.batch, outputs) for hook in self.hooks]
+        if self.records:
+            # One vector of float64, which holds the terms of float32 exactly.
+            values = torch.stack([value.detach().double() for value in outputs.values()])
+            outputs = dict(zip(outputs, values.unbind(), strict=True))
+        return outputs, results
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Take a step; the loss terms by name."""
+        numbers = self.step_numbers()
+        if self.numbers is None or self.numbers.slots.keys() != numbers.keys():
+            self.numbers = Numbers(list(numbers), self.device)
+        self.numbers.write(numbers)
+        key = self.key()
+        count = getattr(self.wrapper, "_inner_count", 0)
+        on_cpu = self.replayed.recorder not in (None, Graph)
+        with accelerator_branches() if on_cpu else nullcontext():
+            if not self.records:
+                self.batch = on_device(batch, self.device)
+                outputs, results = self.run()
+            elif self._fill(batch):
+                outputs, results = self.replayed(key)
+                # One copy: the next step overwrites what the log has not read yet.
+                outputs = dict(zip(outputs, torch.stack(list(outputs.values())).unbind(), strict=True))
+            else:
+                outputs, results = self._other_shape(batch)
+        # A replay moves no counter of Python.
+        self.wrapper._inner_count = count + 1
+        for hook, result in zip(self.hooks, results, strict=True):
+            hook.host_step(self.runner, result)
+        return outputs
+
+    def step_numbers(self) -> dict[str, float]:
+        """The numbers of the step to come."""
+        numbers = self.rates.numbers() if self.rates else {}
+        return {**numbers, **self.model.step_numbers(*optimiser_steps(self.runner))}
+
+    def key(self) -> Hashable:
+        """What decides which code runs: the model's variant, and the state of gradient accumulation."""
+        variant = self.model.variant
+        if self.every == 1:
+            return variant
+        count, last = self.wrapper._inner_count + 1, self.wrapper._max_counts
+        return variant, count % self.every == 0 or count == last, self.wrapper.scale_loss(1.0)
+
+    def _fill(self, batch: dict[str, Tensor]) -> bool:
+        """Copy a batch into the buffers; return whether it has their shapes."""
+        if not self.batch:
+            self.batch = {name: torch.empty_like(value, device=self.device) for name, value in batch.items()}
+        same = self.batch.keys() == batch.keys() and all(
+            value.shape == batch[name].shape and value.dtype == batch[name].dtype
+            for name, value in self.batch.items()
+        )
+        if same:
+            for name, value in self.batch.items():
+                value.copy_(pinned(batch[name], self.device), non_blocking=True)
+        return same
+
+    def _other_shape(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[Any]]:
+        buffers, self.batch = self.batch, on_device(batch, self.device)
+        try:
+            return self.run()
+        finally:
+            self.batch = buffers
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """A batch of tensors on ``device``; any other batch is left to the model's preprocessor."""
+    if not isinstance(batch, dict) or not all(torch.is_tensor(value) for value in batch.values()):
+        return batch
+    return {name: pinned(value, device).to(device, non_blocking=True) for name, value in batch.items()}
+
+
+def recorder_for(runner: Any) -> tuple[type[Recorder] | None, bool]:
+    """Class of the recordings that the config's ``captured_step`` asks for, and whether it must work.
+
+    Raises:
+        UserError: It asks for what cannot be done.
+    """
+    setting = runner.cfg.get(KEY, "auto")
+    if setting is False:
+        return None, False
+    reason = why_not(runner, on_gpu=setting != "dry")
+    if reason is None:
+        return (Tape if setting == "dry" else Graph), setting != "auto"
+    if setting != "auto":
+        raise UserError(f"{KEY}={setting!r}: the training step cannot be recorded: {reason}.")
+    if torch.cuda.is_available() and get_world_size() == 1:
+        name = type(bare_model(runner)).__name__
+        runner.logger.info(f"{name}'s training step runs operation by operation: {reason}.")
+    return None, False
+
+
+def why_not(runner: Any, *, on_gpu: bool) -> str | None:
+    """Why the steps of a runner cannot be recorded, as far as that is known beforehand; None if they can."""
+    wrapper, compiled = runner.optim_wrapper, runner.cfg.get("compile", False)
+    mode = compiled.get("mode") if isinstance(compiled, dict) else None
+    scheduled = {
+        getattr(scheduler, "param_name", "lr")
+        for schedulers in (runner.param_schedulers or [],)
+        for scheduler in (schedulers if isinstance(schedulers, list) else [])
+    }
+    reasons = {
+        "there is no GPU": on_gpu and not torch.cuda.is_available(),
+        f"there are {get_world_size()} processes": get_world_size() > 1,
+        "float16 scales its loss by what the host reads": isinstance(wrapper, AmpOptimWrapper),
+        f"optim_wrapper.type={type(wrapper).__name__}": not isinstance(wrapper, OptimWrapper),
+        "activation_checkpointing restores random states on the host": runner.cfg.get(
+            "activation_checkpointing", False
+        ),
+        f"compile.mode={mode!r} makes graphs of its own": mode in PRIVATE_GRAPHS,
+        f"a schedule changes {', '.join(sorted(scheduled - {'lr'}))}": bool(scheduled - {"lr"}),
+    }
+    known = next((reason for reason, holds in reasons.items() if holds), None)
+    return known or bare_model(runner).capture_obstacle
+
+
+@contextmanager
+def train_step(runner: Any) -> Iterator[TrainStep]:
+    """The step of a run; on a GPU everything inside happens on one stream that is not the default one."""
+    recorder, strict = recorder_for(runner)
+    step = TrainStep(runner, recorder, strict=strict)
+    with own_stream(recorder):
+        try:
+            yield step
+        finally:
+            step.replayed.records.clear()

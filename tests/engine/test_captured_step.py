@@ -1,0 +1,235 @@
+"""A step that is recorded once and replayed without its Python code equals the plain one bit for bit."""
+
+import itertools
+from contextlib import nullcontext
+
+import pytest
+import torch
+from killed_runs import differences
+from mmengine.registry import init_default_scope
+from recorded_runs import checkpoints_of, recordable_run
+from tiny_algorithms import ALGORITHMS, write_images
+from watched_steps import Watch, frozen_values
+
+from ssl_ext.apis import pretrain
+from ssl_ext.capture import Rates, Replayed
+from ssl_ext.engine import OnlineProbeHook, step, write_checkpoint
+from ssl_ext.errors import UserError
+from ssl_ext.models.selfsup import BYOL
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="bit for bit on the CPU; run with CUDA_VISIBLE_DEVICES="
+)
+# Algorithms that cannot be recorded, and why.
+FALLBACK = {"MixMoCo-clusters": "puzzlemix solves graph cuts on the host"}
+# States of every kind: a learned block and EMA, clusters, a queue, a bank, two kinds of mixing, two targets.
+QUICK = {
+    "AMixClusters",
+    "BYOL",
+    "MixupClassifier-features",
+    "MoCo",
+    "PIRL-jigsaw",
+    "SwAV",
+    "TriMix-epoch",
+    "UnMix",
+}
+# Their steps take several ways through the code.
+SEVERAL = {"MixupClassifier-features", "TriBYOL", "UnMix"}
+OPTIMIZERS = {
+    "SGD": dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True, _delete_=True),
+    "AdamW": dict(type="AdamW", lr=1e-3, fused=True, _delete_=True),
+    "LARS": dict(type="LARS", lr=0.3, _delete_=True),
+}
+
+# Values that differ between two steps and need not be the same.
+MAY_CHANGE: dict[str, str] = {}
+# Operations of a step on the way of an accelerator, views of memory left out. A new number has a reason.
+OPERATIONS = {
+    "AMix": 789,
+    "AMix-schedule": 802,
+    "AMixC": 1060,
+    "AMixClusters": 844,
+    "AMixI": 1027,
+    "AutoMix": 746,
+    "BSIM": 726,
+    "BYOL": 670,
+    "BarlowTwins": 546,
+    "Cross": 712,
+    "IMix": 514,
+    "ImageClassifier": 367,
+    "JaccardMoCo": 660,
+    "JaccardSimCLR": 718,
+    "MixMoCo": 726,
+    "MixupClassifier": 426,
+    "MixupClassifier-features": 393,
+    "MoCHi": 526,
+    "MoCo": 496,
+    "ODC": 436,
+    "PIRL-jigsaw": 684,
+    "PIRL-rotation": 664,
+    "SimCLR": 572,
+    "SimSiam": 569,
+    "SwAV": 630,
+    "TriBYOL": 957,
+    "TriBYOL-all": 908,
+    "TriMix": 775,
+    "TriMix-epoch": 774,
+    "UnMix": 726,
+    "VICReg": 574,
+}
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    init_default_scope("ssl_ext")
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    write_images(path)
+    return path
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch):
+    """Entries of the checkpoints in which the recorded run differs from the plain one."""
+
+    def find(config):
+        replays = []
+        original = Replayed.__call__
+
+        def counted(replayed, key=None):
+            replays.append(key in replayed.records)
+            return original(replayed, key)
+
+        plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
+        monkeypatch.setattr(Replayed, "__call__", counted)
+        recorded = checkpoints_of(config, tmp_path / "recorded", "dry", monkeypatch)
+        monkeypatch.undo()
+        assert sum(replays) >= len(replays) // 3
+        return differences(plain, recorded)
+
+    return find
+
+
+def cases():
+    return [
+        pytest.param(case, marks=() if case in QUICK else pytest.mark.slow)
+        for case in ALGORITHMS
+        if case not in FALLBACK
+    ]
+
+
+@pytest.mark.parametrize("case", cases())
+def test_a_recorded_run_equals_the_plain_one(case, images, compare):
+    """Weights, optimiser, probe, log values and random state over 21 steps, 7 log lines and 7 checkpoints."""
+    assert compare(recordable_run(case, images)) == []
+
+
+@pytest.mark.parametrize("case", FALLBACK)
+def test_what_cannot_be_recorded_says_why(case, images, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=f"captured_step='dry'.*: {FALLBACK[case]}"):
+        checkpoints_of(recordable_run(case, images), tmp_path, "dry", monkeypatch)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimiser(name, images, compare):
+    config = recordable_run("BarlowTwins", images)
+    config.merge_from_dict(
+        {"optim_wrapper.optimizer": OPTIMIZERS[name], "optim_wrapper.clip_grad.max_norm": 0.1}
+    )
+    assert compare(config) == []
+
+
+def test_gradients_that_accumulate(images, compare):
+    """27 batches of 16 in groups of 2, of which the last has one."""
+    config = recordable_run("MoCo", images, **{"optim_wrapper.accumulative_counts": 2}, epochs=9)
+    # A recorded run keeps gradients of 0 where a plain one frees them.
+    assert [path for path in compare(config) if ".gradients" not in path] == []
+
+
+def test_a_last_batch_of_another_size(images, compare):
+    sizes = {"train_dataloader.batch_size": 18, "train_dataloader.drop_last": False}
+    assert compare(recordable_run("BYOL", images, **sizes)) == []
+
+
+def test_a_recorded_run_resumes(images, tmp_path, monkeypatch):
+    config = recordable_run("BYOL", images)
+    plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
+    recorded = checkpoints_of(config, tmp_path / "recorded", "dry", monkeypatch)
+    write_checkpoint(recorded[2], tmp_path / "cut.pth")
+    resumed = checkpoints_of(config, tmp_path / "resumed", "dry", monkeypatch, resume=tmp_path / "cut.pth")
+    assert differences(plain[3:], resumed) == []
+
+
+def float_rates(monkeypatch):
+    monkeypatch.setattr(Rates, "in_step", lambda rates, numbers: nullcontext())
+
+
+def float_momentum(monkeypatch):
+    def follow(model, numbers):
+        for network in model.ema_networks():
+            parameters = [(*part.backbone.parameters(), *part.neck.parameters()) for part in (network, model)]
+            torch._foreach_lerp_(*parameters, 1 - float(momentum[0]))
+
+    def before(model, step, iteration, batch=None):
+        momentum[0] = model.step_numbers(step, 21)["momentum"]
+
+    momentum = [1.0]
+    monkeypatch.setattr(BYOL, "before_step", before)
+    monkeypatch.setattr(BYOL, "after_update", torch.no_grad()(follow))
+
+
+def work_of_a_python_hook(monkeypatch):
+    monkeypatch.setattr(OnlineProbeHook, "device_step", lambda *args: None)
+    original = OnlineProbeHook._listen
+
+    def learn(hook, backbone, inputs, outputs):
+        original(hook, backbone, inputs, outputs)
+        if hook.layer is None and hook.features is not None:
+            hook._start(hook.features)
+        hook.seen = getattr(hook, "seen", 0) + 1
+        with torch.no_grad():
+            hook.layer.bias.fill_(hook.seen)
+
+    monkeypatch.setattr(OnlineProbeHook, "_listen", learn)
+
+
+@pytest.mark.parametrize("fault", [float_rates, float_momentum, work_of_a_python_hook])
+def test_values_that_a_replay_would_freeze_are_seen(fault, images, compare, monkeypatch):
+    with monkeypatch.context() as patch:
+        fault(patch)
+        assert compare(recordable_run("BYOL", images, epochs=4)) != []
+
+
+def test_a_value_that_the_host_reads_is_named(images, tmp_path, monkeypatch):
+    original = BYOL.loss
+
+    def loss(model, inputs, data_samples=None):
+        losses = original(model, inputs, data_samples)
+        losses["loss_prediction"].item()
+        return losses
+
+    monkeypatch.setattr(BYOL, "loss", loss)
+    with pytest.raises(UserError, match="BYOL's step cannot be recorded: item"):
+        checkpoints_of(recordable_run("BYOL", images), tmp_path, "dry", monkeypatch)
+
+
+@pytest.mark.parametrize("case", cases())
+def test_operations_do_not_change_from_step_to_step_nor_grow(case, images, tmp_path, monkeypatch):
+    def watched(runner):
+        Watch.names = {
+            tensor.data_ptr(): name
+            for name, tensor in runner.model.state_dict(keep_vars=True).items()
+            if tensor.numel()
+        }
+        return Watch, False
+
+    Watch.made = []
+    monkeypatch.setattr(step, "recorder_for", watched)
+    config = recordable_run(case, images, epochs=5, custom_hooks=[dict(type="OnlineProbeHook")])
+    pretrain(config, work_dir=tmp_path)
+    compared = 0
+    for steps in (watch.steps for watch in Watch.made):
+        for one, two in itertools.pairwise(steps):
+            compared += 1
+            assert frozen_values(one, two) <= MAY_CHANGE.keys()
+    assert compared >= 2
+    assert max(len(found) for watch in Watch.made for found in watch.steps) <= OPERATIONS[case]

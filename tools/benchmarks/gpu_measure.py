@@ -1,0 +1,155 @@
+"""Measurements of ``benchmark.py gpu``: time, work and waits of a step, and its network passes alone."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack, nullcontext
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from ssl_ext.capture import Graph, Replayed, Tape
+from ssl_ext.engine.loop import EpochLoop
+
+from .compare import MIB, timed
+from .workload import Contender
+
+EPOCHS = 2  # timed, after one that warms up
+WATCHED = 8  # steps under the profiler: no log line is due among them
+ALONE = 10  # replays of the network passes
+
+
+def measure_step(contender: Contender, steps: int, *, alone: bool = True) -> dict[str, Any]:
+    """Figures of a step of a run of this project; with ``alone``, also of its network passes."""
+    loop: EpochLoop = contender.epoch.__self__  # type: ignore[attr-defined]
+    passes = Passes(contender.model)
+    with passes if alone else nullcontext():
+        take_steps(loop, 1)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    first = timed(contender.epoch)
+    seconds = statistics.median(timed(contender.epoch) for _ in range(EPOCHS)) / steps
+    on_gpu = torch.cuda.is_available()
+    figures = dict(
+        ms=1e3 * seconds,
+        images_per_second=loop.dataloader.batch_size / seconds,
+        first_epoch_s=first,
+        # The memory of a graph is not counted as allocated while it is replayed.
+        peak_reserved_mib=torch.cuda.max_memory_reserved() / MIB if on_gpu else None,
+        replayed=loop.runner.train_step.records,
+        **(watch(loop) if on_gpu else {}),
+    )
+    if alone:
+        limit = passes.seconds(loop.runner.optim_wrapper)
+        figures |= dict(
+            passes_ms=1e3 * limit, outside_ms=1e3 * (seconds - limit), over_passes=seconds / limit
+        )
+    return figures
+
+
+def take_steps(loop: EpochLoop, count: int) -> None:
+    """Take the first steps of an epoch, which starts anew afterwards."""
+    taken = loop._iter
+    loop.runner.call_hook("before_train_epoch")
+    loop.runner.model.train()
+    for index, batch in enumerate(islice(loop.dataloader, count)):
+        loop.run_iter(index, batch)
+    loop._iter = taken
+
+
+def watch(loop: EpochLoop) -> dict[str, float]:
+    """Share of the time in which the GPU works, kernels and host waits of a step."""
+    torch.cuda.synchronize()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        take_steps(loop, WATCHED)
+        torch.cuda.set_sync_debug_mode("default")
+    waits = sum("synchroniz" in str(warning.message) for warning in caught)
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        take_steps(loop, WATCHED)
+        torch.cuda.synchronize()
+    kernels = [
+        (event.start_ns(), event.start_ns() + event.duration_ns())
+        for event in profiler.profiler.kineto_results.events()
+        if event.device_type() == torch.autograd.DeviceType.CUDA and event.duration_ns() > 0
+    ]
+    return dict(
+        busy=busy_share(kernels),
+        kernels=len(kernels) / WATCHED,
+        gpu_ms=sum(end - start for start, end in kernels) / 1e6 / WATCHED,
+        waits=waits / WATCHED,
+    )
+
+
+def busy_share(spans: Iterable[tuple[int, int]]) -> float:
+    """Share of the time from the first start to the last end that the spans cover.
+
+    >>> busy_share([(0, 2), (1, 3), (5, 6)])
+    0.6666666666666666
+    """
+    ordered = sorted(spans)
+    if not ordered:
+        return 0.0
+    covered, reached = 0, ordered[0][0]
+    for start, end in ordered:
+        covered += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return covered / (reached - ordered[0][0])
+
+
+class Passes:
+    """The forward passes of all backbones of a model in one step, to be repeated without the rest."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.calls, self.stack = model, [], ExitStack()
+
+    def __enter__(self) -> Passes:
+        for name, module in self.model.named_modules():
+            if name.rpartition(".")[2] == "backbone":
+                self.stack.enter_context(module.register_forward_hook(self._note))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.stack.close()
+
+    def _note(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        images = inputs[0].detach().clone().requires_grad_(inputs[0].requires_grad)
+        weights = any(parameter.requires_grad for parameter in module.parameters())
+        self.calls.append((module, images, torch.is_grad_enabled() and (weights or images.requires_grad)))
+
+    def run(self, wrapper: Any) -> Tensor:
+        """Take the passes, backward where the network learns."""
+        with wrapper.optim_context(self.model):
+            outputs = []
+            for module, images, learns in self.calls:
+                with torch.set_grad_enabled(learns):
+                    outputs.append((module(images), learns))
+        losses = [part.float().mean() for found, learns in outputs if learns for part in found[-1:]]
+        total = torch.stack(losses).sum()
+        total.backward()
+        for tensor in (*self.model.parameters(), *(images for _, images, _ in self.calls)):
+            tensor.grad = None
+        return total.detach()
+
+    def seconds(self, wrapper: Any) -> float:
+        """Seconds of the passes of a step, replayed."""
+
+        def refuse(reason: str) -> None:
+            raise RuntimeError(f"the network passes cannot be recorded: {reason}")
+
+        replayed = Replayed(lambda: self.run(wrapper), Graph if torch.cuda.is_available() else Tape, refuse)
+        stream = torch.cuda.current_stream() if torch.cuda.is_available() else None
+        if stream is not None and stream == torch.cuda.default_stream():
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.default_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(5):
+                replayed()
+            return timed(lambda: [replayed() for _ in range(ALONE)]) / ALONE
