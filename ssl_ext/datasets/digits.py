@@ -60,9 +60,9 @@ class Digits(ArrayDataset):
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) in [0, 16] and labels (1797,), as ``sklearn.datasets.load_digits`` returns them.
+    """Read images (1797, 8, 8) in [0, 16] and labels (1797,) as ``sklearn.datasets.load_digits`` does.
 
-    scikit-learn itself is not imported: it imports pandas and much of SciPy.
+    Avoids importing scikit-learn, which is slow because it imports pandas and much of SciPy.
     """
     spec = find_spec("sklearn")
     assert spec is not None and spec.origin is not None, "scikit-learn is a requirement of this package"

@@ -68,7 +68,7 @@ def fit(
 
 
 class _Step:
-    """A step of the optimiser: in Python, or replayed from static buffers of a batch."""
+    """One optimiser step, run directly or replayed by a recorder from static batch buffers."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _Step:
         self.batch: tuple[Tensor, ...] = ()
 
     def __call__(self, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
-        """Take the step; its loss, which the next one may overwrite."""
+        """Take a step and return its loss, which the next step may overwrite."""
         self.optimizer.param_groups[0]["lr"] = rate
         if self.rates is None:
             self.batch = (inputs, labels)

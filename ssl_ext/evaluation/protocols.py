@@ -93,9 +93,9 @@ def linear_protocol(
 def linear_protocols(
     banks: Sequence[Banks], *, num_classes: int, task: str, seeds: Sequence[int], recipe: Mapping[str, Any]
 ) -> list[Outcome]:
-    """:func:`linear_protocol` of several draws or seeds, with their probes trained together.
+    """Run :func:`linear_protocol` for several draws or seeds, training their probes together.
 
-    See :func:`ssl_ext.evaluation.linear.linear_probes`: results are those of one after the other.
+    Results equal those of separate runs, see :func:`ssl_ext.evaluation.linear.linear_probes`.
     """
     common: dict[str, Any] = dict(num_classes=num_classes, task=task)
     fits = [
@@ -105,7 +105,7 @@ def linear_protocols(
     probes = linear_probes(fits, **common, **recipe)
     chosen = [probe.chosen for probe in probes]
     again = [i for i, one in enumerate(banks) if one.final is not None]
-    # One call for every choice of l2, which is a setting of all probes of a call.
+    # One call per selected l2, because all probes of a call share it.
     for l2 in dict.fromkeys(chosen[i].get("l2") for i in again):
         same = [i for i in again if chosen[i].get("l2") == l2]
         finals = [

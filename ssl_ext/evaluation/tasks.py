@@ -50,9 +50,10 @@ def probabilities(logits: Tensor, task: str) -> Tensor:
 
 
 def prediction_error(logits: Tensor, labels: Tensor, task: str) -> Tensor:
-    """Probabilities minus targets (N, C): the gradient of every row's cross-entropy by its logits.
+    """Probabilities minus targets (N, C): the gradient of each row's cross-entropy by its logits.
 
-    Softmax and sigmoid have the same one; :func:`classification_loss` is a mean over rows, and labels.
+    The formula is the same for softmax and sigmoid. :func:`classification_loss` is a mean over rows (and
+    labels), so its gradient is this divided by their number.
     """
     error = probabilities(logits, task)
     if task in ("multi-label", "binary"):

@@ -55,9 +55,9 @@ def dirichlet(alpha: float, count: int, generator: torch.Generator | None, devic
 def beta(
     alpha: float, count: int, device: torch.device, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """λ ~ Beta(α, α), (count,), on ``device``, drawn where the generator lives (as above)."""
+    """Sample λ ~ Beta(α, α), (count,), on ``device``, drawn on the generator's device."""
     source = device if generator is None else generator.device
-    # The first of two shares with a Dirichlet distribution has a Beta distribution.
+    # The first component of a two-component Dirichlet sample is Beta distributed.
     shares = torch._sample_dirichlet(torch.full((count, 2), alpha, device=source), generator)
     return shares[:, 0].to(device)
 
