@@ -146,7 +146,7 @@ def test_the_config_stored_in_the_weights_may_not_name_other_classes(detector_co
             start()
     for text in ("model = dict(type='SimCLR')", "model = dict(type='SimCLR', data_preprocessor=3)"):
         torch.save(dict(meta=dict(cfg=text), state_dict={}), tmp_path / "a.pth")
-        with pytest.raises(UserError, match=r"config of|normalises"):
+        with pytest.raises(UserError, match=r"config of|unknown data preprocessor"):
             start()
 
 
