@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch.distributed as dist
-
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
 # How MMEngine's registries say it, over several lines and with a link.
 UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
@@ -81,20 +79,22 @@ def run_tool(main: Callable[[], None]) -> None:
         if not isinstance(stop.code, int) or stop.code < 128:
             raise
         status = stop.code
-    if dist.is_available() and dist.is_initialized():
-        _leave_process_group(status)
+    # A tool that ended before it imported torch is in no group.
+    dist = sys.modules.get("torch.distributed")
+    if dist and dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+        _leave_process(status)
     if status:
         sys.exit(status)
 
 
-def _leave_process_group(status: int) -> None:
+def _leave_process(status: int) -> None:
     """End this process well, without tearing the interpreter down.
 
     Gloo's threads may still hold the tensors of the last collective; one that frees them while the
     interpreter shuts down aborts the process (pytorch/pytorch#179291). After an error this is not done:
     leaving the group could wait for a peer that is gone.
     """
-    dist.destroy_process_group()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

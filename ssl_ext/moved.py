@@ -28,6 +28,7 @@ MOVED = {
     "ssl_ext.apis.visualize_embeddings": "ssl_ext.apis.figures.embeddings",
     "ssl_ext.apis.visualize_mixing": "ssl_ext.apis.figures.mixing",
     "ssl_ext.apis.visualize_sweep": "ssl_ext.apis.figures.sweep",
+    "ssl_ext.launch": "ssl_ext.cli.launch",
     "ssl_ext.engine.weight_files": "ssl_ext.engine.weights.files",
     "ssl_ext.engine.layouts": "ssl_ext.engine.weights.layouts",
     "ssl_ext.engine.checkpoint": "ssl_ext.engine.weights.checkpoint",
