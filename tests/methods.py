@@ -138,8 +138,8 @@ class Method:
         head: Config of the head that is called; by default the model's.
         views: Views of an image.
         smallest: Images of the smallest batch.
-        operations: Most operations of a recorded step on the way of an accelerator, views of memory left out; 0
-            if it cannot be recorded. A new number has a reason.
+        operations: Most operations of a recorded step on the way of an accelerator, views of memory left out;
+            0 if it cannot be recorded. A new number has a reason.
         few: Overrides of ``model`` with which a config takes a step on four images.
     """
 
