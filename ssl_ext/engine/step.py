@@ -81,6 +81,9 @@ class TrainStep:
         Raises:
             UserError: With ``strict``.
         """
+        if self.every == 1:
+            # Gradients of a recording that failed were never computed.
+            self.wrapper.optimizer.zero_grad(set_to_none=True)
         text = f"{type(self.model).__name__}'s step cannot be recorded: {reason}"
         if self.strict:
             raise UserError(f"{KEY}={self.runner.cfg.get(KEY)!r}: {text}.")
@@ -92,6 +95,8 @@ class TrainStep:
         Returns:
             Loss terms by name, and what each hook's device part returned.
         """
+        for hook in self.hooks:
+            hook.begin_step()
         rates, numbers = self.rates, self.numbers
         with rates.in_step(numbers) if rates and numbers else nullcontext():
             self.wrapper.grad_norm = None
@@ -224,4 +229,6 @@ def train_step(runner: Any) -> Iterator[TrainStep]:
         try:
             yield step
         finally:
+            if recorder is Graph:
+                torch.cuda.synchronize()
             step.replayed.records.clear()
