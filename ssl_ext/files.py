@@ -1,13 +1,15 @@
-"""Writing a file so that a kill leaves the old one or the new one, never a part of it."""
+"""Atomic writing of files, and short names for paths."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from .errors import UserError
 
 
 @contextmanager
@@ -44,3 +46,24 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def distinct_names(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """Short names of paths: each without the folders and file names that all of them share.
+
+    Raises:
+        UserError: The same path twice.
+
+    >>> distinct_names(["runs/a/evaluation/results.json", "runs/b/evaluation/results.json"])
+    ['a', 'b']
+    """
+    parts = [Path(path).resolve().parts for path in paths]
+    if len(set(parts)) < len(parts):
+        raise UserError(f"The same path is given twice: {', '.join(map(str, paths))}.")
+    if len(parts) == 1:
+        return [parts[0][-1]]
+    start = len(os.path.commonprefix(parts))
+    ends = [path[start:][::-1] for path in parts]
+    shared = len(os.path.commonprefix(ends))
+    # A path that is the start of another is named by the last part that they share.
+    return ["/".join(end[shared:][::-1]) or path[start - 1] for end, path in zip(ends, parts, strict=True)]

@@ -13,7 +13,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from ssl_ext.apis import build_model, load_config
-from ssl_ext.config.batches import check_batches
+from ssl_ext.config.training import check_batches
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.engine import load_weights
 from ssl_ext.registry import MODELS

@@ -7,8 +7,8 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 
 from ssl_ext.apis import parse_options
-from ssl_ext.apis.evaluate.evaluate import evaluate
-from ssl_ext.apis.evaluate.settings import (
+from ssl_ext.apis.evaluate import evaluate
+from ssl_ext.apis.evaluate.request import (
     BASELINES,
     BUDGETS,
     DEFAULT_PROTOCOLS,
@@ -59,6 +59,7 @@ def parse_arguments() -> dict:
     parser.add_argument("--baselines", metavar="NAME", help=words(BASELINES), **several)
     parser.add_argument("--out", dest="out_dir", metavar="DIR", help="evaluation/ beside the checkpoint")
     parser.add_argument("--device", help="cpu, cuda, ... (CUDA where there is a device)")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument(
         "--allow-partial",
         action="store_true",
@@ -75,7 +76,7 @@ def parse_arguments() -> dict:
 def main() -> None:
     args = parse_arguments()
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
-    if is_main_process():
+    if rows and is_main_process():
         console = Console()
         console.print(results_table(rows))
         if any(row.best != row.last for row in rows):

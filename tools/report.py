@@ -5,7 +5,7 @@ import argparse
 
 from rich.console import Console
 
-from ssl_ext.apis.report.report import LAYOUTS, report
+from ssl_ext.apis.report.run import LAYOUTS, report
 from ssl_ext.errors import run_tool
 
 

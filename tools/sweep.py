@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ssl_ext.apis.sweep.points import sweep_table
-from ssl_ext.apis.sweep.sweep import PROTOCOLS, sweep
+from ssl_ext.apis.sweep.run import PROTOCOLS, sweep
 from ssl_ext.errors import run_tool
 
 TRAIN_TOOL = Path(__file__).with_name("train.py")

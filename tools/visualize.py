@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from ssl_ext.apis import parse_options
+from ssl_ext.apis.figures import curves_figure, matrices_figure, scores_figure, views_figure
 from ssl_ext.apis.figures.confusion import confusion_figure
 from ssl_ext.apis.figures.detections import detections_figure
 from ssl_ext.apis.figures.embeddings import METHODS, embedding_figure
-from ssl_ext.apis.figures.figures import curves_figure, matrices_figure, scores_figure, views_figure
 from ssl_ext.apis.figures.mixing import DRAWN, LAMS, mixing_figure
 from ssl_ext.apis.figures.sweep import STYLES, grid_figure
 from ssl_ext.errors import run_tool

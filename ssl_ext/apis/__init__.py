@@ -1,9 +1,10 @@
-"""What the command-line tools and notebooks call."""
+"""Functions behind the command-line tools, for notebooks and scripts."""
 
-from ssl_ext.config.build import build_model, load_config, parse_options
+from ssl_ext.config.load import load_config, parse_options
+from ssl_ext.config.networks import build_model
 from ssl_ext.exporting import timm_resnet, torchvision_resnet
 
-from .evaluate.evaluate import evaluate
+from .evaluate import evaluate
 from .export import export
 from .pretrain import pretrain
 

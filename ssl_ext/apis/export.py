@@ -1,4 +1,4 @@
-"""From a checkpoint to a file that other programs read."""
+"""Export the backbone of a checkpoint to a file for other libraries."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
 from ssl_ext.files import replacing
+from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import registered_only
 
@@ -31,7 +32,7 @@ CHANNELS = {1: "grey", 3: "RGB"}
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: where, how many of the network's tensors came from the checkpoint, and what it is.
+    """An exported file: path, matched tensors, and ``about``, the description of the network.
 
     ``difference`` is the largest one of two features, see :func:`ssl_ext.exporting.largest_difference`.
     """
@@ -43,7 +44,7 @@ class ExportReport:
     about: dict[str, Any]
 
     def lines(self) -> list[str]:
-        """For people to read: the file, the preprocessing it expects and how to load it."""
+        """Readable lines: the file, the preprocessing that it expects and how to load it."""
         about = self.about
         stem = about["architecture"].get("stem")
         architecture = about["architecture"]["name"] + (f" with {stem} stem" if stem else "")
@@ -77,7 +78,7 @@ def export(
     Args:
         checkpoint: Of this project, or anything that :func:`ssl_ext.engine.load_weights` reads.
         to: ``'torchvision'``, ``'timm'``, ``'detectron2'``, ``'safetensors'`` or ``'onnx'``.
-        config: What the checkpoint was trained with; default: the config in it, or the one beside it.
+        config: Config of the training run; default: the one in the checkpoint, or the file beside it.
         out: The file; default in ``export/`` beside the checkpoint, such as ``epoch_200_timm.pth``.
         network: ``'online'`` or, for a model with a momentum copy, ``'momentum'``; default: what the
             model names ``exported_network``, else ``'online'``.
@@ -127,7 +128,7 @@ def export(
     return ExportReport(path, len(matched), len(names), difference, about)
 
 
-def choose_network(model: nn.Module, network: str | None) -> tuple[str, nn.Module]:
+def choose_network(model: TrainableModel, network: str | None) -> tuple[str, nn.Module]:
     """A backbone of the model and its name.
 
     The names are ``'online'`` and, for a model with a momentum copy, ``'momentum'``, or ``'momentum-1'``,
@@ -171,7 +172,7 @@ def _check_loaded(names: list[str], report: LoadReport, network: str, checkpoint
 
 def _about(
     config: Config,
-    model: nn.Module,
+    model: TrainableModel,
     backbone: nn.Module,
     network: str,
     source: Path,

@@ -11,6 +11,7 @@ class RandomHorizontalFlip(Augmentation):
 
     Parameters drawn: ``active`` (N,), bool. Raises ValueError for p outside [0, 1].
 
+    >>> import torch
     >>> RandomHorizontalFlip(p=1.0)(torch.tensor([[[[0.0, 0.5, 1.0]]]]))
     tensor([[[[1.0000, 0.5000, 0.0000]]]])
     """

@@ -1,4 +1,4 @@
-"""What kind of value belongs to which key of a config, checked before anything is built."""
+"""Types of known config keys, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mmengine.config import Config
 from ssl_ext.errors import UserError
 from ssl_ext.values import is_count, is_number
 
-# Larger than any size, count or number of steps; a layer or a loop of this length never ends.
+# No size, count or number of steps is larger.
 TOO_LARGE = 2**31
 
 
 class Kind(NamedTuple):
-    """What a value has to be, in words and as a test."""
+    """A type of value: its description and its test."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -109,11 +109,10 @@ KINDS = {
 
 
 def check_kinds(config: Config) -> None:
-    """Refuse a value that cannot be meant, by its key; keys that are not known here are left alone.
+    """Validate the types of known config keys; other keys are not checked.
 
     Raises:
-        UserError: A dict, list, number or name where another of them is needed, NaN, or a whole number
-            beyond any size.
+        UserError: A value of the wrong type, NaN, or a whole number above 2**31.
     """
     for key, value in walk(config.to_dict()):
         kind = next((kind for pattern, kind in PATTERNS.items() if pattern.fullmatch(key)), None)
@@ -126,7 +125,7 @@ def check_kinds(config: Config) -> None:
 
 
 def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key, in dots, with its value; a container comes before what is in it."""
+    """Every dotted key with its value; a container comes before its items."""
     if key:
         yield key, node
     if isinstance(node, Mapping):
@@ -146,7 +145,7 @@ def short(value: Any) -> str:
 
 
 def _pattern(key: str) -> re.Pattern:
-    """Two stars stand for any number of names, one for a single name."""
+    """Regular expression of a key: ``**`` matches any number of names, ``*`` one."""
     parts = {"**": r".+", "*": r"[^.]+"}
     return re.compile(r"\.".join(parts.get(part) or re.escape(part) for part in key.split(".")))
 

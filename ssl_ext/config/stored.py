@@ -13,8 +13,8 @@ from mmengine.config import Config
 from ssl_ext.errors import UserError
 from ssl_ext.registry import registered
 
-from .build import load_config
 from .kinds import short, walk
+from .load import load_config
 from .networks import without_pretrained
 
 # Nothing else of a stored config is used.
@@ -120,7 +120,7 @@ def _value(node: ast.expr) -> Any:
             # How names that are no identifiers are written.
             return _value(only)
         case ast.Dict(keys=keys, values=items) if None not in keys:
-            return {_value(key): _value(item) for key, item in zip(keys, items, strict=True)}
+            return {_value(key): _value(item) for key, item in zip(keys, items, strict=True) if key}
         case ast.List(elts=items):
             return [_value(item) for item in items]
         case ast.Tuple(elts=items):

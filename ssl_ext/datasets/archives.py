@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from torchvision.datasets import utils
 
@@ -19,11 +20,10 @@ from ssl_ext.datasets.files import damaged_file
 MAX_RATIO = 100
 
 
-def download_url(url: str, root: str | os.PathLike, filename: str, md5: str) -> None:
-    """Fetch a file to ``root/filename`` unless it lies there with that checksum.
+def download_url(url: str, root: str | os.PathLike, filename: str, md5: str | None) -> None:
+    """Download a file to ``root/filename``, unless it is there with that checksum (None: any content).
 
-    It arrives in a temporary folder: what is broken off or has another checksum leaves nothing behind and
-    replaces nothing.
+    It is downloaded to a temporary folder first: an incomplete or wrong file replaces nothing.
 
     Raises:
         RuntimeError: Another checksum.
@@ -42,9 +42,9 @@ def download_url(url: str, root: str | os.PathLike, filename: str, md5: str) -> 
 
 
 def download_and_extract_archive(
-    url: str, root: str | os.PathLike, *, md5: str, filename: str | None = None
+    url: str, root: str | os.PathLike, *, md5: str | None, filename: str | None = None
 ) -> None:
-    """Fetch an archive as :func:`download_url` does, and :func:`unpack` it beside itself."""
+    """Download an archive with :func:`download_url` and :func:`unpack` it into ``root``."""
     filename = filename or url.rpartition("/")[2]
     download_url(url, root, filename, md5)
     unpack(Path(root) / filename, Path(root))
@@ -66,8 +66,8 @@ def unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as opened:
             members = opened.getmembers()
             _check_members(archive, ((m.name, m.isfile() or m.isdir(), m.size) for m in members))
-            # Permissions and owners of the archive are not taken over, where Python can leave them out.
-            safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            # Permissions and owners of the archive are ignored, if this Python can ignore them.
+            safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             opened.extractall(folder, members, **safely)
     else:
         _decompress(archive, folder / archive.stem)

@@ -1,4 +1,4 @@
-"""What annotation files say about images, and the checks that all of them go through."""
+"""Annotations of images and their checks."""
 
 from __future__ import annotations
 

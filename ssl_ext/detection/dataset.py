@@ -23,7 +23,7 @@ from .annotations import Annotation, check_classes, check_names, check_size, fit
 
 
 class Record(NamedTuple):
-    """What is kept of an image: (H, W), boxes (M, 4) float32, labels (M,) int64, difficult (M,) bool."""
+    """Annotation of an image: (H, W), boxes (M, 4) float32, labels (M,) int64, difficult (M,) bool."""
 
     image: Path
     image_id: int

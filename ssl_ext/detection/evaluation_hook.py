@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from torch import Tensor, nn
+from mmengine.runner import Runner
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ssl_ext.engine.hooks.monitoring import bare_model, check_positive
@@ -33,7 +34,7 @@ LOGGED = ("AP", "AP50", "AP75", "voc07_AP50")
 
 @torch.no_grad()
 def detect(
-    model: nn.Module, dataset: Dataset, *, batch_size: int = 1, num_workers: int = 0
+    model: Any, dataset: Dataset, *, batch_size: int = 1, num_workers: int = 0
 ) -> Iterator[tuple[dict[str, Tensor], dict]]:
     """Detections of a :class:`FasterRCNN` on every image, in order, each with the image's data sample.
 
@@ -51,7 +52,7 @@ def detect(
 class DetectionEvaluationHook(Hook):
     """Measure ``evaluation_dataset`` and write the table of average precisions, ``detection.json``.
 
-    The images are shared out over the processes. No random number is taken from the run.
+    Each process measures a part of the images. Random states of the run are left unchanged.
 
     Args:
         interval: Iterations between two measurements; None for the end of training only.
@@ -67,13 +68,13 @@ class DetectionEvaluationHook(Hook):
         self.interval = interval
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.dataset: Dataset | None = None
+        self.dataset: Any = None
         self.measured = False
         self.seconds = 0.0
         self.started = 0.0
 
-    def before_run(self, runner) -> None:
-        """Build the data set: a wrong path must show before training.
+    def before_run(self, runner: Runner) -> None:
+        """Build the data set, so that a wrong path is reported before training.
 
         Raises:
             UserError: There is no ``evaluation_dataset``, it cannot be built, or its classes are not
@@ -89,36 +90,36 @@ class DetectionEvaluationHook(Hook):
         if trained != measured:
             raise UserError(f"evaluation_dataset has the classes {measured} and the training data {trained}.")
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Go on with the time of the run that is resumed."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Restore the training time of the resumed run."""
         if runner._resume:
             self.seconds = checkpoint.get(SECONDS, 0.0)
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Store the time that training has taken so far."""
         checkpoint[SECONDS] = self.training_seconds()
 
     def after_train_iter(
-        self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Measure at every interval; the last iteration is left to :meth:`after_train`."""
+        """Measure at every interval; :meth:`after_train` measures the last iteration."""
         step = runner.iter + 1
         if self.interval and step % self.interval == 0 and step < runner.max_iters:
             self.measure(runner, step)
 
-    def after_train(self, runner) -> None:
-        """Measure at the end, also if the run was killed after its last checkpoint."""
+    def after_train(self, runner: Runner) -> None:
+        """Measure at the end, also if a resumed run has no iteration left."""
         self.measure(runner, runner.iter)
 
     def training_seconds(self) -> float:
-        """Wall-clock time of training, without measurements and without what a kill has lost."""
+        """Wall-clock time of training, without measurements and without lost iterations."""
         return self.seconds + time.perf_counter() - self.started
 
-    def measure(self, runner, step: int) -> None:
+    def measure(self, runner: Runner, step: int) -> None:
         """Evaluate, log and add a row to ``detection.json``."""
         self.seconds = self.training_seconds()
         rows = Subset(self.dataset, range(get_rank(), len(self.dataset), get_world_size()))
@@ -133,11 +134,11 @@ class DetectionEvaluationHook(Hook):
             self.write(runner, step, figures)
         self.started = time.perf_counter()
 
-    def write(self, runner, step: int, figures: dict) -> None:
-        """One row per measurement; rows of later steps (of a run that was killed) are dropped."""
+    def write(self, runner: Runner, step: int, figures: dict) -> None:
+        """One row per measurement; rows of later steps (of a killed run) are dropped."""
         path = Path(runner.work_dir) / FILE
-        going_on = runner._resume or self.measured
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if going_on and path.is_file() else []
+        continued = runner._resume or self.measured
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if continued and path.is_file() else []
         rows = [row for row in rows if row["step"] < step]
         self.measured = True
         rows.append(dict(step=step, training_seconds=round(self.seconds, 1), **plain(figures)))
@@ -160,7 +161,7 @@ class DetectionEvaluationHook(Hook):
 
 
 def plain(value: Any) -> Any:
-    """Figures as JSON has them: None for the NaN of a class without boxes."""
+    """Values for JSON: None for the NaN of a class without boxes."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

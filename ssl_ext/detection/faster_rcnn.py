@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.backbones import ResNet_CIFAR
@@ -34,9 +35,8 @@ class FasterRCNN(TrainableModel):
     ``'C4'``: the stages up to ``layer3`` give the feature map; ``layer4`` is applied to each RoIAligned box,
     followed by an extra normalisation and average pooling. ``'FPN'``: a feature pyramid on all four
     stages and a head of four convolutions and one linear layer, all normalised. Nothing is frozen; all
-    normalisation is BN, SyncBN on several GPUs.
-
-    The whole ResNet stays ``backbone`` in both layouts, so weights of any pretraining fit by name.
+    normalisation is BN, SyncBN on several GPUs. ``backbone`` is the whole ResNet in both layouts, so that
+    weights of any pretraining fit by name.
 
     Args:
         backbone: Config of a ResNet, either stem; outputs and normalisation are set here.
@@ -56,9 +56,7 @@ class FasterRCNN(TrainableModel):
         ValueError: An unknown layout or setting, or a number out of range.
     """
 
-    # Two images are compared by no loss, so a batch may hold a single one.
     compares_images = False
-    # But their numbers of sampled boxes count, as the terms are means over all boxes.
     batch_dependence = (
         "each term is a mean over the boxes sampled in a batch, to which images add unequal numbers"
     )
@@ -116,18 +114,18 @@ class FasterRCNN(TrainableModel):
         stages = OrderedDict((str(level), maps) for level, maps in enumerate(self.backbone(images)))
         return stages if self.neck is None else self.neck(stages)
 
-    def forward(self, inputs: Tensor, data_samples: list[dict] | None = None, mode: str = "tensor"):
+    def forward(self, inputs: Tensor, data_samples: list[dict] | None = None, mode: str = "tensor") -> Any:
         """``'loss'``: named terms; ``'predict'``: detections; ``'tensor'``: feature maps.
 
         Args:
             inputs: Batch of :class:`DetectionPreprocessor`, (N, channels, H, W).
-            data_samples: What it returned with the batch.
-            mode: What to compute.
+            data_samples: Its data samples of the batch.
+            mode: One of the three above.
         """
         if mode == "loss":
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples or [])
         if mode == "predict":
-            return self.predict(inputs, data_samples)
+            return self.predict(inputs, data_samples or [])
         return self.extract_features(inputs)
 
     def loss(self, inputs: Tensor, data_samples: list[dict]) -> dict[str, Tensor]:
@@ -165,7 +163,7 @@ class FasterRCNN(TrainableModel):
         ]
 
 
-def build_backbone(config: dict, layout: str) -> nn.Module:
+def build_backbone(config: dict, layout: str) -> Any:
     """A ResNet with plain BN and nothing frozen that returns ``layer3``, or all four stages."""
     settings = dict(
         config,
@@ -182,12 +180,12 @@ def build_backbone(config: dict, layout: str) -> nn.Module:
     return backbone
 
 
-def stage_channels(backbone: nn.Module, stage: int) -> int:
+def stage_channels(backbone: Any, stage: int) -> int:
     """Number of output channels of stage 1 to 4."""
     return getattr(backbone, f"layer{stage}")[-1].out_channels
 
 
-def c4_stride(backbone: nn.Module) -> int:
+def c4_stride(backbone: Any) -> int:
     """Pixels of the image between two positions of the output of ``layer3``: 16, or 4 with a CIFAR stem."""
     stem = 1 if isinstance(backbone, ResNet_CIFAR) else 4
     return stem * math.prod(backbone.strides[:3])
@@ -225,7 +223,7 @@ def region_proposals(
 
 def second_stage(
     pool: nn.Module,
-    head,
+    head: Callable[[Tensor], Tensor],
     predictor: nn.Module,
     *,
     batch_size: int = 512,

@@ -1,4 +1,4 @@
-"""What a detector takes over from the run that pretrained its backbone."""
+"""Transfer backbone and normalisation of a pretraining run to a detector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGENET = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 KEYS = {"checkpoint", "pretraining", "mean", "std", "channel_order"}
 PREPROCESSORS = ("MultiViewPreprocessor", "DetectionPreprocessor")
 STATISTICS = ("mean", "std", "channel_order")
-# What the detector sets itself.
+# Backbone settings of the detector.
 OWN = ("norm_cfg", "out_indices", "num_stages", "frozen_stages", "norm_eval", "init_cfg")
 
 
@@ -27,7 +27,7 @@ def initialize(
     checkpoint: str | os.PathLike | None = None,
     resume_from: str | os.PathLike | None = None,
 ) -> str | None:
-    """Make a detection config fit the pretraining that ``config.init`` or ``checkpoint`` names.
+    """Transfer the settings of a pretraining, named by ``config.init`` or ``checkpoint``, to a detector.
 
     The backbone (depth, width, stem), mean and std become those of the pretraining config, which is the
     one stored in the checkpoint, else ``init.pretraining``. ``init.mean``, ``init.std`` and
@@ -37,7 +37,7 @@ def initialize(
         config: Changed in place. ``init`` may hold ``checkpoint`` (path), ``pretraining`` (path of a config,
             or ``'torchvision'`` for ImageNet's statistics), ``mean``, ``std`` and ``channel_order``.
         checkpoint: Goes before ``init.checkpoint``.
-        resume_from: Checkpoint of a detection run to go on with: backbone and normalisation are its own.
+        resume_from: Checkpoint of a detection run to resume, with its backbone and normalisation.
 
     Returns:
         Path of the weights to load, or None.

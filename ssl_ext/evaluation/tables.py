@@ -71,7 +71,7 @@ class Condition(NamedTuple):
     target: str | None = None
 
     @classmethod
-    def of(cls, row: ResultRow) -> Condition:
+    def from_row(cls, row: ResultRow) -> Condition:
         """The condition that a row was measured under."""
         return cls(*(getattr(row, name) for name in cls._fields))
 
@@ -137,7 +137,7 @@ def aggregate(
     values: dict[str, dict[Condition, list[float]]] = {}
     for row in rows:
         if metric in (found := getattr(row, which)):
-            values.setdefault(row.method, {}).setdefault(Condition.of(row), []).append(found[metric])
+            values.setdefault(row.method, {}).setdefault(Condition.from_row(row), []).append(found[metric])
     return {
         method: {condition: Stat.of(numbers) for condition, numbers in cells.items()}
         for method, cells in values.items()
@@ -197,7 +197,7 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
     groups: dict[Condition, dict[str, list[ResultRow]]] = {}
     for row in rows:
         if any(metric in getattr(row, which) for metric in shown):
-            groups.setdefault(Condition.of(row), {}).setdefault(row.method, []).append(row)
+            groups.setdefault(Condition.from_row(row), {}).setdefault(row.method, []).append(row)
     for condition, methods in groups.items():
         table.add_section()
         for number, (method, repeats) in enumerate(methods.items()):

@@ -1,10 +1,10 @@
-"""What a ResNet backbone of a config is made of, as other libraries need to know it."""
+"""The architecture of a ResNet backbone, in the terms of other libraries."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_ext.errors import UserError
@@ -13,7 +13,7 @@ from ssl_ext.registry import MODELS
 
 STEMS = {"ResNet": "imagenet", "ResNeXt": "imagenet", "ResNet_CIFAR": "cifar"}
 EPS = 1e-5
-# What the networks of torchvision, timm and detectron2 cannot be told, by attribute of MMPretrain's class.
+# Fixed in the networks of torchvision, timm and detectron2; attributes of MMPretrain's class.
 FIXED = dict(num_stages=4, strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), deep_stem=False, avg_down=False)
 
 
@@ -36,7 +36,7 @@ class ResNetArchitecture:
 
     @property
     def name(self) -> str:
-        """What torchvision and timm call the network.
+        """Name of the network in torchvision and timm.
 
         >>> ResNetArchitecture(50, "imagenet", groups=32, width_per_group=4).name
         'resnext50_32x4d'
@@ -47,15 +47,15 @@ class ResNetArchitecture:
 
     @property
     def standard_width(self) -> bool:
-        """Whether stem and first stage have the usual 64 channels."""
+        """True if stem and first stage have the usual 64 channels."""
         return self.stem_channels == self.base_channels == 64
 
 
-def read_architecture(backbone: nn.Module) -> ResNetArchitecture:
+def read_architecture(backbone: Any) -> ResNetArchitecture:
     """The architecture of a backbone.
 
     Raises:
-        UserError: No ResNet, or one that differs in more than depth, stem, width and groups.
+        UserError: Not a ResNet, or one that differs in more than depth, stem, width and groups.
     """
     advice = "only --to safetensors and --to onnx hold such a network"
     kind = type(backbone).__name__
@@ -86,6 +86,6 @@ def read_architecture(backbone: nn.Module) -> ResNetArchitecture:
         base_channels=backbone.base_channels,
         groups=backbone.groups if grouped else 1,
         width_per_group=backbone.width_per_group if grouped else 64,
-        # A basic block has its stride in the first 3×3 whatever the style.
+        # A basic block has its stride in the first 3×3 convolution in either style.
         style=backbone.style if backbone.depth >= 50 else "pytorch",
     )

@@ -26,7 +26,7 @@ class Detectron2File:
 
     ending = "_detectron2.pth"
 
-    def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
+    def about(self, backbone: Any, about: Mapping[str, Any]) -> dict[str, Any]:
         """Architecture, and the keys of detectron2's config that have to agree with it.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What every form of export has to be able to do, and pieces that several share."""
+"""The protocol of export formats, and functions that several share."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Format(Protocol):
     ending: str
 
     def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
-        """What only this format has to say; UserError for a backbone that it cannot hold."""
+        """Metadata of this format; raises UserError for a backbone that it cannot hold."""
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
         """The content of the file, ``about`` in it."""
 
     def decode(self, data: bytes, backbone: nn.Module) -> Network:
-        """What the content makes of normalised images (N, C, H, W): features (N, D).
+        """The network in the content, from normalised images (N, C, H, W) to features (N, D).
 
         By the means of the receiving library where this is possible. Of ``backbone`` only the
         architecture is used.
@@ -63,7 +63,7 @@ def described(architecture: ResNetArchitecture) -> dict[str, Any]:
 
 
 def torch_file(content: Mapping[str, Any]) -> bytes:
-    """What ``torch.save`` writes."""
+    """The bytes of ``torch.save``."""
     file = io.BytesIO()
     torch.save(dict(content), file)
     return file.getvalue()

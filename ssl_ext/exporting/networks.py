@@ -106,7 +106,7 @@ def _check(depth: int, stem: str) -> None:
         raise ValueError(f"stem is {stem!r}; allowed are {', '.join(STEMS)}.")
 
 
-def _set_stem(net: nn.Module, stem: str, in_channels: int, stem_channels: int) -> None:
+def _set_stem(net: Any, stem: str, in_channels: int, stem_channels: int) -> None:
     if stem == "cifar":
         net.conv1 = nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False)
         net.maxpool = nn.Identity()

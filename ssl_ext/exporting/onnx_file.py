@@ -82,6 +82,7 @@ class OnnxFile:
         except torch.onnx.errors.OnnxExporterError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"--to onnx: torch cannot write this network as a graph ({reason}).") from error
+        assert program is not None  # as dynamo=True
         model = program.model_proto
         # Each node remembers the lines of code it comes from, with the paths of this machine.
         for node in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
@@ -102,7 +103,7 @@ class OnnxFile:
 
 
 def takes_any_size(backbone: nn.Module) -> bool:
-    """Whether a graph of the network may leave the size of images open: it is convolutional."""
+    """True if the network is convolutional, so that a graph can leave the image size open."""
     return isinstance(backbone, MODELS.get("ResNet"))
 
 

@@ -21,13 +21,13 @@ CIFAR_STEM = "net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False); net.
 
 
 def unusual(architecture: ResNetArchitecture) -> dict[str, Any]:
-    """What differs from a ResNet with stem for large images: options of the helpers in ``networks``."""
+    """Arguments of the functions in ``networks`` that differ from their defaults."""
     usual = asdict(ResNetArchitecture(depth=architecture.depth, stem="imagenet"))
     return {key: value for key, value in asdict(architecture).items() if value != usual[key]}
 
 
 def is_library_network(architecture: ResNetArchitecture) -> bool:
-    """Whether torchvision has the network by name, but for its stem."""
+    """True if torchvision has the network by name, apart from its stem."""
     known = hasattr(torchvision.models, architecture.name)
     return known and architecture.in_channels == 3 and architecture.standard_width
 

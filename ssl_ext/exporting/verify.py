@@ -1,8 +1,9 @@
-"""Whether an exported file computes what the network did."""
+"""Check that an exported file computes the same features as the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ def random_images(count: int, channels: int, size: int, *, seed: int = 0) -> Ten
 @torch.no_grad()
 def largest_difference(
     network: Network,
-    model: nn.Module,
+    model: Any,
     backbone: nn.Module,
     *,
     mean: Sequence[float],
@@ -39,7 +40,7 @@ def largest_difference(
     std say: so a wrong note of the preprocessing is found as well.
 
     Args:
-        network: What is compared, from normalised images (N, C, H, W) to features (N, D).
+        network: The exported network, from normalised images (N, C, H, W) to features (N, D).
         model: In evaluation mode, with the ``data_preprocessor`` it was trained with.
         backbone: Part of ``model``.
         mean: Of the channels, of pixels in [0, 1].

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_ext.losses.distributed import all_reduce_mean
+from ssl_ext.losses.mixed import Mixed
 from ssl_ext.losses.standardize import at_least_float32, full_precision
-
-if TYPE_CHECKING:
-    from ssl_ext.mixups.mixed import Mixed
 
 
 def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:

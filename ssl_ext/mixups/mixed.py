@@ -1,25 +1,13 @@
-"""What a mixing step hands on, and what all policies share."""
+"""Checks and draws that all mixing policies share; :class:`Mixed` is what each returns."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ssl_ext.losses.mixed import Mixed
 
-@dataclass(frozen=True)
-class Mixed:
-    """A mixed batch: sample n is ``lam[n]`` of sample n and the rest of sample ``permutation[n]``.
-
-    A mixture of more than two samples has ``weights`` besides: (N, N), what sample k gave to mixture n,
-    rows sum to 1. Then ``lam`` is the diagonal and ``permutation`` the largest other contributor.
-    """
-
-    images: Tensor
-    lam: Tensor
-    permutation: Tensor
-    weights: Tensor | None = None
+__all__ = ["Mixed", "blend", "check_pairs", "dirichlet", "normal", "shares", "uniform"]
 
 
 def shares(lam: Tensor | float, count: int, device: torch.device) -> Tensor:

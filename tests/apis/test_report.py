@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_ext.apis.report import Grid
-from ssl_ext.apis.report.report import report
+from ssl_ext.apis.report import Grid, report
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.evaluation import ResultRow, write_results
 

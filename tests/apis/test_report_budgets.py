@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ssl_ext.apis.report.report import report
+from ssl_ext.apis.report import report
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, write_results
 

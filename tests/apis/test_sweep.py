@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ssl_ext.apis.sweep import sweep
 from ssl_ext.apis.sweep.grid import parse_axis, settings_of
 from ssl_ext.apis.sweep.points import Point, accuracy_lines, sweep_table
-from ssl_ext.apis.sweep.sweep import sweep
 from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import sweep_lines

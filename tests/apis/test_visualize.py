@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_ext.apis.evaluate.evaluate import evaluate
-from ssl_ext.apis.figures.figures import (
+from ssl_ext.apis import evaluate
+from ssl_ext.apis.figures import (
     curves_figure,
-    distinct_names,
     matrices_figure,
     scores_figure,
     views_figure,
 )
-from ssl_ext.config.build import build_model
-from ssl_ext.config.networks import random_network
+from ssl_ext.config.networks import build_model, random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
+from ssl_ext.files import distinct_names
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 

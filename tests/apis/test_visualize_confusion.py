@@ -6,10 +6,11 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from ssl_ext.apis.figures.confusion import confusion_figure
-from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.config.networks import random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, knn_classify, write_results
+from ssl_ext.models.evaluated import EvaluatedModel
 
 
 def shares(figure):
@@ -50,7 +51,7 @@ def test_of_a_checkpoint(tiny_config, tmp_path):
     figure = confusion_figure([tiny_config, checkpoint], options={"evaluation.knn.k": 5})
     train, test = (Digits(split, image_size=8) for split in ("train", "test"))
     with torch.no_grad():
-        bank, queries = (Embedding(network).embed(data.images) for data in (train, test))
+        bank, queries = (EvaluatedModel(network).embed(data.images) for data in (train, test))
     scores = knn_classify(queries, bank, train.labels, num_classes=10, k=5)
     expected = confusion_matrix(test.labels, scores.argmax(1), normalize="true")
     np.testing.assert_allclose(shares(figure), expected)

@@ -8,9 +8,10 @@ from sklearn.manifold import TSNE
 
 from ssl_ext.apis import visualize_embeddings
 from ssl_ext.apis.figures.embeddings import embedding_figure
-from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.config.networks import random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
+from ssl_ext.models.evaluated import EvaluatedModel
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def checkpoints(tiny_config, tmp_path):
 def features(config, seed, split):
     network = random_network(config, seed=seed, device=torch.device("cpu"))
     with torch.no_grad():
-        return Embedding(network).embed(Digits(split, image_size=8).images).numpy()
+        return EvaluatedModel(network).embed(Digits(split, image_size=8).images).numpy()
 
 
 def shown(axes):

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ssl_ext.apis import pretrain
-from ssl_ext.apis.figures.figures import curves_figure
-from ssl_ext.apis.report.report import report
+from ssl_ext.apis.figures import curves_figure
+from ssl_ext.apis.report import report
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.engine import ClassifierEvaluationHook, median_of_last
 from ssl_ext.engine.hooks.classifier_evaluation import classifier_accuracies

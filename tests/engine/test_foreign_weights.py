@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from ssl_ext.apis import torchvision_resnet
-from ssl_ext.config.build import build_model
+from ssl_ext.config.networks import build_model
 from ssl_ext.engine import find_state_dict, load_weights
 from ssl_ext.engine.weights.layouts import from_detectron2, own_names, to_detectron2
 from ssl_ext.errors import UserError

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_ext.apis import build_model, pretrain
-from ssl_ext.config.memory import check_memory_options
+from ssl_ext.config.training import check_memory_options
 from ssl_ext.errors import UserError
 from ssl_ext.models.selfsup.base import UNKNOWN, adapted
 from ssl_ext.registry import MODELS

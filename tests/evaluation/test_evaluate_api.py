@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_ext.apis.evaluate.evaluate import evaluate
+from ssl_ext.apis import evaluate
 from ssl_ext.config.networks import random_network, without_pretrained
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError

@@ -11,15 +11,16 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from ssl_ext.apis.evaluate.evaluate import evaluate
-from ssl_ext.apis.evaluate.settings import PROTOCOLS, read_recipes
+from ssl_ext.apis import evaluate
+from ssl_ext.apis.evaluate.request import PROTOCOLS
 from ssl_ext.config.networks import random_network
+from ssl_ext.config.recipes import read_recipes
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import aggregate
 
-# The package's attribute of this name is the function.
-MODULE = importlib.import_module("ssl_ext.apis.evaluate.evaluate")
+PACKAGE = "ssl_ext.apis.evaluate"
+NETWORKS = importlib.import_module(f"{PACKAGE}.networks")
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
 SHORT = dict(epochs=2, steps=None, batch_size=8, lr=1e-2, evaluations=2)
 
@@ -78,8 +79,8 @@ def run(config, checkpoint, tmp_path):
 def said(monkeypatch):
     """What is logged."""
     messages = []
-    for name in ("evaluate", "rows"):
-        module = importlib.import_module(f"ssl_ext.apis.evaluate.{name}")
+    for name in ("run", "data", "rows"):
+        module = importlib.import_module(f"{PACKAGE}.{name}")
         monkeypatch.setattr(module, "print_log", lambda message, **_: messages.append(message))
     return messages
 
@@ -155,10 +156,10 @@ def test_the_network_under_evaluation_stays_as_it_is(run, config, monkeypatch):
         built.append(random_network(*args, **kwargs))
         return built[-1]
 
-    monkeypatch.setattr(MODULE, "random_network", remember)
+    monkeypatch.setattr(NETWORKS, "random_network", remember)
     seen = {}
     monkeypatch.setattr(
-        MODULE,
+        NETWORKS,
         "load_weights",
         lambda model, *_, **__: seen.update({k: v.clone() for k, v in model.state_dict().items()}),
     )
@@ -205,6 +206,25 @@ def test_what_a_class_or_the_split_lacks_is_said_once(run, said):
     assert sum("only 40 can be drawn" in message for message in said) == 1
 
 
+def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_path, said, monkeypatch):
+    write_config(tmp_path / "other.py", config.evaluation_dataset)
+    asked = dict(
+        budgets=[12, "all"], fractions=[0.5, 1], modes=["frozen", "unfrozen"], labels_per_class=[2], draws=2,
+        seeds=[0, 1], baselines=["pixels", "untrained", "supervised"], transfer_to=[tmp_path / "other.py"],
+    )  # fmt: skip
+    rows = run(*PROTOCOLS, **asked)
+    measured = [line.rpartition(":")[0] for line in said if " in " in line]
+    said.clear()
+    monkeypatch.setattr(NETWORKS, "random_network", None)
+    assert run(*PROTOCOLS, **asked, dry_run=True) == []
+    (text,) = said
+    head, *planned = text.split("\n  ")
+    assert head == f"{len(rows)} measurements:"
+    assert planned == measured
+    assert len(set(planned)) == len(planned)
+    assert "supervised: supervised to other, all labels, seed 1" in planned
+
+
 def test_a_training_that_fails_loses_no_earlier_row(run, config, tmp_path):
     config.evaluation.finetune.lr = 1e30
     with pytest.raises(UserError, match=r"finetune: the loss is nan .* evaluation.finetune.lr=1e\+30"):
@@ -213,9 +233,7 @@ def test_a_training_that_fails_loses_no_earlier_row(run, config, tmp_path):
 
 
 def test_other_processes_write_nothing(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        importlib.import_module("ssl_ext.apis.evaluate.rows"), "is_main_process", lambda: False
-    )
+    monkeypatch.setattr(importlib.import_module(f"{PACKAGE}.rows"), "is_main_process", lambda: False)
     assert len(run("knn", "budget", budgets=[12], draws=1)) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["features"]
 
@@ -259,8 +277,7 @@ def test_a_grey_target_is_refused_with_the_way_out(run, config, tmp_path):
 def test_a_target_of_another_size_is_said_or_refused(run, config, tmp_path, said, monkeypatch):
     write_config(tmp_path / "large.py", dict(type="Digits", image_size=12))
     with monkeypatch.context() as patch:
-        protocols = importlib.import_module("ssl_ext.apis.evaluate.protocols")
-        patch.setattr(protocols.Protocols, "evaluate", lambda *_: None)
+        patch.setattr(importlib.import_module(f"{PACKAGE}.run"), "plan", lambda request: [])
         assert run("transfer", transfer_to=[tmp_path / "large.py"]) == []
     assert any("large: images of (12, 12) pixels, those of evaluation_dataset have (8, 8)" in s for s in said)
 
@@ -328,7 +345,7 @@ def test_a_malicious_checkpoint_runs_nothing(raw, config, tmp_path, monkeypatch,
     ],
 )
 def test_bad_settings_are_named_before_any_work(settings, words, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(MODULE, "random_network", None)
+    monkeypatch.setattr(NETWORKS, "random_network", None)
     with pytest.raises(UserError, match=words):
         evaluate(config, None, out_dir=tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()

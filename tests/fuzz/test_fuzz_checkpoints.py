@@ -10,9 +10,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from ssl_ext.apis import pretrain
-from ssl_ext.apis.evaluate.evaluate import evaluate
-from ssl_ext.config.build import build_model, load_config
+from ssl_ext.apis import evaluate, pretrain
+from ssl_ext.config.load import load_config
+from ssl_ext.config.networks import build_model
 from ssl_ext.engine import load_weights, newest_checkpoint, read_checkpoint
 from ssl_ext.errors import UserError
 

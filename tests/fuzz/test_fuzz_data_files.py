@@ -15,7 +15,8 @@ import torch
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from ssl_ext.config.build import build_evaluation_splits, load_config
+from ssl_ext.config.data import build_evaluation_splits
+from ssl_ext.config.load import load_config
 from ssl_ext.datasets.files import load_array
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.registry import DATASETS

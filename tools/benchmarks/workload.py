@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ssl_ext.apis import build_model, load_config
-from ssl_ext.apis.pretrain import MONITORS, build_runner
-from ssl_ext.config.batches import check_batches
+from ssl_ext.apis.pretrain import build_runner
+from ssl_ext.config.data import MONITORS
+from ssl_ext.config.training import check_batches
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.errors import UserError
 from ssl_ext.registry import OPTIMIZERS

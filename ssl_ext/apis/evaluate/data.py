@@ -1,18 +1,21 @@
-"""The data of one evaluation: splits, features, and for each seed held-out rows and label sets."""
+"""Data of an evaluation: splits, features, and for each seed held-out rows and drawn labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import Subset
 
-from ssl_ext.config.build import build_evaluation_splits
-from ssl_ext.config.networks import Embedding, pixels
+from ssl_ext.config.data import build_evaluation_splits, loading_settings
+from ssl_ext.config.networks import check_images
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import (
     Banks,
@@ -27,39 +30,16 @@ from ssl_ext.evaluation import (
     rankme,
     short_classes,
 )
+from ssl_ext.models.evaluated import EvaluatedModel
 
+from .plan import Labels
 
-@dataclass(frozen=True)
-class LabelSet:
-    """Rows of the train split whose labels may be fitted on.
-
-    ``seed`` drew them and is that of what is trained on them. ``short`` tells which classes have
-    fewer rows than asked for, and how many. The set called ``all`` is not drawn.
-    """
-
-    rows: Tensor
-    seed: int
-    name: str = "all"
-    labels_per_class: int | None = None
-    budget: int | None = None
-    fraction: float | None = None
-    draw: int | None = None
-    short: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is all labels."""
-        return self.name == "all"
-
-    @property
-    def few(self) -> bool:
-        """Whether it is a number of labels, for which there are recipes of their own."""
-        return not self.whole and self.fraction is None
+FEW_TEST_IMAGES = 100
 
 
 @dataclass(frozen=True)
 class Features:
-    """One network's features of every split, and signs of their quality."""
+    """Features of every split, and ``about``: their size, spread and effective rank."""
 
     train: FeatureBank
     val: FeatureBank | None
@@ -68,14 +48,14 @@ class Features:
 
 
 class EvaluationData:
-    """Splits of ``config.evaluation_dataset`` and the features of a network on them.
+    """Splits of ``config.evaluation_dataset`` and features of networks on them.
 
     Args:
         config: With ``evaluation_dataset``.
-        loading: ``batch_size`` and ``num_workers`` of passes over images.
-        cache_dir: Folder of the kept features.
-        device: Where features are computed with.
-        target: Name of the set, where it is the target of a transfer.
+        loading: ``batch_size`` and ``num_workers`` with which images are read.
+        cache_dir: Folder of cached features.
+        device: Device that features are computed on.
+        target: Name of the data set, if it is the target of a transfer.
 
     Raises:
         UserError: The data set cannot be built, has neither a test nor a val split, or fewer than
@@ -92,16 +72,14 @@ class EvaluationData:
         target: str | None = None,
     ) -> None:
         self.config, self.loading, self.cache_dir, self.device = config, loading, cache_dir, device
-        self.target = target
+        self.key = f"--transfer-to {target}" if target else "evaluation_dataset"
         self.splits = build_evaluation_splits(config)
         train = self.splits.train
         self.labels = torch.as_tensor(train.labels).cpu()
         self.task: dict[str, Any] = dict(num_classes=train.num_classes, task=train.task)
         self.test_images = int(labelled_rows(torch.as_tensor(self.splits.test.labels)).sum())
-        self._check()
-
-    def _check(self) -> None:
-        where = f"evaluation_dataset of {self.target}" if self.target else "evaluation_dataset"
+        self._seeded: dict[int, SeededData] = {}
+        where = f"evaluation_dataset of {target}" if target else "evaluation_dataset"
         known = self.labels[labelled_rows(self.labels)]
         if not len(known) or not self.test_images:
             split = "train" if not len(known) else self.splits.test_name
@@ -112,17 +90,22 @@ class EvaluationData:
                 f"({known[0].tolist()}); there is nothing to classify."
             )
 
-    def _bank(self, embedding: Embedding | None, dataset: Any, split: str) -> FeatureBank:
-        if embedding is None:
-            return cached_features(pixels, dataset, path=None, **self.loading)
-        path = embedding.cache_file(self.cache_dir, dataset, split)
-        return cached_features(embedding.embed, dataset, path=path, model=embedding.model, **self.loading)
+    @property
+    def image_size(self) -> tuple[int, ...]:
+        """Height and width of the images."""
+        return tuple(self.splits.train[0]["inputs"].shape[1:])
 
-    def features(self, embedding: Embedding | None) -> Features:
-        """Features of all splits (raw pixels without an embedding), each image embedded once."""
-        train = self._bank(embedding, self.splits.train, "train")
-        val = None if self.splits.val is None else self._bank(embedding, self.splits.val, "val").labelled()
-        test = self._bank(embedding, self.splits.test, self.splits.test_name).labelled()
+    def seeded(self, seed: int) -> SeededData:
+        """Held-out rows and label draws of a seed."""
+        if seed not in self._seeded:
+            self._seeded[seed] = SeededData(self, seed)
+        return self._seeded[seed]
+
+    def features(self, network: EvaluatedModel | None) -> Features:
+        """Features of all splits, each image embedded once; raw pixels without a network."""
+        train = self._bank(network, self.splits.train, "train")
+        val = None if self.splits.val is None else self._bank(network, self.splits.val, "val").labelled()
+        test = self._bank(network, self.splits.test, self.splits.test_name).labelled()
         about = {
             "dim": train.features.shape[1],
             "rankme": rankme(train.features.to(self.device)),
@@ -132,25 +115,33 @@ class EvaluationData:
         }
         return Features(train, val, test, about)
 
+    def _bank(self, network: EvaluatedModel | None, dataset: Any, split: str) -> FeatureBank:
+        if network is None:
+            return cached_features(_pixels, dataset, path=None, model=None, **self.loading)
+        path = network.cache_file(self.cache_dir, dataset, split)
+        return cached_features(network.embed, dataset, path=path, model=network.model, **self.loading)
+
 
 class SeededData:
-    """The rows of a data set that one seed holds out and draws; the same in every process.
+    """Rows of a data set that a seed holds out and draws; the same in every process.
 
-    Where the set has no validation split a seeded part of the training rows is held out for choices,
-    and label sets are drawn from the others.
+    Without a validation split, a seeded part of the training rows is held out for choices, and labels are
+    drawn from the others.
 
     Raises:
         UserError: No class has two labelled rows, so that nothing can be held out.
     """
 
     def __init__(self, data: EvaluationData, seed: int) -> None:
-        self.data, self.seed = data, seed
+        self.data = data
         self.held_rows: Tensor | None = None
         self.fit_rows = labelled_rows(data.labels).nonzero()[:, 0]
         if data.splits.val is None:
             with user_errors("evaluation_dataset"):
                 self.fit_rows, self.held_rows = hold_out(data.labels, seed=seed)
         self.labels = data.labels[self.fit_rows]
+        self._rows: dict[Labels, Tensor] = {}
+        self._short: dict[int, dict[int, int]] = {}
 
     @property
     def val(self) -> Any:
@@ -159,65 +150,88 @@ class SeededData:
             return self.data.splits.val
         return Subset(self.data.splits.train, self.held_rows.tolist())
 
-    @property
-    def all(self) -> LabelSet:
-        """All labels, but for held-out ones."""
-        return LabelSet(self.fit_rows, self.seed)
+    def rows(self, labels: Labels) -> Tensor:
+        """Rows of the train split whose labels are used."""
+        if labels.whole:
+            return self.fit_rows
+        if labels not in self._rows:
+            self._rows[labels] = self.fit_rows[self._draw(labels)]
+        return self._rows[labels]
 
-    def _draw_seed(self, draw: int) -> int:
-        # Draws of one seed are those of no other.
-        return 1000 * self.seed + draw
+    def _draw(self, labels: Labels) -> Tensor:
+        draw: Callable[..., Tensor] = random_subset
+        amount: float | None = labels.budget
+        if labels.fraction is not None:
+            draw, amount = fraction_subset, labels.fraction
+        elif labels.per_class is not None:
+            draw, amount = labels_per_class_subset, labels.per_class
+        return draw(self.labels, amount, seed=labels.draw_seed)
 
-    def per_class(self, n: int, draws: int) -> list[LabelSet]:
-        """Draws of ``n`` labels of each class."""
-        short = short_classes(self.labels, n)
-        return [
-            LabelSet(
-                self.fit_rows[labels_per_class_subset(self.labels, n, seed=self._draw_seed(draw))],
-                self._draw_seed(draw),
-                f"per-class-{n}_seed-{self.seed}_draw-{draw}",
-                labels_per_class=n,
-                draw=draw,
-                short=short,
-            )
-            for draw in range(draws)
-        ]
+    def short_classes(self, labels: Labels) -> dict[int, int]:
+        """Classes with fewer rows than ``labels.per_class``, and how many they have."""
+        if labels.per_class is None:
+            return {}
+        if labels.per_class not in self._short:
+            self._short[labels.per_class] = short_classes(self.labels, labels.per_class)
+        return self._short[labels.per_class]
 
-    def random(self, budget: int | str, draws: int) -> list[LabelSet]:
-        """Draws of a number of labels whatever their class, or ``'all'``."""
-        if isinstance(budget, str):
-            return [self.all]
-        return [
-            LabelSet(
-                self.fit_rows[random_subset(self.labels, budget, seed=self._draw_seed(draw))],
-                self._draw_seed(draw),
-                f"random-{budget}_seed-{self.seed}_draw-{draw}",
-                budget=budget,
-                draw=draw,
-            )
-            for draw in range(draws)
-        ]
+    def banks(self, features: Features, labels: Labels) -> Banks:
+        """Features to fit on, to choose with and to report, on the device.
 
-    def fraction(self, share: float) -> LabelSet:
-        """A share of the labels of each class; 1 is all of them."""
-        if share == 1:
-            return LabelSet(self.fit_rows, self.seed, fraction=share)
-        rows = self.fit_rows[fraction_subset(self.labels, share, seed=self.seed)]
-        return LabelSet(rows, self.seed, f"fraction-{share:g}_seed-{self.seed}", fraction=share)
-
-    def banks(self, features: Features, labels: LabelSet) -> Banks:
-        """Features in their roles, on the device; all labels serve the final fit as well."""
+        All labels, held-out rows included, serve the final fit.
+        """
         device = self.data.device
-        fit, test = features.train.select(labels.rows).to(device), features.test.to(device)
+        fit, test = features.train.select(self.rows(labels)).to(device), features.test.to(device)
         if self.held_rows is None:
             assert features.val is not None
             return Banks(fit, features.val.to(device), test)
         held = features.train.select(self.held_rows).to(device)
         return Banks(fit, held, test, final=features.train.labelled().to(device) if labels.whole else None)
 
-    def sizes(self, labels: LabelSet) -> dict[str, int]:
-        """Labelled images that are trained on, chosen with and reported."""
+    def sizes(self, labels: Labels) -> dict[str, int]:
+        """Numbers of labelled images that are trained on, chosen with and reported."""
         val = len(self.held_rows) if self.held_rows is not None else None
         if val is None:
-            val = int(labelled_rows(torch.as_tensor(self.data.splits.val.labels)).sum())
-        return {"train": len(labels.rows), "val": val, "test": self.data.test_images}
+            val = int(labelled_rows(torch.as_tensor(self.val.labels)).sum())
+        return {"train": len(self.rows(labels)), "val": val, "test": self.data.test_images}
+
+
+def load_data(
+    configs: dict[str | None, Config], network: EvaluatedModel, cache_dir: Path, seeds: Sequence[int]
+) -> dict[str | None, EvaluationData]:
+    """Data of the config (key None) and of each target, checked with the network; warns of coarse results.
+
+    Raises:
+        UserError: Data that cannot be evaluated on, or images that the network does not accept.
+    """
+    device = next(network.parameters()).device
+    loading = loading_settings(configs[None])
+    data = {
+        target: EvaluationData(config, loading=loading, cache_dir=cache_dir, device=device, target=target)
+        for target, config in configs.items()
+    }
+    size = data[None].image_size
+    for one in data.values():
+        check_images(network, one.splits.train, one.key)
+        if one.test_images < FEW_TEST_IMAGES:
+            _warn(
+                f"{one.key}: only {one.test_images} test images; one of them is worth "
+                f"{100 / one.test_images:.1f} points of accuracy."
+            )
+        if one.image_size != size:
+            _warn(
+                f"{one.key}: images of {one.image_size} pixels, those of evaluation_dataset have {size}: the "
+                "network sees objects at another scale."
+            )
+        for seed in seeds:
+            one.seeded(seed)
+    return data
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger="current", level=logging.WARNING)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Raw pixels in [0, 1] as features: (N, C, H, W) uint8 to (N, C·H·W)."""
+    return images.flatten(1).float() / 255

@@ -1,4 +1,4 @@
-"""The result rows of one evaluation, written after every measurement, and the rows that were drawn."""
+"""Result rows of an evaluation and the drawn rows, written after every measurement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,21 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from ssl_ext.env import package_versions
-from ssl_ext.errors import user_errors
-from ssl_ext.evaluation import Condition, Outcome, ResultRow, measure_cost, text_hash, write_results
+from ssl_ext.evaluation import ResultRow, text_hash, write_results
 from ssl_ext.files import replacing
 
-from .data import LabelSet, SeededData
+from .data import SeededData
+from .plan import Labels, Measurement
+from .protocols import Measured
 
 RESULTS, SUBSETS = "results.json", "subsets.npz"
 
 
 class ResultRows:
-    """Runs measurements and keeps their rows in ``folder``: an evaluation that is stopped loses none.
+    """Rows of all measurements so far, in ``folder/results.json``.
 
-    The rows of the train split that were drawn stand in ``subsets.npz``, int32, under the name that
-    ``settings.labels.rows`` of a result row gives.
+    Drawn rows of the train split are in ``subsets.npz``, int32, under the name in ``settings.labels.rows`` of
+    a result row.
     """
 
     def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
@@ -43,108 +43,81 @@ class ResultRows:
             "versions": package_versions(),
         }
         self.rows: list[ResultRow] = []
-        self.told: set[str] = set()
+        self.warned: set[str] = set()
         self.subsets: dict[str, np.ndarray] = {}
-        self.measured: dict[Hashable, tuple[Outcome, dict[str, float]]] = {}
+        self.new_subset = False
 
-    def add(
-        self,
-        run: Callable[[], Outcome],
-        *,
-        key: Hashable,
-        method: str,
-        protocol: str,
-        seeded: SeededData,
-        labels: LabelSet,
-        sizes: dict[str, int],
-        source: dict[str, Any],
-        mode: str | None = None,
-        settings: dict[str, Any] | None = None,
-    ) -> None:
-        """Add the row of a measurement; ``run`` is not called where ``key`` has been measured before."""
-        data = seeded.data
-        if key not in self.measured:
-            with user_errors(f"{method}, {protocol}"), measure_cost() as cost:
-                outcome = run()
-            self.measured[key] = outcome, cost
-        outcome, cost = self.measured[key]
+    def add(self, measurement: Measurement, measured: Measured) -> None:
+        """Add the row of a measurement, write all rows and log it."""
+        labels, data = measurement.labels, measured.seeded.data
         row = ResultRow(
-            method=method,
-            protocol=protocol,
-            last=outcome.last,
-            best=outcome.best,
+            method=measurement.method,
+            protocol=measurement.protocol,
+            last=measured.outcome.last,
+            best=measured.outcome.best,
             settings={
-                **outcome.settings,
+                **measured.outcome.settings,
                 **data.splits.settings,
-                "labels": self._describe(labels),
-                **(settings or {}),
+                "labels": self._describe(labels, measured.seeded),
+                **measured.settings,
             },
-            sizes=sizes,
-            seed=seeded.seed,
-            labels_per_class=labels.labels_per_class,
+            sizes=measured.sizes,
+            seed=measurement.seed,
+            labels_per_class=labels.per_class,
             draw=labels.draw,
-            cost=cost,
+            cost=measured.cost,
             source={
                 **self.about,
                 "dataset": data.config.to_dict()["evaluation_dataset"],
                 "classes": data.splits.train.classes,
-                **source,
+                **measured.source,
             },
             budget=labels.budget,
             fraction=labels.fraction,
-            mode=mode,
-            target=data.target,
+            mode=measurement.mode,
+            target=measurement.target,
         )
         self.rows.append(row)
-        self._write(labels)
-        self._report(row)
-
-    def _describe(self, labels: LabelSet) -> dict[str, Any]:
-        """How the labels were drawn; a shortage is also said in the log, once."""
-        if labels.whole:
-            return {"drawn": False}
-        if labels.short:
-            counts = ", ".join(f"{index} ({count})" for index, count in labels.short.items())
-            self._warn(f"{labels.labels_per_class} labels per class: these classes have fewer: {counts}.")
-        if labels.budget is not None and len(labels.rows) < labels.budget:
-            self._warn(
-                f"Budget of {labels.budget} labels: only {len(labels.rows)} can be drawn, all are used."
-            )
-        rows = labels.rows.numpy().astype(np.int32)
-        return {
-            "drawn": True,
-            "seed": labels.seed,
-            "file": SUBSETS,
-            "rows": labels.name,
-            "sha256": hashlib.sha256(rows.tobytes()).hexdigest()[:16],
-            "short_classes": labels.short,
-        }
-
-    def _write(self, labels: LabelSet) -> None:
-        new = not labels.whole and labels.name not in self.subsets
-        if new:
-            self.subsets[labels.name] = labels.rows.numpy().astype(np.int32)
-        if not is_main_process():
-            return
-        if new:
-            content = io.BytesIO()
-            np.savez_compressed(content, **self.subsets)
-            with replacing(self.folder / SUBSETS) as file:
-                file.write(content.getvalue())
-        write_results(self.folder / RESULTS, self.rows)
-
-    def _report(self, row: ResultRow) -> None:
+        self._write()
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
-        draw = "" if row.draw is None else f", draw {row.draw}"
-        print_log(
-            f"{row.method}: {Condition.of(row).words}, seed {row.seed}{draw}: {text} "
-            f"in {row.cost['wall_s']:.1f} s",
-            logger="current",
-        )
+        print_log(f"{measurement.words}: {text} in {row.cost['wall_s']:.1f} s", logger="current")
+
+    def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
+        """How the labels were drawn; warns once if there are fewer than asked for."""
+        if labels.whole:
+            return {"drawn": False}
+        rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
+        if short:
+            counts = ", ".join(f"{index} ({count})" for index, count in short.items())
+            self._warn(f"{labels.per_class} labels per class: these classes have fewer: {counts}.")
+        if labels.budget is not None and len(rows) < labels.budget:
+            self._warn(f"Budget of {labels.budget} labels: only {len(rows)} can be drawn, all are used.")
+        if labels.name not in self.subsets:
+            self.subsets[labels.name] = rows
+            self.new_subset = True
+        return {
+            "drawn": True,
+            "seed": labels.draw_seed,
+            "file": SUBSETS,
+            "rows": labels.name,
+            "sha256": hashlib.sha256(rows.tobytes()).hexdigest()[:16],
+            "short_classes": short,
+        }
+
+    def _write(self) -> None:
+        if not is_main_process():
+            return
+        if self.new_subset:
+            content = io.BytesIO()
+            np.savez_compressed(content, **self.subsets)  # type: ignore[arg-type]
+            with replacing(self.folder / SUBSETS) as file:
+                file.write(content.getvalue())
+            self.new_subset = False
+        write_results(self.folder / RESULTS, self.rows)
 
     def _warn(self, message: str) -> None:
-        if message not in self.told:
-            self.told.add(message)
+        if message not in self.warned:
+            self.warned.add(message)
             print_log(message, logger="current", level=logging.WARNING)

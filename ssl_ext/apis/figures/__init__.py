@@ -1,1 +1,22 @@
-"""Figures of configs, runs, checkpoints and results."""
+"""Figures of configs, runs, checkpoints and results; each function returns one that is not yet saved."""
+
+from .confusion import confusion_figure
+from .detections import detections_figure
+from .embeddings import embedding_figure
+from .logs import curves_figure, scores_figure
+from .matrices import matrices_figure
+from .mixing import mixing_figure
+from .sweep import grid_figure
+from .views import views_figure
+
+__all__ = [
+    "confusion_figure",
+    "curves_figure",
+    "detections_figure",
+    "embedding_figure",
+    "grid_figure",
+    "matrices_figure",
+    "mixing_figure",
+    "scores_figure",
+    "views_figure",
+]

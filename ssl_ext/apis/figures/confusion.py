@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from ssl_ext.apis.evaluate.data import EvaluationData, SeededData
-from ssl_ext.config.build import load_config
-from ssl_ext.config.networks import Embedding, random_network
-from ssl_ext.engine import load_weights
+from ssl_ext.apis.evaluate.data import load_data
+from ssl_ext.apis.evaluate.networks import Networks
+from ssl_ext.apis.evaluate.plan import Labels, Measurement
+from ssl_ext.apis.evaluate.protocols import Protocols
+from ssl_ext.config.load import load_config
+from ssl_ext.config.networks import choose_device
+from ssl_ext.config.recipes import read_recipes
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import ResultRow, knn_protocol, linear_protocol, read_results
+from ssl_ext.evaluation import ResultRow, read_results
 from ssl_ext.visualization import confusion_heatmap
 
-from .figures import PathLike, class_names, device, loading_settings, need
+from .images import class_names
 
-PROTOCOLS = ("knn", "linear")
+# Protocols from a checkpoint, and the kind of their measurement.
+PROTOCOLS = {"knn": "knn", "linear": "frozen"}
 
 
 def confusion_figure(
-    sources: Sequence[PathLike],
+    sources: Sequence[str | os.PathLike],
     *,
     protocol: str | None = None,
     which: str = "last",
     seed: int = 0,
     options: dict | None = None,
 ) -> Figure:
-    """Which classes are taken for which, from a file of results or from a checkpoint.
+    """Confusion matrix of a result file or of a checkpoint.
 
     Args:
         sources: One ``results.json``, of which the first row that fits is drawn; or a config and a
@@ -50,7 +55,8 @@ def confusion_figure(
         classes = row.source.get("classes") or [str(index) for index in range(len(matrix))]
         metrics, words = getattr(row, which), f"{row.method}, {row.protocol}"
     elif len(sources) == 2:
-        metrics, classes, words = _evaluated(*sources, protocol or "knn", which, seed, options)
+        config, checkpoint = sources
+        metrics, classes, words = _evaluated(config, checkpoint, protocol or "knn", which, seed, options)
         matrix = metrics.get("confusion")
         if matrix is None:
             raise UserError("evaluation_dataset has several labels per image or too many classes to confuse.")
@@ -60,7 +66,7 @@ def confusion_figure(
         return confusion_heatmap(matrix, classes, title=f"{words}: {100 * metrics['acc']:.2f} % right")
 
 
-def _row_with_confusion(path: PathLike, protocol: str | None, which: str) -> ResultRow:
+def _row_with_confusion(path: str | os.PathLike, protocol: str | None, which: str) -> ResultRow:
     rows = [row for row in read_results(path) if "confusion" in getattr(row, which)]
     fitting = [row for row in rows if protocol in (None, row.protocol)]
     if not fitting:
@@ -73,28 +79,23 @@ def _row_with_confusion(path: PathLike, protocol: str | None, which: str) -> Res
 
 
 def _evaluated(
-    config: PathLike, checkpoint: PathLike, protocol: str, which: str, seed: int, options: dict | None
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    protocol: str,
+    which: str,
+    seed: int,
+    options: dict | None,
 ) -> tuple[dict[str, Any], list[str], str]:
     """Metrics of a checkpoint, class names, and words for a title."""
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol is {protocol!r}; from a checkpoint there are {', '.join(PROTOCOLS)}.")
-    config = load_config(config, options)
-    need(config, "model", "evaluation_dataset")
-    model = random_network(config, seed=0, device=device())
-    load_weights(model, checkpoint)
-    data = EvaluationData(
-        config,
-        loading=loading_settings(config),
-        cache_dir=Path(checkpoint).parent / "evaluation" / "features",
-        device=device(),
-    )
-    seeded = SeededData(data, seed)
-    recipe = dict(config.get("evaluation", {}).get(protocol, {}))
-    with user_errors(f"evaluation.{protocol}"):
-        banks = seeded.banks(data.features(Embedding(model)), seeded.all)
-        if protocol == "knn":
-            outcome = knn_protocol(banks, **data.task, **recipe)
-        else:
-            outcome = linear_protocol(banks, **data.task, seed=seed, recipe=recipe)
-    words = f"{config.model.type}, {'kNN' if protocol == 'knn' else protocol}"
-    return getattr(outcome, which), class_names(data.splits.train), words
+    loaded = load_config(config, options, required=("model", "evaluation_dataset"))
+    recipes = read_recipes(loaded)
+    networks = Networks(loaded, checkpoint, seed=0, device=choose_device(), allow_partial=False)
+    cache_dir = Path(checkpoint).parent / "evaluation" / "features"
+    data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
+    method = str(loaded.model.type)
+    measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
+    outcome = Protocols(recipes, networks, data).measure(measurement).outcome
+    words = f"{method}, {'kNN' if protocol == 'knn' else protocol}"
+    return getattr(outcome, which), class_names(data[None].splits.train), words

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch.utils.data import Subset
 
-from ssl_ext.config.build import load_config
+from ssl_ext.config.data import build_dataset
+from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.visualization import detection_panels
 
-from .figures import PathLike, build_dataset, device, need
-
 MAX_IMAGES = 16
 
 
 def detections_figure(
-    config: Config | PathLike,
-    checkpoint: PathLike,
+    config: Config | str | os.PathLike,
+    checkpoint: str | os.PathLike,
     *,
     images: int = 4,
     threshold: float = 0.5,
     seed: int = 0,
     options: dict | None = None,
 ) -> Figure:
-    """Annotated boxes beside those that a trained detector finds, on images of ``evaluation_dataset``.
+    """Annotated and detected boxes on images of ``evaluation_dataset``.
 
-    Backbone and normalisation are those that the checkpoint was trained with.
+    Backbone and normalisation are those of the checkpoint.
 
     Args:
         config: Of the detection run.
@@ -42,12 +43,11 @@ def detections_figure(
     Raises:
         UserError: Bad input, or a checkpoint that does not hold this detector.
     """
-    # Detection is imported by those who ask for it.
+    # Only this figure needs detection.
     from ssl_ext.detection import FasterRCNN, initialize
     from ssl_ext.detection.evaluation_hook import detect
 
-    config = load_config(config, options)
-    need(config, "model", "evaluation_dataset")
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
     if config.model.get("type") != FasterRCNN.__name__:
         raise UserError(f"The config's model is a {config.model.get('type')}: detections need a FasterRCNN.")
     if not 0 <= threshold <= 1:
@@ -57,7 +57,7 @@ def detections_figure(
     if not 1 <= images <= limit:
         raise UserError(f"--images is {images}; from 1 to {limit} images can be drawn.")
     initialize(config, resume_from=checkpoint)
-    model = random_network(config, seed=0, device=device())
+    model = random_network(config, seed=0)
     report = load_weights(model, checkpoint)
     if lacking := [*report.missing, *report.mismatched]:
         raise UserError(

@@ -1,7 +1,8 @@
-"""The figure of features in the plane."""
+"""The figure of features in two dimensions."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,24 +12,27 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from torch import nn
 
-from ssl_ext.config.build import load_config
-from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.config.data import build_dataset, loading_settings
+from ssl_ext.config.load import load_config
+from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
+from ssl_ext.files import distinct_names
+from ssl_ext.models.evaluated import EvaluatedModel
+from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
 
-from .figures import PathLike, build_dataset, class_names, device, distinct_names, loading_settings, need
+from .images import class_names
 
 METHODS = ("pca", "tsne", "umap")
 COMPONENTS = 50
 
 
 def embedding_figure(
-    config: Config | PathLike,
-    checkpoints: Sequence[PathLike],
+    config: Config | str | os.PathLike,
+    checkpoints: Sequence[str | os.PathLike],
     *,
     method: str = "pca",
     perplexity: Sequence[float] = (30.0,),
@@ -38,12 +42,11 @@ def embedding_figure(
     seed: int = 0,
     options: dict | None = None,
 ) -> Figure:
-    """Backbone features of a split in the plane, coloured by class, for one checkpoint or several.
+    """Two-dimensional projections of backbone features of a split, coloured by class.
 
-    ``'pca'`` shows the first two principal components of the training features. ``'tsne'`` brings
-    the points to 50 of these components and then to the plane, once for each perplexity. ``'umap'``
-    starts at the features. The features are those of evaluation: they are read from, or kept in,
-    ``evaluation/features`` beside each checkpoint.
+    ``'pca'`` shows the first two principal components of the training features. ``'tsne'`` starts from 50 of
+    these components and is run for each perplexity. ``'umap'`` starts from the features. Features are those
+    of evaluation, cached in ``evaluation/features`` beside each checkpoint.
 
     Args:
         config: A config with ``evaluation_dataset``.
@@ -52,7 +55,7 @@ def embedding_figure(
         perplexity: Of t-SNE; with several checkpoints as well, each has a row.
         points: How many images are drawn at most; the seed chooses them.
         split: Of ``evaluation_dataset``; by default test, or val where there is no test.
-        exclude_class: Names or numbers of classes that are left out; the colours of others stay.
+        exclude_class: Names or numbers of classes to leave out; colours of the others do not change.
         seed: Of the choice of images, of t-SNE and UMAP.
         options: Config keys to override.
 
@@ -65,8 +68,7 @@ def embedding_figure(
         raise UserError(f"--points is {points}; at least 2 are needed.")
     if not perplexity or not checkpoints:
         raise UserError("Give at least one checkpoint, and one perplexity for t-SNE.")
-    config = load_config(config, options)
-    need(config, "model", "evaluation_dataset")
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
     train = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split="train"))
     if train.task == "multi-label":
         raise UserError("evaluation_dataset has several labels per image: its points have no one colour.")
@@ -78,22 +80,21 @@ def embedding_figure(
     classes = class_names(train)
     labels = torch.as_tensor(shown.labels).cpu().reshape(-1)
     rows = _chosen_rows(labels, _excluded(exclude_class, classes), points, seed)
-    sweep = list(perplexity) if method == "tsne" else [None]
-    if method == "tsne" and not 0 < min(sweep) <= max(sweep) < len(rows):
-        wrong = next(value for value in sweep if not 0 < value < len(rows))
+    sweep: list[Any] = list(perplexity) if method == "tsne" else [None]
+    if method == "tsne" and (wrong := [value for value in perplexity if not 0 < value < len(rows)]):
         raise UserError(
-            f"--perplexity is {wrong:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
+            f"--perplexity is {wrong[0]:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
         )
 
     names = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
     panels: dict[str, np.ndarray] = {}
     for name, checkpoint in zip(names, checkpoints, strict=True):
-        model = random_network(config, seed=0, device=device())
+        model = random_network(config, seed=0)
         load_weights(model, checkpoint)
         cache = Path(checkpoint).parent / "evaluation" / "features"
         features = _features(config, model, cache, shown, split).features.numpy()[rows]
-        # UMAP starts at the features themselves: it needs no training features.
-        fitted = None
+        # UMAP needs no training features.
+        fitted: Any = None
         if method != "umap":
             bank = _features(config, model, cache, train, "train")
             fitted = fit_pca(bank.features.numpy(), 2 if method == "pca" else COMPONENTS)
@@ -114,15 +115,15 @@ def embedding_figure(
         return embedding_scatter(panels, labels[rows], classes, columns=columns)
 
 
-def _features(config: Config, model: nn.Module, cache: Path, dataset: Any, split: str) -> FeatureBank:
-    embedding = Embedding(model)
+def _features(config: Config, model: TrainableModel, cache: Path, dataset: Any, split: str) -> FeatureBank:
+    embedding = EvaluatedModel(model)
     with user_errors("model"):
         path = embedding.cache_file(cache, dataset, split)
         return cached_features(embedding.embed, dataset, path=path, model=model, **loading_settings(config))
 
 
 def _excluded(words: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """Indices of classes given by name (whatever its case) or by number."""
+    """Indices of classes given by name (in any case) or by number."""
     names = [_plain(name) for name in classes]
     chosen = []
     for word in words:
@@ -142,7 +143,7 @@ def _plain(name: str) -> str:
 
 
 def _chosen_rows(labels: torch.Tensor, excluded: Sequence[int], points: int, seed: int) -> torch.Tensor:
-    """Rows that the seed chooses among those of classes that are shown, in their order."""
+    """A seeded choice of the rows of the shown classes, in order."""
     rows = (~torch.isin(labels, torch.tensor(list(excluded), dtype=labels.dtype))).nonzero()[:, 0]
     if len(rows) < 2:
         raise UserError(f"Only {len(rows)} images are left to draw; exclude fewer classes.")

@@ -1,24 +1,28 @@
-"""What hand-made mixing policies, and blocks that have learned to mix, make of two images of a config."""
+"""The figure of two images mixed by mixing policies and by learned blocks."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_ext.config.build import load_config
-from ssl_ext.config.networks import Embedding, random_network
+from ssl_ext.config.data import build_dataset
+from ssl_ext.config.load import load_config
+from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.files import distinct_names
+from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.utils import BlockMixing, MixingPolicy
 from ssl_ext.models.utils.mixing import POLICIES, LossFunction
 from ssl_ext.visualization.mixing import draw_mixed_grid
 
-from .figures import build_dataset, chosen_images, device, distinct_names, need
+from .images import chosen_images
 
 # Features cannot be drawn, and Inter-Intra is CutMix or MixUp for any one pair.
 DRAWN = tuple(name for name in POLICIES if name not in ("manifoldmix", "inter_intra"))
@@ -35,26 +39,24 @@ def mixing_figure(
     seed: int = 0,
     options: dict | None = None,
 ) -> Figure:
-    """Two training images mixed by each policy and each checkpoint, and the masks, over λ (Fig. 4 of AMix).
+    """Mixtures and masks of two training images, by policy, checkpoint and λ (Fig. 4 of AMix).
 
-    Policies that follow a gradient follow that of the squared length of the backbone's features (there may
-    be no labels). Co-Mixup knows no λ: its row is the same everywhere.
+    Saliency is the gradient of the squared norm of the backbone's features (there may be no labels).
+    Co-Mixup has no λ: its row is constant.
 
     Args:
         config: A config with ``train_dataloader.dataset`` and a model.
         policies: Names from ``DRAWN``; by default all of them, or none beside ``trained``.
-        trained: Checkpoints of the config's model, which learns to mix (AMix, AutoMix); a row for each, such
-            as epochs of one run.
+        trained: Checkpoints of the config's model, which learns to mix (AMix, AutoMix); a row for each.
         lams: Shares in [0, 1] of the first image.
-        weights: Checkpoint of the network whose gradients are followed; by default it is random.
+        weights: Checkpoint of the network that gives the saliency; by default random weights.
         seed: Chooses the images and what the policies draw.
         options: Config keys to override.
 
     Raises:
         UserError: Bad input, an unknown policy, or checkpoints of a model that does not learn to mix.
     """
-    config = load_config(config, options)
-    need(config, "model", "train_dataloader")
+    config = load_config(config, options, required=("model", "train_dataloader"))
     if policies is None:
         policies = () if trained else DRAWN
     if unknown := [name for name in policies if name not in DRAWN]:
@@ -65,22 +67,24 @@ def mixing_figure(
     if len(dataset) < 2:
         raise UserError("train_dataloader.dataset has 1 image; mixing takes two.")
     pair = chosen_images(dataset, 2, seed)
-    model = random_network(config, seed=seed, device=device())
+    model: Any = random_network(config, seed=seed)
     if trained and not isinstance(model, BlockMixing):
         raise UserError(f"--trained: model.type {config.model.type!r} does not learn to mix.")
     if weights is not None:
         load_weights(model, weights)
-    embedding = Embedding(model)
+    embedding = EvaluatedModel(model)
     # The preprocessor passes no gradient.
+    device = next(model.parameters()).device
     mean, std = (
-        torch.tensor(values, device=device()).view(-1, 1, 1)
+        torch.tensor(values, device=device).view(-1, 1, 1)
         for values in (model.data_preprocessor.mean, model.data_preprocessor.std)
     )
 
     def energy(images: Tensor) -> Tensor:
         return embedding((images - mean) / std).square().sum()
 
-    pictures, rows = pair.to(device()).float() / 255, {}
+    pictures = pair.to(device).float() / 255
+    rows: dict[str, Any] = {}
     with user_errors("mixing"):
         for name in policies:
             policy = MixingPolicy(name)
@@ -94,8 +98,8 @@ def mixing_figure(
 
 
 @torch.no_grad()
-def learned_masks(model: nn.Module, pair: Tensor, lams: Sequence[float]) -> Tensor:
-    """Masks (K, 1, H, W) that a model's block gives the first of two images, uint8 (2, C, H, W), for K λ."""
+def learned_masks(model: Any, pair: Tensor, lams: Sequence[float]) -> Tensor:
+    """Masks (K, 1, H, W) of the first of two images, uint8 (2, C, H, W), by a model's block for K λ."""
     clean = model.data_preprocessor(dict(inputs=pair), False)["inputs"]
     first, second = (image.expand(len(lams), *image.shape) for image in clean)
     return model.masks(first, second, torch.tensor(lams, device=clean.device))
@@ -104,10 +108,10 @@ def learned_masks(model: nn.Module, pair: Tensor, lams: Sequence[float]) -> Tens
 def mixture_and_mask(
     policy: MixingPolicy, pair: Tensor, lam: float, loss_fn: LossFunction, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """The first mixture (C, H, W) of two images (2, C, H, W), and what the first image has of it (H, W).
+    """The first mixture (C, H, W) of two images (2, C, H, W), and the mask (H, W) of the first image.
 
-    The mask is the derivative of the mixture with respect to the brightness of the first image: a policy
-    is linear in the pixels once it has decided, and so nothing need be known of how it mixes.
+    The mask is the derivative of the mixture with respect to the brightness of the first image: given its
+    random draws, a policy is linear in the pixels.
     """
     pair = pair.clone().requires_grad_()
     mixed = policy.mix(
@@ -117,7 +121,7 @@ def mixture_and_mask(
         loss_fn=loss_fn,
         generator=torch.Generator().manual_seed(seed),
     )
-    # Backward twice is forward: the pulled-back image is linear in what is pulled back.
+    # Two backward passes make a forward derivative: a vector-Jacobian product is linear in the vector.
     image = mixed.images[0]
     probe = torch.zeros_like(image).requires_grad_()
     (pulled,) = torch.autograd.grad(image, pair, probe, create_graph=True)

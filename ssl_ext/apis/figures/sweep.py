@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,11 @@ from ssl_ext.apis.sweep.points import Point, accuracy_lines
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.visualization import sweep_heatmap, sweep_lines
 
-from .figures import PathLike
-
 STYLES = ("lines", "map")
 
 
 def grid_figure(
-    folder: PathLike,
+    folder: str | os.PathLike,
     *,
     x: str | None = None,
     y: str | None = None,
@@ -31,7 +30,7 @@ def grid_figure(
     """Accuracy over one or two settings of a sweep, mean and deviation over its seeds (Fig. 4 of TriMix).
 
     Args:
-        folder: What ``tools/sweep.py`` wrote, with ``sweep.json``.
+        folder: Of a sweep, with its ``sweep.json``.
         x: Swept key on the horizontal axis, or its end (``batch_size``); by default the first.
         y: Swept key with a line (or a row) for each value; by default the second, if there is one.
         protocol: One of those the sweep evaluated; by default the first.
@@ -71,7 +70,7 @@ def grid_figure(
     lines = accuracy_lines(reordered, protocol)
     label = f"{'kNN' if protocol == 'knn' else protocol} accuracy (%)"
     with user_errors(str(folder)):
-        if style == "map":
+        if style == "map" and y is not None:
             return sweep_heatmap(lines, x_label=_words(x), y_label=_words(y), label=label)
         return sweep_lines(lines, x_label=_words(x), legend=_words(y) if y else None, label=label)
 
@@ -89,7 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _axis(word: str, axes: Sequence[str], option: str) -> str:
-    """The swept key that a word names: whole, or its only one with this end."""
+    """The swept key with this name, or the only one that ends in it."""
     found = [name for name in axes if name == word] or [
         name for name in axes if any(key == word or key.endswith(f".{word}") for key in name.split("+"))
     ]
@@ -100,5 +99,5 @@ def _axis(word: str, axes: Sequence[str], option: str) -> str:
 
 
 def _words(axis: str) -> str:
-    """The last part of each key, one a line."""
+    """The last part of each key, one per line."""
     return "\n+".join(key.rpartition(".")[2] for key in axis.split("+"))

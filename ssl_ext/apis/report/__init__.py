@@ -4,6 +4,7 @@ from .budgets import budget_grid
 from .comparison import Comparison, Line, NamedRow, comparable_settings, compare, data_name
 from .page import Picture, render_page
 from .references import References, read_references
+from .run import report
 from .text import Grid, long_grid, measurements_csv, notes, wide_grid
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "notes",
     "read_references",
     "render_page",
+    "report",
     "wide_grid",
 ]

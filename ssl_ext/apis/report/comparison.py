@@ -1,4 +1,4 @@
-"""Which measurements may stand side by side: the same data, condition and settings."""
+"""Group measurements that can be compared: same data, condition and settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import numpy as np
 
 from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
 
-# Not how a measurement was made, but which repeat it is, what came of it, or where files lie.
+# Settings that may differ between comparable rows: repeats, results and file locations.
 REPEATS = ("seed", "chosen_on_validation", "k_used", "labels")
 PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
 
 
 class NamedRow(NamedTuple):
-    """A result row, and what its method is called among all that are joined."""
+    """A result row with the name of its method in the report."""
 
     method: str
     row: ResultRow
@@ -68,9 +68,8 @@ class Line:
 class Comparison:
     """All measurements on some data under a condition.
 
-    Lines of one ``variant`` were measured alike. ``variants`` gives, for each letter, the settings
-    in which the variants differ (one variant: named ``""``, no settings); ``common`` those in which
-    they agree.
+    Lines of one ``variant`` have equal settings. ``variants`` gives, for each letter, the settings that
+    differ between variants (a single variant is named ``""``); ``common`` the settings that agree.
     """
 
     data: str
@@ -80,7 +79,7 @@ class Comparison:
     common: Mapping[str, str]
 
     def best(self, metric: str, variant: str) -> float | None:
-        """The best mean of a variant, where two or more lines have the metric."""
+        """The best mean of a variant; None unless two or more lines have the metric."""
         better = METRICS[metric].better if metric in METRICS else 0
         stats = [line.stats.get(metric) for line in self.lines if line.variant == variant]
         means = [stat.mean for stat in stats if stat is not None and not math.isnan(stat.mean)]
@@ -88,7 +87,7 @@ class Comparison:
 
 
 def data_name(row: ResultRow) -> str:
-    """What the data set of a row is called: its name, its class, or the file that it comes from."""
+    """Name of a row's data set: its ``name``, its class, or its file."""
     if row.target is not None:
         return row.target
     settings = row.source.get("dataset") or {}
@@ -99,9 +98,9 @@ def data_name(row: ResultRow) -> str:
 
 
 def comparable_settings(row: ResultRow) -> dict[str, str]:
-    """How a row was measured, as flat text; rows that agree in it may be compared.
+    """The settings of a row as flat text; rows with equal settings can be compared.
 
-    A value that validation chose counts as what it was chosen from.
+    A value that was chosen on validation data is replaced by the candidates.
     """
     chosen = row.settings.get("chosen_on_validation") or {}
     settings: dict[str, Any] = {}
@@ -118,14 +117,14 @@ def comparable_settings(row: ResultRow) -> dict[str, str]:
     data = row.source.get("dataset") or {}
     settings |= {f"data {name}": value for name, value in data.items() if name not in PLACES}
     parts = [part for part in ("train", "val", "test") if part in row.sizes]
-    if Condition.of(row).labels != (None, None, None):
+    if Condition.from_row(row).labels != (None, None, None):
         parts = [part for part in parts if part != "train"]  # a draw of several labels varies
     settings |= {f"{part} images": row.sizes[part] for part in parts}
     return {name: _text(value) for name, value in settings.items()}
 
 
 def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison]:
-    """Sort rows into comparisons, in the order of the rows.
+    """Group rows into comparisons, in the order of the rows.
 
     Args:
         rows: Result rows with the names of their methods.
@@ -133,7 +132,7 @@ def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison
     """
     groups: dict[tuple[str, Condition], list[NamedRow]] = {}
     for named in rows:
-        groups.setdefault((data_name(named.row), Condition.of(named.row)), []).append(named)
+        groups.setdefault((data_name(named.row), Condition.from_row(named.row)), []).append(named)
     return [_comparison(data, condition, members, which) for (data, condition), members in groups.items()]
 
 

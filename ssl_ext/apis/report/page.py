@@ -1,4 +1,4 @@
-"""Everything on one page that opens without a network: tables, settings, confusion, curves, figures."""
+"""The HTML page of a report, one self-contained file: tables, settings, confusion matrices, figures."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ssl_ext.visualization import confusion_heatmap
 from .comparison import Comparison, Line
 from .text import metric_label, notes, seconds_text, stat_text, variant_label, wide_grid
 
-NUMBERED_UP_TO = 20  # classes of a confusion matrix that is a table; a larger one is a picture
+NUMBERED_UP_TO = 20  # classes; a larger confusion matrix is shown as a picture
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the page: its caption, what it shows in words, its bytes and their kind."""
+    """An image of the page: caption, alternative text, content and MIME type."""
 
     caption: str
     alt: str
@@ -30,7 +30,7 @@ class Picture:
     kind: str = "image/png"
 
     @classmethod
-    def of(cls, figure: Figure, caption: str, alt: str) -> Picture:
+    def from_figure(cls, figure: Figure, caption: str, alt: str) -> Picture:
         """The figure as PNG."""
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=130, metadata={"Software": None})
@@ -52,16 +52,16 @@ def render_page(
     sources: Sequence[Mapping[str, str]] = (),
     remarks: Sequence[str] = (),
 ) -> str:
-    """HTML of the page; its text is escaped, its images are inside it.
+    """HTML of the page; text is escaped and images are embedded.
 
     Args:
-        comparisons: What is shown.
+        comparisons: Measurements to show.
         metrics: Columns of the tables; the overview shows the first.
-        which: ``'last'`` or ``'best'``, for the words.
+        which: ``'last'`` or ``'best'``, for headings.
         curves: Drawn from logs.
-        figures: Found beside results.
-        sources: A row for each file of results: what it is called and made with.
-        remarks: Sentences for the head of the page, beside those on settings that differ.
+        figures: Image files from the result folders.
+        sources: A row for each result file: path, checkpoint, config, device and versions.
+        remarks: Sentences for the head of the page, in addition to those on differing settings.
     """
     environment = Environment(
         loader=PackageLoader("ssl_ext.apis.report", "."),
@@ -102,7 +102,7 @@ def _part(data: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) 
 
 
 def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
-    """Lines that have any of the metrics; the best of those that may be compared are marked."""
+    """Lines that have any of the metrics; the best of comparable lines is marked."""
     lines = [(c, line) for c in comparisons for line in c.lines if any(m in line.stats for m in metrics)]
     shown = [metric for metric in metrics if any(metric in line.stats for _, line in lines)]
     rows = []
@@ -128,7 +128,7 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
 
 
 def _memory(line: Line) -> str:
-    """Peak memory in MiB: the device's where there was one, else the process's."""
+    """Peak memory in MiB: of the device if there was one, else of the process."""
     mebibytes = line.mean_cost("peak_device_mib") or line.mean_cost("peak_rss_mib")
     return "-" if mebibytes is None else f"{mebibytes:.0f}"
 
@@ -142,7 +142,7 @@ def _settings(comparison: Comparison) -> dict[str, Any]:
 
 
 def _matrix(comparison: Comparison, line: Line, counts: list[list[int]]) -> dict[str, Any]:
-    """Counts with their share of the true class, or a picture; and the names of the classes."""
+    """Counts with their share of the true class, or a picture, and class names."""
     names = line.rows[0].source.get("classes") or []
     classes = names if len(names) == len(counts) else [str(index) for index in range(len(counts))]
     title = f"{line.method}, {comparison.data}, {variant_label(comparison, line.variant)}"
@@ -150,7 +150,7 @@ def _matrix(comparison: Comparison, line: Line, counts: list[list[int]]) -> dict
         title += f", sum of {len(line.rows)} repeats"
     about: dict[str, Any] = {"title": title, "classes": classes, "rows": [], "picture": None}
     if len(counts) > NUMBERED_UP_TO:
-        about["picture"] = Picture.of(
+        about["picture"] = Picture.from_figure(
             confusion_heatmap(counts, classes), title, f"Confusion matrix of {title}"
         )
         return about

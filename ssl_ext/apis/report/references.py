@@ -1,4 +1,4 @@
-"""Published figures, to stand in brackets beside measured ones."""
+"""Published figures that reports show in brackets after measured ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def mode_of(condition: Condition) -> str:
 
 @dataclass(frozen=True)
 class Reference:
-    """Published figures of one network on one data set, and the table that each stands in.
+    """Published figures of one network on one data set, and the table of each.
 
     ``figures`` has the metric and the number of labels (:func:`labels_name`) for its keys, and accuracies
     in [0, 1]. ``method`` is ``'supervised'``, ``'untrained'``, or ``''`` for a pretrained network; ``config``
@@ -64,7 +64,7 @@ class Reference:
         if row.method != self.method if self.method else path is None:
             return False
         return (
-            (self.data, self.mode) == (_plain(data_name(row)), mode_of(Condition.of(row)))
+            (self.data, self.mode) == (_plain(data_name(row)), mode_of(Condition.from_row(row)))
             and fnmatchcase(Path(str(row.source.get("config") or "")).stem, self.config)
             and fnmatchcase(str(path or ""), self.checkpoint)
         )
@@ -80,7 +80,7 @@ class References:
         """The figure of the first reference that describes a row, and its source."""
         for entry in self.entries:
             if entry.describes(row):
-                return entry.figures.get((metric, labels_name(Condition.of(row))))
+                return entry.figures.get((metric, labels_name(Condition.from_row(row))))
         return None
 
 

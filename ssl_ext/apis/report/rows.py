@@ -1,4 +1,4 @@
-"""Result files under some folders, and what the methods in them are called side by side."""
+"""Find result files, and name their methods so that names differ."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_ext.apis.figures.figures import distinct_names
-from ssl_ext.apis.report import NamedRow, comparable_settings, data_name
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import Condition, ResultRow, read_results
+from ssl_ext.files import distinct_names
+
+from .comparison import NamedRow, comparable_settings, data_name
 
 Method = tuple[str, str]
-"""An algorithm or baseline, and what its weights come from."""
+"""An algorithm or baseline, and the origin of its weights."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,15 @@ def find_results(places: Sequence[str | os.PathLike]) -> list[ResultFile]:
 
 
 def named_rows(files: Sequence[ResultFile], *, join_runs: bool = False) -> list[NamedRow]:
-    """All rows with names that tell their methods apart; what was measured twice counts once.
+    """All rows with distinct names of their methods; repeated measurements count once.
 
-    A method is an algorithm with one checkpoint, or a baseline with one config: where there are
-    several of a name, what tells their paths apart is added. Baselines of two configs that share a
-    measurement (raw pixels; the same random network) are one.
+    A method is an algorithm with one checkpoint, or a baseline with one config. Methods of equal names get
+    the parts of their paths that differ. Baselines of two configs that share a measurement (raw pixels; the
+    same random network) are one method.
 
     Args:
         files: Result files.
-        join_runs: Take all checkpoints of one algorithm and config file for repeats of one method.
+        join_runs: Treat all checkpoints of one algorithm and config file as repeats of one method.
     """
     kept: dict[str, tuple[Method, ResultRow]] = {}
     places: dict[Method, str] = {}
@@ -72,15 +73,15 @@ def named_rows(files: Sequence[ResultFile], *, join_runs: bool = False) -> list[
 
 
 def _measurement(row: ResultRow) -> str:
-    """What was measured, how, and what came of it; not its cost and where files lie."""
-    repeat = [row.method, Condition.of(row), row.seed, row.draw, row.last, row.best]
+    """Key of a measurement: condition, settings and results, without cost and file locations."""
+    repeat = [row.method, Condition.from_row(row), row.seed, row.draw, row.last, row.best]
     checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
     content = [repeat, checkpoint, data_name(row), comparable_settings(row)]
     return json.dumps(content, sort_keys=True, default=str)
 
 
 def _method(row: ResultRow, path: Path, join_runs: bool) -> tuple[Method, str]:
-    """Which method a row belongs to, and the path that may tell it apart."""
+    """The method of a row, and the path that distinguishes it."""
     checkpoint, config = row.source.get("checkpoint"), row.source.get("config")
     if checkpoint and not join_runs:
         return (row.method, str(checkpoint["sha256"])), str(checkpoint["path"])
@@ -88,12 +89,12 @@ def _method(row: ResultRow, path: Path, join_runs: bool) -> tuple[Method, str]:
 
 
 def _names(places: dict[Method, str]) -> dict[Method, str]:
-    """A name for each method: that of its algorithm, with what is special about its path if needed."""
+    """A name for each method: its algorithm, with the distinctive part of its path if needed."""
     names = {}
     for name in dict.fromkeys(method[0] for method in places):
         members = [method for method in places if method[0] == name]
         paths = [places[method] for method in members]
-        if len(set(paths)) < len(paths):  # a file that was written again between two evaluations
+        if len(set(paths)) < len(paths):  # the file was overwritten between two evaluations
             paths = [f"{place}/{method[1][:8]}" for method, place in zip(members, paths, strict=True)]
         endings = distinct_names(paths)
         for method, ending in zip(members, endings, strict=True):

@@ -18,7 +18,7 @@ from ssl_ext.evaluation import METRICS, Condition
 
 from .comparison import Comparison, Line
 
-TERMINAL = 80  # characters of a line
+TERMINAL = 80  # characters in a line
 WORDS = 8  # least width of a column of words
 BREAKS = re.compile(r"(?<!±) ")  # where the line of a number may end
 
@@ -43,7 +43,7 @@ class Grid:
     notes: Sequence[str] = field(default=())
 
     def rich(self) -> Table:
-        """For the terminal; words that repeat those of the row above are left out but for the last."""
+        """For the terminal; words equal to those of the row above are left out, except for the last."""
         table = Table(title=escape(self.title), caption_justify="left")
         table.caption = escape("\n".join(self.notes)) or None
         for name in self.header[: self.words]:
@@ -62,7 +62,7 @@ class Grid:
 
     @property
     def least_width(self) -> int:
-        """Characters of a line in which :meth:`rich` shows all of the numbers."""
+        """Line width in which :meth:`rich` shows all numbers unbroken."""
         return self._line(self._widths)
 
     def _line(self, widths: Sequence[int]) -> int:
@@ -70,7 +70,7 @@ class Grid:
 
     @cached_property
     def _widths(self) -> list[int]:
-        """Of the columns of numbers: of whole cells if a terminal has room for them, else broken."""
+        """Widths of the columns of numbers: of whole cells if they fit a terminal, else of broken ones."""
         columns = list(zip(self.header, *self.rows, strict=True))[self.words :]
         whole = [max(map(len, column)) for column in columns]
         broken = [max(len(part) for cell in column for part in BREAKS.split(cell)) for column in columns]
@@ -119,7 +119,7 @@ def seconds_text(line: Line) -> str:
 
 
 def variant_label(comparison: Comparison, variant: str) -> str:
-    """What a comparison's variant is called: the condition, and its letter where there are several."""
+    """Name of a variant: the condition, and its letter if there are several."""
     return comparison.condition.words + (f" [{variant}]" if variant else "")
 
 
@@ -150,7 +150,7 @@ def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, titl
 def wide_grid(comparisons: Sequence[Comparison], metric: str, *, title: str) -> Grid:
     """One row for each method, one column for each comparison and variant of its settings.
 
-    The supervised baseline stands in the column of the linear probe with the same data and labels.
+    The supervised baseline is in the column of the linear probe with the same data and labels.
     """
     places = _columns(comparisons, metric)
     several = len({comparison.data for comparison in comparisons}) > 1

@@ -1,5 +1,5 @@
-"""A grid of settings: trained, evaluated, and joined in one table."""
+"""Train and evaluate every point of a grid of settings."""
 
-from .sweep import sweep
+from .run import sweep
 
 __all__ = ["sweep"]

@@ -1,4 +1,4 @@
-"""A grid over config keys, from the words of a command line."""
+"""The grid of a sweep, parsed from command-line arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_ext.config.build import parse_options
+from ssl_ext.config.load import parse_options
 from ssl_ext.errors import UserError
 
 MAX_NAME = 200
@@ -18,14 +18,14 @@ NOT_SWEPT = {"work_dir": "--work-dir", "randomness.seed": "--seeds"}
 
 @dataclass(frozen=True)
 class Axis:
-    """Config keys that take the same value, and the values, as they were written."""
+    """Config keys that share a value, and the values, as text."""
 
     keys: tuple[str, ...]
     values: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The keys as they were written."""
+        """The keys, joined by ``+``."""
         return "+".join(self.keys)
 
     @property
@@ -48,7 +48,7 @@ class Setting:
 
     @property
     def folder(self) -> str:
-        """A file name that says the setting; what file names cannot hold becomes ``-``."""
+        """A folder name with the setting; characters that file names cannot hold become ``-``."""
         name = ",".join([*(f"{axis}={value}" for axis, value in self.values), f"seed={self.seed}"])
         plain = re.sub(r"[^\w.,=+()\[\]-]", "-", name)
         if plain == name and len(name) <= MAX_NAME:

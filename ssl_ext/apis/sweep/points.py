@@ -1,4 +1,4 @@
-"""What a sweep has found: points, a table and lines."""
+"""Results of a sweep: its points, a table, and lines for figures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
 
 
 def accuracy_lines(points: Sequence[Point], protocol: str) -> dict[str, list[tuple]]:
-    """What ``sweep_lines`` draws for one or two axes; failed points are left out."""
+    """Lines for ``sweep_lines`` with one or two axes; failed points are left out."""
     lines: dict[str, list[tuple]] = {}
     for group in _by_setting(points):
         value, *second = group[0].settings.values()

@@ -15,7 +15,7 @@ from ssl_ext.evaluation import (
     rankme,
     top1,
 )
-from ssl_ext.models.utils import pool_features
+from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.registry import HOOKS
 
 from .monitoring import bare_model, check_positive, report
@@ -84,9 +84,7 @@ class FeatureMonitorHook(Hook):
         model = bare_model(runner)
         settings = runner.cfg.get("evaluation", {})
 
-        def embed(images: torch.Tensor) -> torch.Tensor:
-            clean = model.data_preprocessor(dict(inputs=images), False)["inputs"]
-            return pool_features(model.backbone(clean))
+        embed = EvaluatedModel(model).embed
 
         def features_of(dataset, rows):
             return extract_features(

@@ -116,6 +116,30 @@ def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
     return None
 
 
+def checkpoint_to_resume(resume: bool | str | os.PathLike, work_dir: str | os.PathLike) -> str | None:
+    """Path of the checkpoint to resume from, or None.
+
+    Args:
+        resume: A path; True or ``'auto'`` for the newest checkpoint in ``work_dir``, if there is one; False.
+        work_dir: Of the run.
+
+    Raises:
+        UserError: The path is not a complete checkpoint.
+    """
+    if resume in (True, "auto"):
+        newest = newest_checkpoint(work_dir)
+        return newest and str(newest)
+    if not resume:
+        return None
+    if not Path(resume).is_file():
+        raise UserError(
+            f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
+        )
+    if not is_complete(resume):
+        raise UserError(f"--resume '{resume}' is damaged or no checkpoint.")
+    return str(resume)
+
+
 def remove_unfinished(folder: str | os.PathLike) -> None:
     """Remove the temporary files of checkpoints that a killed run was writing into its work dir.
 

@@ -16,10 +16,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ssl_ext.apis.evaluate.evaluate import evaluate
-from ssl_ext.apis.evaluate.settings import DEFAULT_PROTOCOLS as PROTOCOLS
-from ssl_ext.apis.pretrain import REQUIRED
-from ssl_ext.config.build import build_model, load_config, parse_options
+from ssl_ext.apis.evaluate import evaluate
+from ssl_ext.apis.evaluate.request import DEFAULT_PROTOCOLS as PROTOCOLS
+from ssl_ext.config.load import load_config, parse_options
+from ssl_ext.config.networks import build_model
+from ssl_ext.config.training import REQUIRED
 from ssl_ext.engine import newest_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import read_results, text_hash
@@ -46,10 +47,10 @@ def sweep(
 ) -> list[Point]:
     """Train and evaluate every point of a grid, each in a folder of its own under ``work_dir``.
 
-    Each training is a process of its own, so that a crash ends one point only; its output and any
-    error go to ``point.log`` in its folder. A finished point is passed over and an unfinished one
-    resumed. ``sweep.json`` is written after every point; for one or two axes there is a figure
-    ``accuracy_<protocol>`` over the first axis, with a line for each value of the second.
+    Each training is a separate process, so that a crash ends one point only; its output and errors go to
+    ``point.log`` in its folder. Finished points are skipped and unfinished ones resumed. ``sweep.json`` is
+    written after every point. For one or two axes there is a figure ``accuracy_<protocol>`` over the first
+    axis, with a line for each value of the second.
 
     Args:
         config: Path of a config file.
@@ -74,7 +75,7 @@ def sweep(
     if own := [arg for arg in train_args if _is_own(arg)]:
         raise UserError(f"{own[0]} is set by the sweep (which has --work-dir, --seeds and --cfg-options).")
     axes = [parse_axis(text) for text in grid]
-    base = load_config(config, parse_options(options))
+    base = load_config(config, parse_options(options), required=(*REQUIRED, "evaluation_dataset"))
     _check_keys(base, axes)
     folder = Path(work_dir or Path("work_dirs") / Path(config).stem / "sweep")
     runs = [
@@ -109,7 +110,7 @@ def sweep(
 
 
 class _Run:
-    """What one point does: check, train, evaluate."""
+    """One point of the sweep: check, train, evaluate."""
 
     def __init__(
         self,
@@ -133,7 +134,7 @@ class _Run:
         plain = self.config.to_dict()
         judged = {key: plain.pop(key, None) for key in ("evaluation", "evaluation_dataset")}
         plain.pop("work_dir", None)
-        # What a run was trained with and what it was judged by, to know a finished one again.
+        # Hashes of the settings of training and of evaluation, to recognise a finished run.
         self.training = _hash([plain, setting.seed, self.train_args])
         self.judging = _hash([judged, self.protocols])
 
@@ -153,7 +154,7 @@ class _Run:
             build_model(self.config)
 
     def go(self, train_tool: str | os.PathLike) -> None:
-        """Do what is left of the point; a failure is noted in it, not raised."""
+        """Train and evaluate the point as far as needed; a failure is recorded, not raised."""
         state = self._state() or {"training": self.training, "trained": False, "judging": None}
         try:
             if not state["trained"]:
@@ -168,7 +169,7 @@ class _Run:
                 _write_json(self.folder / STATE, state)
             rows = [row for row in read_results(self.folder / RESULTS) if row.protocol in self.protocols]
         except Exception as error:
-            # Out of memory, a full disk, ...: whatever it is, it must not cost the other points.
+            # Any error (out of memory, a full disk, ...) must not end the other points.
             with open(self.point.log, "a", encoding="utf-8") as log:
                 traceback.print_exc(file=log)
             self._fail(f"{type(error).__name__}: {error}")
@@ -211,8 +212,6 @@ class _Run:
 
 
 def _check_keys(config: Config, axes: Sequence[Axis]) -> None:
-    if missing := [key for key in (*REQUIRED, "evaluation_dataset") if key not in config]:
-        raise UserError(f"The config lacks {', '.join(missing)}.")
     for key in (key for axis in axes for key in axis.keys):
         place: Any = config
         *parents, _ = key.split(".")
@@ -230,7 +229,7 @@ def _is_own(argument: str) -> bool:
 
 
 def _without_init(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a run that goes on: it has its weights."""
+    """Arguments of a resumed run, which needs no initial weights."""
     kept = [argument for argument in arguments if not argument.startswith("--init=")]
     if "--init" in kept:
         place = kept.index("--init")

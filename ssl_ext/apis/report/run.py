@@ -1,4 +1,4 @@
-"""Join the results of many evaluations: one table in several formats and one page."""
+"""Join the results of many evaluations into tables and one page."""
 
 from __future__ import annotations
 
@@ -8,25 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_ext.apis.figures.figures import distinct_names
-from ssl_ext.apis.report import (
-    Comparison,
-    Grid,
-    Picture,
-    References,
-    budget_grid,
-    compare,
-    long_grid,
-    measurements_csv,
-    read_references,
-    render_page,
-)
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation.tables import METRICS, SHOWN
-from ssl_ext.files import replacing
+from ssl_ext.files import distinct_names, replacing
 from ssl_ext.visualization import loss_curves, read_scalars
 
+from .budgets import budget_grid
+from .comparison import Comparison, compare
+from .page import Picture, render_page
+from .references import References, read_references
 from .rows import ResultFile, find_results, named_rows
+from .text import Grid, long_grid, measurements_csv
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +27,7 @@ BUDGET_METRICS = ("acc", "auc")
 KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 MAX_FIGURES = 60
 MAX_BYTES = 4 * 2**20  # of one figure
-# Logged, and no sign of how training goes.
+# Logged values that are not drawn as curves.
 ROUTINE = {
     *("step", "epoch", "iter", "lr", "base_lr", "feature_std_uniform"),
     *("time", "data_time", "images_per_second", "memory", "peak_memory_mib"),
@@ -53,19 +45,18 @@ def report(
     references: str | os.PathLike | None = None,
     smoothing: float = 0.6,
 ) -> tuple[list[Grid], list[Path]]:
-    """Join every ``results.json`` under the places; rows that were measured unlike stay apart.
+    """Join every ``results.json`` under the places; rows with different settings are kept apart.
 
-    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``results.md``,
-    ``results.tex`` and ``report.html``, one file with tables, settings, confusion matrices, the
-    curves that runs have logged and the PNG and SVG figures beside results. Each replaces an older
-    one only when it is whole.
+    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``results.md``, ``results.tex``
+    and ``report.html``, one file with tables, settings, confusion matrices, logged curves of the runs and the
+    PNG and SVG figures of the result folders. Files are written atomically.
 
     Args:
         places: Folders, searched to any depth, or result files.
         out_dir: Folder of the files.
         metrics: Columns of the tables; the default depends on what was measured.
         which: ``'last'`` epoch, or the ``'best'`` one on validation.
-        join_runs: Take runs of one algorithm and config file for repeats, mean ± std over them.
+        join_runs: Treat runs of one algorithm and config file as repeats, mean ± std over them.
         layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
             numbers of labels across.
         references: Table of a paper, or a folder of them as ``configs/papers``: published figures, shown in
@@ -122,7 +113,7 @@ def report(
 
 
 def _found(comparisons: Sequence[Comparison]) -> list[str]:
-    """Every metric of the results, those of the project first, in their order."""
+    """Every metric of the results; first those of :data:`METRICS`, in its order."""
     found = dict.fromkeys(m for c in comparisons for line in c.lines for m in line.stats)
     return [*(metric for metric in METRICS if metric in found), *(m for m in found if m not in METRICS)]
 
@@ -138,7 +129,7 @@ def _columns(found: Sequence[str], asked: Sequence[str] | None) -> list[Sequence
 
 
 def _runs(files: Sequence[ResultFile]) -> dict[str, Path]:
-    """Work directories with logs that the results belong to, by names that tell them apart."""
+    """Work directories of the results that have logs, by distinct names."""
     folders: dict[Path, None] = {}
     for file in files:
         near = [file.path.parent, file.path.parent.parent]
@@ -151,7 +142,7 @@ def _runs(files: Sequence[ResultFile]) -> dict[str, Path]:
 
 
 def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
-    """What the runs have logged: the terms of the loss, and everything else that says how it goes."""
+    """Curves of the loss terms, and of all other logged values."""
     logs: dict[str, list[dict[str, Any]]] = {}
     for name, folder in runs.items():
         try:
@@ -159,7 +150,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
         except ValueError as error:
             logger.warning("no curves of %s: %s", name, error)
     keys = dict.fromkeys(key for records in logs.values() for record in records for key in record).keys()
-    # A validation figure is drawn beside that of the training batches.
+    # A validation value is drawn with that of the training batches.
     numbers = [key for key in keys if key not in ROUTINE and key.removeprefix("val_") not in keys - {key}]
     losses = [key for key in numbers if key == "loss" or key.startswith("loss_")]
     words = {
@@ -167,7 +158,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
         "Other figures in the log": [key for key in numbers if key not in losses],
     }
     return [
-        Picture.of(
+        Picture.from_figure(
             loss_curves(logs, chosen, smoothing),
             f"{caption} of {', '.join(logs)}; moving average ({smoothing:g}) over the pale raw values.",
             f"Line charts of {', '.join(chosen)} over training for {', '.join(logs)}",
@@ -180,7 +171,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
 def _figures(
     places: Sequence[str | os.PathLike], files: Sequence[ResultFile], runs: dict[str, Path]
 ) -> tuple[list[Picture], int]:
-    """Figures in the places, beside the results and in the runs, and how many are left out."""
+    """Image files in places, result folders and runs, and the number of those left out."""
     folders = [Path(place) for place in places if Path(place).is_dir()]
     folders += [folder for file in files for folder in (file.path.parent, file.path.parent.parent)]
     folders += list(runs.values())

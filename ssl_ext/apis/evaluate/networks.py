@@ -1,0 +1,118 @@
+"""The networks under evaluation: a checkpoint's, random ones, and raw pixels as a baseline."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from ssl_ext.config.networks import random_network
+from ssl_ext.config.recipes import VIEWS, ImageRecipe
+from ssl_ext.engine import load_weights
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import file_hash
+from ssl_ext.models import MultiViewPreprocessor, build_augmentation
+from ssl_ext.models.evaluated import AugmentedView, EvaluatedModel
+
+from .data import EvaluationData, Features
+from .plan import Measurement
+
+
+class Networks:
+    """Networks of a config and their features, by measurement.
+
+    Networks and features of the last method (and seed, where it has a network for each) are kept: a plan
+    goes through the methods one by one.
+
+    Args:
+        config: With ``model``.
+        checkpoint: Path of the weights under evaluation; None for random ones.
+        seed: Of the network that images are checked with.
+        device: Device of all networks.
+        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+
+    Raises:
+        UserError: The model cannot be built, or the checkpoint is not one of it.
+    """
+
+    def __init__(
+        self, config: Config, checkpoint: Any, *, seed: int, device: torch.device, allow_partial: bool
+    ) -> None:
+        self.config, self.device = config, device
+        self.main = EvaluatedModel(random_network(config, seed=seed, device=device))
+        self.checkpoint: dict[str, str] | None = None
+        if checkpoint is not None:
+            load_weights(self.main.model, checkpoint, allow_partial=allow_partial)
+            self.checkpoint = {"path": str(checkpoint), "sha256": file_hash(checkpoint)}
+        self._key: tuple[str, int | None] | None = None
+        self._network: EvaluatedModel | None = None
+        self._features: dict[int, Features] = {}
+
+    def same_for_all_seeds(self, measurement: Measurement) -> bool:
+        """True unless the method has another random network for each seed."""
+        return measurement.method not in ("untrained", "supervised")
+
+    def get(self, measurement: Measurement) -> EvaluatedModel | None:
+        """The network whose features are measured; None for raw pixels."""
+        fixed = self.same_for_all_seeds(measurement)
+        key = measurement.method, None if fixed else measurement.seed
+        if key != self._key:
+            self._features.clear()
+            self._key = key
+            if measurement.method == "pixels":
+                self._network = None
+            else:
+                self._network = self.main if fixed else self._random(measurement.seed)
+        return self._network
+
+    def features(self, measurement: Measurement, data: EvaluationData) -> Features:
+        """Features of a data set, computed once for each network."""
+        network = self.get(measurement)
+        if id(data) not in self._features:
+            self._features[id(data)] = data.features(network)
+        return self._features[id(data)]
+
+    def start(self, measurement: Measurement) -> EvaluatedModel:
+        """A new network to train: a copy of the method's network, or random weights for ``supervised``."""
+        if measurement.method == "supervised":
+            return self._random(measurement.labels.draw_seed)
+        network = copy.deepcopy(self.get(measurement))
+        assert network is not None  # raw pixels have no trained measurement
+        return network
+
+    def source(self, measurement: Measurement) -> dict[str, Any]:
+        """The checkpoint of the method, None for baselines."""
+        baseline = measurement.method in ("untrained", "pixels", "supervised")
+        return {"checkpoint": None if baseline else self.checkpoint}
+
+    def view(self, settings: ImageRecipe) -> AugmentedView | None:
+        """Augmentation of a recipe; None for clean images.
+
+        Raises:
+            UserError: A preprocessor that cannot normalise augmented images.
+        """
+        preprocessor = self.main.model.data_preprocessor
+        multi_view = isinstance(preprocessor, MultiViewPreprocessor)
+        view = next(iter(preprocessor.views), None) if multi_view else None
+        if settings.augment != VIEWS:
+            view = build_augmentation(settings.augment) if settings.augment else None
+        if view is None:
+            return None
+        if not multi_view:
+            raise UserError(
+                f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} takes "
+                "no augmented images; name MultiViewPreprocessor, or set augment=None."
+            )
+        return AugmentedView(view, preprocessor)
+
+    def normalization(self, measurement: Measurement) -> dict[str, Any]:
+        """For the target of a transfer: pretraining's mean and std, which normalise its images."""
+        if measurement.target is None:
+            return {}
+        mean, std = self.main.model.normalization or ((), ())
+        return {"normalization": "of the pretraining config", "mean": list(mean), "std": list(std)}
+
+    def _random(self, seed: int) -> EvaluatedModel:
+        return EvaluatedModel(random_network(self.config, seed=seed, device=self.device))

@@ -1,0 +1,158 @@
+"""Evaluate a checkpoint: from a request to one table of results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ssl_ext.config.load import load_config
+from ssl_ext.config.networks import choose_device
+from ssl_ext.config.recipes import read_recipes
+from ssl_ext.engine import init_process_group
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import ResultRow
+
+from .data import load_data
+from .networks import Networks
+from .plan import plan
+from .protocols import Protocols
+from .request import DEFAULT_PROTOCOLS, Request
+from .rows import ResultRows
+
+
+def evaluate(
+    config: Config | str | os.PathLike,
+    checkpoint: str | os.PathLike | None,
+    *,
+    protocols: Sequence[str] = DEFAULT_PROTOCOLS,
+    labels_per_class: Sequence[int] = (),
+    budgets: Sequence[int | str] = (),
+    fractions: Sequence[float] = (),
+    transfer_to: Sequence[Config | str | os.PathLike] = (),
+    modes: Sequence[str] = ("frozen",),
+    draws: int = 5,
+    baselines: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    out_dir: str | os.PathLike | None = None,
+    device: str | torch.device | None = None,
+    allow_partial: bool = False,
+    dry_run: bool = False,
+    options: dict | None = None,
+) -> list[ResultRow]:
+    """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
+
+    Protocols, with their recipes in ``config.evaluation``:
+
+    - ``knn`` (recipe ``knn``), ``linear`` (``linear``), ``cluster`` (``cluster``): on frozen features.
+      Every image passes the backbone once; features are cached in ``out_dir/features``.
+    - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
+    - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
+      class's labels, one draw a seed.
+    - ``budget``: on ``budgets`` of labels drawn at random (``few_labels`` where frozen,
+      ``few_labels_finetune`` where unfrozen; ``'all'`` is ``linear`` and ``finetune``).
+    - ``transfer``: on all labels of the data sets of ``transfer_to`` (``linear``, ``finetune``), whose
+      images are normalised with pretraining's mean and std. For few labels of another data set
+      evaluate the checkpoint with a config of that set.
+    - ``supervised``: training from random weights, on all labels and on every other set of labels that is
+      measured, with the recipe of the fine-tuned network.
+
+    Choices (k, l2, epoch) are made on validation data, never on the reported split. Validation labels are not
+    part of a budget. They are the validation split or, without one, a tenth of the training rows, which only
+    the final fits of ``knn`` and ``linear`` use.
+
+    Args:
+        config: A config, or the path of a config file.
+        checkpoint: Weights to evaluate; None for a randomly initialised network.
+        protocols: Which of the above.
+        labels_per_class: Also linear probes (frozen) and fine-tuned networks (unfrozen) on this many labels
+            of each class.
+        budgets: Numbers of labels, or ``'all'``; default 100, 250, 1000, all.
+        fractions: Shares above 0, up to 1; default 0.01, 0.1, 1.
+        transfer_to: Configs with ``evaluation_dataset``.
+        modes: ``'frozen'`` and ``'unfrozen'``: for label budgets and transfer.
+        draws: Draws of a budget and of labels per class for each seed.
+        baselines: ``'pixels'`` (raw pixels as features) and ``'untrained'`` (the network at random
+            initialisation), both for protocols on features; ``'supervised'`` (like the protocol, but on
+            all labels only beside ``finetune``).
+        seeds: Every protocol is repeated for each; a seed decides held-out rows, draws, the start and
+            the order of training, and random networks.
+        out_dir: Default: ``evaluation`` beside the checkpoint.
+        device: Default: CUDA where there is a device.
+        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+        dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
+        options: Config keys to override.
+
+    Returns:
+        One row for each method, protocol, seed and draw. They are also written to
+        ``out_dir/results.json``, after every measurement, and the drawn rows to ``subsets.npz``.
+
+    Raises:
+        UserError: Bad input; settings are checked before features are computed.
+    """
+    config = load_config(config, options, required=("model", "evaluation_dataset"))
+    request = Request(
+        str(config.model.type) if checkpoint is not None else None,
+        protocols,
+        labels_per_class,
+        budgets,
+        fractions,
+        transfer_to,
+        modes,
+        draws,
+        baselines,
+        seeds,
+    )
+    recipes = read_recipes(config)
+    configs = {None: config, **_load_targets(request)}
+    measurements = plan(request)
+    if dry_run:
+        lines = [f"{len(measurements)} measurements:", *(one.words for one in measurements)]
+        print_log("\n  ".join(lines), logger="current")
+        return []
+
+    init_process_group()
+    networks = Networks(
+        config,
+        checkpoint,
+        seed=request.seeds[0],
+        device=choose_device(device),
+        allow_partial=allow_partial,
+    )
+    folder = _out_dir(config, checkpoint, out_dir)
+    data = load_data(configs, networks.main, folder / "features", request.seeds)
+    if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
+        raise UserError(
+            "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
+        )
+    measure = Protocols(recipes, networks, data).measure
+    table = ResultRows(config, folder, networks.device)
+    for measurement in measurements:
+        table.add(measurement, measure(measurement))
+    return table.rows
+
+
+def _load_targets(request: Request) -> dict[str | None, Config]:
+    """The configs of ``--transfer-to`` by the names of their data sets."""
+    targets: dict[str | None, Config] = {}
+    for name, source in request.targets.items():
+        targets[name] = load_config(source)
+        if "evaluation_dataset" not in targets[name]:
+            raise UserError(f"--transfer-to {name}: this config lacks evaluation_dataset.")
+    return targets
+
+
+def _out_dir(config: Config, checkpoint: Any, out_dir: Any) -> Path:
+    if out_dir is not None:
+        if Path(out_dir).exists() and not Path(out_dir).is_dir():
+            raise UserError(f"--out '{out_dir}' is a file; give a folder.")
+        return Path(out_dir)
+    if checkpoint is not None:
+        return Path(checkpoint).parent / "evaluation"
+    name = Path(config.filename).stem if config.filename else "run"
+    return Path(config.get("work_dir") or Path("work_dirs") / name) / "evaluation"

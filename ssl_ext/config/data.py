@@ -1,0 +1,72 @@
+"""Data sets and the training loader of a config."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from ssl_ext.errors import user_errors
+from ssl_ext.evaluation import Splits, load_splits
+from ssl_ext.registry import DATASETS
+
+MONITORS = ("ClassifierEvaluationHook", "FeatureMonitorHook", "ValidationLossHook")
+REPORTS_TEST = "ClassifierEvaluationHook"
+
+
+def build_dataset(key: str, settings: dict) -> Any:
+    """Build a data set; an error in its settings is a UserError that names the config key."""
+    with user_errors(key):
+        return DATASETS.build(copy.deepcopy(settings))
+
+
+def build_train_loader(config: Config) -> DataLoader:
+    """Build the training loader, shuffled by ``config.randomness.seed``.
+
+    Raises:
+        UserError: An argument that data set, sampler or loader refuse.
+    """
+    with user_errors("train_dataloader"):
+        loader = Runner.build_dataloader(config.train_dataloader, seed=config.randomness.seed)
+    if not config.train_cfg.get("by_epoch") or loader.persistent_workers:
+        # Each iterator draws a seed. A resumed run makes one iterator more, whose seed must not come from
+        # the restored global stream.
+        loader.generator = torch.Generator()
+    return loader
+
+
+def build_evaluation_splits(config: Config, *, test: bool = True) -> Splits:
+    """Build the splits of ``evaluation_dataset``; the test split only with ``test``.
+
+    Raises:
+        UserError: The data set cannot be built, or has neither a test nor a val split.
+    """
+    with user_errors("evaluation_dataset"):
+        return load_splits(
+            lambda split: DATASETS.build(dict(copy.deepcopy(config.evaluation_dataset), split=split)),
+            test=test,
+        )
+
+
+def monitored_splits(config: Config) -> Splits | None:
+    """Splits of ``evaluation_dataset`` that the config's monitors read; None without a monitor.
+
+    The test split is built only for a :class:`ssl_ext.engine.ClassifierEvaluationHook`, which reports it.
+
+    Raises:
+        UserError: See :func:`build_evaluation_splits`.
+    """
+    hooks = [hook.type for hook in config.get("custom_hooks") or []]
+    if "evaluation_dataset" not in config or not any(hook in MONITORS for hook in hooks):
+        return None
+    return build_evaluation_splits(config, test=REPORTS_TEST in hooks)
+
+
+def loading_settings(config: Config) -> dict[str, int]:
+    """``batch_size`` and ``num_workers`` with which evaluation reads images."""
+    settings = config.get("evaluation", {})
+    return dict(batch_size=settings.get("batch_size", 512), num_workers=settings.get("num_workers", 0))

@@ -1,0 +1,168 @@
+"""The config of a training run: options of the command, and checks before and after the model is built."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ssl_ext.engine.activation_checkpointing import checked_stages
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
+from ssl_ext.registry import OPTIMIZERS
+
+from .load import load_config
+from .recipes import read_recipes
+
+REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
+IMAGENET_STEM_MIN = 64
+
+
+def training_config(
+    config: Config | str | os.PathLike,
+    options: dict | None = None,
+    *,
+    work_dir: str | os.PathLike | None = None,
+    amp: bool = False,
+    seed: int | None = None,
+    deterministic: bool = False,
+    compile: bool = False,
+) -> Config:
+    """Load the config of a run, with ``work_dir`` and ``randomness`` set; see ``pretrain`` for the arguments.
+
+    Raises:
+        UserError: A missing key, a value of the wrong type, an optimiser that is not registered, recipes of
+            ``evaluation`` out of range, or ``amp`` without a GPU.
+    """
+    switches: dict[str, Any] = {"compile": True} if compile else {}
+    if seed is not None:
+        switches["randomness.seed"] = seed
+    if deterministic:
+        switches["randomness.deterministic"] = True
+    if amp:
+        switches.update(_mixed_precision())
+    config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
+    optimizer = config.optim_wrapper.get("optimizer", {}).get("type")
+    if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:
+        raise UserError(f"optim_wrapper.optimizer: type={optimizer!r} is no registered optimizer.")
+    read_recipes(config)
+    name = Path(config.filename).stem if config.filename else "run"
+    config.work_dir = str(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    config.setdefault("randomness", ConfigDict())
+    if config.randomness.get("deterministic"):
+        # Deterministic matrix products on a GPU need it; CUDA reads it when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return config
+
+
+def _mixed_precision() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        raise UserError("--amp needs a GPU: on CPUs mixed precision is slower than float32.")
+    wrapper = dict(type="BFloat16OptimWrapper")
+    if not torch.cuda.is_bf16_supported():
+        wrapper = dict(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
+    return {f"optim_wrapper.{key}": value for key, value in wrapper.items()}
+
+
+def check_training(config: Config, loader: DataLoader, model: TrainableModel) -> None:
+    """Check that data set, preprocessor, network and memory options fit together.
+
+    Raises:
+        UserError: See :func:`check_batches` and :func:`check_memory_options`.
+    """
+    with user_errors("config"):
+        check_batches(config, loader, model)
+        check_memory_options(config, model)
+
+
+def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
+    """Check that data set, preprocessor and network fit together.
+
+    Raises:
+        UserError: Too few images for one batch, a batch of one, or numbers of views or channels that
+            differ.
+    """
+    info = getattr(loader.dataset, "metainfo", {})
+    batch_size = config.train_dataloader.get("batch_size", 1)
+    # A detector's loss compares no images, and its batch norms see many positions of each.
+    compares = model.compares_images
+    if compares and batch_size < 2:
+        raise UserError(
+            f"train_dataloader.batch_size is {batch_size}; losses compare or mix images within a batch and "
+            "need at least 2."
+        )
+    if len(loader) == 0:
+        raise UserError(
+            f"The training split has {len(loader.dataset)} images, less than one batch of {batch_size}: "
+            "lower train_dataloader.batch_size."
+        )
+    if compares and not loader.drop_last and len(loader.sampler) % batch_size == 1:
+        raise UserError(
+            f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
+            f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
+        )
+    wanted, drawn = model.num_views, model.drawn_views
+    if wanted and drawn is not None and drawn != wanted:
+        raise UserError(
+            f"{type(model).__name__} compares {wanted} views of an image and the config's views give "
+            f"{drawn}: change views[].repeats."
+        )
+    with user_errors("train_dataloader.dataset"):
+        model.check_dataset(loader.dataset)
+    channels = info.get("channels")
+    expected = len(model.normalization[0]) if model.normalization else channels
+    if channels and channels != expected:
+        raise UserError(
+            f"The data set has {channels} channels and data_preprocessor.mean has {expected} values: "
+            "give one mean and std per channel, or load the images with as_rgb=True."
+        )
+    stem = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    if stem is not None and channels and stem.in_channels != channels:
+        raise UserError(
+            f"The data set has {channels} channels and the backbone takes {stem.in_channels}: set "
+            "model.backbone.in_channels, or load the images with as_rgb=True."
+        )
+    image_size = info.get("image_size")
+    if stem is not None and image_size is not None:
+        side = image_size if isinstance(image_size, int) else max(image_size)
+        if side <= IMAGENET_STEM_MIN and stem.kernel_size[0] == 7:
+            warnings.warn(
+                f"Images of {side} px meet an ImageNet stem (7x7 convolution, stride 2, max pooling): "
+                "faster, but model.backbone.type='ResNet_CIFAR' usually scores several points higher.",
+                stacklevel=2,
+            )
+
+
+def check_memory_options(config: Config, model: TrainableModel) -> None:
+    """Check ``activation_checkpointing`` and ``optim_wrapper.accumulative_counts``.
+
+    Warns if gradients accumulated over several batches differ from those of one large batch: the model's
+    ``batch_dependence`` names how its loss depends on the batch, or is None.
+
+    Raises:
+        UserError: The backbone has no stages to recompute, or ``compile`` is set too.
+    """
+    if config.get("activation_checkpointing", False):
+        checked_stages(model)
+        if config.get("compile", False):
+            raise UserError(
+                "activation_checkpointing and compile do not go together: a compiled second pass writes to "
+                "running statistics again; set one of them to False."
+            )
+    count = config.optim_wrapper.get("accumulative_counts", 1)
+    dependence = model.batch_dependence
+    if count > 1 and dependence is not None:
+        batch_size = config.train_dataloader.get("batch_size", 1)
+        warnings.warn(
+            f"optim_wrapper.accumulative_counts={count}: {count} batches of {batch_size} "
+            f"{'may' if dependence is UNKNOWN else 'do'} not give {type(model).__name__} the update of one "
+            f"batch of {count * batch_size}, as {dependence}.",
+            stacklevel=2,
+        )
