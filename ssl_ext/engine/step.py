@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper
 from torch import Tensor
 
 from ssl_ext.capture import (
@@ -28,6 +28,7 @@ from ssl_ext.errors import UserError
 from .hooks.model_step import optimiser_steps
 from .hooks.monitoring import bare_model
 from .hooks.step_hook import StepHook
+from .optim_wrappers import OptimWrapper
 
 KEY = "captured_step"
 PRIVATE_GRAPHS = ("reduce-overhead", "max-autotune")
@@ -209,7 +210,9 @@ def why_not(runner: Any, *, on_gpu: bool) -> str | None:
         "there is no GPU": on_gpu and not torch.cuda.is_available(),
         f"there are {get_world_size()} processes": get_world_size() > 1,
         "float16 scales its loss by what the host reads": isinstance(wrapper, AmpOptimWrapper),
-        f"optim_wrapper.type={type(wrapper).__name__}": not isinstance(wrapper, OptimWrapper),
+        f"optim_wrapper.type={type(wrapper).__name__} may read gradients": not isinstance(
+            wrapper, OptimWrapper
+        ),
         "activation_checkpointing restores random states on the host": runner.cfg.get(
             "activation_checkpointing", False
         ),
