@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch.distributed as dist
-
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
 # How MMEngine's registries say it, over several lines and with a link.
 UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
+# Where a new class is imported, so that it is registered.
+REGISTERED_IN = {"model": "ssl_ext/models/selfsup/__init__.py", "dataset": "ssl_ext/datasets/__init__.py"}
 IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
 
@@ -38,7 +38,7 @@ def sentence(error: BaseException) -> str:
     """What an exception says, in one line and without its type where that adds nothing.
 
     >>> sentence(KeyError("Foo is not in the ssl_ext::model registry. Please check ..."))
-    "type='Foo' is no registered model"
+    "type='Foo' is no registered model: correct it, or import it in ssl_ext/models/selfsup/__init__.py"
     >>> sentence(KeyError("dataset"))
     "the key 'dataset' is missing"
     """
@@ -48,7 +48,9 @@ def sentence(error: BaseException) -> str:
         text = text.strip().splitlines()[-1].partition(": ")[2]
     text = " ".join(text.split())
     if unknown := UNKNOWN_NAME.match(text):
-        return f"type={unknown[1]!r} is no registered {unknown[2]}"
+        place = REGISTERED_IN.get(unknown[2])
+        hint = f": correct it, or import it in {place}" if place else ""
+        return f"type={unknown[1]!r} is no registered {unknown[2]}{hint}"
     if isinstance(error, KeyError) and text.isidentifier():
         return f"the key {text!r} is missing"
     return text[:MAX_LENGTH] or type(error).__name__
@@ -77,20 +79,22 @@ def run_tool(main: Callable[[], None]) -> None:
         if not isinstance(stop.code, int) or stop.code < 128:
             raise
         status = stop.code
-    if dist.is_available() and dist.is_initialized():
-        _leave_process_group(status)
+    # A tool that ended before it imported torch is in no group.
+    dist = sys.modules.get("torch.distributed")
+    if dist and dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+        _leave_process(status)
     if status:
         sys.exit(status)
 
 
-def _leave_process_group(status: int) -> None:
+def _leave_process(status: int) -> None:
     """End this process well, without tearing the interpreter down.
 
     Gloo's threads may still hold the tensors of the last collective; one that frees them while the
     interpreter shuts down aborts the process (pytorch/pytorch#179291). After an error this is not done:
     leaving the group could wait for a peer that is gone.
     """
-    dist.destroy_process_group()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

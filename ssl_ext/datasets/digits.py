@@ -1,5 +1,8 @@
 """Real images without any download: scikit-learn's bundled handwritten digits."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -44,19 +47,28 @@ class Digits(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_split(split, SPLITS, "Digits")
-        from sklearn.datasets import load_digits
-
-        source = load_digits()
-        chosen = _partition(source.target, seed)[split]
-        small = torch.as_tensor(source.images[chosen], dtype=torch.float32) * (255 / 16)
+        images, labels = _read()
+        chosen = _partition(labels, seed)[split]
+        small = torch.as_tensor(images[chosen], dtype=torch.float32) * (255 / 16)
         super().__init__(
             grey_images(small, image_size=image_size, channels=channels, dataset="Digits"),
-            source.target[chosen],
+            labels[chosen],
             classes=[str(digit) for digit in range(10)],
             device=device,
             available_splits=SPLITS,
             split=split,
         )
+
+
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """Images (1797, 8, 8) in [0, 16] and labels (1797,), as ``sklearn.datasets.load_digits`` returns them.
+
+    scikit-learn itself is not imported: it imports pandas and much of SciPy.
+    """
+    spec = find_spec("sklearn")
+    assert spec is not None and spec.origin is not None, "scikit-learn is a requirement of this package"
+    rows = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
 
 
 def _partition(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:

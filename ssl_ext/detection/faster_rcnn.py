@@ -56,7 +56,9 @@ class FasterRCNN(TrainableModel):
         ValueError: An unknown layout or setting, or a number out of range.
     """
 
-    compares_images = False
+    # No loss compares images.
+    smallest_batch = 1
+    # But their numbers of sampled boxes count, as the terms are means over all boxes.
     batch_dependence = (
         "each term is a mean over the boxes sampled in a batch, to which images add unequal numbers"
     )

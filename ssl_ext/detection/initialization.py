@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ssl_ext.config.removed import read_config, successor
+from ssl_ext.config.locate import config_file, read_config
 from ssl_ext.config.stored import stored_config
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError, user_errors
@@ -56,8 +55,11 @@ def initialize(
         source = stored_config(read_weights(path), path)
         origin = path if source else origin
     if source is None and origin not in (None, "torchvision"):
-        if not Path(successor(origin)[0]).is_file():
-            raise UserError(f"init.pretraining '{origin}' is neither a config file nor 'torchvision'.")
+        try:
+            config_file(origin)
+        except UserError as error:
+            message = f"init.pretraining '{origin}' is neither a config file nor 'torchvision'."
+            raise UserError(message) from error
         source = read_config(origin)
     found = dict(IMAGENET, channel_order="rgb") if origin == "torchvision" else {}
     if source is not None:

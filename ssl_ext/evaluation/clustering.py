@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
 from .feature_bank import FeatureBank
 from .protocols import Banks, Outcome
 from .tasks import check_task
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
 
 COMPONENTS = (2, 50)
 
@@ -26,6 +26,8 @@ def fit_pca(features: Any, components: int) -> PCA:
     >>> fit_pca(np.eye(4, 3), 50).n_components_
     3
     """
+    from sklearn.decomposition import PCA
+
     array = np.asarray(features)
     if components < 1 or array.ndim != 2 or len(array) < 2:
         raise ValueError(
@@ -57,6 +59,9 @@ def cluster_protocol(banks: Banks, *, num_classes: int, task: str, seed: int, re
     Raises:
         ValueError: Several labels per row, or a setting out of range.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     check_task(task)
     if task == "multi-label":
         raise ValueError("clusters are compared with one class per image; this data set has several labels")
@@ -92,6 +97,8 @@ def _array(bank: FeatureBank) -> np.ndarray:
 
 def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     """Mean silhouette of the labels; NaN where it is not defined."""
+    from sklearn.metrics import silhouette_score
+
     if not 2 <= len(np.unique(labels)) < len(labels):
         return float("nan")
     return float(silhouette_score(points, labels, metric="euclidean"))

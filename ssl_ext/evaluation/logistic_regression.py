@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from .linear_head import LinearHead
 
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
 
 def _logistic_regression(x: np.ndarray, y: np.ndarray, l2: float) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
     c = math.inf if l2 == 0 else 1 / (l2 * len(x))
     return LogisticRegression(C=c, max_iter=1000).fit(x, y)
 

@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    f1_score,
-    recall_score,
-    roc_auc_score,
-    top_k_accuracy_score,
-)
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from .tasks import check_task
 
@@ -37,6 +28,8 @@ def _arrays(scores: Tensor, labels: Tensor, task: str) -> tuple[np.ndarray, np.n
 
 
 def _binary_auc(score: np.ndarray, positive: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
     if positive.all() or not positive.any():
         return float("nan")
     return float(roc_auc_score(positive, score))
@@ -69,6 +62,8 @@ def accuracy(scores: Tensor, labels: Tensor, task: str = "multi-class", *, thres
     >>> accuracy(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))
     0.5
     """
+    from sklearn.metrics import accuracy_score
+
     s, y = _arrays(scores, labels, task)
     if task == "multi-label":
         positive = s > threshold
@@ -104,6 +99,8 @@ def calibration_error(scores: Tensor, labels: Tensor, task: str = "multi-class")
     >>> calibration_error(torch.tensor([[0.8, 0.2]] * 5), torch.tensor([0, 0, 0, 0, 1])) < 1e-6
     True
     """
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     s, y = _arrays(scores, labels, task)
     if not (s.min() >= -1e-3 and s.max() <= 1 + 1e-3):
         raise ValueError(f"scores in [{s.min():.3g}, {s.max():.3g}]: probabilities in [0, 1] are needed")
@@ -135,6 +132,8 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
     Raises:
         ValueError: Shapes do not fit, no rows, or scores that are no probabilities.
     """
+    from sklearn.metrics import confusion_matrix, f1_score, top_k_accuracy_score
+
     s, y = _arrays(scores, labels, task)
     metrics: dict[str, Any] = {"acc": accuracy(scores, labels, task), "auc": auc(scores, labels, task)}
     if task == "multi-label":
@@ -157,4 +156,6 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
 
 def _balanced(labels: np.ndarray, guess: np.ndarray) -> float:
     """Recall averaged over the classes that occur in ``labels``."""
+    from sklearn.metrics import recall_score
+
     return float(recall_score(labels, guess, labels=np.unique(labels), average="macro", zero_division=0.0))

@@ -36,6 +36,7 @@ from ssl_ext.losses.virtual_embeddings import (
     virtual_similarity,
     virtual_targets,
 )
+from ssl_ext.losses.w_mse import w_mse, whiten
 
 __all__ = [
     "ContrastiveTerms",
@@ -78,6 +79,8 @@ __all__ = [
     "virtual_probabilities",
     "virtual_similarity",
     "virtual_targets",
+    "w_mse",
     "weighted_info_nce",
+    "whiten",
     "world_size",
 ]

@@ -52,6 +52,16 @@ def dirichlet(alpha: float, count: int, generator: torch.Generator | None, devic
     return torch._sample_dirichlet(torch.full((count,), alpha, device=source), generator).to(device)
 
 
+def beta(
+    alpha: float, count: int, device: torch.device, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """λ ~ Beta(α, α), (count,), on ``device``, drawn where the generator lives (as above)."""
+    source = device if generator is None else generator.device
+    # The first of two shares with a Dirichlet distribution has a Beta distribution.
+    shares = torch._sample_dirichlet(torch.full((count, 2), alpha, device=source), generator)
+    return shares[:, 0].to(device)
+
+
 def blend(images: Tensor, partners: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Images where a mask (N, 1, H, W) is 1, partners where it is 0; and the mean (N,) of each mask."""
     return torch.lerp(partners, images, mask.to(images.dtype)), mask.float().mean((1, 2, 3))

@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from ssl_ext.names import X_AXES
+
 from .style import PALETTE, new_figure, open_frame
 
 PANEL = (3.0, 2.3)  # inches
 COLUMNS = 4
 # What each horizontal axis is called in the log.
-X_AXES = {"iteration": "step", "epoch": "epoch", "hours": "training_seconds"}
 DASHED = (0, (3, 1.5))
 MARKED = 30  # points
 SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
