@@ -1,6 +1,6 @@
 """Names that options accept, in one place that imports nothing, so that ``--help`` lists them at once."""
 
-# Of an evaluation.
+# Evaluation.
 PROTOCOLS = (
     "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
 )  # fmt: skip
@@ -13,7 +13,7 @@ FRACTIONS = (0.01, 0.1, 1.0)
 EXPORT_FORMATS = ("torchvision", "timm", "detectron2", "safetensors", "onnx")
 REPORT_LAYOUTS = ("long", "budgets")
 
-# Of figures. Mixed features cannot be drawn, and Inter-Intra is CutMix or MixUp for any one pair.
+# Figures. Mixed features (Manifold MixUp) cannot be drawn; Inter-Intra is CutMix or MixUp for any one pair.
 DRAWN_POLICIES = ("mixup", "cutmix", "saliencymix", "fmix", "resizemix", "puzzlemix", "co_mixup")
 LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PROJECTIONS = ("pca", "tsne", "umap")

@@ -1,4 +1,4 @@
-"""What several commands share: their common options, and the check of the paths that they are given."""
+"""Options and checks of paths that several commands share."""
 
 from __future__ import annotations
 

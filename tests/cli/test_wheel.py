@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 DIGITS = "ssl_ext::trimix/trimix-t0.1_resnet18-w16_1xb64-adam-100e_digits.py"
 SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "configs", "ssl_ext")
@@ -22,7 +20,6 @@ def run(command, folder, **environment):
     return ended.stdout + ended.stderr
 
 
-@pytest.mark.slow
 def test_an_installed_wheel_trains_the_digits_in_an_empty_folder(tmp_path):
     source, site, empty = (tmp_path / name for name in ("source", "site", "empty"))
     for folder in (source, empty):
