@@ -138,6 +138,8 @@ class Method:
         head: Config of the head that is called; by default the model's.
         views: Views of an image.
         smallest: Images of the smallest batch.
+        operations: Most operations of a recorded step on the way of an accelerator, views of memory left out;
+            0 if it cannot be recorded. A new number has a reason.
         few: Overrides of ``model`` with which a config takes a step on four images.
     """
 
@@ -148,6 +150,7 @@ class Method:
     head: dict[str, Any] | None = None
     views: int = 2
     smallest: int = 2
+    operations: int = 0
     few: dict[str, Any] = field(default_factory=dict)
 
 
@@ -165,17 +168,20 @@ METHODS = {
         per_step.amix,
         head=BLOCK_HEAD,
         views=1,
+        operations=789,
     ),
     "AMix-schedule": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, momentum_schedule="cosine", adjust_lam=True),
         BLOCK_TERMS,
         views=1,
+        operations=802,
     ),
     "AMixC": Method(
         dict(QUEUE, **BLOCK, labels=PSEUDO, head=dict(type="AMixHead"), mask_decay=True),
         {*MOCO_TERMS, "classifier", "block_ce", "block_bce", "mask"},
         amix,
         per_step.amix_moco,
+        operations=1060,
     ),
     "AMixClusters": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, clusters=dict(num_classes=3, interval=2)),
@@ -183,42 +189,60 @@ METHODS = {
         sent=per_step.amix,
         views=1,
         few=dict(clusters=dict(num_classes=2)),
+        operations=844,
     ),
     "AMixI": Method(
         dict(QUEUE, **BLOCK, head=dict(type="AMixHead")),
         {*MOCO_TERMS, "block_infonce", "block_bce", "mask"},
         amix,
         per_step.amix_moco,
+        operations=1027,
     ),
-    "AutoMix": Method(dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, sent=per_step.amix, views=1),
-    "BSIM": Method(dict(QUEUE, head=dict(type="MixMoCoHead")), MOCO_TERMS, mixed_queue, per_step.mixed_moco),
-    "BYOL": Method(PREDICTION, {"prediction"}, predictions, per_step.prediction),
+    "AutoMix": Method(
+        dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, sent=per_step.amix, views=1, operations=746
+    ),
+    "BSIM": Method(
+        dict(QUEUE, head=dict(type="MixMoCoHead")),
+        MOCO_TERMS,
+        mixed_queue,
+        per_step.mixed_moco,
+        operations=726,
+    ),
+    "BYOL": Method(PREDICTION, {"prediction"}, predictions, per_step.prediction, operations=670),
     "BarlowTwins": Method(
         dict(neck=NECK, head=dict(type="BarlowTwinsHead")),
         {"invariance", "redundancy"},
         two_views,
         per_step.barlow_twins,
+        operations=546,
     ),
-    "Cross": Method(PREDICTION, {"cross_view", "cross_model"}, predictions, per_step.two_predictions),
-    "IMix": Method(dict(QUEUE, head=dict(type="IMixHead")), {"mixed"}, i_mix, per_step.i_mix),
-    "ImageClassifier": Method(CLASSIFIER, {"classification"}, sent=per_step.classifier, views=1),
+    "Cross": Method(
+        PREDICTION, {"cross_view", "cross_model"}, predictions, per_step.two_predictions, operations=712
+    ),
+    "IMix": Method(dict(QUEUE, head=dict(type="IMixHead")), {"mixed"}, i_mix, per_step.i_mix, operations=514),
+    "ImageClassifier": Method(
+        CLASSIFIER, {"classification"}, sent=per_step.classifier, views=1, operations=367
+    ),
     "JaccardMoCo": Method(
         dict(QUEUE, neck=TWO_NECKS, head=dict(type="JaccardHead")),
         {"projector1", "projector2", "jaccard"},
         two_projectors,
         per_step.jaccard_moco,
+        operations=660,
     ),
     "JaccardSimCLR": Method(
         dict(neck=TWO_NECKS, head=dict(type="JaccardHead")),
         {"projector1", "projector2", "jaccard"},
         two_projectors,
         per_step.jaccard_simclr,
+        operations=718,
     ),
     "MixMoCo": Method(
         dict(QUEUE, head=dict(type="MixMoCoHead"), policy=cutmix(alpha=1.0)),
         MOCO_TERMS,
         mixed_queue,
         per_step.mixed_moco,
+        operations=726,
     ),
     "MixMoCo-clusters": Method(
         dict(
@@ -232,18 +256,24 @@ METHODS = {
         mixed_queue,
     ),
     "MixupClassifier": Method(
-        dict(CLASSIFIER, policy=cutmix(prob=0.5)), {"mix"}, sent=per_step.classifier, views=1
+        dict(CLASSIFIER, policy=cutmix(prob=0.5)), {"mix"}, sent=per_step.classifier, views=1, operations=426
     ),
     "MixupClassifier-features": Method(
-        dict(CLASSIFIER, policy=dict(type="MixingPolicy", name="manifoldmix")), {"mix"}, views=1
+        dict(CLASSIFIER, policy=dict(type="MixingPolicy", name="manifoldmix")),
+        {"mix"},
+        views=1,
+        operations=393,
     ),
     "MoCHi": Method(
         dict(QUEUE, head=dict(type="MoCHiHead", num_hard=8, num_mixed=4, num_with_query=2)),
         {"contrastive"},
         queued,
         per_step.moco,
+        operations=526,
     ),
-    "MoCo": Method(dict(QUEUE, head=dict(type="MoCoHead")), {"contrastive"}, queued, per_step.moco),
+    "MoCo": Method(
+        dict(QUEUE, head=dict(type="MoCoHead")), {"contrastive"}, queued, per_step.moco, operations=496
+    ),
     "ODC": Method(
         dict(
             neck=NECK,
@@ -256,6 +286,7 @@ METHODS = {
         per_step.odc,
         views=1,
         few=dict(head=dict(num_clusters=2)),
+        operations=436,
     ),
     "PIRL-jigsaw": Method(
         dict(neck=NECK, pretext="jigsaw", head=dict(type="PIRLHead", num_negatives=8)),
@@ -263,21 +294,28 @@ METHODS = {
         banked,
         per_step.pirl,
         views=1,
+        operations=684,
     ),
     "PIRL-rotation": Method(
         dict(neck=NECK, pretext="rotation", head=dict(type="PIRLHead", num_negatives=8)),
         {"transformed", "image"},
         banked,
         views=1,
+        operations=664,
     ),
     "SimCLR": Method(
-        dict(neck=NECK, head=dict(type="SimCLRHead")), {"contrastive"}, two_views, per_step.simclr
+        dict(neck=NECK, head=dict(type="SimCLRHead")),
+        {"contrastive"},
+        two_views,
+        per_step.simclr,
+        operations=572,
     ),
     "SimSiam": Method(
         {key: value for key, value in PREDICTION.items() if key != "momentum"},
         {"prediction"},
         predictions,
         per_step.prediction,
+        operations=569,
     ),
     "SwAV": Method(
         dict(
@@ -289,6 +327,7 @@ METHODS = {
         two_views,
         per_step.swav,
         few=dict(freeze_prototypes_steps=0),
+        operations=630,
     ),
     "TriBYOL": Method(
         dict(PREDICTION, momentum_schedule="cosine"),
@@ -296,22 +335,31 @@ METHODS = {
         predictions,
         per_step.two_predictions,
         views=3,
+        operations=957,
     ),
     "TriBYOL-all": Method(
-        dict(PREDICTION, target_update="all"), {"target1", "target2"}, predictions, views=3
+        dict(PREDICTION, target_update="all"), {"target1", "target2"}, predictions, views=3, operations=908
     ),
     "TriMix": Method(
         dict(neck=NECK, head=dict(type="TriMixHead")),
         {"invariance", "redundancy", "virtual", "consistency"},
         virtual,
         per_step.trimix,
+        operations=775,
     ),
     "TriMix-epoch": Method(
         dict(neck=NECK, head=dict(type="TriMixHead"), lam_per="epoch"),
         {"invariance", "redundancy", "virtual", "consistency"},
         virtual,
+        operations=774,
     ),
-    "UnMix": Method(dict(QUEUE, head=dict(type="MixMoCoHead")), MOCO_TERMS, mixed_queue, per_step.mixed_moco),
+    "UnMix": Method(
+        dict(QUEUE, head=dict(type="MixMoCoHead")),
+        MOCO_TERMS,
+        mixed_queue,
+        per_step.mixed_moco,
+        operations=726,
+    ),
     "WMSE": Method(
         dict(neck=dict(NECK, out_channels=2), head=dict(type="WMSEHead", whitening_size=4, iterations=2)),
         {"whitened"},
@@ -319,6 +367,7 @@ METHODS = {
         per_step.w_mse,
         head=dict(type="WMSEHead", whitening_size=ROWS),
         smallest=4,
+        operations=569,
         few=dict(neck=dict(out_channels=2), head=dict(whitening_size=4)),
     ),
     "VICReg": Method(
@@ -326,6 +375,7 @@ METHODS = {
         {"invariance", "variance", "covariance"},
         two_views,
         per_step.vicreg,
+        operations=574,
     ),
 }
 # Registered, and not trained here: why.

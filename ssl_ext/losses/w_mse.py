@@ -72,6 +72,5 @@ def w_mse(*views: Tensor, permutations: Tensor, size: int, eps: float = 0.0) -> 
         # Of shape (sub-batches, views, K, D).
         parts = joined[permutations.flatten()].unflatten(0, (-1, size)).transpose(1, 2)
         white = unit_rows(whiten(parts, eps=eps).flatten(0, -2)).view(parts.shape)
-        pairs = list(combinations(range(len(views)), 2))
-        first, second = (white[:, list(side)] for side in zip(*pairs, strict=True))
-        return 2 - 2 * (first * second).sum(-1).mean()
+        cosines = [(first * second).sum(-1).mean() for first, second in combinations(white.unbind(1), 2)]
+        return 2 - 2 * torch.stack(cosines).mean()

@@ -13,9 +13,9 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import pytest
 import torch
 from killed_runs import differences
+from methods import METHODS, write_images
 from mmengine.registry import init_default_scope
 from recorded_runs import checkpoints_of, recordable_run
-from tiny_algorithms import ALGORITHMS, write_images
 
 from ssl_ext.apis import pretrain
 from ssl_ext.capture import Replayed
@@ -77,7 +77,7 @@ def test_no_step_waits_for_the_gpu(images, tmp_path, monkeypatch):
 
     monkeypatch.setattr(StepLoop, "take_step", take_step)
     failures, start = {}, time.time()
-    for case in sorted(set(ALGORITHMS) - ON_HOST):
+    for case in sorted(set(METHODS) - ON_HOST):
         config = recordable_run(case, images, epochs=1, captured_step=False)
         config.default_hooks.checkpoint = None
         config.default_hooks.logger.interval = 50
@@ -101,9 +101,7 @@ def test_a_captured_step_equals_the_plain_one(precision, images, tmp_path, monke
         return original(replayed, key)
 
     monkeypatch.setattr(Replayed, "__call__", counted)
-    cases = (
-        sorted(set(ALGORITHMS) - ON_HOST) if precision == "float32" else ["AMix", "BYOL", "MoCo", "TriMix"]
-    )
+    cases = sorted(set(METHODS) - ON_HOST) if precision == "float32" else ["AMix", "BYOL", "MoCo", "TriMix"]
     for case in cases:
         config = recordable_run(case, images, epochs=8, every=12, **(BF16 if precision == "bfloat16" else {}))
         try:
