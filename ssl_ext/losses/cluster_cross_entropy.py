@@ -21,7 +21,7 @@ def cluster_cross_entropy(logits: Tensor, labels: Tensor, counts: Tensor, *, pow
         Scalar: Σ w · CE / Σ w over the batch of all processes.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not match.
 
     >>> logits, labels = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])
     >>> cluster_cross_entropy(logits, labels, torch.tensor([4, 1]))  # (log 2 / 2 + log(1 + e)) / 1.5

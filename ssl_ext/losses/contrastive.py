@@ -61,7 +61,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 
         Scalar, averaged over processes.
 
     Raises:
-        ValueError: if the shapes do not fit or τ <= 0.
+        ValueError: if the shapes do not match or τ <= 0.
     """
     return info_nce_terms(query, key, queue, temperature=temperature).loss
 
