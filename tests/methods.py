@@ -168,20 +168,20 @@ METHODS = {
         per_step.amix,
         head=BLOCK_HEAD,
         views=1,
-        operations=789,
+        operations=773,
     ),
     "AMix-schedule": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, momentum_schedule="cosine", adjust_lam=True),
         BLOCK_TERMS,
         views=1,
-        operations=802,
+        operations=786,
     ),
     "AMixC": Method(
         dict(QUEUE, **BLOCK, labels=PSEUDO, head=dict(type="AMixHead"), mask_decay=True),
         {*MOCO_TERMS, "classifier", "block_ce", "block_bce", "mask"},
         amix,
         per_step.amix_moco,
-        operations=1060,
+        operations=1044,
     ),
     "AMixClusters": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, clusters=dict(num_classes=3, interval=2)),
@@ -189,60 +189,60 @@ METHODS = {
         sent=per_step.amix,
         views=1,
         few=dict(clusters=dict(num_classes=2)),
-        operations=844,
+        operations=828,
     ),
     "AMixI": Method(
         dict(QUEUE, **BLOCK, head=dict(type="AMixHead")),
         {*MOCO_TERMS, "block_infonce", "block_bce", "mask"},
         amix,
         per_step.amix_moco,
-        operations=1027,
+        operations=1011,
     ),
     "AutoMix": Method(
-        dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, sent=per_step.amix, views=1, operations=746
+        dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, sent=per_step.amix, views=1, operations=730
     ),
     "BSIM": Method(
         dict(QUEUE, head=dict(type="MixMoCoHead")),
         MOCO_TERMS,
         mixed_queue,
         per_step.mixed_moco,
-        operations=726,
+        operations=710,
     ),
-    "BYOL": Method(PREDICTION, {"prediction"}, predictions, per_step.prediction, operations=670),
+    "BYOL": Method(PREDICTION, {"prediction"}, predictions, per_step.prediction, operations=654),
     "BarlowTwins": Method(
         dict(neck=NECK, head=dict(type="BarlowTwinsHead")),
         {"invariance", "redundancy"},
         two_views,
         per_step.barlow_twins,
-        operations=546,
+        operations=530,
     ),
     "Cross": Method(
-        PREDICTION, {"cross_view", "cross_model"}, predictions, per_step.two_predictions, operations=712
+        PREDICTION, {"cross_view", "cross_model"}, predictions, per_step.two_predictions, operations=696
     ),
-    "IMix": Method(dict(QUEUE, head=dict(type="IMixHead")), {"mixed"}, i_mix, per_step.i_mix, operations=514),
+    "IMix": Method(dict(QUEUE, head=dict(type="IMixHead")), {"mixed"}, i_mix, per_step.i_mix, operations=497),
     "ImageClassifier": Method(
-        CLASSIFIER, {"classification"}, sent=per_step.classifier, views=1, operations=367
+        CLASSIFIER, {"classification"}, sent=per_step.classifier, views=1, operations=351
     ),
     "JaccardMoCo": Method(
         dict(QUEUE, neck=TWO_NECKS, head=dict(type="JaccardHead")),
         {"projector1", "projector2", "jaccard"},
         two_projectors,
         per_step.jaccard_moco,
-        operations=660,
+        operations=644,
     ),
     "JaccardSimCLR": Method(
         dict(neck=TWO_NECKS, head=dict(type="JaccardHead")),
         {"projector1", "projector2", "jaccard"},
         two_projectors,
         per_step.jaccard_simclr,
-        operations=718,
+        operations=702,
     ),
     "MixMoCo": Method(
         dict(QUEUE, head=dict(type="MixMoCoHead"), policy=cutmix(alpha=1.0)),
         MOCO_TERMS,
         mixed_queue,
         per_step.mixed_moco,
-        operations=726,
+        operations=710,
     ),
     "MixMoCo-clusters": Method(
         dict(
@@ -256,23 +256,23 @@ METHODS = {
         mixed_queue,
     ),
     "MixupClassifier": Method(
-        dict(CLASSIFIER, policy=cutmix(prob=0.5)), {"mix"}, sent=per_step.classifier, views=1, operations=426
+        dict(CLASSIFIER, policy=cutmix(prob=0.5)), {"mix"}, sent=per_step.classifier, views=1, operations=410
     ),
     "MixupClassifier-features": Method(
         dict(CLASSIFIER, policy=dict(type="MixingPolicy", name="manifoldmix")),
         {"mix"},
         views=1,
-        operations=393,
+        operations=377,
     ),
     "MoCHi": Method(
         dict(QUEUE, head=dict(type="MoCHiHead", num_hard=8, num_mixed=4, num_with_query=2)),
         {"contrastive"},
         queued,
         per_step.moco,
-        operations=526,
+        operations=510,
     ),
     "MoCo": Method(
-        dict(QUEUE, head=dict(type="MoCoHead")), {"contrastive"}, queued, per_step.moco, operations=496
+        dict(QUEUE, head=dict(type="MoCoHead")), {"contrastive"}, queued, per_step.moco, operations=480
     ),
     "ODC": Method(
         dict(
@@ -286,7 +286,7 @@ METHODS = {
         per_step.odc,
         views=1,
         few=dict(head=dict(num_clusters=2)),
-        operations=436,
+        operations=420,
     ),
     "PIRL-jigsaw": Method(
         dict(neck=NECK, pretext="jigsaw", head=dict(type="PIRLHead", num_negatives=8)),
@@ -294,28 +294,28 @@ METHODS = {
         banked,
         per_step.pirl,
         views=1,
-        operations=684,
+        operations=668,
     ),
     "PIRL-rotation": Method(
         dict(neck=NECK, pretext="rotation", head=dict(type="PIRLHead", num_negatives=8)),
         {"transformed", "image"},
         banked,
         views=1,
-        operations=664,
+        operations=648,
     ),
     "SimCLR": Method(
         dict(neck=NECK, head=dict(type="SimCLRHead")),
         {"contrastive"},
         two_views,
         per_step.simclr,
-        operations=572,
+        operations=556,
     ),
     "SimSiam": Method(
         {key: value for key, value in PREDICTION.items() if key != "momentum"},
         {"prediction"},
         predictions,
         per_step.prediction,
-        operations=569,
+        operations=553,
     ),
     "SwAV": Method(
         dict(
@@ -327,7 +327,7 @@ METHODS = {
         two_views,
         per_step.swav,
         few=dict(freeze_prototypes_steps=0),
-        operations=630,
+        operations=614,
     ),
     "TriBYOL": Method(
         dict(PREDICTION, momentum_schedule="cosine"),
@@ -335,30 +335,30 @@ METHODS = {
         predictions,
         per_step.two_predictions,
         views=3,
-        operations=957,
+        operations=941,
     ),
     "TriBYOL-all": Method(
-        dict(PREDICTION, target_update="all"), {"target1", "target2"}, predictions, views=3, operations=908
+        dict(PREDICTION, target_update="all"), {"target1", "target2"}, predictions, views=3, operations=892
     ),
     "TriMix": Method(
         dict(neck=NECK, head=dict(type="TriMixHead")),
         {"invariance", "redundancy", "virtual", "consistency"},
         virtual,
         per_step.trimix,
-        operations=775,
+        operations=759,
     ),
     "TriMix-epoch": Method(
         dict(neck=NECK, head=dict(type="TriMixHead"), lam_per="epoch"),
         {"invariance", "redundancy", "virtual", "consistency"},
         virtual,
-        operations=774,
+        operations=758,
     ),
     "UnMix": Method(
         dict(QUEUE, head=dict(type="MixMoCoHead")),
         MOCO_TERMS,
         mixed_queue,
         per_step.mixed_moco,
-        operations=726,
+        operations=710,
     ),
     "WMSE": Method(
         dict(neck=dict(NECK, out_channels=2), head=dict(type="WMSEHead", whitening_size=4, iterations=2)),
@@ -375,7 +375,7 @@ METHODS = {
         {"invariance", "variance", "covariance"},
         two_views,
         per_step.vicreg,
-        operations=574,
+        operations=558,
     ),
 }
 # Registered, and not trained here: why.

@@ -1,7 +1,9 @@
 """A step that is recorded once and replayed without its Python code equals the plain one bit for bit."""
 
 import itertools
+import re
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from mmengine.registry import init_default_scope
 from recorded_runs import checkpoints_of, recordable_run
 from watched_steps import Watch, frozen_values
 
+import ssl_ext
 from ssl_ext.apis import pretrain
 from ssl_ext.capture import Rates, Replayed
 from ssl_ext.engine import OnlineProbeHook, step, write_checkpoint
@@ -41,6 +44,24 @@ OPTIMIZERS = {
     "LARS": dict(type="LARS", lr=0.3, _delete_=True),
 }
 
+# Tensors of host data (calls per file) outside a recorded step, or made once and kept.
+HOST_DATA = re.compile(r"torch\.tensor\(|torch\.as_tensor\(|from_numpy\(|\.pin_memory\(")
+ALLOWED = {
+    "augment/base.py": 1,  # draws of a generator on the CPU
+    "augment/fused.py": 1,  # constants, cached on the device
+    "augment/jitter_forms.py": 2,  # likewise
+    "augment/photometric.py": 1,  # buffers
+    "losses/mixup_contrastive.py": 1,  # λ of a caller that gives a number
+    "mixups/co_mixup.py": 1,  # solved on the host
+    "mixups/graph_cut.py": 2,
+    "mixups/puzzlemix.py": 1,
+    "mixups/transport.py": 1,
+    "models/classifiers/base.py": 1,  # labels of the data set, checked before training
+    "models/selfsup/base.py": 1,  # numbers of a step that is not recorded
+    "models/utils/cluster_bank.py": 1,  # the first clusters
+    "models/utils/label_source.py": 1,  # labels of the data set
+    "models/utils/mixing.py": 1,  # the policy is tried when it is built
+}
 # Values that differ between two steps and need not be the same.
 MAY_CHANGE: dict[str, str] = {}
 
@@ -180,6 +201,17 @@ def test_a_value_that_the_host_reads_is_named(images, tmp_path, monkeypatch):
     monkeypatch.setattr(BYOL, "loss", loss)
     with pytest.raises(UserError, match="BYOL's step cannot be recorded: item"):
         checkpoints_of(recordable_run("BYOL", images), tmp_path, "dry", monkeypatch)
+
+
+def test_step_code_takes_no_data_from_the_host():
+    """A graph would hold the values of its recording."""
+    package, found = Path(ssl_ext.__file__).parent, {}
+    for room in ("augment", "losses", "mixups", "models"):
+        for path in sorted((package / room).rglob("*.py")):
+            lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith(">>>")]
+            if count := len(HOST_DATA.findall("\n".join(lines))):
+                found[path.relative_to(package).as_posix()] = count
+    assert found == ALLOWED
 
 
 @pytest.mark.parametrize("case", cases())

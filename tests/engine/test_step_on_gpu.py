@@ -1,6 +1,7 @@
 """The training step of every method on a GPU: nothing waits for it, and a CUDA graph equals the plain step.
 
-Failures of all methods are collected and reported together. Run with ``pytest -m "slow or not slow"``.
+Failures of all methods are collected and reported together, and written one by one to the file that
+``STEP_REPORT`` names, for a run that is cut short. Run with ``pytest -m "slow or not slow"``.
 """
 
 import os
@@ -58,6 +59,13 @@ def cause(error):
     return f"{type(error).__name__}: {str(error)[:400]}\n{where}"
 
 
+def note(case, text, start):
+    """Append a line on a method to the report file."""
+    if "STEP_REPORT" in os.environ:
+        with open(os.environ["STEP_REPORT"], "a", encoding="utf-8") as file:
+            file.write(f"{time.time() - start:6.1f} s  {case}: {text}\n")
+
+
 def report(failures, seconds):
     """Text of all failures, one method after the other."""
     lines = [f"== {case}: {text}" for case, text in failures.items()]
@@ -87,6 +95,7 @@ def test_no_step_waits_for_the_gpu(images, tmp_path, monkeypatch):
             pretrain(config, work_dir=tmp_path / case)
         except Exception as error:
             failures[case] = cause(error)
+        note(case, failures.get(case, "nothing waits"), start)
     assert not failures, report(failures, time.time() - start)
 
 
@@ -108,14 +117,14 @@ def test_a_captured_step_equals_the_plain_one(precision, images, tmp_path, monke
             plain = checkpoints_of(config, tmp_path / f"{case}-plain", False, monkeypatch)
             replays.clear()
             captured = checkpoints_of(config, tmp_path / f"{case}-captured", True, monkeypatch)
+            found = differences(plain, captured)
+            if found:
+                failures[case] = f"{len(found)} entries differ, {sizes(plain, captured)}: {found[:3]}"
+            elif sum(replays) < 8:
+                failures[case] = f"only {sum(replays)} of {len(replays)} steps were replayed"
         except Exception as error:
             failures[case] = cause(error)
-            continue
-        found = differences(plain, captured)
-        if found:
-            failures[case] = f"{len(found)} entries differ, {sizes(plain, captured)}: {found[:3]}"
-        elif sum(replays) < 8:
-            failures[case] = f"only {sum(replays)} of {len(replays)} steps were replayed"
+        note(f"{case}, {precision}", failures.get(case, f"equal, {sum(replays)} replays"), start)
     assert not failures, report(failures, time.time() - start)
 
 
