@@ -16,7 +16,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ssl_ext", "ssl_ext.*"]),
-    package_data={"ssl_ext.apis.report": ["*.j2"]},
+    package_data={
+        # In a checkout ssl_ext/.mim/configs is a link to configs/.
+        "ssl_ext": ["py.typed", ".mim/model-index.yml", ".mim/configs/**/*.py"],
+        "ssl_ext.apis.report": ["*.j2"],
+    },
+    entry_points={"console_scripts": ["ssl-ext = ssl_ext.cli.__main__:main"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

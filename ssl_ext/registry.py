@@ -22,6 +22,10 @@ import mmpretrain.registry as parents  # noqa: E402
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
+from .multimodal import import_models  # noqa: E402
+
+import_models()
+
 SCOPE = "ssl_ext"
 DETECTION = "ssl_ext.detection"
 

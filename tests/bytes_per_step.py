@@ -1,10 +1,9 @@
-"""Collectives of a training step of each algorithm besides gradients and batch norms, in closed form.
+"""Collectives of a training step besides gradients and batch norms, in closed form, for tests/methods.py.
 
-With N images per process, W processes and embeddings of D numbers. Each entry is a list of (kind, bytes of
-the result, calls per step); a fraction of a call is one in some steps only.
+With N images per process, W processes and embeddings of D numbers. Each function returns a list of (kind,
+bytes of the result, calls per step); a fraction of a call is one in some steps only.
 """
 
-from collections import Counter
 from typing import NamedTuple
 
 FLOAT, INDEX = 4, 8  # bytes
@@ -22,15 +21,6 @@ class Step(NamedTuple):
     def dim(self):
         """D, the size of the projector's output."""
         return self.settings["neck"]["out_channels"]
-
-
-def traffic(model, settings, batch, world):
-    """Calls per step by kind and bytes; one process sends nothing."""
-    calls = Counter()
-    if world > 1:
-        for kind, size, count in BYTES_PER_STEP[settings["type"]](Step(model, settings, batch, world)):
-            calls[kind, size] += count
-    return calls
 
 
 def reduced(numbers):
@@ -149,26 +139,58 @@ def swav(step):
     return 2 * head.settings["iterations"] * gathered(step, len(head.prototypes)) + reduced(1)
 
 
-BYTES_PER_STEP = {
-    **dict.fromkeys(("AMix", "AMixClusters", "AutoMix"), amix),
-    **dict.fromkeys(("AMixC", "AMixI"), amix_moco),
-    "BarlowTwins": barlow_twins,
-    **dict.fromkeys(("BSIM", "MixMoCo", "UnMix"), mixed_moco),
-    **dict.fromkeys(("BYOL", "SimSiam"), lambda step: reduced(1)),
-    **dict.fromkeys(("Cross", "TriBYOL"), lambda step: 2 * reduced(1)),
-    **dict.fromkeys(
-        ("ImageClassifier", "MixupClassifier"), lambda step: (1 + uses_loss_gradient(step)) * reduced(1)
-    ),
-    # Loss and accuracy, keys for the queue, and all keys as classes.
-    "IMix": lambda step: reduced(2) + enqueued(step) + gathered(step, step.batch * step.dim),
-    "JaccardMoCo": lambda step: 3 * reduced(2) + enqueued(step),
-    "JaccardSimCLR": lambda step: 2 * simclr(step) + reduced(2),
-    **dict.fromkeys(("MoCHi", "MoCo"), lambda step: reduced(2) + enqueued(step)),
-    "ODC": lambda step: reduced(2) + clustered(step, step.model.cluster_bank, step.model.interval),
-    "PIRL": lambda step: 2 * reduced(2) + banked(step, step.model.dim),
-    "SimCLR": simclr,
-    "SwAV": swav,
-    "TriMix": trimix,
-    # A scalar, the means of two views and their covariances.
-    "VICReg": lambda step: reduced(1) + reduced(2 * step.dim) + reduced(2 * step.dim**2),
-}
+def prediction(step):
+    """One scalar."""
+    return reduced(1)
+
+
+def two_predictions(step):
+    """Two scalars."""
+    return 2 * reduced(1)
+
+
+def classifier(step):
+    """The loss, and once more for a policy that follows its gradient."""
+    return (1 + uses_loss_gradient(step)) * reduced(1)
+
+
+def moco(step):
+    """Loss and accuracy, keys for the queue."""
+    return reduced(2) + enqueued(step)
+
+
+def i_mix(step):
+    """Loss and accuracy, keys for the queue, and all keys as classes."""
+    return moco(step) + gathered(step, step.batch * step.dim)
+
+
+def jaccard_moco(step):
+    """Three losses with their accuracies, keys for both queues."""
+    return 3 * reduced(2) + enqueued(step)
+
+
+def jaccard_simclr(step):
+    """SimCLR for both projectors, and the loss of J."""
+    return 2 * simclr(step) + reduced(2)
+
+
+def odc(step):
+    """The loss and the sum of the weights; the bank of clusters."""
+    return reduced(2) + clustered(step, step.model.cluster_bank, step.model.interval)
+
+
+def pirl(step):
+    """Two losses with their accuracies; the bank."""
+    return 2 * reduced(2) + banked(step, step.model.dim)
+
+
+def vicreg(step):
+    """A scalar, the means of two views and their covariances."""
+    return reduced(1) + reduced(2 * step.dim) + reduced(2 * step.dim**2)
+
+
+def w_mse(step):
+    """Orders of the joined batch, and the embeddings of all views."""
+    views, orders = step.model.data_preprocessor.num_views, step.model.head.iterations
+    orders_size = orders * step.world * step.batch * INDEX
+    return [("broadcast", orders_size, 1)] + gathered(step, views * step.batch * step.dim, gradient=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ssl_ext.apis import load_config
-from ssl_ext.config.removed import REMOVED, successor
+from ssl_ext.config.locate import REMOVED, successor
 from ssl_ext.detection import initialize
 from ssl_ext.errors import UserError
 

@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "ssl_ext"
 # Highest first. A module belongs to the longest name that its own begins with.
 ROOMS = (
-    *("cli", "launch"),
+    "cli",
     *("apis", "apis.figures", "apis.sweep", "apis.report", "apis.evaluate", "apis.pretrain", "apis.export"),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),
-    *("registry", "env", "files", "errors", "values", "", "moved"),
+    *("registry", "multimodal", "env", "files", "errors", "values", "names", "", "moved"),
 )
 MAX_LINES = 250
 

@@ -14,7 +14,7 @@ shift 2
 # launcher, which torchrun would let die of it, waits for them. After SIGTERM it gives them 30 seconds
 # (TORCH_ELASTIC_SHUTDOWN_TIMEOUT).
 trap '' USR1
-exec "${PYTHON:-python}" -m ssl_ext.launch \
+exec "${PYTHON:-python}" -m ssl_ext.cli.launch \
   --nnodes="${NNODES:-1}" \
   --node_rank="${NODE_RANK:-0}" \
   --master_addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -2,6 +2,9 @@ default_scope = "ssl_ext"
 randomness = dict(seed=0)
 channels_last = True
 activation_checkpointing = False
+# On one GPU, record the training step once as a CUDA graph and replay it ("auto"). True: an error where that
+# fails; False: never; "dry": record and replay on the CPU, to test a new method.
+captured_step = "auto"
 env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
 default_hooks = dict(
     runtime_info=dict(type="TrainLogHook"),
@@ -49,7 +52,7 @@ evaluation = dict(
         evaluations=10,
         augment="views",
     ),
-    # Numbers of labels so small that epochs would be a handful of steps.
+    # Few labels: an epoch would have only a handful of steps.
     few_labels=dict(solver="lbfgs", l2=[1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
     few_labels_finetune=dict(
         optimizer="adamw", steps=1000, batch_size=64, lr=1e-3, weight_decay=1e-4, schedule="cosine"

@@ -1,12 +1,18 @@
-"""Functions behind the command-line tools, for notebooks and scripts."""
+"""Functions behind the command-line tools, for notebooks and scripts; each is imported when it is used."""
 
-from ssl_ext.config.load import load_config, parse_options
-from ssl_ext.config.networks import build_model
-from ssl_ext.exporting import timm_resnet, torchvision_resnet
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from .evaluate import evaluate
-from .export import export
-from .pretrain import pretrain
+if TYPE_CHECKING:
+    from ssl_ext.config.load import load_config, parse_options
+    from ssl_ext.config.networks import build_model
+    from ssl_ext.exporting import timm_resnet, torchvision_resnet
+
+    from .evaluate import evaluate
+    from .export import export
+    from .pretrain import pretrain
 
 __all__ = [
     "build_model",
@@ -18,3 +24,31 @@ __all__ = [
     "timm_resnet",
     "torchvision_resnet",
 ]
+PLACES = {
+    "build_model": "ssl_ext.config.networks",
+    "evaluate": "ssl_ext.apis.evaluate.run",
+    "export": "ssl_ext.apis.export",
+    "load_config": "ssl_ext.config.load",
+    "parse_options": "ssl_ext.config.load",
+    "pretrain": "ssl_ext.apis.pretrain",
+    "timm_resnet": "ssl_ext.exporting",
+    "torchvision_resnet": "ssl_ext.exporting",
+}
+
+
+class _LazyPackage(ModuleType):
+    """The package, with the functions of :data:`PLACES` as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        vars(self)[name] = getattr(import_module(PLACES[name]), name)
+        return vars(self)[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python makes an imported submodule an attribute; some are called as their function is.
+        if name not in PLACES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _LazyPackage

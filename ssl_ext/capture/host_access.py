@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 # The result, or its shape, depends on values that the host has to know; ``lift_fresh`` is ``torch.tensor``.
 READS = {
     *("_local_scalar_dense", "bincount", "equal", "is_nonzero", "lift_fresh", "masked_select", "nonzero"),
-    *("repeat_interleave", "_unique2", "unique_consecutive", "unique_dim"),
+    *("_linalg_check_errors", "repeat_interleave", "_unique2", "unique_consecutive", "unique_dim"),
 }
 # These do not reach the dispatcher for a tensor that is on the CPU already.
 HOST_METHODS = {

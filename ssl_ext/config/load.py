@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -13,7 +12,7 @@ from mmengine.registry import init_default_scope
 from ssl_ext.errors import UserError, user_errors
 
 from .kinds import check_kinds
-from .removed import read_config, successor
+from .locate import config_file, read_config
 
 
 def load_config(
@@ -29,8 +28,7 @@ def load_config(
     if isinstance(config, Config):
         config = copy.deepcopy(config)
     else:
-        if not Path(successor(config)[0]).is_file():
-            raise UserError(f"Config '{config}' does not exist.")
+        config_file(config)
         try:
             config = read_config(config)
         except Exception as error:

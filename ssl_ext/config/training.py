@@ -91,23 +91,24 @@ def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
     """
     info = getattr(loader.dataset, "metainfo", {})
     batch_size = config.train_dataloader.get("batch_size", 1)
-    # A detector's loss compares no images, and its batch norms see many positions of each.
-    compares = model.compares_images
-    if compares and batch_size < 2:
-        raise UserError(
-            f"train_dataloader.batch_size is {batch_size}; losses compare or mix images within a batch and "
-            "need at least 2."
-        )
+    try:
+        model.check_batch_size(batch_size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if len(loader) == 0:
         raise UserError(
             f"The training split has {len(loader.dataset)} images, less than one batch of {batch_size}: "
             "lower train_dataloader.batch_size."
         )
-    if compares and not loader.drop_last and len(loader.sampler) % batch_size == 1:
-        raise UserError(
-            f"The last batch of an epoch would hold a single image ({len(loader.sampler)} images in batches "
-            f"of {batch_size}): set train_dataloader.drop_last=True or another batch_size."
-        )
+    if not loader.drop_last and (left := len(loader.sampler) % batch_size):
+        try:
+            model.check_batch_size(left)
+        except ValueError as error:
+            images = "a single image" if left == 1 else f"{left} images"
+            raise UserError(
+                f"The last batch of an epoch would hold {images} ({len(loader.sampler)} images in batches of "
+                f"{batch_size}): set train_dataloader.drop_last=True or another batch_size."
+            ) from error
     wanted, drawn = model.num_views, model.drawn_views
     if wanted and drawn is not None and drawn != wanted:
         raise UserError(

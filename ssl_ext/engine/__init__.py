@@ -22,6 +22,7 @@ from .lars import LARS
 from .loop import EpochLoop, IterLoop
 from .optim_wrappers import BFloat16OptimWrapper, OptimWrapper
 from .runner import PretrainRunner, init_process_group
+from .visualizer import Visualizer
 from .weights.checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
 from .weights.load import LoadReport, find_state_dict, load_weights
 
@@ -48,6 +49,7 @@ __all__ = [
     "ThroughputHook",
     "TrainLogHook",
     "ValidationLossHook",
+    "Visualizer",
     "find_state_dict",
     "init_process_group",
     "load_weights",

@@ -57,20 +57,22 @@ class BFloat16OptimWrapper(OptimWrapper):
     @contextmanager
     def _cast_frozen(self, model: nn.Module) -> Iterator[None]:
         frozen = [
-            (module, module.weight)
+            (module, name, weight)
             for module in model.modules()
-            if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) and not module.weight.requires_grad
+            if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
+            for name, weight in module._parameters.items()
+            if weight is not None and not weight.requires_grad
         ]
-        weights = [weight for _, weight in frozen]
+        weights = [weight for _, _, weight in frozen]
         for weight in weights:
             if weight not in self.casts:
                 self.casts[weight] = torch.empty_like(weight, dtype=torch.bfloat16)
         if weights:
             torch._foreach_copy_([self.casts[weight] for weight in weights], weights)
         try:
-            for module, weight in frozen:
-                module._parameters["weight"] = self.casts[weight]  # type: ignore[assignment]
+            for module, name, weight in frozen:
+                module._parameters[name] = self.casts[weight]  # type: ignore[assignment]
             yield
         finally:
-            for module, weight in frozen:
-                module._parameters["weight"] = weight
+            for module, name, weight in frozen:
+                module._parameters[name] = weight

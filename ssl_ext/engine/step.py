@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper
 from torch import Tensor
 
 from ssl_ext.capture import (
@@ -28,6 +28,7 @@ from ssl_ext.errors import UserError
 from .hooks.model_step import optimiser_steps
 from .hooks.monitoring import bare_model
 from .hooks.step_hook import StepHook
+from .optim_wrappers import OptimWrapper
 
 KEY = "captured_step"
 PRIVATE_GRAPHS = ("reduce-overhead", "max-autotune")
@@ -81,6 +82,9 @@ class TrainStep:
         Raises:
             UserError: With ``strict``.
         """
+        if self.every == 1:
+            # Gradients of a recording that failed were never computed.
+            self.wrapper.optimizer.zero_grad(set_to_none=True)
         text = f"{type(self.model).__name__}'s step cannot be recorded: {reason}"
         if self.strict:
             raise UserError(f"{KEY}={self.runner.cfg.get(KEY)!r}: {text}.")
@@ -92,6 +96,8 @@ class TrainStep:
         Returns:
             Loss terms by name, and what each hook's device part returned.
         """
+        for hook in self.hooks:
+            hook.begin_step()
         rates, numbers = self.rates, self.numbers
         with rates.in_step(numbers) if rates and numbers else nullcontext():
             self.wrapper.grad_norm = None
@@ -204,7 +210,9 @@ def why_not(runner: Any, *, on_gpu: bool) -> str | None:
         "there is no GPU": on_gpu and not torch.cuda.is_available(),
         f"there are {get_world_size()} processes": get_world_size() > 1,
         "float16 scales its loss by what the host reads": isinstance(wrapper, AmpOptimWrapper),
-        f"optim_wrapper.type={type(wrapper).__name__}": not isinstance(wrapper, OptimWrapper),
+        f"optim_wrapper.type={type(wrapper).__name__} may read gradients": not isinstance(
+            wrapper, OptimWrapper
+        ),
         "activation_checkpointing restores random states on the host": runner.cfg.get(
             "activation_checkpointing", False
         ),
@@ -224,4 +232,6 @@ def train_step(runner: Any) -> Iterator[TrainStep]:
         try:
             yield step
         finally:
+            if recorder is Graph:
+                torch.cuda.synchronize()
             step.replayed.records.clear()

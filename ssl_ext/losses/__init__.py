@@ -1,4 +1,4 @@
-"""The papers' losses as pure functions of tensors; nothing here needs more than PyTorch."""
+"""Losses as pure functions of tensors; they depend on PyTorch only."""
 
 from ssl_ext.losses.barlow_twins import barlow_twins_terms, cross_correlation
 from ssl_ext.losses.cluster_cross_entropy import cluster_cross_entropy
@@ -36,6 +36,7 @@ from ssl_ext.losses.virtual_embeddings import (
     virtual_similarity,
     virtual_targets,
 )
+from ssl_ext.losses.w_mse import w_mse, whiten
 
 __all__ = [
     "ContrastiveTerms",
@@ -78,6 +79,8 @@ __all__ = [
     "virtual_probabilities",
     "virtual_similarity",
     "virtual_targets",
+    "w_mse",
     "weighted_info_nce",
+    "whiten",
     "world_size",
 ]

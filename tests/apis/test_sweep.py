@@ -1,8 +1,6 @@
-"""A sweep trains every point once, keeps what it has, and outlives a failing point."""
+"""A sweep trains every point once, keeps finished results and continues after a failing point."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,13 +9,12 @@ import torch
 from ssl_ext.apis.sweep import sweep
 from ssl_ext.apis.sweep.grid import parse_axis, settings_of
 from ssl_ext.apis.sweep.points import Point, accuracy_lines, sweep_table
+from ssl_ext.cli.sweep import main
 from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import sweep_lines
 
-TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
-
-# Stands for tools/train.py: notes its arguments and leaves a checkpoint; it fails where a file says so.
+# Replaces tools/train.py: records its arguments and writes a checkpoint; fails if a file requests it.
 FAKE = """
 import json, pathlib, shutil, sys
 here, args = pathlib.Path(__file__).parent, sys.argv[1:]
@@ -86,7 +83,7 @@ def test_points_are_trained_once_and_failures_are_resumed(tiny_config_file, trai
     assert resumed[resumed.index("--resume") + 1] == "auto"
     assert "--amp" in resumed
 
-    # Another recipe of evaluation needs no training; another recipe of training has no place here.
+    # A changed evaluation recipe needs no training; a changed training recipe is an error.
     written = Path(again[0].folder, "results.json").stat().st_mtime_ns
     settings["options"] = ["model.lam_per=epoch", "evaluation.knn.k=3"]
     third = sweep(tiny_config_file, grid[:1] + ["train_dataloader.batch_size=64"], **settings)
@@ -120,7 +117,6 @@ def test_real_training(tiny_config, tiny_config_file, tmp_path):
     points = sweep(
         tiny_config_file,
         ["train_dataloader.batch_size=512"],
-        train_tool=TRAIN,
         work_dir=tmp_path / "sweep",
         protocols=["knn"],
     )
@@ -150,7 +146,7 @@ def test_real_training(tiny_config, tiny_config_file, tmp_path):
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(tiny_config_file, tmp_path, grid, changes, message):
     with pytest.raises(UserError, match=message):
-        sweep(tiny_config_file, grid, train_tool=TRAIN, work_dir=tmp_path / "sweep", **changes)
+        sweep(tiny_config_file, grid, work_dir=tmp_path / "sweep", **changes)
     assert not (tmp_path / "sweep").exists()
 
 
@@ -207,23 +203,28 @@ def test_sweep_lines_draws_numbers_at_their_places():
         sweep_lines({}, x_label="batch")
 
 
-def test_tool_separates_training_arguments(monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("sweep_tool", TRAIN.with_name("sweep.py"))
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_tool_separates_training_arguments(tiny_config_file, monkeypatch, capsys):
     given = {}
 
     def fake(config, grid, **settings):
         given.update(settings, config=config, grid=grid)
         return [point({"a": 1}, 0, 0.5), point({"a": 2}, 0, None)]
 
-    monkeypatch.setattr(tool, "sweep", fake)
-    words = ["c.py", "a=1,2", "--protocols", "knn", "--cfg-options", "b=3", "--", "--amp", "--compile"]
-    monkeypatch.setattr(sys, "argv", ["sweep.py", *words])
+    monkeypatch.setattr("ssl_ext.apis.sweep.sweep", fake)
+    words = [
+        str(tiny_config_file),
+        "a=1,2",
+        "--protocols",
+        "knn",
+        "--cfg-options",
+        "b=3",
+        "--",
+        "--amp",
+        "--compile",
+    ]
     with pytest.raises(SystemExit) as ended:
-        tool.main()
+        main(words)
     assert ended.value.code == 1
     assert given["train_args"] == ["--amp", "--compile"]
     assert (given["grid"], given["options"], given["work_dir"]) == (["a=1,2"], ["b=3"], None)
-    assert given["train_tool"] == TRAIN
     assert "log: l" in capsys.readouterr().out

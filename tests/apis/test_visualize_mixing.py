@@ -1,4 +1,4 @@
-"""The figure of the mixing policies: right pictures, masks that explain them, one sentence for bad input."""
+"""Figure of the mixing policies: mixtures agree with their masks; errors are one sentence."""
 
 import importlib.util
 import sys
@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from ssl_ext.apis import build_model
-from ssl_ext.apis.figures.mixing import DRAWN, mixing_figure, mixture_and_mask
+from ssl_ext.apis.figures.mixing import mixing_figure, mixture_and_mask
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.mixups import adjust_mask
 from ssl_ext.models.utils import MixingPolicy
+from ssl_ext.names import DRAWN_POLICIES
 from ssl_ext.visualization import draw_mixed_grid
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
@@ -32,9 +33,9 @@ def pair_of_digits(seed):
 def test_every_policy_has_a_row_of_images_and_one_of_masks(tiny_config):
     lams = [0.2, 0.7]
     figure = mixing_figure(tiny_config, lams=lams, seed=4)
-    grid = np.array(figure.axes, dtype=object).reshape(2 * len(DRAWN), 3)
+    grid = np.array(figure.axes, dtype=object).reshape(2 * len(DRAWN_POLICIES), 3)
     pair = pair_of_digits(4)
-    for number, name in enumerate(DRAWN):
+    for number, name in enumerate(DRAWN_POLICIES):
         above, below = grid[2 * number], grid[2 * number + 1]
         assert above[0].get_ylabel() == name
         np.testing.assert_allclose(drawn(above[0]), pair[0].permute(1, 2, 0).numpy(), atol=1e-6)
@@ -48,7 +49,7 @@ def test_every_policy_has_a_row_of_images_and_one_of_masks(tiny_config):
         np.testing.assert_allclose(drawn(grid[1, column]), np.full((8, 8), lam), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", DRAWN_POLICIES)
 def test_the_mask_has_the_mean_of_the_policy_and_rebuilds_the_mixture(name):
     policy = MixingPolicy(name, **(dict(transport_cell=0) if name == "puzzlemix" else {}))
     pair = torch.rand(2, 3, 8, 8)
@@ -61,7 +62,7 @@ def test_the_mask_has_the_mean_of_the_policy_and_rebuilds_the_mixture(name):
     mixed = policy.mix(pair, 0.4, torch.tensor([1, 0]), loss_fn=loss_fn, generator=generator)
     torch.testing.assert_close(image, mixed.images[0])
     assert mask.mean().item() == pytest.approx(mixed.lam[0].item(), abs=1e-5)
-    if name != "resizemix":  # whose second image is resized
+    if name != "resizemix":  # resizes the second image
         torch.testing.assert_close(image, mask * pair[0] + (1 - mask) * pair[1])
     else:
         torch.testing.assert_close(image[:, mask == 1], pair[0][:, mask == 1])
@@ -90,7 +91,7 @@ def test_each_checkpoint_of_a_block_has_a_row_of_its_own_masks(tiny_config, tmp_
     lams, expected = [0.2, 0.7], []
     pair = pair_of_digits(4)
     for epoch in (1, 2):
-        # Of random blocks these draw masks that have a shape.
+        # Random blocks with these options give non-constant masks.
         torch.manual_seed(40 + epoch)
         model = build_model(tiny_config).eval()
         with torch.no_grad():

@@ -17,7 +17,7 @@ from ssl_ext.errors import UserError
 from ssl_ext.models import JaccardMoCo, SimCLR
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
-from tiny_algorithms import tiny_run  # noqa: E402
+from methods import tiny_run  # noqa: E402
 
 SMALL = dict(batch_size=4, size=8, steps=2, pairs=5)
 

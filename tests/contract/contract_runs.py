@@ -107,14 +107,14 @@ def algorithms(recorded=None, only=None):
 
 
 def tiny_configs():
-    """Configs of the tests' table of algorithms: the only place that reads it, and only to record."""
-    sys.path.insert(0, str(RECORDED.parents[1] / "engine"))
-    from tiny_algorithms import ALGORITHMS, tiny_run, write_images
+    """Configs of the tests' table of methods: the only place that reads it, and only to record."""
+    sys.path.insert(0, str(RECORDED.parents[1]))
+    from methods import METHODS, tiny_run, write_images
 
     if not (RECORDED / IMAGES).is_file():
         write_images(RECORDED / IMAGES)
     found = {}
-    for case in ALGORITHMS:
+    for case in METHODS:
         config = tiny_run(case, IMAGES)
         config.default_hooks.checkpoint = dict(
             type="CheckpointHook", by_epoch=False, interval=SAVED, save_last=False

@@ -3,9 +3,9 @@
 import copy
 
 import torch
+from methods import IMAGES, tiny_run
 from mmengine.config import config as mmengine_config
 from mmengine.runner import runner as mmengine_runner
-from tiny_algorithms import IMAGES, tiny_run
 
 from ssl_ext.apis import pretrain
 from ssl_ext.capture import accelerator_branches

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 from killed_runs import output, run_differences, train
+from methods import BATCH, METHODS, tiny_run, write_images
 from mmengine.registry import init_default_scope
-from tiny_algorithms import ALGORITHMS, BATCH, tiny_run, write_images
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -73,7 +73,7 @@ def assert_equal(plain, again):
     assert torch.equal(plain[2], again[2])
 
 
-@pytest.mark.parametrize("case", ALGORITHMS)
+@pytest.mark.parametrize("case", METHODS)
 def test_no_algorithm_changes_in_a_bit(case, images, counted):
     config = tiny_run(case, images)
     config.model.data_preprocessor = dict(type="BaseDataPreprocessor")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from killed_runs import output, run_differences, train
+from methods import IMAGES, tiny_run, write_images
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
-from tiny_algorithms import IMAGES, tiny_run, write_images
 
 from ssl_ext.apis import build_model, pretrain
 from ssl_ext.datasets.sampler import DefaultSampler, drawn_for

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny_algorithms import ALGORITHMS, tiny_run, write_images
+from methods import METHODS, tiny_run, write_images
 
 from ssl_ext.apis import pretrain
 
@@ -33,7 +33,7 @@ def trained(case, images, folder, **options):
 
 # Traced as for any backend, then run operation by operation: every bit is the same.
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in ALGORITHMS]
+    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in METHODS]
 )
 def test_every_algorithm_is_traced_and_trains_as_before(case, images, tmp_path, monkeypatch):
     compiled = []

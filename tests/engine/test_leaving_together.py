@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from killed_runs import output, run_differences, train
+from methods import STEPS, tiny_run, write_images
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from tiny_algorithms import STEPS, tiny_run, write_images
 
 from ssl_ext.engine import newest_checkpoint, read_checkpoint
 from ssl_ext.registry import HOOKS

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 from killed_runs import output, run_differences, train
-from tiny_algorithms import ALGORITHMS, ELSEWHERE, STEPS, registered_algorithms, tiny_run, write_images
+from methods import METHODS, STEPS, tiny_run, write_images
 
 from ssl_ext.engine import newest_checkpoint
 
@@ -41,15 +41,9 @@ def whole(images, tmp_path_factory):
     return folder
 
 
-def test_every_registered_algorithm_is_in_the_table():
-    listed = {case.partition("-")[0] for case in ALGORITHMS}
-    assert listed | ELSEWHERE.keys() == registered_algorithms()
-    assert not listed & ELSEWHERE.keys()
-
-
 def matrix():
     """Every algorithm, on one process and on two, killed within an epoch and between two; most are slow."""
-    for case, world, step in product(ALGORITHMS, (1, 2), CUTS):
+    for case, world, step in product(METHODS, (1, 2), CUTS):
         quick = (case, world, step) in QUICK or (world, step) == (1, CUTS[0])
         yield pytest.param(case, world, step, marks=() if quick else pytest.mark.slow)
 
@@ -66,7 +60,7 @@ def test_killed_and_resumed(case, world, step, images, whole, tmp_path):
 
 
 def repeated():
-    return [pytest.param(case, marks=() if case in REPEATED else pytest.mark.slow) for case in ALGORITHMS]
+    return [pytest.param(case, marks=() if case in REPEATED else pytest.mark.slow) for case in METHODS]
 
 
 @pytest.mark.parametrize("case", repeated())

@@ -1,6 +1,7 @@
 """The training step of every method on a GPU: nothing waits for it, and a CUDA graph equals the plain step.
 
-Failures of all methods are collected and reported together. Run with ``pytest -m "slow or not slow"``.
+Failures of all methods are collected and reported together, and written one by one to the file that
+``STEP_REPORT`` names, for a run that is cut short. Run with ``pytest -m "slow or not slow"``.
 """
 
 import os
@@ -13,9 +14,9 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import pytest
 import torch
 from killed_runs import differences
+from methods import METHODS, write_images
 from mmengine.registry import init_default_scope
 from recorded_runs import checkpoints_of, recordable_run
-from tiny_algorithms import ALGORITHMS, write_images
 
 from ssl_ext.apis import pretrain
 from ssl_ext.capture import Replayed
@@ -58,6 +59,13 @@ def cause(error):
     return f"{type(error).__name__}: {str(error)[:400]}\n{where}"
 
 
+def note(case, text, start):
+    """Append a line on a method to the report file."""
+    if "STEP_REPORT" in os.environ:
+        with open(os.environ["STEP_REPORT"], "a", encoding="utf-8") as file:
+            file.write(f"{time.time() - start:6.1f} s  {case}: {text}\n")
+
+
 def report(failures, seconds):
     """Text of all failures, one method after the other."""
     lines = [f"== {case}: {text}" for case, text in failures.items()]
@@ -77,7 +85,7 @@ def test_no_step_waits_for_the_gpu(images, tmp_path, monkeypatch):
 
     monkeypatch.setattr(StepLoop, "take_step", take_step)
     failures, start = {}, time.time()
-    for case in sorted(set(ALGORITHMS) - ON_HOST):
+    for case in sorted(set(METHODS) - ON_HOST):
         config = recordable_run(case, images, epochs=1, captured_step=False)
         config.default_hooks.checkpoint = None
         config.default_hooks.logger.interval = 50
@@ -87,6 +95,7 @@ def test_no_step_waits_for_the_gpu(images, tmp_path, monkeypatch):
             pretrain(config, work_dir=tmp_path / case)
         except Exception as error:
             failures[case] = cause(error)
+        note(case, failures.get(case, "nothing waits"), start)
     assert not failures, report(failures, time.time() - start)
 
 
@@ -101,23 +110,21 @@ def test_a_captured_step_equals_the_plain_one(precision, images, tmp_path, monke
         return original(replayed, key)
 
     monkeypatch.setattr(Replayed, "__call__", counted)
-    cases = (
-        sorted(set(ALGORITHMS) - ON_HOST) if precision == "float32" else ["AMix", "BYOL", "MoCo", "TriMix"]
-    )
+    cases = sorted(set(METHODS) - ON_HOST) if precision == "float32" else ["AMix", "BYOL", "MoCo", "TriMix"]
     for case in cases:
         config = recordable_run(case, images, epochs=8, every=12, **(BF16 if precision == "bfloat16" else {}))
         try:
             plain = checkpoints_of(config, tmp_path / f"{case}-plain", False, monkeypatch)
             replays.clear()
             captured = checkpoints_of(config, tmp_path / f"{case}-captured", True, monkeypatch)
+            found = differences(plain, captured)
+            if found:
+                failures[case] = f"{len(found)} entries differ, {sizes(plain, captured)}: {found[:3]}"
+            elif sum(replays) < 8:
+                failures[case] = f"only {sum(replays)} of {len(replays)} steps were replayed"
         except Exception as error:
             failures[case] = cause(error)
-            continue
-        found = differences(plain, captured)
-        if found:
-            failures[case] = f"{len(found)} entries differ, {sizes(plain, captured)}: {found[:3]}"
-        elif sum(replays) < 8:
-            failures[case] = f"only {sum(replays)} of {len(replays)} steps were replayed"
+        note(f"{case}, {precision}", failures.get(case, f"equal, {sum(replays)} replays"), start)
     assert not failures, report(failures, time.time() - start)
 
 

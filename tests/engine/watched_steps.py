@@ -55,7 +55,7 @@ def _constants(value):
         for part in value:
             yield from _constants(part)
     elif isinstance(value, int | float):
-        yield value
+        yield repr(value)  # NaN equals itself
 
 
 def frozen_values(first, second):

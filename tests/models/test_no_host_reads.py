@@ -1,20 +1,17 @@
 """A training step reads no tensor on the host and repeats the same operations, so that it can be captured."""
 
-import sys
 import traceback
 from pathlib import Path
 
 import pytest
 import torch
+from methods import IMAGES, METHODS, tiny_run
 from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ssl_ext
 from ssl_ext.apis import build_model, load_config
 from ssl_ext.models.selfsup.base import on_device
-
-sys.path.append(str(Path(__file__).parents[1] / "engine"))
-from tiny_algorithms import ALGORITHMS, IMAGES, tiny_run
 
 PACKAGE = Path(ssl_ext.__file__).parent
 aten = torch.ops.aten
@@ -42,7 +39,7 @@ def numbers_of(arguments):
     """Python numbers in the arguments of an operation."""
     if isinstance(arguments, tuple | list):
         return tuple(found for argument in arguments for found in numbers_of(argument))
-    return (arguments,) if isinstance(arguments, int | float) else ()
+    return (repr(arguments),) if isinstance(arguments, int | float) else ()
 
 
 class Reads(TorchDispatchMode):
@@ -61,7 +58,7 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("case", ALGORITHMS)
+@pytest.mark.parametrize("case", METHODS)
 def test_a_step_can_be_captured(case):
     init_default_scope("ssl_ext")
     torch.manual_seed(0)

@@ -84,8 +84,8 @@ def test_constant_colours_show_that_each_branch_mixes_with_its_own_lam_and_partn
     images = colours.view(N, 1, 1, 1).expand(N, 3, 8, 8).clone()
     mixes, judged = spy(monkeypatch, model, "mix"), spy(monkeypatch, model, "embed_frozen")
     learned = spy(monkeypatch, model, "embed_queries")
-    compared, blocked = spy(monkeypatch, model.head, "mixed"), spy(monkeypatch, model.head, "block")
-    masked = spy(monkeypatch, model.head, "mask")
+    compared, blocked = spy(monkeypatch, model.head, "mixed"), spy(monkeypatch, model.head, "block_terms")
+    masked = spy(monkeypatch, model.head, "mask_terms")
     model.loss([images, views()[1]], samples())
     (_, _, (network, network_mask)), (_, _, (block, block_mask)) = mixes
     assert not torch.equal(network.lam, block.lam)
@@ -214,7 +214,7 @@ def test_keys_of_the_mixtures_are_those_of_the_pipelines_views(make, monkeypatch
     model = make(pipeline=pipeline)
     hand = copy.deepcopy(model.key_network)
     compared, plain = spy(monkeypatch, model.head, "mixed"), spy(monkeypatch, model.head, "loss")
-    blocked = spy(monkeypatch, model.head, "block")
+    blocked = spy(monkeypatch, model.head, "block_terms")
     model.loss(views(), samples())
     keys = {name: unit_rows(hand(view)[0]) for name, view in zip(("same", "cross"), views(), strict=True)}
     torch.testing.assert_close(compared[0][0][1], keys[pipeline])
@@ -244,7 +244,7 @@ def test_negatives_of_the_sources_labels_are_left_out(make, monkeypatch, labels)
         assert stored[:N].tolist() == model.cluster_bank.labels[:N].tolist()
     assert model.label_queue.pointer == model.queues[0].pointer == N
     own = model.label_source.labels_for(samples())
-    blocked, before = spy(monkeypatch, model.head, "block"), stored.clone()
+    blocked, before = spy(monkeypatch, model.head, "block_terms"), stored.clone()
     model.loss(views(seed=2), samples())
     (_, _, _, _, _, mixed), kwargs, _ = (None, *blocked[0][0]), blocked[0][1], None
     expected = [
@@ -291,7 +291,7 @@ def test_defaults_are_the_papers(configure):
         (dict(pipeline="double"), "model.pipeline is 'double'"),
         (dict(block_losses=()), "model.block_losses is"),
         (dict(block_losses=("bce", "bce")), "each once"),
-        (dict(block_losses=("mse",)), "bce, ce, infonce, pbce"),
+        (dict(block_losses=("mse",)), "ce, pbce, bce, infonce"),
         (dict(block_losses=("ce",)), "ce and pbce need model.labels"),
         (dict(mask_labels=True), "model.mask_labels=True needs model.labels"),
         (dict(alpha=0), "model.alpha is 0"),

@@ -18,7 +18,7 @@ from ssl_ext.apis import build_model, load_config
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
 from killed_runs import forked
-from tiny_algorithms import ALGORITHMS, IMAGES, tiny_run
+from methods import IMAGES, METHODS, tiny_run, type_of
 
 WORLD, BATCH, STEPS = 2, 8, 3
 SHARE = 0.37
@@ -26,7 +26,7 @@ SHARE = 0.37
 REVERSED = "UnMix"
 # Which virtual embedding belongs to which mixture is asked among the mixtures of a process.
 ELSEWHERE = {"TriMix": "tests/apis/test_distributed_train.py"}
-CASES = [case for case in ALGORITHMS if case.partition("-")[0] not in ELSEWHERE]
+CASES = [case for case in METHODS if type_of(case) not in ELSEWHERE]
 CLOSE = dict(rtol=1e-8, atol=1e-10)
 # PuzzleMix and AMix's block compute their masks in float32.
 SINGLE = dict(rtol=1e-4, atol=1e-5)
@@ -149,7 +149,7 @@ def test_two_processes_take_the_steps_of_one(case, folder):
     one = steps_of(case)
     both = [torch.load(folder / f"{case}-{rank}.pt") for rank in range(WORLD)]
     assert one["state"].keys() == both[0]["state"].keys()
-    close = SINGLE if "mix_block" in ALGORITHMS[case] or "clusters" in case else CLOSE
+    close = SINGLE if "mix_block" in METHODS[case].model or "clusters" in case else CLOSE
     for step, expected in enumerate(one["losses"]):
         for name, value in expected.items():
             mean = sum(process["losses"][step][name] for process in both) / WORLD

@@ -206,7 +206,7 @@ def test_pirl_says_what_it_lacks(make):
         (
             "SwAV",
             dict(freeze_prototypes_steps=-1),
-            "model.freeze_prototypes_steps is -1; it must be 0 or more",
+            "model.freeze_prototypes_steps is -1; it must be at least 0",
         ),
     ],
 )
@@ -227,7 +227,7 @@ def test_a_neck_without_a_size_is_refused(tiny_config):
 @pytest.mark.parametrize(
     ("head", "options", "message"),
     [
-        (VICRegHead, dict(variance_weight=-1), "model.head.variance_weight is -1; it must not be negative"),
+        (VICRegHead, dict(variance_weight=-1), "model.head.variance_weight is -1; it must be 0 or more"),
         (SwAVHead, dict(in_channels=4, num_prototypes=1), "num_prototypes is 1; it must be at least 2"),
         (SwAVHead, dict(in_channels=0, num_prototypes=4), "in_channels is 0; it must be at least 1"),
         (SwAVHead, dict(in_channels=4, num_prototypes=4, epsilon=0), "model.head.epsilon is 0"),

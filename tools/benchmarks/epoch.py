@@ -27,7 +27,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "contiguous": dict(channels_last=False),
     "checkpointed": dict(activation_checkpointing=True),
     "compiled": dict(compile=True),
-    "bf16": {"optim_wrapper.type": "AmpOptimWrapper", "optim_wrapper.dtype": "bfloat16"},
+    "bf16": {"optim_wrapper.type": "BFloat16OptimWrapper"},
     RESIDENT: {},
 }
 ON_GPU = ("bf16", RESIDENT)

@@ -78,7 +78,7 @@ def watch(loop: EpochLoop) -> dict[str, float]:
     kernels = [
         (event.start_ns(), event.start_ns() + event.duration_ns())
         for event in profiler.profiler.kineto_results.events()
-        if event.device_type() == torch.autograd.DeviceType.CUDA and event.duration_ns() > 0
+        if event.device_type() == torch.autograd.DeviceType.CUDA and not is_annotation(event)
     ]
     return dict(
         busy=busy_share(kernels),
@@ -86,6 +86,13 @@ def watch(loop: EpochLoop) -> dict[str, float]:
         gpu_ms=sum(end - start for start, end in kernels) / 1e6 / WATCHED,
         waits=waits / WATCHED,
     )
+
+
+def is_annotation(event: Any) -> bool:
+    """Whether an event of the device is a named range and no work; the type is not told by every torch."""
+    if hasattr(event, "activity_type"):
+        return "annotation" in event.activity_type()
+    return event.name().startswith(("Optimizer.", "##", "Torch-Compiled"))
 
 
 def busy_share(spans: Iterable[tuple[int, int]]) -> float:

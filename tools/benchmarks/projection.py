@@ -96,7 +96,7 @@ def row(name: str, config: Config) -> list[str]:
 def sent_on(config: Config) -> list[Sent]:
     """Traffic of a step of a config on each of ``WORLDS``."""
     sys.path.append(str(TESTS))
-    from bytes_per_step import traffic
+    from methods import traffic
 
     model = model_in_training(config, dataset=DATASET, device="cpu")
     optimizer = build_optim_wrapper(model, config.optim_wrapper)

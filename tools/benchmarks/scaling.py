@@ -22,9 +22,9 @@ from rich.console import Console
 from torch import nn
 
 from ssl_ext.apis import load_config
+from ssl_ext.cli.launch import stay_on_loopback
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.errors import UserError
-from ssl_ext.launch import stay_on_loopback
 
 from .compare import MIB, WARMUP, peaks_text, ratio, statistics, table, timed
 from .options import CONFIGS

@@ -10,15 +10,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
+from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS
 
-PROTOCOLS = (
-    "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
-)  # fmt: skip
-DEFAULT_PROTOCOLS = ("knn", "linear")
-BASELINES = ("pixels", "untrained", "supervised")
-MODES = ("frozen", "unfrozen")
-BUDGETS = (100, 250, 1000, "all")
-FRACTIONS = (0.01, 0.1, 1.0)
 MAX_DRAWS = 1000
 
 

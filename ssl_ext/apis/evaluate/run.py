@@ -17,12 +17,13 @@ from ssl_ext.config.recipes import read_recipes
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow
+from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .data import load_data
 from .networks import Networks
 from .plan import plan
 from .protocols import Protocols
-from .request import DEFAULT_PROTOCOLS, Request
+from .request import Request
 from .rows import ResultRows
 
 

@@ -22,11 +22,11 @@ from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
 from ssl_ext.files import distinct_names
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.selfsup.base import TrainableModel
+from ssl_ext.names import PROJECTIONS
 from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
 
 from .images import class_names
 
-METHODS = ("pca", "tsne", "umap")
 COMPONENTS = 50
 
 
@@ -62,8 +62,8 @@ def embedding_figure(
     Raises:
         UserError: Bad input, several labels per image, or umap-learn is missing.
     """
-    if method not in METHODS:
-        raise UserError(f"--method is {method!r}; allowed are {', '.join(METHODS)}.")
+    if method not in PROJECTIONS:
+        raise UserError(f"--method is {method!r}; allowed are {', '.join(PROJECTIONS)}.")
     if points < 2:
         raise UserError(f"--points is {points}; at least 2 are needed.")
     if not perplexity or not checkpoints:

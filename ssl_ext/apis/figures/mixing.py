@@ -19,14 +19,11 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import distinct_names
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.utils import BlockMixing, MixingPolicy
-from ssl_ext.models.utils.mixing import POLICIES, LossFunction
+from ssl_ext.models.utils.mixing import LossFunction
+from ssl_ext.names import DRAWN_POLICIES, LAMS
 from ssl_ext.visualization.mixing import draw_mixed_grid
 
 from .images import chosen_images
-
-# Features cannot be drawn, and Inter-Intra is CutMix or MixUp for any one pair.
-DRAWN = tuple(name for name in POLICIES if name not in ("manifoldmix", "inter_intra"))
-LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def mixing_figure(
@@ -46,7 +43,7 @@ def mixing_figure(
 
     Args:
         config: A config with ``train_dataloader.dataset`` and a model.
-        policies: Names from ``DRAWN``; by default all of them, or none beside ``trained``.
+        policies: Names from :data:`ssl_ext.names.DRAWN_POLICIES`; default: all, or none beside ``trained``.
         trained: Checkpoints of the config's model, which learns to mix (AMix, AutoMix); a row for each.
         lams: Shares in [0, 1] of the first image.
         weights: Checkpoint of the network that gives the saliency; by default random weights.
@@ -58,9 +55,9 @@ def mixing_figure(
     """
     config = load_config(config, options, required=("model", "train_dataloader"))
     if policies is None:
-        policies = () if trained else DRAWN
-    if unknown := [name for name in policies if name not in DRAWN]:
-        raise UserError(f"--policies names {unknown[0]}; it can be {', '.join(DRAWN)}.")
+        policies = () if trained else DRAWN_POLICIES
+    if unknown := [name for name in policies if name not in DRAWN_POLICIES]:
+        raise UserError(f"--policies names {unknown[0]}; it can be {', '.join(DRAWN_POLICIES)}.")
     if outside := [lam for lam in lams if not 0 <= lam <= 1]:
         raise UserError(f"--lams has {outside[0]}; every λ must lie in [0, 1].")
     dataset = build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)

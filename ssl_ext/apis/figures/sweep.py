@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from ssl_ext.apis.sweep.grid import value_of
 from ssl_ext.apis.sweep.points import Point, accuracy_lines
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.names import SWEEP_STYLES
 from ssl_ext.visualization import sweep_heatmap, sweep_lines
-
-STYLES = ("lines", "map")
 
 
 def grid_figure(
@@ -45,8 +44,8 @@ def grid_figure(
     protocol = protocol or summary["protocols"][0]
     if protocol not in summary["protocols"]:
         raise UserError(f"--protocol is {protocol!r}; the sweep has {', '.join(summary['protocols'])}.")
-    if style not in STYLES:
-        raise UserError(f"--style is {style!r}; allowed are {', '.join(STYLES)}.")
+    if style not in SWEEP_STYLES:
+        raise UserError(f"--style is {style!r}; allowed are {', '.join(SWEEP_STYLES)}.")
     for text in where:
         name, _, value = text.partition("=")
         axis = _axis(name, axes, "--where")

@@ -11,6 +11,7 @@ from typing import Any
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation.tables import METRICS, SHOWN
 from ssl_ext.files import distinct_names, replacing
+from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
 
 from .budgets import budget_grid
@@ -22,7 +23,6 @@ from .text import Grid, long_grid, measurements_csv
 
 logger = logging.getLogger(__name__)
 
-LAYOUTS = ("long", "budgets")
 BUDGET_METRICS = ("acc", "auc")
 KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 MAX_FIGURES = 60
@@ -71,8 +71,8 @@ def report(
     """
     if which not in ("last", "best"):
         raise UserError(f"which={which!r}: allowed are last, best.")
-    if layout not in LAYOUTS:
-        raise UserError(f"layout={layout!r}: allowed are {', '.join(LAYOUTS)}.")
+    if layout not in REPORT_LAYOUTS:
+        raise UserError(f"layout={layout!r}: allowed are {', '.join(REPORT_LAYOUTS)}.")
     if references and layout != "budgets":
         raise UserError(f"--references {references} is for --layout budgets.")
     published = read_references(references) if references else References()

@@ -17,7 +17,6 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ssl_ext.apis.evaluate import evaluate
-from ssl_ext.apis.evaluate.request import DEFAULT_PROTOCOLS as PROTOCOLS
 from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.training import REQUIRED
@@ -25,6 +24,7 @@ from ssl_ext.engine import newest_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import read_results, text_hash
 from ssl_ext.files import replacing
+from ssl_ext.names import DEFAULT_PROTOCOLS as PROTOCOLS
 from ssl_ext.visualization import save_figure, sweep_lines
 
 from .grid import Axis, Setting, parse_axis, settings_of, value_of
@@ -38,7 +38,7 @@ def sweep(
     config: str | os.PathLike,
     grid: Sequence[str],
     *,
-    train_tool: str | os.PathLike,
+    train_tool: str | os.PathLike | None = None,
     work_dir: str | os.PathLike | None = None,
     protocols: Sequence[str] = PROTOCOLS,
     seeds: Sequence[int] = (0,),
@@ -55,7 +55,7 @@ def sweep(
     Args:
         config: Path of a config file.
         grid: Axes as ``'key=a,b,c'``, or ``'key1+key2=a,b,c'`` for keys that take the same value.
-        train_tool: Path of ``tools/train.py``.
+        train_tool: A program to train with; default: this package's.
         work_dir: Default ``work_dirs/<config name>/sweep``.
         protocols: ``'knn'`` and ``'linear'``.
         seeds: Every point is trained once with each of them.
@@ -153,7 +153,7 @@ class _Run:
         if not state.get("trained"):
             build_model(self.config)
 
-    def go(self, train_tool: str | os.PathLike) -> None:
+    def go(self, train_tool: str | os.PathLike | None) -> None:
         """Train and evaluate the point as far as needed; a failure is recorded, not raised."""
         state = self._state() or {"training": self.training, "trained": False, "judging": None}
         try:
@@ -181,13 +181,14 @@ class _Run:
     def _fail(self, reason: str) -> None:
         self.point.status, self.point.reason = "failed", reason
 
-    def _train(self, train_tool: str | os.PathLike) -> bool:
+    def _train(self, train_tool: str | os.PathLike | None) -> bool:
         arguments = ["--work-dir", str(self.folder), "--seed", str(self.point.seed)]
         if newest_checkpoint(self.folder):
             arguments += ["--resume", "auto", *_without_init(self.train_args)]
         else:
             arguments += self.train_args
-        command = [sys.executable, str(train_tool), self.config_file, *arguments]
+        program = [str(train_tool)] if train_tool else ["-m", "ssl_ext.cli", "train"]
+        command = [sys.executable, *program, self.config_file, *arguments]
         command += ["--cfg-options", *self.options]
         with open(self.point.log, "ab") as log:
             log.write(f"$ {shlex.join(command)}\n".encode())

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor, nn
 
 from ssl_ext.evaluation import extract_features, labelled_rows
@@ -92,4 +91,6 @@ def agreement_with_classes(dataset: Any, clusters: Tensor) -> float | None:
     rows = labelled_rows(classes)
     if classes.ndim != 1 or not bool(rows.any()):
         return None
+    from sklearn.metrics import normalized_mutual_info_score
+
     return float(normalized_mutual_info_score(classes[rows].numpy(), clusters.cpu()[rows].numpy()))

@@ -73,6 +73,10 @@ class FiniteGuardHook(StepHook):
         self.batch, self.step = data_batch, runner.iter + 1
         self.states = random_state()
 
+    def begin_step(self) -> None:
+        """Drop the flags of an unfinished step."""
+        self.found = []
+
     def device_step(
         self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]
     ) -> tuple[list[str], Tensor] | None:

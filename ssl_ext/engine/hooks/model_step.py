@@ -44,6 +44,10 @@ class ModelStepHook(StepHook):
         step, _ = optimiser_steps(runner)
         bare_model(runner).before_step(step, runner.iter + 1, data_batch)
 
+    def begin_step(self) -> None:
+        """Forget the optimiser's call of an unfinished step."""
+        self.stepped = False
+
     def device_step(self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]) -> bool:
         """Let the model follow the optimiser; whether it was called."""
         stepped, self.stepped = self.stepped, False

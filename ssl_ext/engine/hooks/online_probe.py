@@ -95,6 +95,10 @@ class OnlineProbeHook(StepHook):
         """Wait for the features of this batch."""
         self.rows = len(data_batch["labels"]) if self.listener is not None else 0
 
+    def begin_step(self) -> None:
+        """Drop the features of an unfinished step."""
+        self.features = None
+
     def device_step(self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]) -> None:
         """One step of the layer."""
         features, self.features = self.features, None

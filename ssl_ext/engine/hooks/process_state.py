@@ -29,8 +29,10 @@ def process_state(model: nn.Module) -> dict[str, dict[str, Tensor]]:
                 broadcast(first)
                 if not torch.equal(first, value):
                     own[name] = value.cpu().clone()
-    gradients = {name: p.grad.cpu().clone() for name, p in model.named_parameters() if p.grad is not None}
-    return dict(buffers=own, gradients=gradients)
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    if not any(bool(gradient.any()) for gradient in gradients.values()):
+        gradients = {}  # a captured step sets them to zero after an update
+    return dict(buffers=own, gradients={name: value.cpu().clone() for name, value in gradients.items()})
 
 
 @HOOKS.register_module()

@@ -16,6 +16,9 @@ class StepHook(Hook):
     methods of a usual hook run in Python at every step, between replays.
     """
 
+    def begin_step(self) -> None:
+        """Forget what an earlier, unfinished run of the step has left in Python."""
+
     def device_step(self, runner: Any, batch: dict[str, Any], outputs: dict[str, Tensor]) -> Any:
         """Work on the device, after the optimiser's update; may add scalars to ``outputs``, for the log.
 

@@ -1,31 +1,40 @@
-"""Heads: from embeddings to a dict of named, weighted loss terms."""
+"""Heads that several algorithms share: from embeddings to a dict of named, weighted loss terms.
 
-from .barlow_twins_head import BarlowTwinsHead
+A head that one algorithm alone uses is in the file of that algorithm, and still found here by its name.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from .amix_heads import AMixHead, MixBlockHead
 from .contrastive_heads import JaccardHead, MoCoHead, SimCLRHead
 from .cosine_regression_head import CosineRegressionHead
-from .mix_block_head import MixBlockHead
-from .mix_moco_head import AMixHead, MixMoCoHead
-from .moco_variant_heads import IMixHead, MoCHiHead
-from .odc_head import ODCHead
-from .pirl_head import PIRLHead
-from .swav_head import SwAVHead
-from .trimix_head import TriMixHead
-from .vicreg_head import VICRegHead
+from .mix_moco_head import MixMoCoHead
+
+ELSEWHERE = {
+    "BarlowTwinsHead": "barlow_twins",
+    "IMixHead": "moco_variants",
+    "MoCHiHead": "moco_variants",
+    "ODCHead": "odc",
+    "PIRLHead": "pirl",
+    "SwAVHead": "swav",
+    "TriMixHead": "trimix",
+    "VICRegHead": "vicreg",
+}
 
 __all__ = [
     "AMixHead",
-    "BarlowTwinsHead",
     "CosineRegressionHead",
-    "IMixHead",
     "JaccardHead",
-    "MixMoCoHead",
-    "MoCHiHead",
     "MixBlockHead",
+    "MixMoCoHead",
     "MoCoHead",
-    "ODCHead",
-    "PIRLHead",
     "SimCLRHead",
-    "SwAVHead",
-    "TriMixHead",
-    "VICRegHead",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a head from the file of its algorithm, which imports this package."""
+    if name not in ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"ssl_ext.models.selfsup.{ELSEWHERE[name]}"), name)

@@ -10,11 +10,12 @@ from torch import Tensor
 from ssl_ext.losses import info_nce_terms, jaccard_contrastive_terms, jaccard_weights, nt_xent_terms
 from ssl_ext.losses.jaccard import check_jaccard
 from ssl_ext.registry import MODELS
+from ssl_ext.values import check_positive
 
 
 @MODELS.register_module()
 class SimCLRHead(BaseModule):
-    """NT-Xent of SimCLR; logs ``positive_top1``, the share of views whose sister is the nearest view.
+    """NT-Xent of SimCLR; logs ``positive_top1``, the share of views nearest to their positive.
 
     Args:
         temperature: τ.
@@ -25,8 +26,7 @@ class SimCLRHead(BaseModule):
 
     def __init__(self, temperature: float = 0.5) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"model.head.temperature is {temperature}; it must be positive.")
+        check_positive("model.head", temperature=temperature)
         self.temperature = temperature
 
     def loss(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssl_ext.models.heads.mix_moco_head import NEED_LABELS, check_block_losses
+from ssl_ext.models.heads.amix_heads import NEED_LABELS, check_block_losses
 from ssl_ext.models.utils import BlockMixing, Queue, count_stages, frozen, stage_features
 
 from .mixed_moco import MixedMoCo, MixingStep
@@ -55,8 +55,14 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         **kwargs,
     ) -> None:
         names = tuple(block_losses)
-        check_block_losses(names, labels=labels is not None, mask_labels=mask_labels)
-        by_class = any(name in NEED_LABELS for name in names)
+        check_block_losses("model.block_losses", names)
+        by_class = bool(set(names) & set(NEED_LABELS))
+        if by_class and labels is None:
+            raise ValueError(f"model.block_losses is {list(names)}; ce and pbce need model.labels.")
+        if mask_labels and (labels is None or "infonce" not in names):
+            raise ValueError(
+                "model.mask_labels=True needs model.labels, and 'infonce' among model.block_losses."
+            )
         super().__init__(labels=labels, classifier=by_class, **kwargs)
         stages = count_stages(self.backbone)
         if not 1 <= feature_stage <= stages:
@@ -102,7 +108,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         with frozen(self.key_network, *([] if classifier is None else [classifier])):
             pooled, z = self.embed_frozen(mixed.images)
             logits = None if classifier is None else classifier(pooled)
-        losses = self.head.block(
+        losses = self.head.block_terms(
             self.block_losses,
             z,
             step.keys,
@@ -112,7 +118,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
             logits=logits,
             labels=step.labels,
         )
-        return dict(losses, **self.head.mask(mask, mixed.lam, self.mask_scale))
+        return dict(losses, **self.head.mask_terms(mask, mixed.lam, self.mask_scale))
 
     def excluded(self, labels: Tensor | None, permutation: Tensor) -> Tensor | None:
         """Which entries of the queue have the label of either source, (N, K); None if all are negatives."""

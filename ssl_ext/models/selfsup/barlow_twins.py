@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+from mmengine.model import BaseModule
 from torch import Tensor
 
+from ssl_ext.losses import barlow_twins_terms
 from ssl_ext.registry import MODELS
 
-from .base import SelfSupervisedModel
+from .two_views import TwoViewModel
 
 
 @MODELS.register_module()
-class BarlowTwins(SelfSupervisedModel):
-    """Two views through one network; the head compares the two batches of embeddings.
+class BarlowTwins(TwoViewModel):
+    """Two views through one network, whose cross-correlation is to be the identity.
 
     The cross-correlation is that of the batch joined over all processes, and so is its gradient
     (MMPretrain's class of this name gives 1/W of it on W processes).
     """
 
-    num_views = 2
     batch_dependence = "the cross-correlation is that of a batch"
 
-    def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
-        """Named, weighted loss terms of two views, each (N, C, H, W)."""
-        view1, view2 = inputs
-        z1 = self.project(self.extract_embedding(view1))
-        z2 = self.project(self.extract_embedding(view2))
-        return self.head.loss(z1, z2)
+
+@MODELS.register_module()
+class BarlowTwinsHead(BaseModule):
+    """L_BT = invariance + α · redundancy.
+
+    Args:
+        redundancy_weight: α, the weight of the off-diagonal term.
+        eps: Added to the variance under the root when embeddings are standardised.
+    """
+
+    def __init__(self, redundancy_weight: float = 5e-3, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.redundancy_weight = redundancy_weight
+        self.eps = eps
+
+    def loss(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
+        """Weighted terms for projector outputs of two views, each (N, D)."""
+        invariance, redundancy = barlow_twins_terms(z1, z2, eps=self.eps)
+        return dict(loss_invariance=invariance, loss_redundancy=self.redundancy_weight * redundancy)

@@ -32,7 +32,7 @@ class TrainableModel(BaseModel):
 
     Attributes:
         num_views: Views of an image that the loss takes; None for any number.
-        compares_images: Whether a batch needs at least two images.
+        smallest_batch: Images that a batch needs on each process.
         batch_dependence: Why gradients accumulated over several batches are not those of one large batch;
             None if they are.
         uses_indices: Whether the loss looks training images up by their row in the data set, so that it
@@ -43,7 +43,7 @@ class TrainableModel(BaseModel):
     """
 
     num_views: int | None = None
-    compares_images: bool = True
+    smallest_batch: int = 2
     batch_dependence: str | None = None
     uses_indices: bool = False
     capture_obstacle: str | None = None
@@ -57,6 +57,14 @@ class TrainableModel(BaseModel):
 
     def set_dataset_size(self, size: int) -> None:
         """Create what holds an entry for each of ``size`` training images; before a state is loaded."""
+
+    def check_batch_size(self, size: int) -> None:
+        """Raise ValueError for batches of ``size`` images on each process that the loss cannot use."""
+        if size < self.smallest_batch:
+            raise ValueError(
+                f"train_dataloader.batch_size is {size}; losses compare or mix images within a batch and "
+                f"need at least {self.smallest_batch}."
+            )
 
     def check_batch(self, batch: dict) -> None:
         """Raise IndexError for ``batch['indices']`` outside the data set (seen on the CPU)."""

@@ -10,15 +10,16 @@ from torch import Tensor
 
 from ssl_ext.losses import info_nce
 from ssl_ext.mixups import Mixed, cutmix, mixup
-from ssl_ext.models.utils import count_stages, frozen, host_random, stage_replaced
+from ssl_ext.models.utils import LayerMixing, frozen, host_random
 from ssl_ext.models.utils.mixing import draw_lam
 from ssl_ext.registry import MODELS
+from ssl_ext.values import check_positive
 
 from .mixed_moco import MixedMoCo, MixingStep
 
 
 @MODELS.register_module()
-class MixMoCo(MixedMoCo):
+class MixMoCo(LayerMixing, MixedMoCo):
     """MoCo v2 and a mixing policy in the cross-view pipeline (AMix, Tables 4 and 5).
 
     A policy that follows the gradient of a loss at the images takes, of the frozen key network, the
@@ -26,8 +27,7 @@ class MixMoCo(MixedMoCo):
 
     Args:
         policy: Config of the mixing, such as ``dict(type='MixingPolicy', name='cutmix', alpha=0.2)``.
-        layers: Where it may act; one is drawn for each step. 0 is the images, l the output of stage l of a
-            backbone in stages (ManifoldMix).
+        layers: Where it may act, as for :class:`LayerMixing`.
         **kwargs: ``pipeline`` and ``labels`` of :class:`MixedMoCo`, and those of :class:`MoCo`.
 
     Raises:
@@ -39,57 +39,24 @@ class MixMoCo(MixedMoCo):
         self, *, policy: dict, layers: Sequence[int] = (0,), labels: dict | None = None, **kwargs
     ) -> None:
         mixing = MODELS.build(policy)
-        super().__init__(labels=labels, classifier=mixing.needs_gradient, **kwargs)
-        self.policy, self.layers = mixing, tuple(layers)
-        stages = count_stages(self.backbone)
-        if not self.layers or not all(isinstance(x, int) and 0 <= x <= stages for x in self.layers):
-            raise ValueError(
-                f"model.layers is {self.layers}; allowed are 0 (the images) to {stages}, the stages of the "
-                "backbone."
-            )
-        if mixing.needs_gradient and self.layers != (0,):
-            raise ValueError(
-                f"model.layers is {self.layers}; this policy follows the gradient at the images: layers=(0,)."
-            )
         if mixing.needs_labels and labels is None:
             raise ValueError(f"model.policy {mixing.name!r} mixes by class and needs model.labels.")
-        self.before_step(1, 1)
-
-    @property
-    def capture_obstacle(self) -> str | None:
-        """The policy's host-side solver, if it has one."""
-        return self.policy.capture_obstacle
-
-    def step_variant(self, step: int, iteration: int) -> Hashable:
-        """Layer whose output is mixed, one of ``layers``."""
-        return host_random(iteration).choice(self.layers)
+        super().__init__(labels=labels, classifier=mixing.needs_gradient, **kwargs)
+        self.set_up_layers(mixing, layers)
 
     def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
         """InfoNCE of the mixtures, unless its weight is 0."""
         if not self.head.mixed_weight:
             return {}
-        z, mixed = self.embed_mixtures(step)
+        z, mixed = self.embed_mixed(
+            step.images, step.labels, self.embed_queries, lambda images: self.mix(images, step)
+        )
         return self.head.mixed(z, step.keys, step.queue, mixed)
 
-    def embed_mixtures(self, step: MixingStep) -> tuple[Tensor, Mixed]:
-        """Unit vectors (N, D) of mixtures of the step's images, and how they were mixed."""
-        layer = self.variant
-        if layer == 0:
-            mixed = self.mix(step)
-            return self.embed_queries(mixed.images), mixed
-        mixtures: list[Mixed] = []
-
-        def replace(features: Tensor) -> Tensor:
-            mixtures.append(self.policy(features, labels=step.labels))
-            return mixtures[0].images
-
-        with stage_replaced(self.backbone, layer, replace):
-            return self.embed_queries(step.images), mixtures[0]
-
-    def mix(self, step: MixingStep) -> Mixed:
+    def mix(self, images: Tensor, step: MixingStep) -> Mixed:
         """Mixtures of the step's images."""
         if not self.policy.needs_gradient:
-            return self.policy(step.images, labels=step.labels)
+            return self.policy(images, labels=step.labels)
         parts = [self.key_network]
         classifier = None if self.label_source is None else self.label_source.classifier
         if classifier is not None:
@@ -102,7 +69,7 @@ class MixMoCo(MixedMoCo):
             return info_nce(z, step.keys, step.queue, temperature=self.head.temperature)
 
         with frozen(*parts):
-            return self.policy(step.images, labels=step.labels, loss_fn=loss_of)
+            return self.policy(images, labels=step.labels, loss_fn=loss_of)
 
 
 @MODELS.register_module()
@@ -122,8 +89,7 @@ class UnMix(MixedMoCo):
     """
 
     def __init__(self, *, alpha: float = 1.0, cutmix_prob: float = 0.5, **kwargs) -> None:
-        if not alpha > 0:
-            raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
+        check_positive("model", alpha=alpha)
         if not 0 <= cutmix_prob <= 1:
             raise ValueError(f"model.cutmix_prob is {cutmix_prob}; it must be from 0 to 1.")
         super().__init__(**kwargs)

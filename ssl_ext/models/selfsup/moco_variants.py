@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ssl_ext.losses import unit_rows
+from ssl_ext.losses import i_mix_terms, mochi_terms, unit_rows
 from ssl_ext.mixups import mixup
+from ssl_ext.mixups.mixed import beta
+from ssl_ext.models.heads import MoCoHead
 from ssl_ext.registry import MODELS
+from ssl_ext.values import check_at_least, check_positive
 
 from .moco import MoCo
 
@@ -16,7 +19,7 @@ from .moco import MoCo
 class MoCHi(MoCo):
     """MoCHi (Kalantidis et al., 2020): MoCo with synthetic negatives, harder than those of the queue.
 
-    They are made in the head, :class:`ssl_ext.models.heads.MoCHiHead`.
+    They are made in the head, :class:`MoCHiHead`.
     """
 
 
@@ -38,8 +41,7 @@ class IMix(MoCo):
     batch_dependence = "images are mixed within a batch and compared with all its keys"
 
     def __init__(self, *, alpha: float = 1.0, **kwargs) -> None:
-        if not alpha > 0:
-            raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
+        check_positive("model", alpha=alpha)
         super().__init__(**kwargs)
         self.alpha = float(alpha)
 
@@ -48,9 +50,7 @@ class IMix(MoCo):
         view_query, view_key = inputs
         count, device = len(view_query), view_query.device
         permutation = torch.randperm(count, device=device)
-        concentration = torch.full((count,), self.alpha, device=device)
-        # Checking the arguments would wait for the device.
-        lam = torch.distributions.Beta(concentration, concentration, validate_args=False).sample()
+        lam = beta(self.alpha, count, device)
         mixtures, _ = mixup(view_query, lam, permutation)
         query = unit_rows(self.project(self.extract_embedding(mixtures)))
         order = torch.randperm(count, device=device)
@@ -59,3 +59,50 @@ class IMix(MoCo):
         if self.training:
             self.queues[0].enqueue(key)
         return losses
+
+
+@MODELS.register_module()
+class IMixHead(MoCoHead):
+    """Cross-entropy with mixed virtual labels over N + K keys (i-Mix, Lee et al., 2021).
+
+    Logs ``positive_top1``, the share of mixtures nearest to the key of their larger part.
+    """
+
+    def loss(
+        self, query: Tensor, keys: Tensor, queue: Tensor, permutation: Tensor, lam: Tensor
+    ) -> dict[str, Tensor]:
+        """Loss and figure for unit vectors: mixtures and keys (N, D), queue (K, D); partners and λ (N,)."""
+        terms = i_mix_terms(query, keys, queue, permutation, lam, temperature=self.temperature)
+        return dict(loss_mixed=terms.loss, positive_top1=terms.positive_top1)
+
+
+@MODELS.register_module()
+class MoCHiHead(MoCoHead):
+    """InfoNCE with synthetic hard negatives (MoCHi, Kalantidis et al., 2020).
+
+    Args:
+        temperature: τ.
+        num_hard: N, how many of the queue count as hard for a query.
+        num_mixed: s, negatives mixed of two hard ones.
+        num_with_query: s', negatives mixed of a hard one and the query.
+
+    Raises:
+        ValueError: A setting out of range.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.2,
+        num_hard: int = 1024,
+        num_mixed: int = 1024,
+        num_with_query: int = 128,
+    ) -> None:
+        super().__init__(temperature)
+        check_at_least("model.head", 0, num_mixed=num_mixed, num_with_query=num_with_query)
+        check_at_least("model.head", 1, num_hard=num_hard)
+        self.settings = dict(num_hard=num_hard, num_mixed=num_mixed, num_with_query=num_with_query)
+
+    def loss(self, query: Tensor, key: Tensor, queue: Tensor) -> dict[str, Tensor]:
+        """Loss and logged figure for unit vectors: query and key (N, D), queue (K, D)."""
+        terms = mochi_terms(query, key, queue, temperature=self.temperature, **self.settings)
+        return dict(loss_contrastive=terms.loss, positive_top1=terms.positive_top1)

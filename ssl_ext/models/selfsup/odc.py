@@ -2,86 +2,68 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from mmengine.model import BaseModule
+from torch import Tensor, nn
 
+from ssl_ext.losses import cluster_cross_entropy
 from ssl_ext.models.utils import ClusterBank
 from ssl_ext.registry import MODELS
+from ssl_ext.values import check_at_least, check_not_negative
 
-from .base import SelfSupervisedModel
+from .memory import MemoryModel
 
 
 @MODELS.register_module()
-class ODC(SelfSupervisedModel):
+class ODC(MemoryModel):
     """Online deep clustering: learn the clusters that the embeddings of all images form at this moment.
 
     Every step classifies one view of each image into its cluster (the head), moves its entry of a bank
     towards the new embedding, and gives it the cluster of the nearest centroid; centroids are renewed
     every few steps (:class:`ClusterBank`). The first clusters come from k-means on the embeddings of the
-    untrained network: call :meth:`set_dataset_size` before training or before a state is loaded, and
-    ``cluster_bank.start`` before the first step (a hook of the runner does).
+    untrained network: call ``cluster_bank.start`` before the first step (a hook of the runner does).
 
     Args:
-        neck: Config with ``out_channels``, the size of the embeddings.
-        bank_momentum: m of the bank's moving averages, at least 0 and below 1.
+        neck: As for :class:`MemoryModel`.
+        bank_momentum: As for :class:`MemoryModel`.
         min_size: A smaller cluster is dissolved.
-        interval: Centroids are renewed after so many optimiser steps.
-        **kwargs: ``backbone``, ``head`` (its ``num_clusters`` is K) and ``data_preprocessor`` configs.
+        interval: Optimiser steps between two renewals of the centroids.
+        **kwargs: As for :class:`MemoryModel`; the head's ``num_clusters`` is K.
 
     Raises:
-        ValueError: A neck without ``out_channels``, or a number out of range.
+        ValueError: A number out of range.
     """
 
-    num_views = 1
-    uses_indices = True
-
     def __init__(
-        self,
-        *,
-        neck: dict,
-        bank_momentum: float = 0.5,
-        min_size: int = 20,
-        interval: int = 10,
-        **kwargs,
+        self, *, neck: dict, bank_momentum: float = 0.5, min_size: int = 20, interval: int = 10, **kwargs
     ) -> None:
-        if "out_channels" not in neck:
-            raise ValueError("model.neck has no out_channels, the size of the embeddings.")
-        if not 0 <= bank_momentum < 1:
-            raise ValueError(f"model.bank_momentum is {bank_momentum}; it must be at least 0 and below 1.")
-        for key, value in (("min_size", min_size), ("interval", interval)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"model.{key} is {value!r}; it must be at least 1.")
-        self.dim = neck["out_channels"]
-        super().__init__(neck=neck, **kwargs)
-        self.settings = dict(momentum=bank_momentum, min_size=min_size)
-        self.interval = interval
-
-    @property
-    def cluster_bank(self) -> ClusterBank | None:
-        """The clusters; None before :meth:`set_dataset_size`."""
-        return self._modules.get("cluster_bank")
+        check_at_least("model", 1, min_size=min_size, interval=interval)
+        super().__init__(neck=neck, bank_momentum=bank_momentum, **kwargs)
+        self.min_size, self.interval = min_size, interval
 
     @property
     def batch_dependence(self) -> str | None:
-        """An image's weight by the size of its cluster is relative to its batch; equal weights are not."""
+        """Weights of images by the sizes of their clusters are relative to the batch; equal ones are not."""
         return (
             "the weights of images by the sizes of their clusters sum to 1 over a batch"
             if self.head.power
             else None
         )
 
-    def set_dataset_size(self, size: int) -> None:
-        """Start a bank for ``size`` images."""
-        device = next(self.parameters()).device
-        bank = ClusterBank(size, self.dim, self.head.num_clusters, **self.settings)
-        self._modules["cluster_bank"] = bank.to(device)
+    @property
+    def cluster_bank(self) -> ClusterBank | None:
+        """The clusters; None before :meth:`set_dataset_size`."""
+        return self._modules.get("cluster_bank")
 
-    def check_batch(self, batch: dict) -> None:
-        """Raise IndexError for an image that has no entry in the bank."""
-        if self.cluster_bank is not None and "indices" in batch:
-            self.cluster_bank.check(batch["indices"])
+    memory = cluster_bank
+
+    def set_dataset_size(self, size: int) -> None:
+        """Create a bank for ``size`` images."""
+        settings = dict(momentum=self.bank_momentum, min_size=self.min_size)
+        bank = ClusterBank(size, self.dim, self.head.num_clusters, **settings)
+        self._modules["cluster_bank"] = bank.to(next(self.parameters()).device)
 
     def embed_for_clusters(self, images: Tensor) -> Tensor:
-        """What the bank keeps of normalised images (N, C, H, W): (N, D)."""
+        """Embeddings (N, D) of normalised images (N, C, H, W), as the bank keeps them."""
         return self.project(self.extract_embedding(images))
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
@@ -91,14 +73,7 @@ class ODC(SelfSupervisedModel):
             RuntimeError: There is no bank yet.
             ValueError: The batch has no indices.
         """
-        if self.cluster_bank is None:
-            raise RuntimeError("ODC has no clusters: call set_dataset_size(number of images) first.")
-        if not data_samples or data_samples.get("indices") is None:
-            raise ValueError(
-                "ODC needs data_samples['indices'], the row of each image in the data set: "
-                "train_dataloader.dataset must give 'indices'."
-            )
-        (images,), indices, bank = inputs, data_samples["indices"], self.cluster_bank
+        (images,), indices, bank = inputs, self.indices_of(data_samples), self.cluster_bank
         embeddings = self.embed_for_clusters(images)
         losses = self.head.loss(embeddings, bank.labels[indices], bank.counts())
         if self.training:
@@ -109,3 +84,30 @@ class ODC(SelfSupervisedModel):
         """Renew the centroids every ``interval`` steps."""
         if self.cluster_bank is not None and step % self.interval == 0:
             self.cluster_bank.refresh()
+
+
+@MODELS.register_module()
+class ODCHead(BaseModule):
+    """A linear classifier of clusters; a sample counts ∝ (size of its cluster) ** −power.
+
+    Args:
+        in_channels: D, size of the embeddings.
+        num_clusters: K.
+        power: 0 counts all samples equally.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    def __init__(self, in_channels: int, num_clusters: int, power: float = 0.5) -> None:
+        super().__init__()
+        check_at_least("model.head", 1, in_channels=in_channels)
+        check_at_least("model.head", 2, num_clusters=num_clusters)
+        check_not_negative("model.head", power=power)
+        self.num_clusters, self.power = num_clusters, power
+        self.classifier = nn.Linear(in_channels, num_clusters)
+
+    def loss(self, embeddings: Tensor, labels: Tensor, counts: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of embeddings (N, D) with clusters (N,), whose sizes are ``counts`` (K,)."""
+        loss = cluster_cross_entropy(self.classifier(embeddings), labels, counts, power=self.power)
+        return dict(loss_cluster=loss)

@@ -5,40 +5,39 @@ from __future__ import annotations
 import copy
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ssl_ext.losses import pirl_terms
 from ssl_ext.models.utils import MemoryBank, running_statistics_kept
 from ssl_ext.models.utils.pretext import GRID, draw_patches, rotate, shuffle_and_join
 from ssl_ext.registry import MODELS
+from ssl_ext.values import check_at_least, check_positive
 
-from .base import SelfSupervisedModel
+from .memory import MemoryModel
 
 PATCHES = GRID * GRID
 
 
 @MODELS.register_module()
-class PIRL(SelfSupervisedModel):
+class PIRL(MemoryModel):
     """One view and a pretext transform of it, both drawn to the image's entry of a memory bank.
 
     The transformed image has a projector of its own with the sizes of the neck: ``'rotation'`` (0 to 3
     quarter turns) projects the rotated image; ``'jigsaw'`` projects each of nine patches, joins them in
-    random order and maps them to an embedding by a linear layer.
-
-    The bank has one entry per image: call :meth:`set_dataset_size` before training and before a state
-    is loaded. It takes up the new embeddings of the images (not of the transformed ones) after the loss.
+    random order and maps them to an embedding by a linear layer. After the loss the bank takes up the new
+    embeddings of the images (not of the transformed ones).
 
     Args:
         pretext: ``'jigsaw'`` or ``'rotation'``.
-        bank_momentum: m of the bank's moving averages, at least 0 and below 1.
-        **kwargs: ``backbone``, ``neck`` (a config with ``out_channels``), ``head`` and
-            ``data_preprocessor`` configs.
+        neck: As for :class:`MemoryModel`.
+        bank_momentum: As for :class:`MemoryModel`.
+        **kwargs: As for :class:`MemoryModel`.
 
     Raises:
-        ValueError: Unknown ``pretext``, a neck without ``out_channels``, a momentum out of range.
+        ValueError: Unknown ``pretext``, or as for :class:`MemoryModel`.
     """
 
-    num_views = 1
-    uses_indices = True
     batch_dependence = (
         "each batch draws its own negatives, from a memory bank that the batch before has changed"
     )
@@ -46,28 +45,22 @@ class PIRL(SelfSupervisedModel):
     def __init__(self, *, pretext: str, neck: dict, bank_momentum: float = 0.5, **kwargs) -> None:
         if pretext not in ("jigsaw", "rotation"):
             raise ValueError(f"model.pretext is {pretext!r}; allowed are 'jigsaw' and 'rotation'.")
-        if not 0 <= bank_momentum < 1:
-            raise ValueError(f"model.bank_momentum is {bank_momentum}; it must be at least 0 and below 1.")
-        if "out_channels" not in neck:
-            raise ValueError("model.neck has no out_channels, the size of the embeddings.")
-        super().__init__(neck=copy.deepcopy(neck), **kwargs)
+        super().__init__(neck=copy.deepcopy(neck), bank_momentum=bank_momentum, **kwargs)
         self.pretext = pretext
-        self.bank_momentum = bank_momentum
-        self.dim = neck["out_channels"]
         self.transform_neck = MODELS.build(copy.deepcopy(neck))
         if pretext == "jigsaw":
             self.join_patches = nn.Linear(PATCHES * self.dim, self.dim)
         self.bank: MemoryBank | None = None
 
+    @property
+    def memory(self) -> MemoryBank | None:
+        """The bank; None before :meth:`set_dataset_size`."""
+        return self.bank
+
     def set_dataset_size(self, size: int) -> None:
-        """Start a memory bank for ``size`` images."""
+        """Create a memory bank for ``size`` images."""
         device = next(self.parameters()).device
         self.bank = MemoryBank(size, self.dim, momentum=self.bank_momentum).to(device)
-
-    def check_batch(self, batch: dict) -> None:
-        """Raise IndexError for an image that has no entry in the bank."""
-        if self.bank is not None and "indices" in batch:
-            self.bank.check(batch["indices"])
 
     def embed_transformed(self, images: Tensor) -> Tensor:
         """Transform images (N, C, H, W) at random; their embeddings (N, D)."""
@@ -85,14 +78,7 @@ class PIRL(SelfSupervisedModel):
             RuntimeError: There is no memory bank yet.
             ValueError: The batch has no indices.
         """
-        if self.bank is None:
-            raise RuntimeError("PIRL has no memory bank: call set_dataset_size(number of images) first.")
-        if not data_samples or data_samples.get("indices") is None:
-            raise ValueError(
-                "PIRL needs data_samples['indices'], the row of each image in the data set: "
-                "train_dataloader.dataset must give 'indices'."
-            )
-        (images,), indices = inputs, data_samples["indices"]
+        (images,), indices = inputs, self.indices_of(data_samples)
         z_image = self.project(self.extract_embedding(images))
         # The backbone is evaluated on images: patches, with statistics far from theirs, must not enter
         # its running ones.
@@ -102,3 +88,57 @@ class PIRL(SelfSupervisedModel):
         if self.training:
             self.bank.update(indices, z_image)
         return losses
+
+
+@MODELS.register_module()
+class PIRLHead(BaseModule):
+    """L = λ · L_NCE(m_I, g(v_It)) + (1 − λ) · L_NCE(m_I, f(v_I)), against negatives from a memory bank.
+
+    Besides the loss terms it logs ``positive_top1``: the share of transformed images whose own memory is
+    more similar than all negatives.
+
+    Args:
+        temperature: τ.
+        weight: λ in [0, 1].
+        num_negatives: How many entries of the bank are drawn at each step, as negatives of all images of
+            this process; an image's own entry among them is left out. At most the whole bank.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    def __init__(self, temperature: float = 0.07, weight: float = 0.5, num_negatives: int = 4096) -> None:
+        super().__init__()
+        check_positive("model.head", temperature=temperature)
+        if not 0 <= weight <= 1:
+            raise ValueError(f"model.head.weight is {weight}; it must be between 0 and 1.")
+        check_at_least("model.head", 2, num_negatives=num_negatives)
+        self.temperature = temperature
+        self.weight = weight
+        self.num_negatives = num_negatives
+
+    def loss(
+        self, z_image: Tensor, z_transformed: Tensor, memories: Tensor, indices: Tensor
+    ) -> dict[str, Tensor]:
+        """Weighted terms.
+
+        Args:
+            z_image: (N, D) embeddings of the images.
+            z_transformed: (N, D) embeddings of their transformed versions.
+            memories: (n, D), the memory bank's entries of all images.
+            indices: (N,), which of them belong to the images.
+        """
+        drawn = torch.randperm(len(memories), device=memories.device)[: self.num_negatives]
+        transformed, image, positive_top1 = pirl_terms(
+            z_image,
+            z_transformed,
+            memories[indices],
+            memories[drawn],
+            excluded=indices[:, None] == drawn,
+            temperature=self.temperature,
+        )
+        return dict(
+            loss_transformed=self.weight * transformed,
+            loss_image=(1 - self.weight) * image,
+            positive_top1=positive_top1,
+        )

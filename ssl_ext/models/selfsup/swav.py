@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
 
+from ssl_ext.losses import swapped_prediction_loss, unit_rows
+from ssl_ext.losses.standardize import full_precision
 from ssl_ext.registry import MODELS
+from ssl_ext.values import check_at_least, check_positive
 
 from .base import SelfSupervisedModel
 
@@ -35,10 +40,7 @@ class SwAV(SelfSupervisedModel):
     steps: Tensor
 
     def __init__(self, *, freeze_prototypes_steps: int = 0, **kwargs) -> None:
-        if not isinstance(freeze_prototypes_steps, int) or freeze_prototypes_steps < 0:
-            raise ValueError(
-                f"model.freeze_prototypes_steps is {freeze_prototypes_steps!r}; it must be 0 or more."
-            )
+        check_at_least("model", 0, freeze_prototypes_steps=freeze_prototypes_steps)
         super().__init__(**kwargs)
         self.freeze_prototypes_steps = freeze_prototypes_steps
         # On the device and in the checkpoint: read without waiting, right after a resume too.
@@ -62,3 +64,52 @@ class SwAV(SelfSupervisedModel):
     def after_update(self, numbers: Mapping[str, Tensor]) -> None:
         """Store the number of optimiser steps taken."""
         self.steps.copy_(numbers["steps"])
+
+
+@MODELS.register_module()
+class SwAVHead(BaseModule):
+    """Prototypes, and the loss of predicting one view's assignments to them from the other views.
+
+    The prototypes are normalised as part of the forward pass: the parameter itself is written by the
+    optimiser alone, and only its direction matters.
+
+    Args:
+        in_channels: Dimension D of the embeddings.
+        num_prototypes: How many prototypes, K.
+        temperature: τ of the softmax that predicts.
+        epsilon: Entropy weight of the assignments.
+        sinkhorn_iterations: Iterations that make the assignments.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_prototypes: int,
+        temperature: float = 0.1,
+        epsilon: float = 0.05,
+        sinkhorn_iterations: int = 3,
+    ) -> None:
+        super().__init__()
+        check_at_least("model.head", 1, in_channels=in_channels, sinkhorn_iterations=sinkhorn_iterations)
+        check_at_least("model.head", 2, num_prototypes=num_prototypes)
+        check_positive("model.head", temperature=temperature, epsilon=epsilon)
+        self.settings = dict(temperature=temperature, epsilon=epsilon, iterations=sinkhorn_iterations)
+        self.prototypes = nn.Parameter(F.normalize(torch.randn(num_prototypes, in_channels), dim=1))
+
+    def loss(self, *embeddings: Tensor, prototypes_learn: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss of the projector outputs of two or more views, each (N, D).
+
+        Args:
+            embeddings: Outputs of the views; the first two give assignments.
+            prototypes_learn: 0-dim bool tensor; where it is False the prototypes receive a zero gradient.
+        """
+        prototypes = self.prototypes
+        if prototypes_learn is not None:
+            prototypes = torch.where(prototypes_learn, prototypes, prototypes.detach())
+        with full_precision(prototypes):
+            prototypes = unit_rows(prototypes)
+            scores = [unit_rows(z) @ prototypes.T for z in embeddings]
+        return dict(loss_swapped_prediction=swapped_prediction_loss(*scores, **self.settings))

@@ -5,6 +5,7 @@ from .cluster_bank import ClusterBank
 from .frozen import frozen
 from .host_draws import host_random
 from .label_source import LabelSource
+from .layer_mixing import LayerMixing
 from .memory_bank import MemoryBank
 from .mixing import MixingPolicy
 from .momentum import MomentumNetwork, check_momentum, momentum_at
@@ -18,6 +19,7 @@ __all__ = [
     "BlockMixing",
     "ClusterBank",
     "LabelSource",
+    "LayerMixing",
     "MemoryBank",
     "MixingPolicy",
     "MomentumNetwork",

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ssl_ext.mixups import MixBlock, Mixed, adjust_mask
+from ssl_ext.mixups.mixed import beta
+from ssl_ext.values import check_positive
 
 LAM_PER = ("sample", "step")
 
@@ -36,8 +38,7 @@ class BlockMixing:
         Raises:
             ValueError: α not above 0, or an unknown option.
         """
-        if not alpha > 0:
-            raise ValueError(f"model.alpha is {alpha}; it must be above 0.")
+        check_positive("model", alpha=alpha)
         if lam_per not in LAM_PER:
             raise ValueError(f"model.lam_per is {lam_per!r}; allowed are {', '.join(LAM_PER)}.")
         self.mix_block = MixBlock(**mix_block)
@@ -51,10 +52,8 @@ class BlockMixing:
 
     def draw(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """λ (N,) ~ Beta(α, α) and a permutation (N,) for N = ``count`` images of this process."""
-        rows = count if self.lam_per == "sample" else 1
-        # The first of two shares with a Dirichlet distribution has a Beta distribution.
-        shares = torch._sample_dirichlet(torch.full((rows, 2), self.alpha, device=device))
-        return shares[:, 0].expand(count), torch.randperm(count, device=device)
+        lam = beta(self.alpha, count if self.lam_per == "sample" else 1, device)
+        return lam.expand(count), torch.randperm(count, device=device)
 
     def mix(self, images: Tensor, features: Tensor, *, adjust: bool = False) -> tuple[Mixed, Tensor]:
         """Draw λ and a permutation; mixtures of the images, and the masks (N, 1, H, W) that made them."""

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ssl_ext import mixups
 from ssl_ext.mixups import Mixed, gradient_saliency
 from ssl_ext.mixups.inter_intra import pair_within_classes
-from ssl_ext.mixups.mixed import dirichlet, uniform
+from ssl_ext.mixups.mixed import beta, uniform
 from ssl_ext.registry import MODELS
+from ssl_ext.values import check_positive
 
 LossFunction = Callable[[Tensor], Tensor]
 
@@ -192,7 +193,7 @@ def draw_lam(alpha: float, device: torch.device, *, generator: torch.Generator |
     Raises:
         ValueError: α that is not above 0.
     """
-    return dirichlet(_positive("alpha", alpha), 2, generator, device)[0]
+    return beta(_positive("alpha", alpha), 1, device, generator=generator)[0]
 
 
 def _main_pair(weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,8 +202,7 @@ def _main_pair(weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _positive(key: str, value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise ValueError(f"model.policy.{key} is {value}; it must be above 0.")
+    check_positive("model.policy", **{key: value})
     return float(value)
 
 

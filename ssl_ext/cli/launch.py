@@ -45,7 +45,7 @@ def check_port(address: str, port: int) -> None:
         socket.create_server((address, port)).close()
     except OSError as error:
         raise UserError(
-            f"The processes cannot meet at {address}:{port} ({os.strerror(error.errno)}): "
+            f"The processes cannot meet at {address}:{port} ({os.strerror(error.errno or 0)}): "
             "set PORT to a free port."
         ) from error
 
@@ -67,7 +67,7 @@ def main() -> None:
     if args.nnodes == "1":
         check_port(args.master_addr, args.master_port)
         stay_on_loopback()
-    static_tcp_rendezvous.StaticTCPRendezvous = LoopbackRendezvous
+    static_tcp_rendezvous.StaticTCPRendezvous = LoopbackRendezvous  # type: ignore[misc]
     run.main(sys.argv[1:])
 
 

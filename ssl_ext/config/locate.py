@@ -1,15 +1,25 @@
-"""Configs that were removed because another config with an override is the same; their paths still load."""
+"""Reading a config file by its path.
+
+``ssl_ext::trimix/….py`` is a file that comes with the package. A config that was removed because another
+one with an override is the same can still be read.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ssl_ext.errors import UserError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+PACKAGE = "ssl_ext"
+SHIPPED = f"{PACKAGE}::"
+FOLDER = Path(__file__).parents[1] / ".mim" / "configs"
 # Removed file → the file beside it that replaces it, and what that one changes.
 REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
     f"{method}_resnet50_1xb{batch}-adam-80e_{data}.py": (
@@ -38,21 +48,55 @@ def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     return path.removesuffix(name) + new, dict(overrides)
 
 
+def config_file(path: str | os.PathLike) -> Path:
+    """The file to read for the path of a config.
+
+    Raises:
+        UserError: It does not exist.
+    """
+    source = successor(path)[0]
+    file = FOLDER / source.removeprefix(SHIPPED) if source.startswith(SHIPPED) else Path(source)
+    if not file.is_file():
+        raise UserError(f"Config '{path}' does not exist.")
+    return file
+
+
 def read_config(path: str | os.PathLike) -> Config:
     """Read a config file; a removed one keeps its ``filename``, from which work dirs and rows take names.
 
     Raises:
+        UserError: It does not exist.
         Exception: Whatever MMEngine or the file itself raises.
     """
-    # Here, so that a path can be looked up without importing MMEngine.
+    file = config_file(path)
+    # Imported here, so that a path can be checked without MMEngine and torch.
     from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
     from mmengine.logging import print_log
 
+    # The packages in which MMEngine finds a base such as "ssl_ext::trimix/….py".
+    MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
+    config = Config.fromfile(file)
+    if SHIPPED in config.text:
+        _drop_scope(config._cfg_dict)
     source, overrides = successor(path)
-    config = Config.fromfile(source)
     if not overrides:
         return config
     words = " ".join(f"{key}={value}" for key, value in overrides.items())
     print_log(f"Config '{path}' is now '{source}' with {words}.", logger="current", level=logging.INFO)
     config.merge_from_dict(overrides)
     return Config(config._cfg_dict, config.text, str(path), config.env_variables)
+
+
+def _drop_scope(value: Any) -> None:
+    """Remove, in place, the ``_scope_='ssl_ext'`` that MMEngine adds to dicts of a base ``ssl_ext::….py``.
+
+    It is the default scope; without the key a config is the same however its bases are named.
+    """
+    if isinstance(value, dict):
+        if value.get("_scope_") == PACKAGE:
+            del value["_scope_"]
+        value = value.values()
+    if not isinstance(value, str | bytes) and isinstance(value, Iterable):
+        for inner in value:
+            _drop_scope(inner)

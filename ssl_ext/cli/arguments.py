@@ -1,0 +1,69 @@
+"""Options and checks of paths that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ssl_ext.config.locate import config_file
+from ssl_ext.errors import UserError
+
+CONFIG_HELP = "config file, such as configs/trimix/...py"
+
+
+def add_options(parser: argparse.ArgumentParser, *, help: str = "override config keys") -> None:
+    """Add ``--cfg-options``, a list of ``KEY=VALUE``."""
+    parser.add_argument(
+        "--cfg-options", dest="options", nargs="+", default=[], metavar="KEY=VALUE", help=help
+    )
+
+
+def add_allow_partial(parser: argparse.ArgumentParser, weights: str = "weights") -> None:
+    """Add ``--allow-partial``."""
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help=f"accept {weights} that match under 95 %% of the backbone",
+    )
+
+
+def check_checkpoint(path: str) -> None:
+    """Raise UserError where there is no file of weights."""
+    if not Path(path).expanduser().is_file():
+        raise UserError(f"Checkpoint '{path}' does not exist.")
+
+
+def check_exists(path: str) -> None:
+    """Raise UserError where there is neither a file nor a folder."""
+    if not Path(path).exists():
+        raise UserError(f"'{path}' does not exist.")
+
+
+CHECKS = {
+    "config": config_file,
+    "transfer_to": config_file,
+    "checkpoint": check_checkpoint,
+    "checkpoints": check_checkpoint,
+    "trained": check_checkpoint,
+    "weights": check_checkpoint,
+    "init": check_checkpoint,
+    "places": check_exists,
+    "references": check_exists,
+    "results": check_exists,
+    "runs": check_exists,
+    "folder": check_exists,
+}
+
+
+def check_paths(args: Mapping[str, Any]) -> None:
+    """Check every path of a command's arguments, by the name of the argument.
+
+    Raises:
+        UserError: One of them does not exist.
+    """
+    for name, check in CHECKS.items():
+        given = args.get(name) or []
+        for path in [given] if isinstance(given, str) else given:
+            check(path)

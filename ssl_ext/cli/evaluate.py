@@ -1,0 +1,72 @@
+"""Evaluate a checkpoint: any protocols, beside baselines and over seeds, in one table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS
+
+from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
+
+
+def _budget(word: str) -> int | str:
+    return int(word) if word.isdigit() else word
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return " ".join(map(str, values))
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("config", help=CONFIG_HELP)
+    parser.add_argument(
+        "checkpoint", nargs="?", help="weights to evaluate (none: the network at its random start)"
+    )
+    several: dict[str, Any] = dict(nargs="+", default=())
+    parser.add_argument(
+        "--protocols", nargs="*", default=DEFAULT_PROTOCOLS, metavar="NAME", help=_listed(PROTOCOLS)
+    )
+    parser.add_argument(
+        "--labels-per-class", type=int, metavar="N", help="also on N labels of each class", **several
+    )
+    parser.add_argument(
+        "--budgets", type=_budget, metavar="N", help=f"of the protocol budget ({_listed(BUDGETS)})", **several
+    )
+    parser.add_argument(
+        "--fractions", type=float, metavar="F", help=f"of the protocol semi ({_listed(FRACTIONS)})", **several
+    )
+    parser.add_argument(
+        "--transfer-to", metavar="CONFIG", help="data sets of the protocol transfer", **several
+    )
+    parser.add_argument(
+        "--modes", nargs="+", default=MODES[:1], metavar="NAME",
+        help=f"{_listed(MODES)}: of the backbone in budget, transfer and on few labels ({MODES[0]})",
+    )  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat everything for each (0)")
+    parser.add_argument("--draws", type=int, default=5, help="draws of few labels for each seed")
+    parser.add_argument("--baselines", metavar="NAME", help=_listed(BASELINES), **several)
+    parser.add_argument("--out", dest="out_dir", metavar="DIR", help="evaluation/ beside the checkpoint")
+    parser.add_argument("--device", help="cpu, cuda, ... (CUDA where there is a device)")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    add_allow_partial(parser)
+    add_options(parser)
+    args = vars(parser.parse_args(words))
+    check_paths(args)
+
+    from mmengine.dist import is_main_process
+    from rich.console import Console
+
+    from ssl_ext.apis import evaluate, parse_options
+    from ssl_ext.evaluation import results_table
+
+    args["options"] = parse_options(args["options"])
+    rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
+    if rows and is_main_process():
+        console = Console()
+        console.print(results_table(rows))
+        if any(row.best != row.last for row in rows):
+            console.print(results_table(rows, which="best"))

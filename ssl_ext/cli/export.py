@@ -1,0 +1,48 @@
+"""Write the backbone of a checkpoint for another program, once it was seen to give the same features.
+
+For example `tools/export.py work_dirs/run/epoch_200.pth --to torchvision` writes
+work_dirs/run/export/epoch_200_torchvision.pth, and prints how to load it: a ResNet-50 by
+
+    net = torchvision.models.resnet50()
+    net.fc = torch.nn.Identity()
+    net.load_state_dict(torch.load("epoch_200_torchvision.pth", weights_only=True)["state_dict"])
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ssl_ext.names import EXPORT_FORMATS
+
+from .arguments import add_allow_partial, check_paths
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="of this project, or of another one with --config")
+    parser.add_argument("--to", required=True, metavar="FORMAT", help=" ".join(EXPORT_FORMATS))
+    parser.add_argument("--config", help="of the pretraining (the one in the checkpoint, or beside it)")
+    parser.add_argument("--out", metavar="FILE", help="export/ beside the checkpoint")
+    parser.add_argument(
+        "--network", metavar="NAME", help="online or momentum (online, where a model says no other)"
+    )
+    parser.add_argument(
+        "--image-size", type=int, default=64, metavar="N", help="of the images it is checked on (64)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    add_allow_partial(parser)
+    args = vars(parser.parse_args(words))
+    check_paths(args)
+
+    from rich.console import Console
+
+    from ssl_ext.apis import export
+
+    report = export(args.pop("checkpoint"), args.pop("to"), **args)
+    console = Console()
+    for line in report.lines():
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,50 @@
+"""Join the results of many evaluations: a table here, as CSV, Markdown and LaTeX, and one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ssl_ext.names import REPORT_LAYOUTS
+
+from .arguments import check_paths
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("places", nargs="+", metavar="DIR", help="folders, searched for results.json")
+    parser.add_argument(
+        "--out", dest="out_dir", default="report", metavar="DIR", help="folder of the files (report)"
+    )
+    parser.add_argument(
+        "--metric", dest="metrics", nargs="+", metavar="NAME", help="columns, such as acc auc f1 ece nmi"
+    )
+    parser.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
+    parser.add_argument(
+        "--join-runs",
+        action="store_true",
+        help="runs of one algorithm and config file are repeats: mean ± std over them",
+    )
+    parser.add_argument(
+        "--layout", default="long", metavar="NAME",
+        help=f"{' '.join(REPORT_LAYOUTS)}: a row for each measurement, or methods x numbers of labels (long)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--references", metavar="FILE", help="configs/papers, or one table: figures in brackets (budgets)"
+    )
+    parser.add_argument("--smoothing", type=float, default=0.6, help="of the curves, in [0, 1) (0.6)")
+    args = vars(parser.parse_args(words))
+    check_paths(args)
+
+    from rich.console import Console
+
+    from ssl_ext.apis.report import report
+
+    tables, written = report(**args)
+    # A narrower terminal breaks the lines; a figure that is cut off is lost.
+    console = Console(width=max(Console().width, *(table.least_width for table in tables)))
+    for table in tables:
+        console.print(table.rich())
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,62 @@
+"""Train and evaluate every point of a grid over config keys.
+
+A finished point is passed over, an unfinished one resumed, a failed one reported at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_ext.names import DEFAULT_PROTOCOLS
+
+from .arguments import CONFIG_HELP, add_options, check_paths
+
+EXAMPLE = """example:
+  python tools/sweep.py CONFIG train_dataloader.batch_size=64,128 \\
+      model.neck.hid_channels+model.neck.out_channels=128,256 -- --amp
+"""
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=__doc__,
+        epilog=EXAMPLE,
+        usage="%(prog)s [options] CONFIG KEY=A,B,C [KEY1+KEY2=A,B ...] [-- training arguments]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help=CONFIG_HELP)
+    parser.add_argument(
+        "grid", nargs="+", metavar="KEY=A,B,C", help="values of a config key (KEY1+KEY2: of several at once)"
+    )
+    parser.add_argument("--work-dir", metavar="DIR", help="work_dirs/<config name>/sweep")
+    parser.add_argument(
+        "--protocols", nargs="+", default=DEFAULT_PROTOCOLS, metavar="NAME", help="knn linear"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run with each (0)")
+    add_options(parser, help="override config keys at all points")
+    words = sys.argv[1:] if words is None else list(words)
+    cut = words.index("--") if "--" in words else len(words)
+    args = vars(parser.parse_args(words[:cut]))
+    check_paths(args)
+
+    from rich.console import Console
+
+    from ssl_ext.apis.sweep import sweep
+    from ssl_ext.apis.sweep.points import sweep_table
+
+    points = sweep(args.pop("config"), args.pop("grid"), train_args=words[cut + 1 :], **args)
+    console = Console()
+    console.print(sweep_table(points, args["protocols"]))
+    console.print(f"wrote {Path(points[0].folder).parent}", soft_wrap=True, highlight=False)
+    failed = [point for point in points if point.status == "failed"]
+    for point in failed:
+        console.print(
+            f"failed: {point.reason}\n  log: {point.log}", soft_wrap=True, highlight=False, markup=False
+        )
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,46 @@
+"""Pretrain a model: on the CPU, on one GPU, or started by torchrun (tools/dist_train.sh)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_ext.errors import UserError
+
+from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("config", help=CONFIG_HELP)
+    parser.add_argument("--work-dir", help="where the run is written (work_dirs/<config name>)")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        default=False,
+        metavar="auto|PATH",
+        help="go on from the newest checkpoint of the work dir, or from PATH",
+    )
+    parser.add_argument("--init", metavar="PATH", help="weights to start from")
+    add_allow_partial(parser, "--init weights")
+    parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
+    parser.add_argument("--seed", type=int, help="random seed (from the config)")
+    parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")
+    parser.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile)")
+    add_options(parser)
+    args = vars(parser.parse_args(words))
+    resume = args["resume"]
+    # A run that is resumed from its own checkpoint does not read its initial weights again.
+    check_paths({**args, "init": None} if resume == "auto" else args)
+    if resume and resume != "auto" and not Path(resume).is_file():
+        raise UserError(
+            f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
+        )
+
+    from ssl_ext.apis import parse_options, pretrain
+
+    args["options"] = parse_options(args["options"])
+    pretrain(args.pop("config"), **args)

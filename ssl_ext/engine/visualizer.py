@@ -1,0 +1,42 @@
+"""The writer of a run's logs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import mmengine.visualization
+import numpy as np
+
+from ssl_ext.registry import VISUALIZERS
+
+CANVAS = ("fig_save_canvas", "fig_save", "ax_save")
+
+
+@VISUALIZERS.register_module()
+class Visualizer(mmengine.visualization.Visualizer):
+    """MMEngine's visualizer, which makes its figure, and imports matplotlib, only to draw an image.
+
+    Args:
+        name: Of this instance.
+        image: (H, W, 3), drawn on.
+        **kwargs: See :class:`mmengine.visualization.Visualizer`.
+    """
+
+    def __init__(self, name: str = "visualizer", image: np.ndarray | None = None, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        for attribute in (*CANVAS, "dpi"):
+            delattr(self, attribute)
+        if image is not None:
+            self.set_image(image)
+
+    def _initialize_fig(self, fig_cfg: dict) -> tuple:
+        return None, SimpleNamespace(get_dpi=lambda: None), None
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for attributes that are missing: those of the figure until one of them is read.
+        if name not in (*CANVAS, "dpi"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        vars(self).update(zip(CANVAS, super()._initialize_fig(self.fig_save_cfg), strict=True))
+        self.dpi = self.fig_save.get_dpi()
+        return vars(self)[name]
