@@ -85,7 +85,8 @@ class Augmentation(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings, for ``repr``."""
-        settings = {k: v for k, v in vars(self).items() if k != "training" and k[0] != "_"}
+        state = ("training", "draws")
+        settings = {k: v for k, v in vars(self).items() if k not in state and k[0] != "_"}
         return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
     def _params(self, numbers: Tensor, shape: Shape) -> Params:

@@ -105,15 +105,8 @@ def _sandwich(rows, plane, columns):
 
 
 @triton.jit
-def _box(
-    numbers,
-    rows,
-    settings,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    CENTRAL_H: tl.constexpr,
-    CENTRAL_W: tl.constexpr,
-):
+def _box(numbers, rows, settings, H: tl.constexpr, W: tl.constexpr,
+         CENTRAL_H: tl.constexpr, CENTRAL_W: tl.constexpr):  # fmt: skip
     """Return the box that ``RandomResizedCrop`` draws from 22 numbers: top, left, height, width."""
     tries = tl.arange(0, 16)
     tried = tries < 10
@@ -226,9 +219,10 @@ def views_kernel(images, out, numbers, settings, mean, std, n, row_stride, chann
     if BLUR >= 0:
         if tl.load(drawn + BLUR * rows) < tl.load(settings + BLUR_SETTINGS):
             sigma = _spread(drawn + (BLUR + 1) * rows, settings + BLUR_SETTINGS + 1)
-            R = _blur_axis(sigma, h, Ph, REACH)
-            K = tl.trans(_blur_axis(sigma, w, Pw, REACH))
-            r, g, b = _sandwich(R, r, K), _sandwich(R, g, K), _sandwich(R, b, K)
+            # Names of their own: the crop's matrices may have other shapes, and a branch keeps shapes.
+            down = _blur_axis(sigma, h, Ph, REACH)
+            across = tl.trans(_blur_axis(sigma, w, Pw, REACH))
+            r, g, b = _sandwich(down, r, across), _sandwich(down, g, across), _sandwich(down, b, across)
     if SOLARIZE >= 0:
         if tl.load(drawn + SOLARIZE * rows) < tl.load(settings + SOLARIZE_SETTINGS):
             threshold = tl.load(settings + SOLARIZE_SETTINGS + 1)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Recipe, check_knn, check_probe, linear_probe
 from ssl_ext.models import build_augmentation
+from ssl_ext.models.evaluated import FLOAT32, PRECISIONS
 from ssl_ext.values import is_count
 
 VIEWS = "views"
@@ -61,7 +62,7 @@ class ImageRecipe:
 
 @dataclass(frozen=True)
 class Recipes:
-    """All recipes of a config, with the defaults of :data:`DEFAULTS`."""
+    """All recipes of a config, with the defaults of :data:`DEFAULTS`, and the ``precision`` of features."""
 
     knn: dict[str, Any]
     linear: dict[str, Any]
@@ -70,6 +71,7 @@ class Recipes:
     linear_aug: ImageRecipe
     finetune: ImageRecipe
     few_labels_finetune: ImageRecipe
+    precision: str
 
 
 def read_recipes(config: Config) -> Recipes:
@@ -79,7 +81,7 @@ def read_recipes(config: Config) -> Recipes:
         UserError: An unknown key or a value out of range.
     """
     given = config.to_dict().get("evaluation") or {}
-    _allow("evaluation", given, {"batch_size", "num_workers", *KEYS})
+    _allow("evaluation", given, {"batch_size", "num_workers", "precision", *KEYS})
     settings: dict[str, Any] = {}
     for name, keys in KEYS.items():
         _allow(f"evaluation.{name}", given.get(name, {}), keys)
@@ -97,7 +99,10 @@ def read_recipes(config: Config) -> Recipes:
     restarts = settings["cluster"].get("restarts", 1)
     if not is_count(restarts):
         raise UserError(f"evaluation.cluster.restarts={restarts!r}: at least 1 is needed.")
-    return Recipes(**settings, **images)
+    precision = given.get("precision", FLOAT32)
+    if precision not in PRECISIONS:
+        raise UserError(f"evaluation.precision={precision!r}: allowed are {', '.join(PRECISIONS)}.")
+    return Recipes(**settings, **images, precision=precision)
 
 
 def _image_recipe(name: str, settings: dict[str, Any]) -> ImageRecipe:

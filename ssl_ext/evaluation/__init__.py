@@ -5,7 +5,7 @@ from .feature_bank import FeatureBank, cache_key, cached_features, dataset_finge
 from .features import batches, evaluation_mode, extract_features
 from .finetune import train_classifier
 from .knn import check_knn, choose_k, knn_classify
-from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes
+from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes, most_together
 from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
 from .metrics import accuracy, auc, calibration_error, evaluate_scores, top1
@@ -63,6 +63,7 @@ __all__ = [
     "linear_protocols",
     "load_splits",
     "measure_cost",
+    "most_together",
     "random_subset",
     "rankme",
     "read_results",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,14 +13,15 @@ from ssl_ext.values import is_number
 
 from .linear_fit import Problems, fit_layers
 from .linear_head import LinearHead
-from .logistic_regression import fit_logistic_regression
+from .logistic_regression import fit_logistic_regressions
 from .metrics import accuracy
 from .recipe import OPTIMIZERS, Recipe
 from .tasks import labelled_rows
 
 SOLVERS = (*OPTIMIZERS, "lbfgs")
-TOGETHER = 1 << 28
-"""Most numbers in the features of probes that are trained together: a gigabyte in float32."""
+TOGETHER = {"cuda": 1 << 28, "cpu": 1 << 23}
+"""Most numbers in the features of probes that are fitted together: a gigabyte in float32 on a GPU; on the
+CPU more of them are no faster together than one by one."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def linear_probe(
     """Fit a linear classifier on features (N, D); rows with a negative label are left out.
 
     ``sgd``, ``adam`` and ``adamw`` train a layer on shuffled batches and report the last epoch and the
-    one of best validation accuracy. ``lbfgs`` is scikit-learn's converged logistic regression, which
-    minimises mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
+    one of best validation accuracy. ``lbfgs`` is converged logistic regression (scikit-learn's on
+    the CPU), which minimises mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
 
     Args:
         train_features: (N, D), on the device to compute on.
@@ -137,8 +137,8 @@ def linear_probes(
 ) -> list[LinearProbe]:
     """Fit the probes of several seeds, draws of labels or networks with one recipe; results as one by one.
 
-    With an optimiser, probes on equally many rows are trained together, which takes a GPU little more time
-    than one of them. ``settings`` are those of :func:`linear_probe` from ``solver`` to ``standardize``.
+    Probes on equally many rows are fitted together, ``lbfgs`` on a GPU only, which takes a GPU little more
+    time than one of them. ``settings`` are those of :func:`linear_probe` from ``solver`` to ``standardize``.
 
     Raises ValueError as :func:`linear_probe` does.
     """
@@ -146,11 +146,19 @@ def linear_probes(
     standardize = recipe is None if settings.get("standardize") is None else settings["standardize"]
     about = {"solver": settings.get("solver", "sgd"), "standardize": standardize}
     rows = [_Rows.of(one, standardize) for one in data]
-    if recipe is None:
-        return [_logistic_probe(one, strengths, about, num_classes=num_classes, task=task) for one in rows]
+    if recipe is None and len(strengths) > 1 and any(one.val_y is None for one in rows):
+        raise ValueError(f"evaluation.linear.l2={strengths}: a choice needs validation data")
     probes: dict[int, LinearProbe] = {}
     for group in _groups(rows):
         own = [rows[i] for i in group]
+        if recipe is None:
+            heads = fit_logistic_regressions(
+                [one.x for one in own], [one.y for one in own],
+                num_classes=num_classes, task=task, strengths=strengths,
+            )  # fmt: skip
+            for i, one, fitted in zip(group, own, heads, strict=True):
+                probes[i] = _chosen(one, fitted, about)
+            continue
         layers = fit_layers(_problems(own), num_classes=num_classes, task=task, recipe=recipe)
         for i, one in enumerate(own):
             last = LinearHead(layers.weight[i], layers.bias[i], task).unstandardized(one.mean, one.std)
@@ -200,10 +208,16 @@ def _groups(rows: Sequence[_Rows]) -> list[list[int]]:
     for i, one in enumerate(rows):
         shapes = [None if part is None else part.shape for part in (one.x, one.y, one.val_x, one.val_y)]
         alike = groups.setdefault((*shapes, one.x.dtype, one.x.device), [[]])
-        if alike[-1] and (len(alike[-1]) + 1) * one.x.numel() > TOGETHER:
+        if len(alike[-1]) == most_together(one.x.numel(), one.x.device):
             alike.append([])
         alike[-1].append(i)
     return [group for alike in groups.values() for group in alike]
+
+
+def most_together(numbers: int, device: torch.device, solver: str = "sgd") -> int:
+    """How many probes are fitted together if each has so many numbers in its features; at least 1."""
+    alone = solver == "lbfgs" and device.type == "cpu"
+    return 1 if alone else max(1, TOGETHER.get(device.type, TOGETHER["cpu"]) // numbers)
 
 
 def _problems(rows: Sequence[_Rows]) -> Problems:
@@ -223,19 +237,12 @@ def _stacked(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return torch.stack(x), torch.stack(y)
 
 
-def _logistic_probe(
-    rows: _Rows, strengths: Sequence[float], about: dict[str, Any], *, num_classes: int, task: str
-) -> LinearProbe:
-    """L-BFGS at every strength; validation chooses."""
-    if len(strengths) > 1 and rows.val_y is None:
-        raise ValueError(f"evaluation.linear.l2={list(strengths)}: a choice needs validation data")
-    fit = partial(fit_logistic_regression, rows.x, rows.y, num_classes=num_classes, task=task)
-    fitted = {s: fit(l2=s) for s in strengths}
+def _chosen(rows: _Rows, fitted: dict[float, LinearHead], about: dict[str, Any]) -> LinearProbe:
+    """The strength that is best on validation; of equal ones the strongest."""
     rates: dict[float, float] = {}
     if rows.val_x is not None and rows.val_y is not None:
-        rates = {s: accuracy(head.scores(rows.val_x), rows.val_y, task) for s, head in fitted.items()}
-    # Of equal accuracies the stronger regularisation wins.
-    strength = max(strengths, key=lambda s: (rates.get(s, 0.0), s))
+        rates = {s: accuracy(head.scores(rows.val_x), rows.val_y, head.task) for s, head in fitted.items()}
+    strength = max(fitted, key=lambda s: (rates.get(s, 0.0), s))
     head = fitted[strength].unstandardized(rows.mean, rows.std)
     chosen = {"l2": strength, "validation_accuracy": rates}
     return LinearProbe(head, head, {**about, "l2": strength}, chosen)

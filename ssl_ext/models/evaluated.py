@@ -8,17 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_ext.evaluation import batches, cache_key, dataset_fingerprint, weights_fingerprint
+from ssl_ext.evaluation import batches, cache_key, dataset_fingerprint, evaluation_mode, weights_fingerprint
 
 from .selfsup.base import TrainableModel
 
+PRECISIONS = FLOAT32, BFLOAT16 = "float32", "bfloat16"
+
 
 class EvaluatedModel(nn.Module):
-    """Pooled backbone features (N, D) of a model, without augmentation."""
+    """Pooled backbone features (N, D) of a model, without augmentation.
 
-    def __init__(self, model: TrainableModel) -> None:
+    ``precision`` of ``features`` and ``embed``: ``'float32'``, or ``'bfloat16'`` by autocast.
+    """
+
+    def __init__(self, model: TrainableModel, precision: str = FLOAT32) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.precision = model, precision
 
     def forward(self, clean: Tensor) -> Tensor:
         """Features of normalised images (N, C, H, W)."""
@@ -28,15 +33,27 @@ class EvaluatedModel(nn.Module):
         """Normalised images on the model's device, from uint8 (N, C, H, W)."""
         return self.model.data_preprocessor(dict(inputs=images), False)["inputs"]
 
+    def features(self, clean: Tensor) -> Tensor:
+        """Features of normalised images in the network's precision, returned as float32."""
+        low = self.precision == BFLOAT16
+        with torch.autocast(clean.device.type, torch.bfloat16, enabled=low):
+            return self(clean).float()
+
     def embed(self, images: Tensor) -> Tensor:
         """Features of uint8 images."""
-        return self(self.clean(images))
+        return self.features(self.clean(images))
+
+    def relative_error(self, images: Tensor) -> float:
+        """Norm of the error of ``embed`` by its precision, over the norm of the float32 features."""
+        with evaluation_mode(self.model):
+            exact = self(self.clean(images)).float()
+            return float((self.embed(images) - exact).norm() / exact.norm())
 
     def cache_file(self, folder: Path, dataset: Any, split: str) -> Path | None:
         """Path of the cached features of a data set; None for a data set without a fingerprint.
 
         The name is a hash of backbone weights, data and preprocessing (its output for a fixed ramp of grey
-        values, which depends on mean, std and every other step).
+        values, which depends on mean, std and every other step), and of a precision other than float32.
         """
         data = dataset_fingerprint(dataset)
         if data is None:
@@ -44,7 +61,8 @@ class EvaluatedModel(nn.Module):
         shape = next(batches(dataset, torch.zeros(1, dtype=torch.int64)))["inputs"].shape
         ramp = (torch.arange(shape.numel()) % 256).to(torch.uint8).reshape(shape)
         probe = self.clean(ramp).cpu().numpy().tobytes()
-        key = cache_key(weights_fingerprint(self.model.backbone), data, probe)
+        steps = probe if self.precision == FLOAT32 else (probe, self.precision)
+        key = cache_key(weights_fingerprint(self.model.backbone), data, steps)
         return folder / f"{split}_{key}.npz"
 
 

@@ -12,7 +12,10 @@ import torch
 from ssl_ext import augment as a
 from ssl_ext.augment import fused, views
 
-CASES = Path(__file__).with_name("fused_cases.py")
+sys.path.insert(0, str(Path(__file__).parent))
+import fused_cases
+from fused_cases import CASES, numbers_of
+
 IMAGES = torch.randint(0, 256, (6, 3, 24, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -35,7 +38,7 @@ def seeded(seed=0):
 def test_interpreted_kernel_equals_the_batched_operations():
     pytest.importorskip("triton")
     done = subprocess.run(
-        [sys.executable, str(CASES)],
+        [sys.executable, fused_cases.__file__],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
@@ -58,21 +61,38 @@ class Recorder:
         return launch
 
 
-@pytest.mark.parametrize(("side", "tail"), [(32, ()), (28, (a.GaussianBlur(9), a.RandomSolarize()))])
-def test_kernel_compiles_for_a_gpu_without_stack(side, tail, tmp_path, monkeypatch):
-    pytest.importorskip("triton")
-    import triton
-    from triton.backends.compiler import GPUTarget
+def source_of(sequence, shape, monkeypatch):
+    """The kernel with the constants of a sequence, and the options it is launched with."""
     from triton.compiler import ASTSource
 
     from ssl_ext.augment import fused_kernel
 
     kernel = fused_kernel.views_kernel
+    recorder = Recorder(kernel)
+    # What follows the kernel would read pixels that nobody wrote.
+    sequence = a.AugmentationSequence([member for member, _ in fused.plan(sequence).taken.values()])
+    with monkeypatch.context() as patch:
+        patch.setattr(fused_kernel, "views_kernel", recorder)
+        images = torch.zeros(shape, dtype=torch.uint8)
+        fused.fused_views(sequence, images, numbers_of(sequence, images))
+    kinds = {torch.uint8: "*u8", torch.float32: "*fp32"}
+    constants = {p.name for p in kernel.params if p.is_constexpr}
+    signature = {
+        name: "constexpr" if name in constants else kinds[value.dtype] if torch.is_tensor(value) else "i32"
+        for name, value in recorder.arguments.items()
+    }
+    values = {name: recorder.arguments[name] for name in constants}
+    return ASTSource(fn=kernel, signature=signature, constexprs=values), {"num_warps": recorder.num_warps}
+
+
+@pytest.mark.parametrize(("side", "tail"), [(32, ()), (28, (a.GaussianBlur(9), a.RandomSolarize()))])
+def test_kernel_compiles_for_a_gpu_without_stack(side, tail, tmp_path, monkeypatch):
+    triton = pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     if not tool.is_file():
         pytest.skip("Triton came without cuobjdump")
-    recorder = Recorder(kernel)
-    monkeypatch.setattr(fused_kernel, "views_kernel", recorder)
     sequence = a.AugmentationSequence(
         [
             a.RandomResizedCrop(),
@@ -83,24 +103,37 @@ def test_kernel_compiles_for_a_gpu_without_stack(side, tail, tmp_path, monkeypat
             a.Normalize([0.5] * 3, [0.2] * 3),
         ]
     )
-    images = torch.zeros(2, 3, side, side, dtype=torch.uint8)
-    fused.fused_views(sequence, images, torch.rand(sum(m.draws for m in sequence), 4))
-    kinds = {torch.uint8: "*u8", torch.float32: "*fp32"}
-    constants = {p.name for p in kernel.params if p.is_constexpr}
-    signature = {
-        name: "constexpr" if name in constants else kinds[value.dtype] if torch.is_tensor(value) else "i32"
-        for name, value in recorder.arguments.items()
-    }
-    source = ASTSource(
-        fn=kernel, signature=signature, constexprs={name: recorder.arguments[name] for name in constants}
-    )
-    options = dict(num_warps=recorder.num_warps)
+    source, options = source_of(sequence, (2, 3, side, side), monkeypatch)
     compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     binary = tmp_path / "kernel.cubin"
     binary.write_bytes(compiled.asm["cubin"])
     usage = subprocess.run([tool, "-res-usage", binary], capture_output=True, text=True, check=True).stdout
     (stack,) = re.findall(r"STACK:(\d+)", usage)
     assert stack == "0", usage
+
+
+def first_pass(source, options):
+    """The kernel as Triton reads it, for an H100."""
+    from triton._C.libtriton import ir
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler.compiler import make_backend
+
+    target = GPUTarget("cuda", 90, 32)
+    backend, context = make_backend(target), ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    parsed = backend.parse_options(options)
+    implementation = backend.get_codegen_implementation(parsed)
+    return source.make_ir(target, parsed, implementation, backend.get_module_map(), context)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_of_every_case_has_one_shape_for_each_name(name, monkeypatch):
+    """The compiler's first pass, which checks types and shapes; the interpreter does not."""
+    pytest.importorskip("triton")
+    members, shape, _ = CASES[name]
+    source, options = source_of(a.AugmentationSequence(members), shape, monkeypatch)
+    assert "tt.func" in str(first_pass(source, options))
 
 
 @pytest.mark.parametrize("few", [0, 1 << 17], ids=["view by view", "together"])

@@ -101,6 +101,7 @@ def test_without_three_splits_rows_of_train_are_held_out(present, tiny_config, c
         (dict(protocols=[]), "Nothing to evaluate"),
         (dict(options={"evaluation.knn.metric": "l1"}), "evaluation.knn.metric is unknown"),
         (dict(options={"evaluation.linear.steps": 3}), "evaluation.linear.steps is unknown"),
+        (dict(options={"evaluation.precision": "half"}), "evaluation.precision='half': allowed are float32"),
         (dict(options={"evaluation.probe": dict()}), "evaluation.probe is unknown"),
         (dict(options={"evaluation_dataset.type": "Nothing"}), "evaluation_dataset"),
     ],

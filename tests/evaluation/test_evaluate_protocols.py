@@ -4,6 +4,7 @@ import pickle
 import runpy
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import read_recipes
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import aggregate
+from ssl_ext.evaluation import aggregate, linear
 
 PACKAGE = "ssl_ext.apis.evaluate"
 NETWORKS = importlib.import_module(f"{PACKAGE}.networks")
@@ -190,6 +191,48 @@ def test_seeds_give_rows_of_their_own_and_mean_and_deviation(run, tmp_path):
     assert [row.last for row in again] == [row.last for row in budget]
     for name, subset in np.load(tmp_path / "out" / "subsets.npz").items():
         assert np.array_equal(subset, subsets[name])
+
+
+def test_probes_on_equally_many_rows_are_fitted_together_with_the_same_rows_of_results(
+    run, config, monkeypatch
+):
+    config.evaluation.few_labels = dict(solver="sgd", epochs=3, lr=0.1)
+    asked = dict(budgets=[12], draws=2, seeds=[0, 1], labels_per_class=[1], baselines=["untrained"])
+    rows = run("linear", "budget", **asked)
+    shared = {(r.method, r.labels_per_class, r.budget): r.cost.get("fitted_together", 1) for r in rows}
+    few = [(None, None), (1, None), (None, 12)]
+    # An untrained network is another one for each seed.
+    assert shared == {("TriMix", *one): 4 if any(one) else 2 for one in few} | {
+        ("untrained", *one): 2 if any(one) else 1 for one in few
+    }
+    monkeypatch.setitem(linear.TOGETHER, "cpu", 0)
+    alone = run("linear", "budget", **asked)
+    assert not any("fitted_together" in row.cost for row in alone)
+    for one, other in zip(rows, alone, strict=True):
+        assert replace(one, cost={}, source={}) == replace(other, cost={}, source={})
+
+
+def test_features_in_bfloat16_state_their_error_and_are_cached_apart(run, config, checkpoint, tmp_path):
+    exact = run("knn")[0]
+    options = {"evaluation.precision": "bfloat16"}
+    rows = run("knn", "linear", "linear-aug", "finetune", baselines=["pixels"], options=options)
+    stated = {(row.method, row.protocol): row.settings.get("precision") for row in rows}
+    low = [("TriMix", protocol) for protocol in ("knn", "linear", "linear-aug")]
+    assert {one for one, precision in stated.items() if precision == "bfloat16"} == set(low)
+    assert set(exact.settings) == set(rows[0].settings) - {"precision", "precision_error"}
+    assert not rows[0].source["features"]["cached"]
+    assert len(list((tmp_path / "out/features").iterdir())) == 6  # three splits in each precision
+    network = random_network(config, seed=7, device=torch.device("cpu")).eval()
+    images = network.data_preprocessor(dict(inputs=Digits("test", image_size=8).images[:100]), False)[
+        "inputs"
+    ]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = network.extract_embedding(images).float()
+    with torch.no_grad():
+        expected = network.extract_embedding(images)
+    error = float((found - expected).norm() / expected.norm())
+    assert 1e-4 < error < 0.05
+    assert rows[0].settings["precision_error"] == pytest.approx(error, rel=1e-3)
 
 
 def test_what_a_class_or_the_split_lacks_is_said_once(run, said):

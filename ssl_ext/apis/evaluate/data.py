@@ -20,6 +20,7 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import (
     Banks,
     FeatureBank,
+    batches,
     cached_features,
     feature_std,
     fraction_subset,
@@ -30,7 +31,7 @@ from ssl_ext.evaluation import (
     rankme,
     short_classes,
 )
-from ssl_ext.models.evaluated import EvaluatedModel
+from ssl_ext.models.evaluated import FLOAT32, EvaluatedModel
 
 from .plan import Labels
 
@@ -39,12 +40,16 @@ FEW_TEST_IMAGES = 100
 
 @dataclass(frozen=True)
 class Features:
-    """Features of every split, and ``about``: their size, spread and effective rank."""
+    """Features of every split, and ``about``: their size, spread and effective rank.
+
+    ``settings`` are the precision and its measured error, empty for float32.
+    """
 
     train: FeatureBank
     val: FeatureBank | None
     test: FeatureBank
     about: dict[str, Any]
+    settings: dict[str, Any]
 
 
 class EvaluationData:
@@ -113,7 +118,14 @@ class EvaluationData:
             "feature_std_uniform": train.features.shape[1] ** -0.5,
             **train.meta,
         }
-        return Features(train, val, test, about)
+        return Features(train, val, test, about, self._precision(network))
+
+    def _precision(self, network: EvaluatedModel | None) -> dict[str, Any]:
+        """A precision below float32, and its relative error on the first batch of the test split."""
+        if network is None or network.precision == FLOAT32:
+            return {}
+        images = next(batches(self.splits.test, None, **self.loading))["inputs"]
+        return {"precision": network.precision, "precision_error": network.relative_error(images)}
 
     def _bank(self, network: EvaluatedModel | None, dataset: Any, split: str) -> FeatureBank:
         if network is None:

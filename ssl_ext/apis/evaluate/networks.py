@@ -14,7 +14,7 @@ from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import file_hash
 from ssl_ext.models import MultiViewPreprocessor, build_augmentation
-from ssl_ext.models.evaluated import AugmentedView, EvaluatedModel
+from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel
 
 from .data import EvaluationData, Features
 from .plan import Measurement
@@ -32,16 +32,24 @@ class Networks:
         seed: Of the network that images are checked with.
         device: Device of all networks.
         allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+        precision: Of features: ``'float32'`` or ``'bfloat16'``.
 
     Raises:
         UserError: The model cannot be built, or the checkpoint is not one of it.
     """
 
     def __init__(
-        self, config: Config, checkpoint: Any, *, seed: int, device: torch.device, allow_partial: bool
+        self,
+        config: Config,
+        checkpoint: Any,
+        *,
+        seed: int,
+        device: torch.device,
+        allow_partial: bool,
+        precision: str = FLOAT32,
     ) -> None:
-        self.config, self.device = config, device
-        self.main = EvaluatedModel(random_network(config, seed=seed, device=device))
+        self.config, self.device, self.precision = config, device, precision
+        self.main = self._random(seed)
         self.checkpoint: dict[str, str] | None = None
         if checkpoint is not None:
             load_weights(self.main.model, checkpoint, allow_partial=allow_partial)
@@ -115,4 +123,4 @@ class Networks:
         return {"normalization": "of the pretraining config", "mean": list(mean), "std": list(std)}
 
     def _random(self, seed: int) -> EvaluatedModel:
-        return EvaluatedModel(random_network(self.config, seed=seed, device=self.device))
+        return EvaluatedModel(random_network(self.config, seed=seed, device=self.device), self.precision)

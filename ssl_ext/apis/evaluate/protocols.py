@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ssl_ext.config.recipes import Recipes
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import (
+    Banks,
     Outcome,
     augmented_linear_protocol,
     cluster_protocol,
     knn_protocol,
-    linear_protocol,
+    linear_protocols,
     measure_cost,
+    most_together,
     train_classifier,
 )
 
@@ -37,19 +39,30 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Job:
-    """A protocol that is ready to run; ``any_seed`` if its outcome is the same for every seed."""
+    """A protocol that is ready to run, with outcomes of ``together``: by default of the one measurement."""
 
-    run: Callable[[], Outcome]
+    run: Callable[[], Sequence[Outcome]]
     sizes: dict[str, int]
-    any_seed: bool = False
+    together: Sequence[Measurement] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Protocols:
-    """Runs measurements; two that ask for the same computation share it."""
+    """Runs measurements; two that ask for the same computation share it.
 
-    def __init__(self, recipes: Recipes, networks: Networks, data: dict[str | None, EvaluationData]) -> None:
+    ``planned`` are all that will be asked for: linear probes of one network on equally many rows are fitted
+    together, at the first of them, and each bears an equal part of the time (``cost.fitted_together``).
+    """
+
+    def __init__(
+        self,
+        recipes: Recipes,
+        networks: Networks,
+        data: dict[str | None, EvaluationData],
+        planned: Iterable[Measurement] = (),
+    ) -> None:
         self.recipes, self.networks, self.data = recipes, networks, data
+        self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
 
     def measure(self, measurement: Measurement) -> Measured:
@@ -58,59 +71,79 @@ class Protocols:
         Raises:
             UserError: Training failed, such as by a loss that is not finite.
         """
-        data = self.data[measurement.target].seeded(measurement.seed)
+        one, data = measurement, self._seeded(measurement)
         prepare = {
             "knn": self._knn,
             "cluster": self._cluster,
             "frozen": self._probe,
             "linear-aug": self._linear_augmented,
             "unfrozen": self._train,
-        }[measurement.kind]
-        job = prepare(measurement, data)
-        one = measurement
-        seed = None if job.any_seed else one.seed
-        key = (one.method, one.kind, one.target, one.labels.name, seed)
-        if key not in self._outcomes:
+        }[one.kind]
+        job = prepare(one, data)
+        if self._key(one) not in self._outcomes:
             with user_errors(f"{one.method}, {one.protocol}"), measure_cost() as cost:
-                outcome = job.run()
-            self._outcomes[key] = outcome, cost
-        source = self.networks.source(one)
+                outcomes = job.run()
+            if (count := len(outcomes)) > 1:
+                cost = {**cost, "wall_s": round(cost["wall_s"] / count, 3), "fitted_together": count}
+            for each, outcome in zip(job.together or [one], outcomes, strict=True):
+                self._outcomes[self._key(each)] = outcome, cost
+        source, settings = self.networks.source(one), job.settings
         if one.kind != "unfrozen":
-            source["features"] = self.networks.features(one, data.data).about
-        return Measured(*self._outcomes[key], job.sizes, job.settings, source, data)
+            features = self.networks.features(one, data.data)
+            source["features"], settings = features.about, {**settings, **features.settings}
+        return Measured(*self._outcomes[self._key(one)], job.sizes, settings, source, data)
 
-    def _banks(self, measurement: Measurement, data: SeededData) -> Any:
-        return data.banks(self.networks.features(measurement, data.data), measurement.labels)
+    def _seeded(self, measurement: Measurement) -> SeededData:
+        return self.data[measurement.target].seeded(measurement.seed)
 
-    def _fixed(self, measurement: Measurement, data: SeededData) -> bool:
+    def _key(self, one: Measurement) -> tuple:
+        """Equal for measurements with the same outcome."""
+        # L-BFGS draws nothing, nor does kNN.
+        exact = one.kind == "frozen" and one.labels.whole and self._recipe(one).get("solver") == "lbfgs"
         # Without held-out rows, network, fit and validation data are the same for every seed.
-        return self.networks.same_for_all_seeds(measurement) and data.held_rows is None
+        fixed = self.networks.same_for_all_seeds(one) and self._seeded(one).held_rows is None
+        seed = None if fixed and (exact or one.kind == "knn") else one.seed
+        return one.method, one.kind, one.target, one.labels.name, seed
+
+    def _recipe(self, measurement: Measurement) -> dict[str, Any]:
+        return self.recipes.few_labels if measurement.labels.few else self.recipes.linear
+
+    def _together(self, one: Measurement, banks: Banks) -> list[Measurement]:
+        """The planned probes, this one first, on the same features and equally many rows of them."""
+
+        def shape(probe: Measurement) -> tuple:
+            seed = None if self.networks.same_for_all_seeds(probe) else probe.seed
+            labels = probe.labels
+            return probe.method, probe.target, seed, labels.whole, labels.per_class, labels.budget
+
+        alike = {self._key(probe): probe for probe in (one, *self.probes) if shape(probe) == shape(one)}
+        waiting = [probe for key, probe in alike.items() if key not in self._outcomes]
+        solver, device = self._recipe(one).get("solver", "sgd"), self.networks.device
+        return waiting[: most_together(banks.fit.features.numel(), device, solver)]
+
+    def _banks(self, measurement: Measurement, data: SeededData) -> Banks:
+        return data.banks(self.networks.features(measurement, data.data), measurement.labels)
 
     def _knn(self, measurement: Measurement, data: SeededData) -> _Job:
         banks = self._banks(measurement, data)
-        return _Job(
-            lambda: knn_protocol(banks, **data.data.task, **self.recipes.knn),
-            banks.sizes,
-            any_seed=self._fixed(measurement, data),
-        )
+        return _Job(lambda: [knn_protocol(banks, **data.data.task, **self.recipes.knn)], banks.sizes)
 
     def _cluster(self, measurement: Measurement, data: SeededData) -> _Job:
         banks, recipe = self._banks(measurement, data), self.recipes.cluster
         return _Job(
-            lambda: cluster_protocol(banks, seed=measurement.seed, **data.data.task, **recipe), banks.sizes
+            lambda: [cluster_protocol(banks, seed=measurement.seed, **data.data.task, **recipe)], banks.sizes
         )
 
     def _probe(self, measurement: Measurement, data: SeededData) -> _Job:
-        labels = measurement.labels
-        recipe = self.recipes.few_labels if labels.few else self.recipes.linear
-        banks = self._banks(measurement, data)
-        return _Job(
-            lambda: linear_protocol(banks, **data.data.task, seed=labels.draw_seed, recipe=recipe),
-            banks.sizes,
-            # L-BFGS draws nothing.
-            any_seed=recipe.get("solver") == "lbfgs" and labels.whole and self._fixed(measurement, data),
-            settings=self.networks.normalization(measurement),
-        )
+        banks, recipe = self._banks(measurement, data), self._recipe(measurement)
+        together = self._together(measurement, banks)
+
+        def run() -> list[Outcome]:
+            others = [self._banks(one, self._seeded(one)) for one in together[1:]]
+            seeds = [one.labels.draw_seed for one in together]
+            return linear_protocols([banks, *others], **data.data.task, seeds=seeds, recipe=recipe)
+
+        return _Job(run, banks.sizes, together, self.networks.normalization(measurement))
 
     def _linear_augmented(self, measurement: Measurement, data: SeededData) -> _Job:
         settings, labels, source = self.recipes.linear_aug, measurement.labels, data.data
@@ -118,13 +151,14 @@ class Protocols:
         view = self.networks.view(settings)
         assert network is not None
 
-        def run() -> Outcome:
-            return augmented_linear_protocol(
-                lambda images: network((view or network.clean)(images)),
+        def run() -> list[Outcome]:
+            outcome = augmented_linear_protocol(
+                lambda images: network.features((view or network.clean)(images)),
                 source.splits.train, data.rows(labels), val=banks.val, test=banks.test, model=network.model,
                 recipe=settings.recipe, num_workers=source.loading["num_workers"], seed=measurement.seed,
                 **source.task,
             )  # fmt: skip
+            return [outcome]
 
         return _Job(run, data.sizes(labels), settings={"augment": view and repr(view)})
 
@@ -133,14 +167,15 @@ class Protocols:
         settings = self.recipes.few_labels_finetune if labels.few else self.recipes.finetune
         view = self.networks.view(settings)
 
-        def run() -> Outcome:
+        def run() -> list[Outcome]:
             network = self.networks.start(measurement)
-            return train_classifier(
+            outcome = train_classifier(
                 network, source.splits.train, data.rows(labels), val=data.val, test=source.splits.test,
                 preprocess=network.clean, augment=view, recipe=settings.recipe, device=source.device,
                 eval_batch_size=source.loading["batch_size"], num_workers=source.loading["num_workers"],
                 seed=labels.draw_seed, **source.task,
             )  # fmt: skip
+            return [outcome]
 
         about = {"augment": view and repr(view), **self.networks.normalization(measurement)}
         return _Job(run, data.sizes(labels), settings=about)

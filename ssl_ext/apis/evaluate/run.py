@@ -51,7 +51,9 @@ def evaluate(
     Protocols, with their recipes in ``config.evaluation``:
 
     - ``knn`` (recipe ``knn``), ``linear`` (``linear``), ``cluster`` (``cluster``): on frozen features.
-      Every image passes the backbone once; features are cached in ``out_dir/features``.
+      Every image passes the backbone once; features are cached in ``out_dir/features``. With
+      ``config.evaluation.precision="bfloat16"`` (default ``"float32"``) features are computed in that
+      precision, and the settings of each row state their relative error on a batch of test images.
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
       class's labels, one draw a seed.
@@ -124,6 +126,7 @@ def evaluate(
         seed=request.seeds[0],
         device=choose_device(device),
         allow_partial=allow_partial,
+        precision=recipes.precision,
     )
     folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
@@ -131,7 +134,7 @@ def evaluate(
         raise UserError(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
         )
-    measure = Protocols(recipes, networks, data).measure
+    measure = Protocols(recipes, networks, data, measurements).measure
     table = ResultRows(config, folder, networks.device)
     for measurement in measurements:
         table.add(measurement, measure(measurement))
