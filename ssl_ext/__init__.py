@@ -6,6 +6,6 @@ from .moved import install
 
 __version__ = "0.1.0"
 
-# mmcv tells at import that its compiled operators are absent; nothing here needs them.
+# mmcv warns at import that its compiled operators are missing; they are not needed.
 warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
 install()

@@ -1,7 +1,7 @@
-"""Environment report (``python -m ssl_ext.env``) and the check for clashing OpenMMLab families.
+"""Environment report (``python -m ssl_ext.env``) and the check for conflicting OpenMMLab distributions.
 
-The maintained ``onedl-*`` distributions and the upstream ones install into the same import names;
-with both present the files of one overwrite those of the other.
+The maintained ``onedl-*`` distributions and the upstream ones install packages of the same names, so
+that each overwrites files of the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIBRARIES = (
 
 
 def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or None."""
+    """Version of a distribution, or None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -50,11 +50,11 @@ def openmmlab_families() -> dict[str, dict[str, str]]:
 
 
 def check_openmmlab_family() -> None:
-    """Refuse an environment that the project cannot run in.
+    """Verify that exactly one family of OpenMMLab distributions is installed, and completely.
 
     Raises:
-        ImportError: When both families are installed, or a package of the onedl family is missing;
-            the message names the pip command that mends it.
+        ImportError: Both families are installed, or a package is missing; the message gives the pip
+            command that fixes it.
     """
     families = openmmlab_families()
     onedl, upstream = families["onedl"], families["upstream"]
@@ -70,14 +70,14 @@ def check_openmmlab_family() -> None:
         if f"onedl-{name}" not in onedl and not upstream.keys() & set(UPSTREAM_ALIASES.get(name, (name,)))
     ]
     if missing:
-        # Beside part of the upstream family the missing ones would clash: that family goes first.
+        # An incomplete upstream family would conflict with onedl packages and is removed first.
         remove = f"pip uninstall -y {' '.join(upstream)} && " if upstream else ""
         wanted = [f"onedl-{name}" for name in OPENMMLAB] if upstream else missing
         raise ImportError(f"OpenMMLab packages are missing. Run: {remove}pip install {' '.join(wanted)}")
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the project, Python and every library that can change a result."""
+    """Versions of the project, Python and the libraries that can affect results, by name."""
     versions = {"ssl_ext": __version__, "python": platform.python_version()}
     for family in openmmlab_families().values():
         versions.update(family)
@@ -86,13 +86,13 @@ def package_versions() -> dict[str, str]:
 
 
 def peak_resident_bytes() -> int:
-    """Largest resident memory that this process has had."""
+    """Peak resident memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def report() -> str:
-    """Text of the environment report, made to be pasted into a bug report."""
+    """Text of the environment report, for bug reports."""
     import torch
 
     lines = [f"{name}: {version}" for name, version in package_versions().items()]
@@ -121,7 +121,7 @@ def report() -> str:
 
 
 def main() -> int:
-    """Print the report; exit status 1 when the environment cannot work."""
+    """Print the report; return 1 if the environment check fails, else 0."""
     sys.stdout.write(report() + "\n")
     try:
         check_openmmlab_family()

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and how the command-line tools show them."""
+"""Errors in user input, and how the command-line tools report them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
-# How MMEngine's registries say it, over several lines and with a link.
+# Start of the message of MMEngine's registries for an unknown type.
 UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
 # Where a new class is imported, so that it is registered.
 REGISTERED_IN = {"model": "ssl_ext/models/selfsup/__init__.py", "dataset": "ssl_ext/datasets/__init__.py"}
@@ -19,7 +19,7 @@ MAX_LENGTH = 2000
 
 
 class UserError(ValueError):
-    """Bad input, found before work starts; its message is one sentence a user can act on."""
+    """Invalid user input; the message is one sentence that says how to correct it."""
 
 
 @contextmanager
@@ -30,12 +30,12 @@ def user_errors(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        # Constructors of other libraries fail in any way when they are given what they did not expect.
+        # Constructors of other libraries raise many types on unexpected arguments.
         raise UserError(f"{what}: {sentence(error)}") from error
 
 
 def sentence(error: BaseException) -> str:
-    """What an exception says, in one line and without its type where that adds nothing.
+    """Message of an exception in one line; its type name if it has no message.
 
     >>> sentence(KeyError("Foo is not in the ssl_ext::model registry. Please check ..."))
     "type='Foo' is no registered model: correct it, or import it in ssl_ext/models/selfsup/__init__.py"
@@ -44,7 +44,7 @@ def sentence(error: BaseException) -> str:
     """
     text = str(error.args[0] if error.args and isinstance(error, KeyError) else error)
     if IN_WORKER in text:
-        # A worker of a data loader hands its whole traceback on; the last line is the error.
+        # An error in a data loader's worker carries the worker's traceback; the last line is the error.
         text = text.strip().splitlines()[-1].partition(": ")[2]
     text = " ".join(text.split())
     if unknown := UNKNOWN_NAME.match(text):
@@ -57,15 +57,14 @@ def sentence(error: BaseException) -> str:
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool's ``main``; a :class:`UserError` ends it with one sentence and exit status 2.
+    """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 
-    Numbers that stopped being finite end it with one sentence, too, and exit status 1. A process group
-    that ``main`` joined is left, and the process ends here.
-
-    Set the environment variable ``SSL_EXT_TRACEBACK=1`` to see the traceback as well.
+    :class:`UserError` exits with status 2, FloatingPointError (a non-finite loss) with status 1. If
+    ``main`` joined a process group, leaves it and ends the process. Set the environment variable
+    ``SSL_EXT_TRACEBACK=1`` to get tracebacks.
     """
     status = 0
-    # Other libraries load files as well; in a tool none of them may run what is in a file.
+    # No library may unpickle code from files in a tool.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
         main()
@@ -75,7 +74,7 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.stderr.write(f"error: {sentence(error)}\n")
         sys.exit(2 if isinstance(error, UserError) else 1)
     except SystemExit as stop:
-        # All processes were told to end and have saved.
+        # Status 128 + signal: all processes received the signal and have saved.
         if not isinstance(stop.code, int) or stop.code < 128:
             raise
         status = stop.code
@@ -89,11 +88,11 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _leave_process(status: int) -> None:
-    """End this process well, without tearing the interpreter down.
+    """End the process without interpreter shutdown.
 
-    Gloo's threads may still hold the tensors of the last collective; one that frees them while the
-    interpreter shuts down aborts the process (pytorch/pytorch#179291). After an error this is not done:
-    leaving the group could wait for a peer that is gone.
+    Gloo's threads may still hold the tensors of the last collective, and freeing them during interpreter
+    shutdown aborts the process (pytorch/pytorch#179291). Not called after an error, where it could wait
+    for a process that has ended.
     """
     atexit._run_exitfuncs()
     sys.stdout.flush()

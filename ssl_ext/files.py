@@ -1,4 +1,4 @@
-"""Atomic writing of files, and short names for paths."""
+"""Atomic writes, and short names for paths."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .errors import UserError
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """Binary file that takes the place of ``path`` when the block ends without an error.
+    """Open a binary file that replaces ``path`` atomically when the block ends without an error.
 
-    It is written beside ``path``, fsynced and renamed. Missing folders are made.
+    The file is written next to ``path``, fsynced and renamed. Missing folders are created.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +33,7 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; open() would have left it to the umask.
+        # mkstemp creates the file with mode 0600; set the mode that open() would give.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -49,10 +49,10 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
 
 
 def distinct_names(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """Short names of paths: each without the folders and file names that all of them share.
+    """Short names of paths: each without the leading and trailing parts that all of them share.
 
     Raises:
-        UserError: The same path twice.
+        UserError: A path occurs twice.
 
     >>> distinct_names(["runs/a/evaluation/results.json", "runs/b/evaluation/results.json"])
     ['a', 'b']
@@ -65,5 +65,5 @@ def distinct_names(paths: Sequence[str | os.PathLike]) -> list[str]:
     start = len(os.path.commonprefix(parts))
     ends = [path[start:][::-1] for path in parts]
     shared = len(os.path.commonprefix(ends))
-    # A path that is the start of another is named by the last part that they share.
+    # A path that is a prefix of another is named by its last part.
     return ["/".join(end[shared:][::-1]) or path[start - 1] for end, path in zip(ends, parts, strict=True)]

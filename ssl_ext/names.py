@@ -1,4 +1,4 @@
-"""Names that options accept, in one place that imports nothing, so that ``--help`` lists them at once."""
+"""Accepted values of options, in a module without imports so that ``--help`` is fast."""
 
 # Evaluation.
 PROTOCOLS = (

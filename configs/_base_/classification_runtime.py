@@ -1,4 +1,4 @@
-# Supervised runs: the accuracies of every prediction after each epoch; no monitors of features.
+# Supervised runs: accuracy of every prediction after each epoch, without feature monitors.
 _base_ = "./default_runtime.py"
 
 custom_hooks = [

@@ -49,7 +49,7 @@ evaluation = dict(
         evaluations=10,
         augment="views",
     ),
-    # Numbers of labels so small that epochs would be a handful of steps.
+    # Few labels: an epoch would have only a handful of steps.
     few_labels=dict(solver="lbfgs", l2=[1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
     few_labels_finetune=dict(
         optimizer="adamw", steps=1000, batch_size=64, lr=1e-3, weight_decay=1e-4, schedule="cosine"

@@ -1,4 +1,4 @@
-# kNN and the other figures of the features after every epoch.
+# kNN and feature statistics after every epoch.
 _base_ = "./default_runtime.py"
 
 custom_hooks = [

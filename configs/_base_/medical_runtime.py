@@ -1,5 +1,5 @@
 # Downstream training of "Evaluating SimCLR for Medical Image Classification" (Table 3.2), on clean images and
-# for every number of labels. It gives no number of epochs: 100.
+# for every number of labels. The number of epochs is not given: 100.
 _base_ = "./default_runtime.py"
 
 # Sets of a thousand images have epochs of seconds.
@@ -33,7 +33,7 @@ evaluation = dict(
         evaluations=10,
         augment=None,
     ),
-    # Counted in epochs as well: without steps.
+    # In epochs, as no steps are given.
     few_labels_finetune=dict(
         _delete_=True,
         optimizer="adam",

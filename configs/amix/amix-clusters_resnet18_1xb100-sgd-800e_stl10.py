@@ -1,4 +1,4 @@
 _base_ = "./amix_resnet18_1xb100-sgd-800e_stl10.py"
 
-# The block learns clusters in place of the classes.
+# The mix block is trained with cluster labels instead of classes.
 model = dict(type="AMixClusters", clusters=dict(num_classes=200))

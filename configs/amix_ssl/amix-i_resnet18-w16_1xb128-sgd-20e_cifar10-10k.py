@@ -1,6 +1,6 @@
 _base_ = "../moco/moco_resnet18-w16_1xb128-sgd-20e_cifar10-10k.py"
 
-# The ImageNet stem leaves 2 x 2 positions after stage 3 of 32 px; 4 x 4 after stage 2.
+# With the ImageNet stem, images of 32 px have 2 x 2 positions after stage 3 and 4 x 4 after stage 2.
 model = dict(
     type="AMixI",
     feature_stage=2,

@@ -8,7 +8,7 @@ _base_ = [
 
 model = dict(
     momentum=0.99,
-    momentum_schedule="constant",  # Rising to 1 within 20 epochs, it would half freeze the targets.
+    momentum_schedule="constant",  # a rise to 1 within 20 epochs would freeze the targets too early
     backbone=dict(type="ResNet", stem_channels=16, base_channels=16),
     neck=dict(in_channels=128),
 )

@@ -11,5 +11,5 @@ model = dict(
     head=dict(in_channels=128, num_classes=10),
 )
 train_dataloader = dict(batch_size=100)
-# All ten-epoch checkpoints stay: how the masks change is drawn from them.
+# Keep a checkpoint every ten epochs, for figures of the masks during training.
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=-1))

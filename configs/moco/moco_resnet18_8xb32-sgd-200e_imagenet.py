@@ -6,6 +6,6 @@ _base_ = [
     "../_base_/amix-ssl_runtime.py",
 ]
 
-# Eight images a part: 32 of a process, in four parts.
+# Parts of eight images: the 32 images of a process in four parts.
 model = dict(backbone=dict(type="ResNet", norm_cfg=dict(num_splits=4)))
 evaluation = dict(linear=dict(lr=30.0), linear_aug=dict(lr=30.0))

@@ -21,7 +21,7 @@ SOURCE = "AMix, Table 1; mean of 3 trials"
 
 
 def cell(loss, data, learning):
-    """The rows with L pretrain on the labelled images of STL-10 alone."""
+    """Rows with L pretrain on the labelled images of STL-10 only."""
     recipe = RECIPES[learning][data.split("-")[0]]
     name, _, labels = loss.partition("-")
     if learning == "sl":

@@ -16,7 +16,7 @@ SOURCE = "AMix, Table 4; SwAV by the official code"
 
 
 def cell(row, depth, length):
-    """The policies are options, and their 800 epochs are those of the 400-epoch file, made longer."""
+    """Policies are options; for them, 800 epochs are the 400-epoch config with more epochs."""
     method, _, policy = row.partition(":")
     default = policy in ("", "mixup", "inter_intra")
     options = [] if default else [f"model.policy.name={policy}"]

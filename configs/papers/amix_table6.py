@@ -13,7 +13,7 @@ SOURCE = "AMix, Table 6"
 
 
 def cell(row, metric):
-    """CutMix is an option of the config that has MixUp."""
+    """CutMix is an option of MixUp's config."""
     method, _, policy = row.partition(":")
     return dict(method=method, options=[f"model.policy.name={policy}"] if policy else [])
 

@@ -1,6 +1,6 @@
 """AMix, Table 8: top-1 on Tiny ImageNet as parts are added to the Mix Block, ResNet-18.
 
-Supervised (sl), parts are added to AutoMix; self-supervised (cl), the missing ones are taken from AMix-C.
+Supervised (sl): parts are added to AutoMix; self-supervised (cl): missing parts are removed from AMix-C.
 """
 
 AXES = dict(
@@ -33,7 +33,7 @@ LEFT_OUT = [
 
 
 def cell(part, learning):
-    """A row has the parts of the rows above it, too."""
+    """Each row includes the parts of the rows above."""
     number = AXES["part"].index(part)
     if learning == "cl":
         return dict(

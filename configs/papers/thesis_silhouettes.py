@@ -1,6 +1,6 @@
 """Thesis, Sec. 7.4 to 7.6: silhouettes and explained variance of principal components, two and fifty.
 
-The variances printed as bounds, above 0.75 and 0.84 for fifty and below 0.2 for two components, are left out.
+Variances printed as bounds are omitted: above 0.75 and 0.84 for fifty components, below 0.2 for two.
 """
 
 AXES = dict(
@@ -17,7 +17,7 @@ SOURCE = "F. Jiang, Evaluating SimCLR for Medical Image Classification, 2023, Se
 
 
 def cell(row, metric):
-    """The retina is seen by the network of pathology."""
+    """The retina is evaluated with the network pretrained on pathology."""
     sequence, data = row.split(":")
     path = "simclr-nov_resnet18_1xb256-adamw-201e_pathmnist"
     return dict(sequence=sequence, data=data, pretrain=path if "retina" in data else True)

@@ -1,4 +1,4 @@
-"""Thesis, Table 7.4: accuracy and AUC on the retina by what the network is pretrained on."""
+"""Thesis, Table 7.4: accuracy and AUC on the retina by pretraining data."""
 
 AXES = dict(
     pretraining=["none:supervised", "retina:frozen", "retina:unfrozen", "path:frozen", "path:unfrozen",
@@ -16,7 +16,7 @@ PATHOLOGY = "simclr-nov_resnet18_1xb256-adamw-201e_pathmnist"
 
 
 def cell(pretraining, labels, metric):
-    """Pathology alone is evaluated as it is; path+retina goes on with the retina's own recipe."""
+    """Pathology is evaluated directly; path+retina continues pretraining with the retina's recipe."""
     data, mode = pretraining.split(":")
     if data == "none":
         return dict(pretrain=False, evaluate=dict(protocols="supervised", budgets=labels))

@@ -15,7 +15,7 @@ PATHOLOGY = "simclr-nov_resnet18_1xb256-adamw-201e_pathmnist"
 
 
 def cell(pretraining, labels_per_class, metric):
-    """Path + Derma is read as one pretraining after the other."""
+    """Path + Derma is interpreted as two successive pretraining runs."""
     data, mode = pretraining.split(":")
     more = dict(pretrain=PATHOLOGY) if data == "path" else dict(init=PATHOLOGY)
     return dict(mode=mode, **more)

@@ -1,6 +1,6 @@
 """TriBYOL poster, linear evaluation with batches of 32, 64 and 128: top-1, ResNet-50, 80 epochs.
 
-ImageNet is printed once for all batch sizes and stands under 128.
+ImageNet is printed once for all batch sizes; listed under 128.
 """
 
 AXES = dict(
@@ -26,7 +26,7 @@ SOURCE = "TriBYOL poster, linear evaluation"
 
 
 def cell(method, data, batch):
-    """The batch is an override of the config that has 128."""
+    """The batch size overrides that of the config for 128."""
     if method == "supervised-imagenet":
         return dict(recipe="resnet50", pretrain="data/resnet50-0676ba61.pth")
     options = [] if batch == 128 else [f"train_dataloader.batch_size={batch}"]

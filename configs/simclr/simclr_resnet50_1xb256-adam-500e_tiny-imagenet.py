@@ -6,5 +6,5 @@ _base_ = [
     "../_base_/knn-each-epoch_runtime.py",
 ]
 
-# As Jaccard's projectors.
+# Projector of the Jaccard configs.
 model = dict(neck=dict(hid_channels=2048))

@@ -7,5 +7,5 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=512)
-# As Jaccard's projectors.
+# Projector of the Jaccard configs.
 model = dict(neck=dict(hid_channels=2048))

@@ -6,5 +6,5 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# Adam would let the decay alone turn prototypes that stand still.
+# Adam would change frozen prototypes by weight decay alone.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={"head.prototypes": dict(decay_mult=0.0)}))

@@ -6,7 +6,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# Digits are centred and upright, and must not be mirrored: small crops and turns only.
+# Digits are centred and upright and must not be mirrored: small crops and rotations only.
 views = [
     dict(
         repeats=2,
@@ -21,7 +21,7 @@ model = dict(
     backbone=dict(stem_channels=16, base_channels=16),
     neck=dict(in_channels=128, hid_channels=512, out_channels=512),
     # The Barlow Twins terms grow with the embedding size; on half of the paper's 1024 dimensions its
-    # weight of 200 lets self-consistency dominate. Chosen on the validation split.
+    # weight of 200 makes self-consistency dominate. Selected on the validation split.
     head=dict(temperature=0.1, consistency_weight=50.0),
 )
 train_dataloader = dict(batch_size=64, dataset=dict(image_size=16))
@@ -33,7 +33,7 @@ default_hooks = dict(
     checkpoint=dict(interval=25),
 )
 evaluation = dict(
-    # Lists are decided on the validation split.
+    # Candidate lists are decided on the validation split.
     knn=dict(k=[1, 5, 10, 20, 50, 100, 200]),
     linear=dict(_delete_=True, solver="lbfgs", l2=[1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
     linear_aug=dict(epochs=30, augment="views"),

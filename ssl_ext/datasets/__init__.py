@@ -1,4 +1,4 @@
-"""Data sets: images in memory served in whole batches, and folders decoded by workers."""
+"""Data sets: in-memory sets indexed by batch, and image files decoded by the loader's workers."""
 
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.cifar import CIFAR10, CIFAR100

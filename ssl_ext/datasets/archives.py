@@ -1,4 +1,4 @@
-"""Downloads that are kept only with the right checksum, and archives that stay in their folder."""
+"""Downloads verified by checksum, and safe extraction of archives."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from torchvision.datasets import utils
 
 from ssl_ext.datasets.files import damaged_file
 
-# Photographs hardly shrink at all and digits by a factor of five; a bomb shrinks by a thousand.
+# Largest accepted ratio of unpacked to packed size: images reach about 5, zip bombs 1000.
 MAX_RATIO = 100
 
 
 def download_url(url: str, root: str | os.PathLike, filename: str, md5: str | None) -> None:
-    """Download a file to ``root/filename``, unless it is there with that checksum (None: any content).
+    """Download a file to ``root/filename`` unless it exists with the given MD5.
 
-    It is downloaded to a temporary folder first: an incomplete or wrong file replaces nothing.
+    The download goes to a temporary folder first, so that an incomplete or wrong file replaces nothing.
+
+    Args:
+        url: address of the file.
+        root: target folder, created if needed.
+        filename: name of the file in ``root``.
+        md5: expected checksum; None accepts any content.
 
     Raises:
-        RuntimeError: Another checksum.
-        OSError: The download failed.
+        RuntimeError: the checksum differs.
+        OSError: the download failed.
     """
     path = Path(root) / filename
     if utils.check_integrity(path, md5):
@@ -44,18 +50,23 @@ def download_url(url: str, root: str | os.PathLike, filename: str, md5: str | No
 def download_and_extract_archive(
     url: str, root: str | os.PathLike, *, md5: str | None, filename: str | None = None
 ) -> None:
-    """Download an archive with :func:`download_url` and :func:`unpack` it into ``root``."""
+    """Download an archive with :func:`download_url` and :func:`unpack` it into ``root``.
+
+    Errors are those of both functions; ``filename`` defaults to the last part of the URL.
+    """
     filename = filename or url.rpartition("/")[2]
     download_url(url, root, filename, md5)
     unpack(Path(root) / filename, Path(root))
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a ``.zip``, ``.tar.*``, ``.tgz`` or ``.gz`` file; its members are checked before anything is.
+    """Unpack a ``.zip``, ``.tar``, ``.tar.*``, ``.tgz`` or ``.gz`` file into ``folder``.
+
+    All members of an archive are checked before any is written.
 
     Raises:
-        ValueError: A member that would lie outside the folder, is a link or a device, or is a hundred times
-            as large as the archive.
+        ValueError: a member lies outside the folder, is a link or a device, or the content is more than
+            100 times as large as the archive.
     """
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as opened:
@@ -66,7 +77,7 @@ def unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as opened:
             members = opened.getmembers()
             _check_members(archive, ((m.name, m.isfile() or m.isdir(), m.size) for m in members))
-            # Permissions and owners of the archive are ignored, if this Python can ignore them.
+            # The 'data' filter (Python 3.12 and later patch releases) ignores owners and permissions.
             safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             opened.extractall(folder, members, **safely)
     else:
@@ -74,7 +85,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _plain(entry: zipfile.ZipInfo) -> bool:
-    """Whether it is a file or a folder; Unix keeps the kind in the upper half of the attributes."""
+    """Return True for files and folders; the upper 16 bits of the attributes hold the Unix file type."""
     return stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
 
 

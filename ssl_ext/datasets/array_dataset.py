@@ -1,4 +1,4 @@
-"""A whole split of small images as one uint8 array, served in batches."""
+"""A split of small images held as one uint8 array and indexed by batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +11,15 @@ from torch.utils.data import Dataset
 from ssl_ext.registry import DATASETS
 
 TASKS = ("multi-class", "binary", "ordinal", "multi-label")
-# Names and counts are kept for every class up to the largest label.
+# Upper bound of labels: class names and counts are stored for every class up to the largest one.
 MAX_LABEL = 10**6
 
 
 class DeviceBatch(dict):
-    """A batch that already lies on the accelerator: there is nothing to pin."""
+    """A batch on the accelerator, which needs no pinned memory."""
 
     def pin_memory(self) -> "DeviceBatch":
-        """Return the batch itself (asked for by a DataLoader with ``pin_memory=True``)."""
+        """Return the batch itself; called by a DataLoader with ``pin_memory=True``."""
         return self
 
 
@@ -33,10 +33,10 @@ class ArrayDataset(Dataset):
             unlabelled. None: every label is −1.
         classes: class names; without them the number of classes is the largest label + 1.
         task: ``'multi-class'``, ``'binary'``, ``'ordinal'`` or ``'multi-label'``.
-        device: where images and labels live; ``'cuda'`` keeps them on the accelerator and batches
-            are built there. That needs ``num_workers=0``. None: where they are.
-        available_splits: names of the splits that the source of these images has.
-        split: the name of this one.
+        device: device of images and labels; ``'cuda'`` keeps them on the accelerator and builds the
+            batches there, which needs ``num_workers=0``. None: the device of ``images``.
+        available_splits: names of all splits of the source.
+        split: name of this split.
 
     Raises:
         TypeError: images are not uint8 or labels are not integers.
@@ -101,7 +101,7 @@ class ArrayDataset(Dataset):
         count = len(self.images)
         index = torch.as_tensor(indices, dtype=torch.int64)
         if len(index):
-            # Checked here, on the host: out of range on an accelerator ends the whole process.
+            # Checked on the host: an index out of range on CUDA is a device assert, which ends the process.
             low, high = torch.aminmax(index)
             if low < -count or high >= count:
                 raise IndexError(f"index out of range for {count} images: {int(low)} to {int(high)}")
@@ -121,7 +121,7 @@ class ArrayDataset(Dataset):
 
 def _check_images(images: np.ndarray | Tensor) -> Tensor:
     if isinstance(images, np.ndarray):
-        # torch takes no reversed and warns of read-only arrays; any other is shared, not copied.
+        # torch rejects negative strides and warns about read-only arrays; other arrays are not copied.
         images = np.require(images, requirements=["C", "W"])
     images = torch.as_tensor(images)
     if images.dtype != torch.uint8:

@@ -23,13 +23,13 @@ class CIFAR10(ArrayDataset):
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: folder that holds ``cifar-10-batches-py``.
-        download: fetch and unpack the archive unless it lies there.
+        download: fetch and unpack the archive unless it exists.
         device: see ArrayDataset.
 
     Raises:
         FileNotFoundError: no files and ``download=False``.
         ConnectionError: the download failed.
-        ValueError: unknown split, or a file whose checksum is not the official one.
+        ValueError: unknown split, or a file whose checksum differs from the official one.
     """
 
     source = torchvision.datasets.CIFAR10
@@ -56,8 +56,8 @@ class CIFAR10(ArrayDataset):
                         source.url, root, filename=source.filename, md5=source.tgz_md5
                     )
         verify_files(folder, files, name, by_hand)
-        # The files are pickles, which can run code when opened. torchvision opens them only after
-        # comparing every MD5 with the official one, as was just done above for a clear message.
+        # The files are pickles, which can run code. torchvision unpickles them only after comparing
+        # every MD5 with the official one; verify_files did the same for a clear message.
         data = source(root, train=split == "train")
         super().__init__(
             np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)),
@@ -71,7 +71,7 @@ class CIFAR10(ArrayDataset):
 
 @DATASETS.register_module()
 class CIFAR100(CIFAR10):
-    """CIFAR-100: the sizes of CIFAR-10, 100 fine classes; see CIFAR10 for arguments and errors."""
+    """CIFAR-100: splits and image size of CIFAR-10, 100 fine classes; arguments and errors as in CIFAR10."""
 
     source = torchvision.datasets.CIFAR100
 

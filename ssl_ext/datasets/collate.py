@@ -1,4 +1,4 @@
-"""From what a data set hands over to one batch."""
+"""Collation of samples into a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from torch.utils.data import default_collate
 from ssl_ext.registry import FUNCTIONS
 
 
-# The Runner asks MMEngine's own registry for a collate function, whatever the default scope is:
-# without the second registration configs would have to write 'ssl_ext.collate_batch'.
+# The Runner looks collate functions up in MMEngine's root registry, regardless of the default scope;
+# the second registration allows 'collate_batch' in configs.
 @mmengine.registry.FUNCTIONS.register_module()
 @FUNCTIONS.register_module()
 def collate_batch(batch: dict[str, Any] | Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return a whole batch as it is; stack a list of samples.
+    """Stack a list of samples; return a batch unchanged.
 
     Args:
-        batch: dict of an ArrayDataset's ``__getitems__``, or a list of dicts with ``inputs``
+        batch: batch from ``ArrayDataset.__getitems__``, or a list of dicts with ``inputs``
             (C, H, W), ``labels`` and ``indices``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Decoding one image file."""
+"""Decoding of image files with Pillow."""
 
 from pathlib import Path
 
@@ -17,8 +17,9 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
     16-bit grey is scaled from 0..65535 to 0..255.
 
     Raises:
-        ValueError: the file is damaged, not an image, or grey values lie outside 16 bits;
-            the message names the file.
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged, not an image, floating point, or grey values lie outside 16
+            bits; the message names the file.
     """
     try:
         with Image.open(path) as image:
@@ -31,7 +32,7 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
     except FileNotFoundError:
         raise
     except Exception as error:
-        # Decoders fail in any way on bytes that are no image, and on one too large to be meant.
+        # Decoders raise many types on damaged files, and DecompressionBombError on oversized images.
         raise damaged_file(path, f"cannot be decoded as an image: {sentence(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""Real images without any download: scikit-learn's bundled handwritten digits."""
+"""Handwritten digits bundled with scikit-learn; no download needed."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,18 +18,17 @@ SPLITS = ("train", "val", "test")
 class Digits(ArrayDataset):
     """1,797 handwritten digits of 8 × 8 pixels, enlarged bicubically; 10 classes.
 
-    Of every class 60 % of the images are ``train``, 20 % ``val`` and 20 % ``test``; the seed alone
-    decides which.
+    Each class is split 60/20/20 % into ``train``, ``val`` and ``test`` by the seed.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``.
         image_size: height and width in pixels, at least 8.
-        channels: 1, or 3 equal ones.
-        seed: which partition.
+        channels: 1, or 3 equal channels.
+        seed: seed of the partition.
         device: see ArrayDataset.
 
     Raises:
-        ValueError: unknown split, image size below 8, other channels.
+        ValueError: unknown split, image size below 8, or ``channels`` not 1 or 3.
 
     Example:
         >>> data = Digits('val', image_size=16, channels=1)
@@ -61,9 +60,9 @@ class Digits(ArrayDataset):
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) in [0, 16] and labels (1797,), as ``sklearn.datasets.load_digits`` returns them.
+    """Read images (1797, 8, 8) in [0, 16] and labels (1797,) as ``sklearn.datasets.load_digits`` does.
 
-    scikit-learn itself is not imported: it imports pandas and much of SciPy.
+    Avoids importing scikit-learn, which is slow because it imports pandas and much of SciPy.
     """
     spec = find_spec("sklearn")
     assert spec is not None and spec.origin is not None, "scikit-learn is a requirement of this package"
@@ -72,7 +71,7 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _partition(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Cut every class, shuffled, at 60 % and 80 %; return sorted indices per split."""
+    """Shuffle each class and cut it at 60 % and 80 %; return the sorted indices of each split."""
     generator = np.random.default_rng(seed)
     parts: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""Image files that are decoded when they are asked for."""
+"""Image files decoded on access."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,17 +20,17 @@ class FileDataset(Dataset):
     """Image files with one label each, decoded by the loader's workers and cut to one size.
 
     Args:
-        image_size: height and width of the images handed over, in pixels.
-        crop: ``'center'``: the shorter side is brought to ``image_size``, then the centre is cut
-            out; ``'random'``: a random part with an area of ``scale`` of the image and an aspect
-            ratio in [3/4, 4/3], drawn anew each time from torch's generator.
-        scale: range of that area, 0 < low ≤ high ≤ 1.
+        image_size: height and width of the returned images, in pixels.
+        crop: ``'center'``: resize the shorter side to ``image_size``, then crop the centre;
+            ``'random'``: random resized crop with an aspect ratio in [3/4, 4/3], drawn on each
+            access from torch's generator.
+        scale: range of the random crop's area as a fraction of the image, 0 < low ≤ high ≤ 1.
         channels: 3 for RGB, 1 for grey.
 
-    Images are resized by torch's bicubic filter with antialiasing, Pillow's up to one level of rounding.
+    Images are resized with torch's antialiased bicubic filter, which equals Pillow's up to one grey level.
 
     Raises:
-        ValueError: a bad option; on reading: a damaged file, by its name.
+        ValueError: option out of range; on access: a damaged file, named in the message.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FileDataset(Dataset):
 
     @property
     def draws(self) -> bool:
-        """Whether reading an image draws random numbers."""
+        """True if reading an image draws random numbers."""
         return self.crop == "random"
 
     def set_files(
@@ -65,14 +65,14 @@ class FileDataset(Dataset):
         split: str,
         available_splits: Sequence[str],
     ) -> None:
-        """Say which files there are, and what a split is called; called once, by the constructor.
+        """Set files, labels and metadata; subclasses call it once, in their constructor.
 
         Args:
             files: paths.
-            labels: of each file, a position in ``classes`` or −1.
-            classes: their names; none for a set without labels.
-            split: the one that the files belong to.
-            available_splits: all that the set has.
+            labels: index into ``classes`` per file, −1 for unlabelled.
+            classes: class names; empty for an unlabelled set.
+            split: name of this split.
+            available_splits: names of all splits of the source.
         """
         self.files, self.available_splits = list(files), tuple(available_splits)
         self.labels = torch.tensor(labels, dtype=torch.int64)
@@ -92,14 +92,16 @@ class FileDataset(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one sample: inputs (C, image_size, image_size) uint8, labels (), indices ()."""
+        """Return one sample: inputs (C, image_size, image_size) uint8, labels (), indices ().
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
         try:
             image = read_image(self.files[index], self.channels)
         except FileNotFoundError as error:
-            raise damaged_file(
-                self.files[index], "was there when the data set was made, and is gone"
-            ) from error
-        # Channels last in memory: torch resamples such bytes several times as fast as Pillow does.
+            raise damaged_file(self.files[index], "was removed after the data set was built") from error
+        # torch resizes channels-last uint8 several times as fast as Pillow.
         pixels = torch.from_numpy(np.array(image).reshape(image.height, image.width, -1)).permute(2, 0, 1)
         size = [self.image_size, self.image_size]
         if self.crop == "center":

@@ -1,4 +1,4 @@
-"""Data files on disk: one wording for every error, locks, safe ``.npz`` access."""
+"""Access to data files: error messages, locks, and ``.npy`` and ``.npz`` reading without pickle."""
 
 import math
 import os
@@ -16,12 +16,12 @@ from ssl_ext.files import replacing
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: processes of one machine are not kept apart
+except ImportError:  # not a POSIX system: no locks between processes
     fcntl = None  # type: ignore[assignment]
 
 
 def check_split(split: str | None, available: Sequence[str], dataset: str) -> str:
-    """Return ``split`` if it is one of ``available``, else raise a ValueError naming those."""
+    """Return ``split``; raise a ValueError that lists ``available`` if it is not one of them."""
     if split is not None and split in available:
         return split
     message = f"{dataset} has no split {split!r}; available: {', '.join(map(repr, available))}"
@@ -33,7 +33,7 @@ def check_split(split: str | None, available: Sequence[str], dataset: str) -> st
 def missing_file(
     path: str | Path, dataset: str, by_hand: str, *, can_download: bool = True
 ) -> FileNotFoundError:
-    """Return the error for a path that does not exist: where, the switch, the way by hand."""
+    """Return the error for a missing path: the path, the download option and manual instructions."""
     message = f"{dataset}: nothing found at {os.path.abspath(path)}. "
     if can_download:
         message += (
@@ -44,16 +44,16 @@ def missing_file(
 
 
 def damaged_file(path: str | Path, reason: object) -> UserError:
-    """Return the error (a ValueError) for a file that exists and does not hold what it should."""
+    """Return the error (a ValueError) for a file with wrong or damaged content."""
     return UserError(f"{os.path.abspath(path)}: {reason}")
 
 
 def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_hand: str) -> None:
-    """Raise unless every (name, MD5) of ``files`` lies in ``folder`` with that checksum.
+    """Verify that ``folder`` holds every (name, MD5) of ``files``.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file has another checksum.
+        ValueError: a checksum differs.
     """
     for name, md5 in files:
         if not (folder / name).is_file():
@@ -68,7 +68,7 @@ def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_
 
 @contextmanager
 def downloading(folder: Path, dataset: str, url: str, by_hand: str) -> Iterator[None]:
-    """Hold the folder's lock while downloading into it; a failure names the URL and the way out.
+    """Hold the folder's lock during a download; an error names the URL and manual instructions.
 
     Raises:
         ConnectionError: the body raised an OSError or a RuntimeError.
@@ -86,9 +86,9 @@ def downloading(folder: Path, dataset: str, url: str, by_hand: str) -> Iterator[
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time into ``folder``: several ranks would write the same file.
+    """Hold an exclusive lock on ``folder``, so that several ranks do not write the same file.
 
-    A lock on a file needs no process group and frees itself when its holder dies.
+    A file lock needs no process group and is released when its process ends. No lock on Windows.
     """
     if fcntl is None:
         yield
@@ -99,7 +99,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    """Write ``array`` as ``.npy``: all of it or nothing."""
+    """Write ``array`` as ``.npy`` atomically."""
     with replacing(path) as file:
         np.save(file, array, allow_pickle=False)
 
@@ -109,7 +109,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Bytes that are no array can fail anywhere in the readers of headers and archives.
+        # Readers of headers and archives raise many types on damaged bytes.
         raise damaged_file(
             path,
             "cannot be read; it is truncated, damaged or holds Python objects "
@@ -118,7 +118,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _check_size(file: IO[bytes]) -> None:
-    """Raise a ValueError for an array that memory cannot hold; only its header is read."""
+    """Read the array's header and raise a ValueError if the array exceeds the physical memory."""
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version < (2, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = reader(file)
@@ -128,7 +128,7 @@ def _check_size(file: IO[bytes]) -> None:
 
 
 def load_array(path: Path) -> np.ndarray:
-    """Read one ``.npy`` file; ValueError naming the file if it is damaged or holds objects."""
+    """Read one ``.npy`` file; raise a ValueError if it is damaged or holds Python objects."""
     with _naming(path):
         with open(path, "rb") as file:
             _check_size(file)
@@ -136,7 +136,7 @@ def load_array(path: Path) -> np.ndarray:
 
 
 def npz_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the arrays in a ``.npz`` file, without reading them."""
+    """Return the names of the arrays in a ``.npz`` file; raise a ValueError if it is damaged."""
     with _naming(path):
         if not zipfile.is_zipfile(path):
             raise ValueError("not a .npz archive")
@@ -145,7 +145,7 @@ def npz_names(path: Path) -> tuple[str, ...]:
 
 
 def npz_array(path: Path, name: str) -> np.ndarray:
-    """Read one array of a ``.npz`` file; objects are refused, never unpickled."""
+    """Read one array of a ``.npz`` file; raise a ValueError if it is damaged or holds Python objects."""
     with _naming(path), np.load(path, allow_pickle=False) as archive:
         with archive.zip.open(f"{name}.npy") as file:
             _check_size(file)

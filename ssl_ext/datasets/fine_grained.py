@@ -12,7 +12,7 @@ SPLITS = ("train", "test")
 
 
 class Archive(NamedTuple):
-    """Where a set comes from, the folder that it unpacks to, and a file that is there when it has."""
+    """Source of a set: URL, MD5 (None: none published), top folder, and a file that marks it as unpacked."""
 
     url: str
     md5: str | None
@@ -27,13 +27,13 @@ class CUB200(FileDataset):
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: folder that holds ``CUB_200_2011``.
-        download: fetch and unpack the archive (1.1 GB) unless it lies there.
+        download: fetch and unpack the archive (1.1 GB) unless it exists.
         **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
 
     Raises:
-        FileNotFoundError: no tree and ``download=False``.
+        FileNotFoundError: no files and ``download=False``.
         ConnectionError: the download failed.
-        ValueError: unknown split or option, a damaged list.
+        ValueError: unknown split, option out of range, or inconsistent annotation files.
     """
 
     archive = Archive(
@@ -73,13 +73,13 @@ class FGVCAircraft(FileDataset):
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: folder that holds ``fgvc-aircraft-2013b``.
-        download: fetch and unpack the archive (2.6 GB) unless it lies there.
+        download: fetch and unpack the archive (2.6 GB) unless it exists.
         **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
 
     Raises:
-        FileNotFoundError: no tree and ``download=False``.
+        FileNotFoundError: no files and ``download=False``.
         ConnectionError: the download failed.
-        ValueError: unknown split or option, a damaged list.
+        ValueError: unknown split, option out of range, or inconsistent annotation files.
     """
 
     archive = Archive(
@@ -109,7 +109,7 @@ class FGVCAircraft(FileDataset):
 
 
 def _unpacked(root: Path, archive: Archive, dataset: str, download: bool) -> Path:
-    """The folder of an archive's content, fetched if asked for."""
+    """Return the folder of the unpacked archive; download it first if ``download`` is True."""
     tree = root / archive.folder
     by_hand = f"unpack {archive.url} so that {tree.absolute()} exists"
     if download and not (tree / archive.last).is_file():
@@ -128,7 +128,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _read_pairs(path: Path) -> dict[str, str]:
-    """First word of each line → the rest of it, in the order of the lines."""
+    """Return {first word: rest of the line} in file order."""
     pairs = [line.split(maxsplit=1) for line in _lines(path)]
     if wrong := next((number for number, pair in enumerate(pairs, start=1) if len(pair) < 2), None):
         raise damaged_file(path, f"line {wrong} holds one word; two are needed")

@@ -16,20 +16,20 @@ USUAL_SPLITS = ("train", "val", "test")
 class FolderDataset(FileDataset):
     """Image files, decoded by the loader's workers and cut to one size.
 
-    Layouts: ``data_root/split/class/…`` or ``data_root/class/…`` (one split, ``'train'``); images
-    that lie in no class folder have the label −1. Class folders are searched to any depth. Class
-    numbers count the class names of all splits in alphabetical order. Construction only lists
-    names.
+    Layouts: ``data_root/split/class/…`` or ``data_root/class/…`` (one split, ``'train'``). Images
+    outside class folders have the label −1. Class folders are searched recursively. Labels index
+    the sorted class names of all splits. The constructor lists the files and decodes none.
 
     Args:
         split: sub-folder of ``data_root``; None or ``'train'`` for a folder without splits.
         data_root: the folder.
-        download: only accepted as False; a local folder cannot be fetched.
+        download: must be False.
         **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: unknown split or option, no images; on reading: a damaged file, by its name.
+        ValueError: unknown split, option out of range, or no images; on access: a damaged file,
+            named in the message.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class FolderDataset(FileDataset):
         super().__init__(**kwargs)
         root = Path(data_root)
         if download:
-            raise ValueError(f"dataset.download=True: {root} is a folder of your own, nothing fetches it")
+            raise ValueError(f"dataset.download=True: {root} is a local folder and cannot be downloaded")
         if not root.is_dir():
             by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
             raise missing_file(root, "FolderDataset", by_hand, can_download=False)

@@ -1,4 +1,4 @@
-"""Grey images of a few pixels, brought to the size and the channels that a network expects."""
+"""Resizing small grey images and repeating their channel."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,15 @@ def grey_images(images: Tensor, *, image_size: int | None, channels: int, datase
 
     Args:
         images: (N, S, S), uint8 or float, values from 0 to 255.
-        image_size: height and width wanted, at least S; None: S.
-        channels: 1, or 3 equal ones.
-        dataset: name for errors.
+        image_size: height and width of the result, at least S; None: S.
+        channels: 1, or 3 equal channels.
+        dataset: name for error messages.
 
     Returns:
         uint8 (N, channels, image_size, image_size).
 
     Raises:
-        ValueError: image size below S, other channels.
+        ValueError: image size below S, or ``channels`` not 1 or 3.
 
     Example:
         >>> grey_images(torch.full((2, 8, 8), 7), image_size=12, channels=3, dataset='X').shape

@@ -20,11 +20,11 @@ from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
-NAMED = 5  # damaged files that a warning names
+NAMED = 5  # damaged files listed in a warning
 
 
 class Entry(NamedTuple):
-    """A line of the CSV file; an empty label means unlabelled, an empty split that it is not given."""
+    """A line of the CSV file; an empty label means unlabelled, an empty split means unspecified."""
 
     file: str
     label: str
@@ -33,27 +33,28 @@ class Entry(NamedTuple):
 
 @DATASETS.register_module()
 class ImageFiles(ArrayDataset):
-    """Image files of a folder, at one size in memory: for up to some ten thousand small images.
+    """Image files of a folder, decoded into memory: for up to some ten thousand small images.
 
-    Every format of :class:`ssl_ext.datasets.FolderDataset` is read, 16-bit grey too. The shorter side
-    is brought to ``image_size`` and the centre cut out. A file that cannot be decoded is left out, with
-    one warning that names it.
+    Reads every format of :class:`ssl_ext.datasets.FolderDataset`, including 16-bit grey. The shorter side
+    is resized to ``image_size`` and the centre cropped. Files that cannot be decoded are skipped; one
+    warning lists them.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``; without ``labels_file`` all images are ``'train'``.
-        data_root: the folder, searched to any depth.
-        image_size: height and width of the images handed over, in pixels.
-        labels_file: CSV with a heading and the columns ``file`` (below ``data_root``), ``label`` (a
-            name or a number; empty: unlabelled) and perhaps ``split``. None: every image, unlabelled.
-        test_share: of each class, where there is no column ``split``: chosen by a hash of the names,
-            so that it stays the same when files are added.
+        data_root: the folder, searched recursively.
+        image_size: height and width of the images, in pixels.
+        labels_file: CSV file with a header and the columns ``file`` (path relative to ``data_root``),
+            ``label`` (a name or a number; empty: unlabelled) and, optionally, ``split``. None: all
+            images of the folder, unlabelled.
+        test_share: fraction of each class used as ``'test'`` if there is no column ``split``, in (0, 1).
+            The files are ordered by a hash of their names, so the choice does not depend on their order.
         channels: 3 for RGB, 1 for grey.
         task: see ArrayDataset.
         device: see ArrayDataset.
 
     Raises:
         FileNotFoundError: no such folder, CSV file or image.
-        ValueError: a CSV file without those columns, an unknown split or option, no readable image.
+        ValueError: malformed CSV file, unknown split, option out of range, or no readable image.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class ImageFiles(ArrayDataset):
 
 
 def _names(root: Path) -> list[str]:
-    """Image files below a folder, as paths in it, sorted; hidden ones are left out."""
+    """Return the sorted relative paths of all image files below a folder, without hidden ones."""
     names: list[str] = []
     for current, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -144,7 +145,7 @@ def _read_csv(path: Path) -> list[Entry]:
 
 
 def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
-    """Entries with a split: their own, or ``test`` for a share of each class, else ``train``."""
+    """Return the entries with their given split, or else split each class into ``test`` and ``train``."""
     if all(entry.split for entry in entries):
         return list(entries)
     classes: dict[str, list[Entry]] = {}
@@ -160,14 +161,14 @@ def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
 
 
 def _natural(label: str) -> tuple[int, str]:
-    """Numbers by value before names."""
+    """Sort key: numbers by value, then names."""
     return (int(label), "") if label.isdecimal() else (2**62, label)
 
 
 def _decode(
     root: Path, entries: Sequence[Entry], size: int, channels: int
 ) -> tuple[torch.Tensor, list[Entry]]:
-    """Images (N, channels, size, size) uint8 and the entries that they belong to."""
+    """Return images (N, channels, size, size) uint8 and their entries."""
     images = torch.empty((len(entries), channels, size, size), dtype=torch.uint8)
     kept: list[Entry] = []
     damaged: list[str] = []
@@ -188,7 +189,7 @@ def _decode(
     if damaged:
         more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
         print_log(
-            f"{len(damaged)} of {len(entries)} files are left out: {'; '.join(damaged[:NAMED])}{more}",
+            f"{len(damaged)} of {len(entries)} files are skipped: {'; '.join(damaged[:NAMED])}{more}",
             logger="current",
             level=logging.WARNING,
         )

@@ -1,4 +1,4 @@
-"""Several sets of images as one, to pretrain on."""
+"""Concatenation of several data sets for pretraining."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ssl_ext.registry import DATASETS
 
 @DATASETS.register_module()
 class JoinedDataset(ArrayDataset):
-    """The images of several in-memory sets in one array, one set after the other, unlabelled.
+    """Images of several in-memory sets, concatenated and unlabelled.
 
-    Class 0 of one set has nothing to do with class 0 of another: every label is −1. Batches mix the
-    sets in proportion to their sizes.
+    Every label is −1, because the classes of the sets are unrelated. Shuffled batches mix the sets in
+    proportion to their sizes.
 
     Args:
         datasets: configs of at least two data sets that hold their images in memory, such as
-            ``MedMNIST``, ``NPZDataset`` and ``ImageFiles``, with channels and image size in common.
-        device: see ArrayDataset; of the joined images, the sets themselves are built without it.
+            ``MedMNIST``, ``NPZDataset`` and ``ImageFiles``, with the same channels and image size.
+        device: device of the joined images, see ArrayDataset.
 
     Raises:
         ValueError: fewer than two sets, one that is not in memory, or images of different shapes.

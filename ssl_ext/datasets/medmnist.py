@@ -37,18 +37,18 @@ TASKS = {
 class MedMNIST(ArrayDataset):
     """One 2D set of MedMNIST v2, read from ``{name}.npz`` or ``{name}_{size}.npz``.
 
-    The task and the class names are those of the ``medmnist`` package. A file that is not the
-    official one (other MD5) is read all the same, with one warning in the log.
+    The task and the class names are those of the ``medmnist`` package. A file whose MD5 differs from
+    the official one is read with a warning.
 
     Args:
         name: lower case, such as ``'pathmnist'``.
         split: ``'train'``, ``'val'`` or ``'test'``.
         data_root: folder of the ``.npz`` files.
-        as_rgb: True: always 3 channels, grey ones repeated; False: only for grey sets, 1 channel.
-            There is no default because a network's stem and its numbers depend on it.
-        size: 28, 64, 128 or 224 pixels.
-        download: fetch the official file unless it lies there. A file with another checksum is
-            kept under the name ``….npz.bak``.
+        as_rgb: True: 3 channels, grey images repeated; False: 1 channel, only for grey sets.
+            Required, because the network's stem and its results depend on it.
+        size: height and width, 28, 64, 128 or 224 pixels.
+        download: fetch the official file unless it exists. An existing file with another checksum is
+            renamed to ``….npz.bak``.
         device: see ArrayDataset.
 
     Raises:
@@ -91,7 +91,7 @@ class MedMNIST(ArrayDataset):
             )
         if grey:
             tensor = torch.from_numpy(images)[:, None]
-            # A view: three equal channels take the memory of one.
+            # A view: the three channels share memory.
             tensor = tensor.expand(-1, 3, -1, -1) if as_rgb else tensor
         else:
             tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
@@ -129,7 +129,7 @@ def _locate(root: Path, name: str, size: int, info: dict[str, Any], download: bo
     by_hand = f"fetch {url} (MD5 {md5}) and save it as {os.path.abspath(path)}"
     if download and not (path.is_file() and calculate_md5(path) == md5):
         with downloading(root, f"MedMNIST {name}", url, by_hand):
-            # Another process may have fetched it while this one waited for the lock.
+            # Another process may have downloaded it while this one waited for the lock.
             if not (path.is_file() and calculate_md5(path) == md5):
                 _download(path, info["python_class"], size, md5)
     if not path.is_file():
@@ -142,7 +142,7 @@ def _locate(root: Path, name: str, size: int, info: dict[str, Any], download: bo
 def _download(path: Path, python_class: str, size: int, md5: str) -> None:
     import medmnist
 
-    # Beside the target first: a broken download replaces nothing.
+    # Download to a temporary folder, so that an incomplete file replaces nothing.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
         getattr(medmnist, python_class)(split="val", root=folder, size=size, download=True)
         fetched = Path(folder) / path.name
@@ -156,7 +156,7 @@ def _download(path: Path, python_class: str, size: int, md5: str) -> None:
 
 @cache
 def _warn_unless_official(path: Path, md5: str, size: int, modified: int) -> None:
-    """Hash a file once per process and state of the file; log one line if it is another one."""
+    """Warn once per file version if its MD5 differs from the official one."""
     del size, modified  # only part of the cache's key
     if calculate_md5(path) != md5:
         print_log(

@@ -1,4 +1,4 @@
-"""MNIST and the two sets made in its format: FashionMNIST and KMNIST."""
+"""MNIST, FashionMNIST and KMNIST."""
 
 import os
 from pathlib import Path
@@ -22,15 +22,13 @@ PREFIXES = dict(train="train", test="t10k")
 class MNIST(ArrayDataset):
     """MNIST: 60,000 train and 10,000 test images of grey handwritten digits, 28 × 28 pixels.
 
-    The files are plain arrays in the IDX format: nothing is unpickled.
-
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: folder that holds ``MNIST/raw`` (the name of the class), as for torchvision.
-        as_rgb: True: 3 equal channels; False: 1 channel. There is no default because a network's
-            stem and its numbers depend on it.
+        as_rgb: True: 3 equal channels; False: 1 channel. Required, because the network's stem and
+            its results depend on it.
         image_size: height and width in pixels, at least 28, enlarged bicubically; None: 28.
-        download: fetch and unpack the four archives unless the files lie there.
+        download: fetch and unpack the four archives unless the files exist.
         device: see ArrayDataset.
 
     Raises:
@@ -107,7 +105,7 @@ def _fetch(source: type[torchvision.datasets.MNIST], folder: Path) -> None:
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Return the bytes of an IDX file whose entries have ``shape``."""
+    """Read an IDX file of uint8 entries of the given shape; raise a ValueError if it is damaged."""
     try:
         found = (read_image_file if shape else read_label_file)(str(path))
     except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:

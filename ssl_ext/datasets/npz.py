@@ -19,23 +19,23 @@ class NPZDataset(ArrayDataset):
     """Images of one ``.npz`` file with the keys of MedMNIST or ``x_train``, ``y_train``, ….
 
     Keys: ``train_images``/``train_labels`` or ``x_train``/``y_train``, the same for ``val`` and
-    ``test``; splits may be absent, labels too in ``train``. ``classes`` may hold class names.
-    Images are uint8, or floats in [0, 1]. Labels of shape (N,) or (N, 1) are class numbers, those
-    of shape (N, L) 0/1 per class. Nothing is ever unpickled.
+    ``test``. Splits are optional, and so are the labels of ``train``. ``classes`` may hold class names.
+    Images are uint8, or floats in [0, 1]. Labels of shape (N,) or (N, 1) are class indices, labels
+    of shape (N, L) are 0/1 per class. Object arrays are rejected, nothing is unpickled.
 
     Args:
-        split: ``'train'``, ``'val'`` or ``'test'``, as far as the file holds them.
+        split: ``'train'``, ``'val'`` or ``'test'``; the file must hold it.
         data_root: path of the ``.npz`` file.
-        layout: ``'NHWC'``, ``'NCHW'`` or ``'NHW'`` (grey); None: found from the shape.
+        layout: ``'NHWC'``, ``'NCHW'`` or ``'NHW'`` (grey); None: inferred from the shape.
         as_rgb: True repeats a grey channel three times.
         task: see ArrayDataset; None: ``'multi-label'`` for labels (N, L), else ``'multi-class'``.
-        download: only accepted as False; a local file cannot be fetched.
+        download: must be False.
         device: see ArrayDataset.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: unknown split or layout, shape that fits no or several layouts, other dtype or
-            range, labels out of range, truncated file, object arrays; the message names the file.
+        ValueError: unknown split or layout, ambiguous or wrong shape, wrong dtype or range, labels
+            out of range, truncated file or object arrays; the message names the file.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class NPZDataset(ArrayDataset):
     ) -> None:
         path = Path(data_root)
         if download:
-            raise ValueError(f"dataset.download=True: {path} is a file of your own, nothing fetches it")
+            raise ValueError(f"dataset.download=True: {path} is a local file and cannot be downloaded")
         if not path.is_file():
             by_hand = "give the path of a .npz file as data_root (config key: dataset.data_root)"
             raise missing_file(path, "NPZDataset", by_hand, can_download=False)
@@ -84,7 +84,7 @@ class NPZDataset(ArrayDataset):
 
 
 def _keys(path: Path, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """Return {split: (key of the images, key of the labels)} of the one style in use."""
+    """Return {split: (image key, label key)} for the key style of the file."""
     found = []
     for images, labels in STYLES:
         keys = {s: (images.format(s), labels.format(s)) for s in SPLITS if images.format(s) in names}
@@ -118,7 +118,7 @@ def _read_labels(path: Path, name: str) -> np.ndarray:
 
 
 def _number_classes(labels: dict[str, np.ndarray]) -> list[str] | None:
-    """Name classes by number over all splits, so that each split has the same number of them."""
+    """Return class names "0", "1", … counted over all splits, so that all splits have the same classes."""
     if not labels:
         return None
     counts = [

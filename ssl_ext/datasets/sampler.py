@@ -1,4 +1,4 @@
-"""The order of the images of an epoch, from anywhere in it."""
+"""Sampler that can resume within an epoch and seeds random crops per sample."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,29 +10,29 @@ from ssl_ext.registry import DATA_SAMPLERS
 
 
 class SeededRow(int):
-    """A row of a data set, with the seed of what is drawn when it is read this time."""
+    """Index into a data set with the random seed for this access."""
 
     seed: int
 
 
 @DATA_SAMPLERS.register_module()
 class DefaultSampler(MMEngineDefaultSampler):
-    """MMEngine's sampler, whose next pass can leave out its first ``skip`` indices.
+    """MMEngine's DefaultSampler; the next pass omits its first ``skip`` indices.
 
-    A run that resumes in the middle of an epoch goes on with the rest of that epoch's order. For a data set
-    that draws random numbers (its ``draws`` is true) the indices are :class:`SeededRow`: MMEngine seeds the
-    worker processes alike in every epoch and whenever a run is resumed, and their states are not stored.
+    ``skip`` lets a run resume in the middle of an epoch with the same order. For a data set that draws
+    random numbers (its ``draws`` is True) the indices are :class:`SeededRow`: MMEngine seeds the worker
+    processes identically in every epoch and after a resume, and does not store their states.
     """
 
     skip = 0
 
     def __iter__(self) -> Iterator[int]:
-        """Indices of this process for the present epoch, without the first ``skip`` of them."""
+        """Iterate over this process's indices of the epoch, without the first ``skip``."""
         skip, self.skip = self.skip, 0
         rows = list(super().__iter__())
         if getattr(self.dataset, "draws", False):
             rows = [*map(SeededRow, rows)]
-            # Apart for every process and epoch.
+            # Distinct for every process and epoch.
             place = (self.seed * 1_000_003 + self.epoch) * self.world_size + self.rank
             seeds = torch.randint(2**62, (len(rows),), generator=torch.Generator().manual_seed(place % 2**63))
             for row, seed in zip(rows, seeds.tolist(), strict=True):
@@ -42,9 +42,9 @@ class DefaultSampler(MMEngineDefaultSampler):
 
 @contextmanager
 def drawn_for(row: int) -> Iterator[None]:
-    """Draws from torch's CPU generator in the block follow the seed of a :class:`SeededRow`.
+    """Seed torch's CPU generator from a :class:`SeededRow` and restore its state on exit.
 
-    Without one they come from the generator as it is.
+    No effect for a plain int.
     """
     if not isinstance(row, SeededRow):
         yield

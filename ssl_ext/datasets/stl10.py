@@ -24,18 +24,18 @@ class STL10(ArrayDataset):
     """STL-10: 5,000 train, 8,000 test and 100,000 unlabelled images of 96 × 96 pixels, 10 classes.
 
     Labels of ``'unlabeled'`` are −1; ``'train+unlabeled'`` (105,000 images, 2.7 GiB) starts with
-    the labelled ones. Only the files of the split asked for are read and checked.
+    the labelled images. Only the files of the given split are read and verified.
 
     Args:
         split: ``'train'``, ``'test'``, ``'unlabeled'`` or ``'train+unlabeled'``.
         data_root: folder that holds ``stl10_binary``.
-        download: fetch and unpack the archive unless the files lie there.
+        download: fetch and unpack the archive unless the files exist.
         device: see ArrayDataset.
 
     Raises:
         FileNotFoundError: no files and ``download=False``.
         ConnectionError: the download failed.
-        ValueError: unknown split, or a file whose checksum or length is not the official one.
+        ValueError: unknown split, or a file whose checksum or length is wrong.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ def _count(path: Path) -> int:
 
 
 def _fill(path: Path, images: np.ndarray) -> None:
-    """Read column-major images into ``images`` in chunks: the file is never in memory twice."""
+    """Read column-major images into ``images`` in chunks, which bounds the extra memory."""
     with open(path, "rb") as file:
         for start in range(0, len(images), CHUNK):
             part = images[start : start + CHUNK]

@@ -18,19 +18,19 @@ SPLITS = ("train", "test", "extra")
 class SVHN(ArrayDataset):
     """SVHN, cropped house numbers: 73,257 train, 26,032 test and 531,131 extra images of 32 × 32 pixels.
 
-    Class *i* is the digit *i* (the files call the digit 0 class 10). ``'extra'`` holds easier,
-    labelled images; it takes 1.6 GB in memory.
+    Class *i* is the digit *i* (the files label the digit 0 as 10). ``'extra'`` holds easier labelled
+    images and takes 1.6 GB of memory.
 
     Args:
         split: ``'train'``, ``'test'`` or ``'extra'``.
         data_root: folder that holds ``train_32x32.mat`` and the other splits' files.
-        download: fetch the file of the split unless it lies there.
+        download: fetch the file of the split unless it exists.
         device: see ArrayDataset.
 
     Raises:
         FileNotFoundError: no file and ``download=False``.
         ConnectionError: the download failed.
-        ValueError: unknown split, or a file whose checksum is not the official one.
+        ValueError: unknown split, or a file whose checksum differs from the official one.
     """
 
     def __init__(

@@ -33,19 +33,19 @@ class TinyImageNet(ArrayDataset):
     """Tiny ImageNet: 100,000 train and 10,000 test images of 64 × 64 pixels, 200 classes.
 
     ``'test'`` is the official labelled *validation* part, as everywhere in the literature: the
-    official test part has no public labels. Each split is decoded once and kept beside the tree as
-    ``{split}_images.npy`` and ``{split}_labels.npy``; delete both after changing the tree.
+    official test part has no public labels. Each split is decoded once and cached in the folder as
+    ``{split}_images.npy`` and ``{split}_labels.npy``; delete both after changing the images.
 
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: folder that holds ``tiny-imagenet-200``.
-        download: fetch and unpack the archive unless the tree lies there.
+        download: fetch and unpack the archive unless the files exist.
         device: see ArrayDataset.
 
     Raises:
-        FileNotFoundError: no tree and ``download=False``.
+        FileNotFoundError: no files and ``download=False``.
         ConnectionError: the download failed.
-        ValueError: unknown split, incomplete tree, damaged image or cache.
+        ValueError: unknown split, missing files, damaged image or cache.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ def _load(tree: Path, split: str, wnids: list[str]) -> tuple[np.ndarray, np.ndar
             if not images_path.is_file():
                 images, labels = _decode(tree, split, wnids)
                 save_array(labels_path, labels)
-                save_array(images_path, images)  # last: its presence stands for both
+                save_array(images_path, images)  # last: its presence marks both as complete
                 return images, labels
     images, labels = load_array(images_path), load_array(labels_path)
     if images.dtype != np.uint8 or images.shape != (len(labels), 3, 64, 64):
@@ -142,7 +142,7 @@ def _list_val(tree: Path, wnids: list[str]) -> list[tuple[Path, int]]:
 
 
 def _names(tree: Path, wnids: list[str]) -> list[str]:
-    """Return the first word of each class in words.txt; without that file its WordNet number."""
+    """Return the first name of each class in words.txt, or its WordNet ID if it has none."""
     words: dict[str, str] = {}
     if (tree / "words.txt").is_file():
         for line in (tree / "words.txt").read_text().splitlines():

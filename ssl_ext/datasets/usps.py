@@ -22,17 +22,17 @@ class USPS(ArrayDataset):
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: folder that holds ``usps.bz2`` and ``usps.t.bz2``.
-        as_rgb: True: 3 equal channels; False: 1 channel. There is no default because a network's
-            stem and its numbers depend on it.
+        as_rgb: True: 3 equal channels; False: 1 channel. Required, because the network's stem and
+            its results depend on it.
         image_size: height and width in pixels, at least 16, enlarged bicubically; None: 16.
-        download: fetch the file of the split unless it lies there.
+        download: fetch the file of the split unless it exists.
         device: see ArrayDataset.
 
     Raises:
         FileNotFoundError: no file and ``download=False``.
         ConnectionError: the download failed.
-        ValueError: unknown split, image size below 16, or a file whose checksum is not the official
-            one.
+        ValueError: unknown split, image size below 16, or a file whose checksum differs from the
+            official one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Detection as a downstream task; imported when a config first names something of it."""
+"""Object detection as a downstream task; imported when a config first uses it."""
 
 from .coco import CocoDetection
 from .collate import collate_detection

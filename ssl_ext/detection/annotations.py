@@ -1,4 +1,4 @@
-"""Annotations of images and their checks."""
+"""Annotations of images, and their validation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-SLACK = 2.0  # pixels by which rounding and other conventions may carry a box over the border
+SLACK = 2.0  # tolerance in pixels beyond the border, for rounding and other coordinate conventions
 
 
 @dataclass(frozen=True)
 class Box:
-    """One object: class name, corners x1, y1, x2, y2 in pixels (edges, from 0), whether it is difficult.
+    """One object: class name, corners x1, y1, x2, y2 in pixels (edges, from 0) and difficult flag.
 
-    ``told`` are the four numbers of the file, for messages.
+    ``told`` holds the four numbers of the file, for messages.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a file says about an image; ``where`` goes into messages, ``size`` is (H, W) if it is told."""
+    """Annotation of one image; ``where`` locates it in messages, ``size`` is (H, W) or None if not given."""
 
     where: str
     image: Path
@@ -37,10 +37,10 @@ class Annotation:
 
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """Class names as a tuple.
+    """Return class names as a tuple.
 
     Raises:
-        ValueError: none, a name that comes twice, or one string instead of several.
+        ValueError: no names, a duplicate name, or a string instead of a sequence.
     """
     names = (classes,) if isinstance(classes, str) else tuple(classes)
     if isinstance(classes, str) or not names or len(set(names)) < len(names):
@@ -49,7 +49,7 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_names(annotations: Sequence[Annotation], classes: Sequence[str]) -> None:
-    """Raise a ValueError if an object is of another class; it tells all such classes and their counts."""
+    """Raise a ValueError that counts the objects of classes not in ``classes``, if there are any."""
     found = Counter(box.name for item in annotations for box in item.boxes if box.name not in classes)
     if not found:
         return
@@ -63,28 +63,28 @@ def check_names(annotations: Sequence[Annotation], classes: Sequence[str]) -> No
 
 
 def check_size(item: Annotation, size: tuple[int, int]) -> None:
-    """Raise a ValueError if the annotation tells another (H, W) than the image has."""
+    """Raise a ValueError if the annotated (H, W) differs from the image's."""
     if item.size not in (None, size):
         (told_h, told_w), (height, width) = item.size, size
         raise ValueError(
             f"{item.where}: is for an image of {told_w} × {told_h} pixels, but {item.image} has "
-            f"{width} × {height}; its boxes would lie wrong"
+            f"{width} × {height}; its boxes would be misplaced"
         )
 
 
 def fit_boxes(
     boxes: np.ndarray, size: tuple[int, int], *, min_side: float = 0.0
 ) -> tuple[np.ndarray, list[str | None]]:
-    """Boxes cut at the border of the image, and for each what is wrong with it.
+    """Clip boxes to the image and describe the fault of each.
 
     Args:
         boxes: (M, 4) corners x1, y1, x2, y2 in pixels.
         size: (H, W) of the image.
-        min_side: a width or height up to this many pixels is no area.
+        min_side: boxes with a width or height up to this, in pixels, have no area.
 
     Returns:
-        Boxes (M, 4) within the image; for each None or half a sentence. A box that reaches over the
-        border by at most two pixels is cut and nothing is said about it.
+        Clipped boxes (M, 4), and for each its fault in words or None. Exceeding the border by at most two
+        pixels is no fault.
 
     >>> fit_boxes(np.array([[-1.0, 0, 4, 4], [2, 2, 9, 9], [3, 1, 3, 2]]), (5, 5))[1]
     [None, 'reaches out of the image of 5 × 5 pixels', 'has no area']

@@ -22,7 +22,7 @@ class ImageBoxes:
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union (P, M) of boxes (P, 4) and (M, 4) ; 0 for two without area.
+    """Intersection over union (P, M) of boxes (P, 4) and (M, 4); 0 if the union has no area.
 
     >>> box_iou(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
     [[0.333, 0.0]]
@@ -38,19 +38,19 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def voc_average_precision(images: Sequence[ImageBoxes], thresholds: Sequence[float]) -> np.ndarray:
     """Eleven-point and all-point average precision of one class at each threshold.
 
-    Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 2010, Sec. 4.2, and
-    the development kit of 2010 and later for all points. A detection belongs to the true box that
-    it overlaps most, if the overlap reaches the threshold (IoU ≥ threshold). Of the detections that
-    belong to one box the highest score is right and the others are wrong; those that belong to a
-    difficult box are left out, and difficult boxes are not counted. Equal scores keep the order
-    in which they are given.
+    Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 2010, Sec. 4.2, and,
+    for all points, the development kit of 2010 and later. A detection is assigned to the true box of
+    largest IoU, if IoU ≥ threshold. Of the detections assigned to one box, the highest score is a true
+    positive and the others are false positives; detections assigned to a difficult box are ignored, and
+    difficult boxes are not counted. Ties keep the given order.
 
     Args:
         images: each image once.
         thresholds: T values in (0, 1].
 
     Returns:
-        (T, 2) float64, eleven-point and all-point values in [0, 1]; NaN if no true box counts.
+        (T, 2) float64, eleven-point and all-point values in [0, 1]; NaN if there is no true box that is not
+        difficult.
     """
     total = sum(int((~image.difficult).sum()) for image in images)
     if total == 0:
@@ -63,7 +63,7 @@ def voc_average_precision(images: Sequence[ImageBoxes], thresholds: Sequence[flo
         reached = overlaps >= threshold
         counted = ~(reached & ignored)
         candidates = np.flatnonzero(reached & counted)
-        # Ordered by score: the first of each true box is the right one.
+        # In order of score, the first detection of each true box is the true positive.
         first = candidates[np.unique(owners[candidates], return_index=True)[1]]
         right = np.zeros(len(order), bool)
         right[first] = True
@@ -72,7 +72,7 @@ def voc_average_precision(images: Sequence[ImageBoxes], thresholds: Sequence[flo
 
 
 def _matches(images: Sequence[ImageBoxes]) -> tuple[np.ndarray, ...]:
-    """For each detection its score, largest IoU, number of that true box, and whether it is difficult."""
+    """Return each detection's score, largest IoU, index of that true box and its difficult flag."""
     scores = [np.zeros(0)]
     overlaps, owners, ignored = [np.zeros(0)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
     start = 0
@@ -95,12 +95,12 @@ def _matches(images: Sequence[ImageBoxes]) -> tuple[np.ndarray, ...]:
 
 
 def _areas(right: np.ndarray, total: int) -> tuple[float, float]:
-    """Both average precisions of detections ordered by score, ``right`` (P,) bool."""
+    """Eleven-point and all-point AP of ``right`` (P,) bool, ordered by score."""
     hits = np.cumsum(right)
     precision = hits / np.arange(1, len(right) + 1)
-    # The precision at a recall is the largest at that recall or a higher one.
+    # The interpolated precision is the maximum at this or any higher recall.
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    # Whole numbers: recall >= i / 10 must not hang on the last bit of a quotient.
+    # recall >= i / 10 in integers, which avoids rounding errors.
     places = [np.searchsorted(10 * hits, i * total) for i in range(11)]
     eleven = sum(float(envelope[place]) for place in places if place < len(right)) / 11
     return eleven, float(envelope[right].sum() / total)

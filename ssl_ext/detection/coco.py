@@ -1,4 +1,4 @@
-"""Data in COCO's format."""
+"""Data sets in COCO's format."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 class CocoDetection(DetectionDataset):
     """Images with boxes from a JSON file in COCO's format; crowds (``iscrowd``) are marked difficult.
 
-    ``bbox`` is x, y, width, height in pixels with edges from 0. ``image_id`` is that of the file.
+    ``bbox`` is x, y, width, height in pixels with edges from 0. ``image_id`` is taken from the file.
 
     Args:
-        data_root: folder that the two other paths start from.
+        data_root: folder to which the two other paths are relative.
         annotation_file: the JSON file.
         image_folder: folder of the images.
-        classes: names; by default all categories of the file by their number.
+        classes: names; by default all categories of the file, sorted by id.
         options: ``keep_difficult``, ``keep_empty``, ``ignore_other_classes`` and ``repair_boxes`` of
             :class:`DetectionDataset`.
 
     Raises:
         FileNotFoundError: the file or an image is missing.
-        ValueError: the file is damaged or refers to what it does not hold, a class that it does not
-            have, or what :class:`DetectionDataset` raises.
+        ValueError: the file is damaged, has unresolved ids, lacks a class of ``classes``, or an error of
+            :class:`DetectionDataset`.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ def _load(path: Path) -> dict[str, list]:
 
 
 def _entries(path: Path, content: dict[str, list], key: str, read: Any) -> dict[int, Any]:
-    """Read the entries of a list by their ``id``; each must have one of its own."""
+    """Return {id: entry} of a list; raise a ValueError if ids are missing or not unique."""
     found: dict[int, Any] = {}
     for place, entry in enumerate(content[key]):
         try:
@@ -115,7 +115,7 @@ def _annotations(path: Path, content: dict, names: dict[int, str], folder: Path)
 
 
 def _image(entry: dict) -> tuple[str, tuple[int, int] | None]:
-    """File name and (H, W), which may be left out."""
+    """Return the file name and (H, W), or None for the size if it is missing."""
     known, name = entry.get("height") and entry.get("width"), entry["file_name"]
     if not isinstance(name, str) or not name:
         raise ValueError(f"file_name {str(name)[:40]!r} is no name")

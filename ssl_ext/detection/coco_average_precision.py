@@ -1,4 +1,4 @@
-"""COCO's average precision, by pycocotools."""
+"""COCO's average precision, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from .average_precision import ImageBoxes
 def coco_average_precision(classes: Sequence[Sequence[ImageBoxes]]) -> np.ndarray:
     """Average precision of each class at the IoU thresholds 0.5, 0.55 … 0.95.
 
-    At most 100 detections of a class are taken from an image, precision is read off at 101 recalls
-    (Lin et al., "Microsoft COCO", 2014, and its evaluation code). Difficult boxes are crowds
-    (``iscrowd``): they are not counted, and detections of which at least the threshold's share of
-    the *own* area lies in one are left out.
+    Uses at most 100 detections per class and image, and 101 recall levels (Lin et al., "Microsoft COCO",
+    2014, and its evaluation code). Difficult boxes are treated as crowds (``iscrowd``): they are not
+    counted, and detections whose share of *own* area inside one reaches the threshold are ignored.
 
     Args:
-        classes: for each of K classes the same N images.
+        classes: for each of K classes, the same N images.
 
     Returns:
-        (10, K) float64 in [0, 1]; NaN for a class without a box that counts.
+        (10, K) float64 in [0, 1]; NaN for a class without boxes other than difficult ones.
     """
-    # Not needed for anything but evaluation.
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -43,7 +41,7 @@ def coco_average_precision(classes: Sequence[Sequence[ImageBoxes]]) -> np.ndarra
                 dict(place, **_shape(box), iscrowd=0, score=float(score))
                 for box, score in zip(image.boxes, image.scores, strict=True)
             ]
-    # pycocotools prints its progress, and refuses to load an empty list of detections.
+    # pycocotools prints its progress, and loadRes rejects an empty list of detections.
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
         for entries in (truth, found):
@@ -51,18 +49,18 @@ def coco_average_precision(classes: Sequence[Sequence[ImageBoxes]]) -> np.ndarra
             side.dataset = dict(
                 images=[dict(id=number) for number in range(len(classes[0]))],
                 categories=[dict(id=label) for label in range(len(classes))],
-                # An id of 0 would read as "not matched".
+                # COCOeval treats id 0 as "not matched".
                 annotations=[dict(entry, id=number) for number, entry in enumerate(entries, 1)],
             )
             side.createIndex()
             sides.append(side)
         evaluation = COCOeval(*sides, iouType="bbox")
-        # Boxes of all sizes only, which takes a quarter of the time.
+        # One area range (all sizes) instead of four.
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [100]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (10, 101, K), -1 where no box counts
+    precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (10, 101, K), -1 without counted boxes
     return np.where((precision < 0).any(axis=1), np.nan, precision.mean(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""From images with boxes to one batch."""
+"""Collation of images with boxes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ import mmengine.registry
 from ssl_ext.registry import FUNCTIONS
 
 
-# In both registries for the reason given at collate_batch.
+# In both registries, see collate_batch.
 @mmengine.registry.FUNCTIONS.register_module()
 @FUNCTIONS.register_module()
 def collate_detection(batch: Sequence[dict[str, Any]]) -> dict[str, list]:
-    """Lists of ``inputs`` and of ``data_samples``: images and numbers of boxes differ in size.
+    """Collate samples into lists of ``inputs`` and ``data_samples``, because sizes differ.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Images with boxes: what VOC and COCO data have in common."""
+"""Base class of the VOC and COCO data sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .annotations import Annotation, check_classes, check_names, check_size, fit
 
 
 class Record(NamedTuple):
-    """Annotation of an image: (H, W), boxes (M, 4) float32, labels (M,) int64, difficult (M,) bool."""
+    """Image with size (H, W), boxes (M, 4) float32, labels (M,) int64 and difficult (M,) bool."""
 
     image: Path
     image_id: int
@@ -34,26 +34,26 @@ class Record(NamedTuple):
 
 
 class DetectionDataset(Dataset):
-    """Images with the boxes of their objects; all annotations are checked when it is built.
+    """Images with the boxes of their objects; the constructor validates all annotations.
 
-    Every image must exist and have the size that its annotation tells (only headers are read, in
-    threads). Boxes that reach over the border by up to two pixels are cut there.
+    Every image must exist and have its annotated size (only headers are read, in threads). Boxes that
+    exceed the border by up to two pixels are clipped.
 
     Args:
-        annotations: one for each image.
-        classes: names; an object's label is its place here, from 0.
-        keep_difficult: keep boxes marked difficult (for COCO: crowds). Evaluation needs them, it
-            neither counts nor punishes what is found there; training may leave them out.
-        keep_empty: keep images that have no boxes (left).
-        ignore_other_classes: leave out objects of classes that are not listed, instead of an error.
-        repair_boxes: cut boxes that reach further out of the image and leave out those without
-            area, with one line in the log, instead of an error.
-        min_side: a width or height up to this many pixels is no area.
+        annotations: one per image.
+        classes: names; labels are indices into this list.
+        keep_difficult: keep boxes marked difficult (for COCO: crowds). Evaluation needs them to ignore
+            detections there; training may drop them.
+        keep_empty: keep images without (remaining) boxes.
+        ignore_other_classes: drop objects of classes that are not listed, instead of an error.
+        repair_boxes: clip boxes that exceed the border by more and drop boxes without area, with one
+            warning, instead of an error.
+        min_side: boxes with a width or height up to this, in pixels, have no area.
 
     Raises:
         FileNotFoundError: an image is missing.
-        ValueError: bad classes, an unknown class, a size that does not fit, a bad box, a damaged
-            header, nothing left; the message names the file.
+        ValueError: invalid or unknown classes, an annotated size that differs from the image's, an invalid
+            box, a damaged header, or no images left; the message names the file.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class DetectionDataset(Dataset):
         return {
             "inputs": pil_to_tensor(read_image(record.image)),
             "data_samples": {
-                # Copies: whoever scales the boxes of a batch leaves the data set as it is.
+                # Copies, so that in-place changes to a batch do not affect the data set.
                 "boxes": torch.tensor(record.boxes),
                 "labels": torch.tensor(record.labels),
                 "difficult": torch.tensor(record.difficult),
@@ -115,26 +115,26 @@ class DetectionDataset(Dataset):
 
 
 def _image_size(item: Annotation) -> tuple[int, int]:
-    """(H, W) from the header of an image file."""
+    """Read (H, W) from the header of an image file."""
     try:
         with Image.open(item.image) as image:
             return image.height, image.width
     except FileNotFoundError:
-        by_hand = f"put the image there, or take it out of the set ({item.where})"
+        by_hand = f"add the image, or remove its annotation ({item.where})"
         raise missing_file(item.image, "image", by_hand, can_download=False) from None
     except Exception as error:
-        # Decoders fail in any way on bytes that are no image.
+        # Decoders raise many types on damaged files.
         raise damaged_file(item.image, f"cannot be read as an image: {sentence(error)}") from error
 
 
 def _arrays(
     item: Annotation, size: tuple[int, int], classes: tuple[str, ...], min_side: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Boxes, labels and difficult of the usable objects of listed classes, and what is wrong with boxes."""
+    """Return boxes, labels and difficult of the usable objects of listed classes, and faults of boxes."""
     listed = [box for box in item.boxes if box.name in classes]
     corners = np.array([box.corners for box in listed], np.float64).reshape(-1, 4)
     corners, faults = fit_boxes(corners, size, min_side=min_side)
-    # A box that is cut at the border stays if enough of it is inside.
+    # Clipped boxes are kept if the part inside the image has an area.
     usable = ((corners[:, 2:] - corners[:, :2]) > min_side).all(axis=1)
     labels = np.array([classes.index(box.name) for box in listed], np.int64)
     difficult = np.array([box.difficult for box in listed], bool)
@@ -147,7 +147,7 @@ def _arrays(
 
 
 def _report(faults: list[str], repair: bool) -> None:
-    """Log how many boxes are repaired, or raise for the first."""
+    """Warn about repaired boxes, or raise a ValueError that names the first."""
     if not faults:
         return
     more = f"; {len(faults)} such boxes in all" if len(faults) > 1 else ""

@@ -1,4 +1,4 @@
-"""Average precision on held-out images, during training and at its end."""
+"""Hook that measures average precision on held-out images during and after training."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ LOGGED = ("AP", "AP50", "AP75", "voc07_AP50")
 def detect(
     model: Any, dataset: Dataset, *, batch_size: int = 1, num_workers: int = 0
 ) -> Iterator[tuple[dict[str, Tensor], dict]]:
-    """Detections of a :class:`FasterRCNN` on every image, in order, each with the image's data sample.
+    """Yield the detections of a :class:`FasterRCNN` and the data sample of every image, in order.
 
-    Boxes of both are in pixels of the original image; everything is on the CPU.
+    Boxes of both are in pixels of the original image, on the CPU.
     """
     loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_detection)
     with evaluation_mode(model):
@@ -50,17 +50,17 @@ def detect(
 
 @HOOKS.register_module()
 class DetectionEvaluationHook(Hook):
-    """Measure ``evaluation_dataset`` and write the table of average precisions, ``detection.json``.
+    """Evaluate the detector on ``evaluation_dataset`` and write average precisions to ``detection.json``.
 
-    Each process measures a part of the images. Random states of the run are left unchanged.
+    Each process evaluates a part of the images. Random states are restored.
 
     Args:
-        interval: Iterations between two measurements; None for the end of training only.
-        batch_size: Images at a time in each process.
-        num_workers: Processes that decode images, for each process.
+        interval: Iterations between measurements; None: only at the end of training.
+        batch_size: Images per batch and process.
+        num_workers: Processes that decode images, per training process.
     """
 
-    # After the checkpoint of this iteration: a measurement takes a while.
+    # After the checkpoint hook, so that a slow measurement does not delay the checkpoint.
     priority = "LOWEST"
 
     def __init__(self, interval: int | None = None, batch_size: int = 1, num_workers: int = 0) -> None:
@@ -74,10 +74,10 @@ class DetectionEvaluationHook(Hook):
         self.started = 0.0
 
     def before_run(self, runner: Runner) -> None:
-        """Build the data set, so that a wrong path is reported before training.
+        """Build the data set, so that errors are reported before training.
 
         Raises:
-            UserError: There is no ``evaluation_dataset``, it cannot be built, or its classes are not
+            UserError: There is no ``evaluation_dataset``, it cannot be built, or its classes differ from
                 those of the training data.
         """
         if "evaluation_dataset" not in runner.cfg:
@@ -100,7 +100,7 @@ class DetectionEvaluationHook(Hook):
         self.started = time.perf_counter()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Store the time that training has taken so far."""
+        """Store the training time in the checkpoint."""
         checkpoint[SECONDS] = self.training_seconds()
 
     def after_train_iter(
@@ -116,11 +116,11 @@ class DetectionEvaluationHook(Hook):
         self.measure(runner, runner.iter)
 
     def training_seconds(self) -> float:
-        """Wall-clock time of training, without measurements and without lost iterations."""
+        """Wall-clock training time in seconds, without measurements and iterations lost by a stop."""
         return self.seconds + time.perf_counter() - self.started
 
     def measure(self, runner: Runner, step: int) -> None:
-        """Evaluate, log and add a row to ``detection.json``."""
+        """Evaluate, log the results and add a row to ``detection.json``."""
         self.seconds = self.training_seconds()
         rows = Subset(self.dataset, range(get_rank(), len(self.dataset), get_world_size()))
         evaluator = DetectionEvaluator(self.dataset.metainfo["classes"])
@@ -135,7 +135,7 @@ class DetectionEvaluationHook(Hook):
         self.started = time.perf_counter()
 
     def write(self, runner: Runner, step: int, figures: dict) -> None:
-        """One row per measurement; rows of later steps (of a killed run) are dropped."""
+        """Write one row per measurement; rows of later steps (of a killed run) are dropped."""
         path = Path(runner.work_dir) / FILE
         continued = runner._resume or self.measured
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if continued and path.is_file() else []
@@ -161,7 +161,7 @@ class DetectionEvaluationHook(Hook):
 
 
 def plain(value: Any) -> Any:
-    """Values for JSON: None for the NaN of a class without boxes."""
+    """Convert values for JSON: NaN (a class without boxes) becomes None."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

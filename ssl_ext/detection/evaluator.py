@@ -1,4 +1,4 @@
-"""Average precision of detections, gathered image by image and over processes."""
+"""Average precision of detections, accumulated over images and processes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Found = Mapping[str, Any]
 class DetectionEvaluator:
     """COCO's and PASCAL VOC's average precision.
 
-    Difficult boxes (``difficult``, crowds) are not counted and what is found there is not punished:
-    see :func:`voc_average_precision` and :func:`coco_average_precision` for the rules.
+    Difficult boxes (for COCO: crowds) are not counted and detections on them are ignored, by the rules of
+    :func:`voc_average_precision` and :func:`coco_average_precision`.
 
     Args:
         classes: names of the K classes.
@@ -44,10 +44,9 @@ class DetectionEvaluator:
         self._images: dict[int, dict[str, np.ndarray]] = {}
 
     def add(self, predictions: Sequence[Found], data_samples: Sequence[Found]) -> None:
-        """Take in the detections of a batch and its true boxes.
+        """Add the detections and true boxes of a batch.
 
-        An image (``image_id``) counts once, however often it is added: samplers repeat images to give all
-        processes as many.
+        Repeated images (``image_id``) count once: samplers repeat images to give all processes equally many.
 
         Args:
             predictions: for each image ``boxes`` (P, 4), ``scores`` (P,), ``labels`` (P,).
@@ -55,8 +54,8 @@ class DetectionEvaluator:
                 ``image_id``.
 
         Raises:
-            ValueError: numbers of images or of boxes do not agree, a label is out of range, a value is
-                not finite, or a box is turned over.
+            ValueError: numbers of images or boxes differ, a label is out of range, a value is not finite,
+                or a box has x1 > x2 or y1 > y2.
         """
         if len(predictions) != len(data_samples):
             raise ValueError(f"predictions of {len(predictions)} images for {len(data_samples)} images")
@@ -70,12 +69,12 @@ class DetectionEvaluator:
             }
 
     def compute(self) -> dict[str, Any]:
-        """Average precisions over all images of all processes, in [0, 1]; the same on each process.
+        """Compute average precisions in [0, 1] over the images of all processes; the same on each process.
 
-        ``AP``, ``AP50``, ``AP75``: COCO's, means over the classes that have boxes (the first also over
-        the IoU thresholds 0.5, 0.55 … 0.95). ``voc07_…``: with PASCAL VOC's eleven points, which
-        published VOC07 results use; ``voc_…``: with all points. ``per_class``: the nine by class
-        name, NaN for a class without a box that counts. ``images``: how many.
+        ``AP``, ``AP50``, ``AP75``: COCO's, averaged over the classes with boxes (``AP`` also over the IoU
+        thresholds 0.5, 0.55 … 0.95). ``voc07_…``: PASCAL VOC's eleven-point AP, as in published VOC07
+        results; ``voc_…``: all-point AP. ``per_class``: the nine values by class name, NaN for a class
+        without boxes other than difficult ones. ``images``: number of images.
 
         Raises:
             ValueError: no images.
@@ -103,7 +102,7 @@ class DetectionEvaluator:
         return results | {"images": len(ordered)}
 
     def _arrays(self, values: Found, third: str, what: str) -> dict[str, np.ndarray]:
-        """Checked float64 boxes, labels and ``third`` of an image."""
+        """Return the validated boxes (float64), labels and ``third`` of an image."""
         arrays = {key: _host(values[key]) for key in ("boxes", "labels", third)}
         boxes = arrays["boxes"] = arrays["boxes"].astype(np.float64).reshape(-1, 4)
         labels = arrays["labels"]

@@ -1,4 +1,4 @@
-"""Faster R-CNN on a backbone of this project."""
+"""Faster R-CNN on a pretrained ResNet backbone."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ FPN_CHANNELS, FPN_FEATURES = 256, 1024
 
 @MODELS.register_module()
 class FasterRCNN(TrainableModel):
-    """Faster R-CNN (Ren et al., 2015) in the layouts that He et al. (MoCo, 2020) judge backbones with.
+    """Faster R-CNN (Ren et al., 2015) in the layouts with which MoCo (He et al., 2020) evaluates backbones.
 
-    ``'C4'``: the stages up to ``layer3`` give the feature map; ``layer4`` is applied to each RoIAligned box,
-    followed by an extra normalisation and average pooling. ``'FPN'``: a feature pyramid on all four
-    stages and a head of four convolutions and one linear layer, all normalised. Nothing is frozen; all
+    ``'C4'``: the stages up to ``layer3`` compute the feature map; ``layer4`` is applied to each RoIAligned
+    box, followed by an extra normalisation and average pooling. ``'FPN'``: a feature pyramid on all four
+    stages and a head of four convolutions and one linear layer, all normalised. No layer is frozen; all
     normalisation is BN, SyncBN on several GPUs. ``backbone`` is the whole ResNet in both layouts, so that
-    weights of any pretraining fit by name.
+    pretrained weights match by name.
 
     Args:
-        backbone: Config of a ResNet, either stem; outputs and normalisation are set here.
-        num_classes: Classes without the background, K.
+        backbone: Config of a ResNet with either stem; outputs and normalisation are overridden.
+        num_classes: Number of classes K, without the background.
         layout: ``'C4'`` or ``'FPN'``.
-        anchor_sizes: Sides of the square anchors in pixels of the resized image; on the levels of an FPN
-            they are used one each, so there must be five.
-        aspect_ratios: Height over width of the anchors.
-        roi_size: S; a box is aligned to S x S positions.
+        anchor_sizes: Sides of the square anchors in pixels of the resized image; an FPN uses one per level
+            and needs five.
+        aspect_ratios: Height / width of the anchors.
+        roi_size: S; boxes are pooled to S x S positions.
         rpn: Settings of the region proposal network: ``batch_size``, ``positive_fraction``,
-            ``pre_nms`` and ``post_nms`` (numbers in training and test), ``nms``.
+            ``pre_nms`` and ``post_nms`` (numbers of proposals in training and test), ``nms``.
         roi: Settings of the second stage: ``batch_size``, ``positive_fraction``, ``score``, ``nms`` and
             ``detections`` per image.
         data_preprocessor: Config of a :class:`DetectionPreprocessor`.
@@ -58,7 +58,6 @@ class FasterRCNN(TrainableModel):
 
     # No loss compares images.
     smallest_batch = 1
-    # But their numbers of sampled boxes count, as the terms are means over all boxes.
     batch_dependence = (
         "each term is a mean over the boxes sampled in a batch, to which images add unequal numbers"
     )
@@ -108,11 +107,11 @@ class FasterRCNN(TrainableModel):
         self.roi_heads = second_stage(pool, head, predictor, **(roi or {}))
 
     def pool_layer4(self, aligned: Tensor) -> Tensor:
-        """``layer4``, the extra normalisation and average pooling: (R, C, S, S) to (R, C')."""
+        """Apply ``layer4``, the extra normalisation and average pooling: (R, C, S, S) to (R, C')."""
         return self.roi_norm(self.backbone.layer4(aligned)).mean((2, 3))
 
     def extract_features(self, images: Tensor) -> dict[str, Tensor]:
-        """Feature maps of a batch (N, channels, H, W), by name: one of them, or the five of the pyramid."""
+        """Return the feature maps of a batch (N, channels, H, W) by name: one, or the five of the pyramid."""
         stages = OrderedDict((str(level), maps) for level, maps in enumerate(self.backbone(images)))
         return stages if self.neck is None else self.neck(stages)
 
@@ -120,8 +119,8 @@ class FasterRCNN(TrainableModel):
         """``'loss'``: named terms; ``'predict'``: detections; ``'tensor'``: feature maps.
 
         Args:
-            inputs: Batch of :class:`DetectionPreprocessor`, (N, channels, H, W).
-            data_samples: Its data samples of the batch.
+            inputs: Batch (N, channels, H, W) from :class:`DetectionPreprocessor`.
+            data_samples: Data samples from :class:`DetectionPreprocessor`.
             mode: One of the three above.
         """
         if mode == "loss":
@@ -131,8 +130,8 @@ class FasterRCNN(TrainableModel):
         return self.extract_features(inputs)
 
     def loss(self, inputs: Tensor, data_samples: list[dict]) -> dict[str, Tensor]:
-        """The four terms: objectness and boxes of the proposals, classes and boxes of the second stage."""
-        # torchvision counts the background as class 0.
+        """Return the four terms: objectness and boxes of the RPN, classes and boxes of the second stage."""
+        # torchvision reserves class 0 for the background.
         targets = [dict(boxes=s["boxes"], labels=s["labels"] + 1) for s in data_samples]
         features, images = self.extract_features(inputs), image_list(inputs, data_samples)
         proposals, first = self.rpn(images, features, targets)
@@ -146,7 +145,7 @@ class FasterRCNN(TrainableModel):
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: list[dict]) -> list[dict[str, Tensor]]:
-        """Detections of each image, best first.
+        """Return the detections of each image by descending score.
 
         Returns:
             One dict per image: ``boxes`` (P, 4) in pixels of the original image, ``scores`` (P,) and
@@ -166,7 +165,7 @@ class FasterRCNN(TrainableModel):
 
 
 def build_backbone(config: dict, layout: str) -> Any:
-    """A ResNet with plain BN and nothing frozen that returns ``layer3``, or all four stages."""
+    """Build a ResNet with BN and no frozen layers that returns ``layer3`` (C4) or all four stages (FPN)."""
     settings = dict(
         config,
         num_stages=4,
@@ -177,7 +176,7 @@ def build_backbone(config: dict, layout: str) -> Any:
     )
     backbone = MODELS.build(settings)
     if layout == "C4":
-        # layer4 belongs to the second stage: the backbone keeps its weights and does not run it.
+        # layer4 runs in the second stage; the backbone only holds its weights.
         backbone.res_layers = backbone.res_layers[:3]
     return backbone
 
@@ -188,13 +187,13 @@ def stage_channels(backbone: Any, stage: int) -> int:
 
 
 def c4_stride(backbone: Any) -> int:
-    """Pixels of the image between two positions of the output of ``layer3``: 16, or 4 with a CIFAR stem."""
+    """Stride in pixels of the output of ``layer3``: 16, or 4 with a CIFAR stem."""
     stem = 1 if isinstance(backbone, ResNet_CIFAR) else 4
     return stem * math.prod(backbone.strides[:3])
 
 
 def image_list(inputs: Tensor, data_samples: list[dict]) -> ImageList:
-    """A batch with the sizes that its images have without padding."""
+    """Wrap a batch with the image sizes (H, W) before padding."""
     return ImageList(inputs, [tuple(sample["resized_size"]) for sample in data_samples])
 
 
@@ -208,7 +207,7 @@ def region_proposals(
     post_nms: tuple[int, int] = (2000, 1000),
     nms: float = 0.7,
 ) -> RegionProposalNetwork:
-    """Torchvision's region proposal network; an anchor is positive from IoU 0.7, negative below 0.3."""
+    """Build torchvision's region proposal network; anchors are positive from IoU 0.7, negative below 0.3."""
     stages = ("training", "testing")
     return RegionProposalNetwork(
         anchors,
@@ -234,7 +233,7 @@ def second_stage(
     nms: float = 0.5,
     detections: int = 100,
 ) -> RoIHeads:
-    """Torchvision's second stage; a proposal is positive from IoU 0.5."""
+    """Build torchvision's second stage; proposals are positive from IoU 0.5."""
     return RoIHeads(
         pool,
         head,

@@ -1,4 +1,4 @@
-"""Transfer backbone and normalisation of a pretraining run to a detector."""
+"""Initialisation of a detector from a pretraining run."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ def initialize(
     checkpoint: str | os.PathLike | None = None,
     resume_from: str | os.PathLike | None = None,
 ) -> str | None:
-    """Transfer the settings of a pretraining, named by ``config.init`` or ``checkpoint``, to a detector.
+    """Transfer backbone and normalisation settings of a pretraining run to a detection config.
 
-    The backbone (depth, width, stem), mean and std become those of the pretraining config, which is the
-    one stored in the checkpoint, else ``init.pretraining``. ``init.mean``, ``init.std`` and
-    ``init.channel_order`` go before all. With none of them (random weights) nothing changes.
+    Backbone (depth, width, stem), mean and std are taken from the pretraining config: the one stored in the
+    checkpoint, else ``init.pretraining``. ``init.mean``, ``init.std`` and ``init.channel_order`` take
+    precedence. With none of them (random weights) nothing changes.
 
     Args:
-        config: Changed in place. ``init`` may hold ``checkpoint`` (path), ``pretraining`` (path of a config,
-            or ``'torchvision'`` for ImageNet's statistics), ``mean``, ``std`` and ``channel_order``.
-        checkpoint: Goes before ``init.checkpoint``.
+        config: Detection config, changed in place. ``init`` may hold ``checkpoint`` (path), ``pretraining``
+            (path of a config, or ``'torchvision'`` for ImageNet's statistics), ``mean``, ``std`` and
+            ``channel_order``.
+        checkpoint: Overrides ``init.checkpoint``.
         resume_from: Checkpoint of a detection run to resume, with its backbone and normalisation.
 
     Returns:
         Path of the weights to load, or None.
 
     Raises:
-        UserError: A key of ``init`` that is unknown, weights of images whose normalisation is not known,
-            or a stem for which the sizes of the config are not made.
+        UserError: Unknown key of ``init``, unknown normalisation of the weights, or a stem that differs
+            from the detection config's.
     """
     settings = config.get("init") or ConfigDict()
     unknown = set(settings) - KEYS
@@ -69,7 +70,7 @@ def initialize(
     found.update({key: settings[key] for key in STATISTICS if settings.get(key) is not None})
     if path and not {"mean", "std"} <= set(found):
         raise UserError(
-            f"'{path}' holds no config that tells how its images were normalised: set init.pretraining to "
+            f"'{path}' holds no config with the normalisation of its images: set init.pretraining to "
             "the config of its training ('torchvision' for torchvision's weights), or init.mean and init.std."
         )
     config.model.data_preprocessor.update(found)
@@ -85,32 +86,32 @@ def initialize(
 
 
 def statistics(source: Mapping, origin: str) -> dict:
-    """Mean, std and channel order with which a pretraining config normalises (this project's are RGB).
+    """Return mean, std and channel order (default RGB) of a pretraining config.
 
     Raises:
-        UserError: Its images pass a preprocessor that is not this project's.
+        UserError: The config uses an unknown preprocessor, or has no mean.
     """
     settings = source["model"].get("data_preprocessor") or source.get("data_preprocessor") or {}
     if settings.get("type", PREPROCESSORS[0]) not in PREPROCESSORS or "mean" not in settings:
         raise UserError(
-            f"'{origin}' normalises images in a way that is not known here ({settings.get('type')}): set "
-            "init.mean, init.std and init.channel_order."
+            f"'{origin}' has an unknown data preprocessor ({settings.get('type')}) or no mean: "
+            "set init.mean, init.std and init.channel_order."
         )
     order = settings.get("channel_order", "rgb")
     return dict(mean=list(settings["mean"]), std=list(settings["std"]), channel_order=order)
 
 
 def take_backbone(config: Config, backbone: Mapping, origin: str) -> None:
-    """Give the detector the backbone of the pretraining.
+    """Replace the detector's backbone settings by those of the pretraining, except for ``OWN``.
 
     Raises:
-        UserError: The stems differ: sizes of images and anchors depend on the stride.
+        UserError: The stems differ; image and anchor sizes depend on the stride.
     """
     ours, theirs = config.model.backbone.type, backbone["type"]
     if ours != theirs:
         raise UserError(
-            f"The backbone of '{origin}' is a {theirs} and the sizes of images and anchors in the detection "
-            f"config are made for a {ours}, whose stride is another: use a detection config with "
+            f"The backbone of '{origin}' is a {theirs}, but the image and anchor sizes of the detection "
+            f"config are made for a {ours}, which has a different stride: use a detection config with "
             f"model.backbone.type='{theirs}'."
         )
     kept = {key: value for key, value in backbone.items() if key not in OWN}

@@ -1,4 +1,4 @@
-"""From images of any size and their boxes to one normalised batch."""
+"""Preprocessing of images and boxes for detection."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ssl_ext.registry import MODELS
 
 @MODELS.register_module()
 class DetectionPreprocessor(BaseDataPreprocessor):
-    """Resize each image to a short side, mirror half of them in training, normalise, pad to one batch.
+    """Resize images to a given short side, flip them randomly in training, normalise and pad to a batch.
 
-    Images are made smaller with antialiasing. The padding, right and below, is zero after normalising.
+    Resizing is antialiased. Padding, on the right and at the bottom, is zero after normalisation.
 
     Args:
-        mean: Channel means in the units of images in [0, 1], in the order of ``channel_order``.
-        std: Channel standard deviations in the same units, each above 0.
-        short_sides: In training the short side is one of these, drawn for each image, in pixels.
-        test_short_side: The short side otherwise.
-        max_size: No long side exceeds it; the short side is then smaller.
-        flip: Probability of a left-right flip in training.
-        channel_order: ``'rgb'``, or ``'bgr'`` for a backbone that was trained so. Images come as RGB.
-        size_divisible: The sides of the batch are multiples of it.
+        mean: Channel means of images in [0, 1], in the order of ``channel_order``.
+        std: Channel standard deviations of images in [0, 1], in (0, 1].
+        short_sides: Short sides in pixels, one of which is drawn per image in training.
+        test_short_side: Short side in pixels in evaluation.
+        max_size: Largest long side in pixels; limits the short side if needed.
+        flip: Probability of a horizontal flip in training.
+        channel_order: Channel order of the backbone, ``'rgb'`` or ``'bgr'``. Input images are RGB.
+        size_divisible: Height and width of the batch are multiples of this.
 
     Raises:
-        ValueError: A number out of range, or mean and std of different length.
+        ValueError: A setting is out of range, or mean and std differ in length.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class DetectionPreprocessor(BaseDataPreprocessor):
         self.size_divisible = size_divisible
 
     def resized(self, size: tuple[int, int], short_side: int) -> tuple[int, int]:
-        """(H, W) of an image of ``size`` with this short side, or with the largest long side.
+        """Return the resized (H, W) of an image of ``size`` for a short side, limited by ``max_size``.
 
         >>> DetectionPreprocessor([0.5], [0.5]).resized((480, 640), 240)
         (240, 320)
@@ -88,14 +88,14 @@ class DetectionPreprocessor(BaseDataPreprocessor):
         Args:
             data: ``inputs``, a list of uint8 images (C, H, W), and optionally ``data_samples``, a list of
                 dicts whose ``boxes`` (M, 4) are x1, y1, x2, y2 in pixels of these images.
-            training: Draw a short side and a flip for each image.
+            training: Draw a random short side and flip per image.
 
         Returns:
-            ``inputs``, one float32 batch (N, C, H, W), and ``data_samples`` with ``boxes`` in its pixels,
-            ``size`` (H, W) of the original image and ``resized_size`` (H, W) without padding.
+            ``inputs``, a float32 batch (N, C, H, W), and ``data_samples`` with ``boxes`` in pixels of the
+            batch, ``size`` (H, W) of the original image and ``resized_size`` (H, W) without padding.
 
         Raises:
-            ValueError: An image does not have as many channels as ``mean``.
+            ValueError: The number of channels of an image and of ``mean`` differ.
         """
         data = self.cast_data(dict(data))
         images, samples = data["inputs"], data.get("data_samples") or [{} for _ in data["inputs"]]

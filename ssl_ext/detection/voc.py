@@ -1,4 +1,4 @@
-"""PASCAL VOC, and data in its format."""
+"""PASCAL VOC and data sets in its format."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ LAYOUT = (
 class VOCDetection(DetectionDataset):
     """Images with boxes from PASCAL VOC or a folder in its format.
 
-    Layouts: ``data_root/VOC2007`` (also below ``data_root/VOCdevkit``) for splits with a year;
-    ``data_root`` itself with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main`` for splits that
-    are plain names; without splits every ``.xml`` of ``data_root/Annotations`` or of ``data_root``.
-    Images lie in ``JPEGImages`` or beside the ``.xml`` files and go by their name, or else by what
-    ``<filename>`` says. Corners: see :func:`read_voc_xml`; a box one pixel wide or high is a
-    slip of the mouse and has no area. ``image_id`` is the row.
+    Layouts: ``data_root/VOC2007`` or ``data_root/VOCdevkit/VOC2007`` for splits with a year;
+    ``data_root`` with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main`` for splits that are plain
+    names; without splits, all ``.xml`` files of ``data_root/Annotations`` or of ``data_root``. Images are
+    in ``JPEGImages`` or next to the ``.xml`` files, with the same name or that of ``<filename>``. For
+    corners see :func:`read_voc_xml`; boxes one pixel wide or high are treated as annotation errors
+    without area. ``image_id`` is the row.
 
     Args:
         data_root: the folder.
         splits: ``(year, name)`` pairs such as ``[('2007', 'trainval'), ('2012', 'trainval')]``,
-            which are joined in this order; or names; None for all files.
+            joined in this order; or names; None for all files.
         classes: names; the 20 of PASCAL VOC by default.
         options: ``keep_difficult``, ``keep_empty``, ``ignore_other_classes`` and ``repair_boxes`` of
             :class:`DetectionDataset`.
 
     Raises:
         FileNotFoundError: no such folder, split, annotation or image.
-        ValueError: an image comes twice, or what :class:`DetectionDataset` raises.
+        ValueError: an image occurs twice, or an error of :class:`DetectionDataset`.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ def _locate(root: Path, split: str | Sequence[str]) -> tuple[Path, list[Path]]:
         return folder, files
     lists = folder / "ImageSets" / "Main"
     if not (lists / f"{name}.txt").is_file():
-        # Names with an underscore are VOC's lists of single classes.
+        # Names with an underscore are VOC's per-class lists.
         there = sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)
         by_hand = f"splits there: {', '.join(there) or 'none'}; without dataset.splits every .xml is taken"
         raise missing_file(lists / f"{name}.txt", "VOCDetection", by_hand, can_download=False)
@@ -131,7 +131,7 @@ def _read(folder: Path, files: Sequence[Path], *, start: int) -> list[Annotation
     annotations = []
     for row, path in enumerate(files, start):
         if not path.is_file():
-            by_hand = "the split names it: put it there, or take its line out"
+            by_hand = "the split lists it: add the file, or remove its line from the split"
             raise missing_file(path, "VOCDetection", by_hand, can_download=False)
         told, size, boxes = read_voc_xml(path)
         name = by_stem.get(path.stem) or (told if told in known else f"{path.stem}.jpg")

@@ -1,4 +1,4 @@
-"""One annotation file of PASCAL VOC's format."""
+"""Reading annotation files in PASCAL VOC's format."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc_xml(path: Path) -> tuple[str | None, tuple[int, int] | None, list[Box]]:
-    """Read the file name of the image, its (H, W) and its objects; the first two may be left out.
+    """Read the file name of the image, its (H, W) and its objects; the first two are None if missing.
 
-    VOC counts pixels from 1 and the last one belongs to the box: ``xmin = 1``, ``xmax = W`` is a box
-    as wide as the image. Here corners are edges counted from 0, so the minima lose 1 and the
-    maxima stay: x from 0 to W.
+    VOC counts pixels from 1 and includes the last one: ``xmin = 1``, ``xmax = W`` is as wide as the image.
+    The returned corners are edges from 0: minima are reduced by 1, maxima are unchanged.
 
     Raises:
-        ValueError: the file is no XML, no annotation, or an object lacks its name or a corner.
+        ValueError: the file is not XML or not an annotation, or an object lacks its name or a corner.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -41,7 +40,7 @@ def _size(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
     except ValueError:
         told = [text and text[:20] for text in texts]
         raise damaged_file(path, f"<size> holds no whole numbers: height, width = {told}") from None
-    # Some tools write 0 where they do not know.
+    # Some tools write 0 for an unknown size.
     return (height, width) if height > 0 and width > 0 else None
 
 
@@ -51,7 +50,7 @@ def _object(path: Path, number: int, node: ElementTree.Element) -> Box:
         raise damaged_file(path, f"object {number} has no <name>")
     texts = [node.findtext(f"bndbox/{corner}") for corner in CORNERS]
     try:
-        # A few corners of VOC2012 are written as decimal fractions.
+        # Some corners in VOC2012 are decimal fractions.
         values = [float(text) if text else math.nan for text in texts]
     except ValueError:
         values = [math.nan]

@@ -1,4 +1,4 @@
-"""Evaluation of frozen features, once for all methods; tensors, data sets and modules only."""
+"""Evaluation protocols and metrics, independent of methods, configs and checkpoints."""
 
 from .clustering import cluster_protocol, fit_pca
 from .feature_bank import FeatureBank, cache_key, cached_features, dataset_fingerprint, weights_fingerprint

@@ -1,4 +1,4 @@
-"""How the classes lie in feature space: silhouettes on principal components, k-means clusters."""
+"""Class structure in feature space: silhouettes on principal components, and k-means clusters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ COMPONENTS = (2, 50)
 
 
 def fit_pca(features: Any, components: int) -> PCA:
-    """Principal components of (N, D) features, the same on every call.
+    """Fit scikit-learn's PCA to (N, D) features with a fixed seed.
 
-    Returns scikit-learn's PCA with ``components`` of them, or min(N, D) where that is less; its
-    ``transform`` also projects features that it was not fitted on. Raises ValueError when
-    ``components`` < 1, or for less than two rows.
+    The number of components is at most min(N, D). Raises ValueError if ``components`` < 1 or N < 2.
 
     >>> fit_pca(np.eye(4, 3), 50).n_components_
     3
@@ -39,25 +37,25 @@ def fit_pca(features: Any, components: int) -> PCA:
 
 
 def cluster_protocol(banks: Banks, *, num_classes: int, task: str, seed: int, restarts: int = 10) -> Outcome:
-    """Silhouettes of the test labels, and agreement of k-means clusters with them; nothing is chosen.
+    """Silhouettes of the test labels, and agreement of k-means clusters with the test labels.
 
-    Principal components are fitted on the training bank, its labels unused, and the test bank is
-    projected on them. ``silhouette_pca2`` and ``silhouette_pca50`` (Euclidean, in [-1, 1]) belong to
-    the first 2 and 50 components, which hold the shares ``explained_pca2`` and ``explained_pca50``
-    of the training variance. ``nmi`` and ``ari`` compare the test labels with ``num_classes`` k-means
-    clusters on the 50 components: centres are fitted on the training bank too, and each test row
-    belongs to the nearest. Features with fewer than 50 dimensions or rows keep what they have. A
-    silhouette is NaN when the test rows are of one class, or every row of a class of its own.
+    Principal components are fitted on the training bank without its labels, and the test bank is
+    projected on them. ``silhouette_pca2`` and ``silhouette_pca50`` (Euclidean, in [-1, 1]) use the first
+    2 and 50 components, whose shares of the training variance are ``explained_pca2`` and
+    ``explained_pca50``. ``nmi`` and ``ari`` compare the test labels with ``num_classes`` k-means clusters
+    on the 50 components, with centres fitted on the training bank. Fewer components are used if the
+    training bank has fewer than 50 rows or dimensions. A silhouette is NaN if all test rows are of one
+    class, or each is of a different class.
 
     Args:
         banks: Features; rows of ``banks.test`` are scored.
-        num_classes: Number of clusters, at most the number of training rows.
+        num_classes: Number of clusters; clipped to the number of training rows.
         task: Kind of labels, one class per row.
-        seed: Of the starts of k-means.
-        restarts: Starts of k-means, the tightest of which counts.
+        seed: Seed of k-means.
+        restarts: Initialisations of k-means, >= 1; the one of least inertia is used.
 
     Raises:
-        ValueError: Several labels per row, or a setting out of range.
+        ValueError: Multi-label data, or a setting out of range.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score

@@ -1,4 +1,4 @@
-"""Features of one (checkpoint, split), kept on disk under a key that says what made them."""
+"""Features of a checkpoint on a split, cached on disk under a hash of weights, data and preprocessing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeatureBank:
-    """Features (N, D) float32, labels (N,) or (N, L) where negative means unlabelled, and meta."""
+    """Features (N, D) float32, labels (N,) or (N, L), negative for unlabelled, and metadata."""
 
     features: Tensor
     labels: Tensor
@@ -45,27 +45,27 @@ class FeatureBank:
         return len(self.features)
 
     def select(self, rows: Tensor) -> FeatureBank:
-        """The given rows (indices or a mask), in that order."""
+        """Return the given rows (indices or a mask), in that order."""
         return FeatureBank(self.features[rows], self.labels[rows], self.meta)
 
     def labelled(self) -> FeatureBank:
-        """The rows that carry a label."""
+        """Return the labelled rows."""
         known = labelled_rows(self.labels)
         return self if bool(known.all()) else self.select(known)
 
     def to(self, device: torch.device | str) -> FeatureBank:
-        """The same bank on another device."""
+        """Move the bank to another device."""
         return FeatureBank(self.features.to(device), self.labels.to(device), self.meta)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write an ``.npz`` file atomically; its members carry checksums."""
+        """Write an ``.npz`` file atomically; the ZIP format stores a checksum per array."""
         meta = np.frombuffer(json.dumps(dict(self.meta)).encode(), dtype=np.uint8)
         with replacing(path) as file:
             np.savez(file, features=self.features.numpy(), labels=self.labels.numpy(), meta=meta)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> FeatureBank:
-        """Read a bank. Raises ValueError when the file is damaged, FileNotFoundError when absent."""
+        """Read a bank; raise ValueError if the file is damaged, FileNotFoundError if it is missing."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 features, labels = torch.from_numpy(file["features"]), torch.from_numpy(file["labels"])
@@ -76,7 +76,7 @@ class FeatureBank:
 
 
 def weights_fingerprint(module: nn.Module) -> str:
-    """Hash of a module's layout, parameter names, shapes, types and values (buffers too)."""
+    """SHA-256 of a module's ``repr`` and the names, shapes, dtypes and values of its state dict."""
     digest = hashlib.sha256(repr(module).encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
@@ -85,9 +85,9 @@ def weights_fingerprint(module: nn.Module) -> str:
 
 
 def dataset_fingerprint(dataset: Any) -> str | None:
-    """Hash of what a data set holds: its ``images`` array, or names and sizes of its ``files``.
+    """SHA-256 of a data set's ``images`` array, or the names and sizes of its ``files``.
 
-    Labels and the image settings of ``metainfo`` count as well. None for a data set with neither.
+    Includes labels and ``metainfo``. None for a data set with neither ``images`` nor ``files``.
     """
     info = getattr(dataset, "metainfo", {})
     digest = hashlib.sha256(f"{type(dataset).__name__} {len(dataset)} {sorted(info.items())}".encode())
@@ -105,9 +105,9 @@ def dataset_fingerprint(dataset: Any) -> str | None:
 
 
 def cache_key(weights: str, dataset: str, preprocessing: object) -> str:
-    """Name of a cache file, from fingerprints of the weights and the data and the preprocessing.
+    """Name of a cache file (32 hexadecimal digits) from the fingerprints of weights and data.
 
-    ``preprocessing`` is anything with a telling ``repr``: mean, std, image size, ...
+    ``preprocessing`` enters by its ``repr``, for example a dict of mean, std and image size.
     """
     return hashlib.sha256(f"{weights} {dataset} {preprocessing!r}".encode()).hexdigest()[:32]
 
@@ -127,7 +127,7 @@ def _load_if_sound(path: Path, length: int) -> FeatureBank | None:
 
 
 def _everywhere(here: bool) -> bool:
-    """Whether ``here`` is true in every process."""
+    """Return True if ``here`` is True in every process."""
     if process_group()[1] == 1:
         return here
     flag = torch.tensor(int(here), device="cuda" if dist.get_backend() == "nccl" else "cpu")
@@ -144,11 +144,11 @@ def cached_features(
     model: nn.Module | None = None,
     num_workers: int = 0,
 ) -> FeatureBank:
-    """The bank in ``path``, or a new extraction that is then written there.
+    """Load the bank from ``path``, or extract features and write them there.
 
-    A damaged file is passed over with a warning and written anew. ``path=None`` writes nothing.
-    ``meta`` tells whether the bank was ``cached`` and the ``seconds`` its extraction took. The other
-    arguments are those of :func:`ssl_ext.evaluation.features.extract_features`.
+    A damaged file is replaced with a warning. ``path=None`` disables the cache. ``meta`` holds ``cached``
+    (True if loaded) and ``seconds`` (time of the extraction). The other arguments are those of
+    :func:`ssl_ext.evaluation.features.extract_features`.
     """
     bank = _load_if_sound(Path(path), len(dataset)) if path is not None else None
     if _everywhere(bank is not None) and bank is not None:

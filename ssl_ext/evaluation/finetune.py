@@ -1,4 +1,4 @@
-"""A network trained on labels: fine-tuned from given weights, or supervised from random ones."""
+"""Supervised training of a network: fine-tuning, or a baseline from random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tasks import classification_loss, labelled_rows, num_outputs, probabilitie
 
 
 class _Classifier(nn.Module):
-    """A network under a linear layer that starts as that of a linear probe."""
+    """Network with a linear layer, initialised as in the linear probe."""
 
     def __init__(self, net: nn.Module, width: int, outputs: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -51,32 +51,31 @@ def train_classifier(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> Outcome:
-    """Train a network with a linear head on some rows of a data set; test metrics of two sets of weights.
+    """Train a network with a linear head on rows of a data set; report test metrics of last and best weights.
 
-    ``last`` is after the last step, ``best`` at the recipe's check of best validation accuracy (the
-    first of equal ones). The incomplete batch at the end of an epoch is left out: batch normalisation
-    needs batches of a size. On a GPU a step, augmentation included, is replayed as a CUDA graph. The caller's
-    random state is untouched.
+    ``last`` is measured after the last step, ``best`` at the recipe's check of highest validation accuracy
+    (the earliest on ties). The incomplete last batch of an epoch is dropped, because batch normalisation
+    needs batches of equal size. On a GPU the step, including augmentation, is replayed as a CUDA graph. The
+    global random state is restored.
 
     Args:
-        net: From normalised images to (N, D), at the weights to start from; it is trained in place and
-            left at its best weights.
+        net: Maps normalised images to (N, D); trained in place and left at the best weights.
         train: Data set of uint8 images and labels.
-        rows: Rows of it to train on, 2 or more, all labelled.
-        val: Data set for the choice of weights.
-        test: Data set that is reported.
-        num_classes: Number of classes, or of labels.
-        preprocess: From clean uint8 images to what the network takes, on ``device``.
+        rows: Rows of ``train`` to train on, at least 2, all labelled.
+        val: Data set on which the weights are selected.
+        test: Data set on which metrics are reported.
+        num_classes: Number of classes, or of labels for ``multi-label``.
+        preprocess: Maps uint8 images to the network's input on ``device``.
         recipe: Optimiser, length, learning rate, checks.
-        augment: The same as ``preprocess`` with random augmentation; default ``preprocess``.
-        task: Kind of labels.
+        augment: Like ``preprocess``, with random augmentation; default ``preprocess``.
+        task: ``'multi-class'``, ``'ordinal'``, ``'binary'`` or ``'multi-label'``.
         eval_batch_size: Images per forward pass of a check.
         num_workers: Processes that decode images; leave 0 for images held in memory.
-        device: Where to train.
-        seed: Of the head, the order of the images and the augmentation.
+        device: Device to train on.
+        seed: Seed of the head, the order of the images and the augmentation.
 
     Raises:
-        ValueError: Fewer than two rows, unlabelled ones, or a loss that is no longer finite.
+        ValueError: Fewer than two rows, unlabelled rows, or a non-finite loss.
     """
     labels = torch.as_tensor(train.labels).cpu()[rows.cpu()]
     if len(rows) < 2 or not bool(labelled_rows(labels).all()):
@@ -139,7 +138,7 @@ def _score(
     preprocess: Callable[[Tensor], Tensor],
     task: str,
 ) -> tuple[Tensor, Tensor]:
-    """Class probabilities and labels of the labelled rows of batches."""
+    """Return class probabilities and labels of all labelled rows of the batches."""
     scores, labels = [], []
     with evaluation_mode(model):
         for batch in scored:

@@ -1,4 +1,4 @@
-"""The training loop that every protocol with a trained classifier goes through."""
+"""Training loop shared by all protocols that train a classifier by gradient descent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
 Source = Callable[[Tensor, int], Iterable[Batch]]
-"""From an order of the rows and a batch size to batches of inputs and labels."""
+"""Maps an order of the rows and a batch size to batches of inputs and labels."""
 
 
 def fit(
@@ -34,18 +34,18 @@ def fit(
     """Minimise ``loss(inputs, labels)`` over shuffled batches of ``count`` rows.
 
     Args:
-        parameters: What is trained.
-        source: Gives an epoch's batches for an order of the rows.
+        parameters: Trained parameters.
+        source: Yields an epoch's batches for an order of the rows.
         loss: Scalar loss of a batch.
         count: Number of rows.
-        recipe: Optimiser, length, learning rate and when to look at validation.
-        generator: Of the orders, one for every epoch.
+        recipe: Optimiser, length, learning rate and checks.
+        generator: Random generator that shuffles the rows in every epoch.
         watch: Called as ``watch(step, epoch)`` at the recipe's checks, both counted from 1.
-        whole_batches: Leave out an epoch's last, incomplete batch.
-        recorder: Class of the recordings of a step, such as a CUDA graph; for batches of one size.
+        whole_batches: Drop the incomplete last batch of an epoch.
+        recorder: Class that records and replays a step, such as a CUDA graph; needs batches of equal size.
 
     Raises:
-        ValueError: The loss is no longer finite at a check.
+        ValueError: The loss is not finite at a check.
     """
     size = min(recipe.batch_size, count)
     per_epoch = count // size if whole_batches else math.ceil(count / size)
@@ -68,7 +68,7 @@ def fit(
 
 
 class _Step:
-    """A step of the optimiser: in Python, or replayed from static buffers of a batch."""
+    """One optimiser step, run directly or replayed by a recorder from static batch buffers."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _Step:
         self.batch: tuple[Tensor, ...] = ()
 
     def __call__(self, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
-        """Take the step; its loss, which the next one may overwrite."""
+        """Take a step and return its loss, which the next step may overwrite."""
         self.optimizer.param_groups[0]["lr"] = rate
         if self.rates is None:
             self.batch = (inputs, labels)

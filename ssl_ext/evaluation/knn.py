@@ -34,16 +34,16 @@ def _labelled_bank(bank: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _neighbours(queries: Tensor, bank: Tensor, k: int, chunk_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Per chunk of queries: cosine similarities and rows of the k nearest, nearest first."""
+    """Yield cosine similarities and rows of the k nearest neighbours per chunk of queries, nearest first."""
     columns = bank.T
     for chunk in queries.split(chunk_size):
         yield torch.topk(_unit(chunk).to(bank) @ columns, k, dim=1)
 
 
 def _vote(similarity: Tensor, labels: Tensor, num_classes: int, temperature: float, weights: str) -> Tensor:
-    """Shares of the vote (Q, num_classes) from similarities (Q, k) and the neighbours' labels."""
+    """Normalised votes (Q, num_classes) from similarities (Q, k) and the neighbours' labels."""
     if weights == "exp":
-        # The softmax subtracts the largest similarity, so no temperature can overflow.
+        # softmax subtracts the maximum, so small temperatures do not overflow.
         weight = torch.softmax(similarity / temperature, dim=1)
     else:
         weight = torch.full_like(similarity, 1 / similarity.shape[1])
@@ -53,7 +53,7 @@ def _vote(similarity: Tensor, labels: Tensor, num_classes: int, temperature: flo
 
 
 def check_knn(*, k: int | Sequence[int] = 200, temperature: float = 0.1, weights: str = "exp") -> None:
-    """Raise ValueError unless kNN settings are in range; ``k`` may be a list to choose from."""
+    """Raise ValueError unless the kNN settings are in range; ``k`` may be a list of candidates."""
     ks = list(k) if isinstance(k, Sequence) else [k]
     if not ks:
         raise ValueError("evaluation.knn.k is an empty list: at least one k is needed")
@@ -77,19 +77,19 @@ def knn_classify(
     weights: str = "exp",
     chunk_size: int = 512,
 ) -> Tensor:
-    """Class scores (Q, num_classes), each row a share of the vote, on the queries' device.
+    """Weighted kNN class scores (Q, num_classes) in [0, 1], on the queries' device.
 
-    Neighbours are the ``k`` (at most the bank's size) bank rows of largest cosine similarity s;
-    they vote with exp(s / temperature), or equally with ``weights='uniform'`` (Wu et al.,
-    "Instance Discrimination", 2018, Section 3.4).
+    The ``k`` bank rows of largest cosine similarity s (at most the bank's size) vote with weights
+    exp(s / temperature), or equally with ``weights='uniform'`` (Wu et al., "Instance Discrimination",
+    2018, Section 3.4). Rows sum to 1 unless ``labels`` are multi-label.
 
     Args:
         queries: Features (Q, D).
-        bank: Features (N, D); rows whose label is negative are left out.
-        labels: int64 (N,), or 0/1 (N, num_classes) for several labels per image.
+        bank: Features (N, D); unlabelled rows (negative labels) are ignored.
+        labels: int64 (N,), or 0/1 (N, num_classes) for multi-label data.
         num_classes: Number of columns of the result.
         k: Number of neighbours.
-        temperature: Of the exponential weights, greater than 0.
+        temperature: Temperature of the exponential weights, > 0.
         weights: ``'exp'`` or ``'uniform'``.
         chunk_size: Queries per matrix product; a chunk holds chunk_size × N similarities.
 
@@ -123,10 +123,10 @@ def choose_k(
     weights: str = "exp",
     chunk_size: int = 512,
 ) -> tuple[int, dict[int, float]]:
-    """The k of ``ks`` with the best accuracy on labelled queries, and every k's accuracy.
+    """Return the k of ``ks`` with the highest accuracy on labelled queries, and the accuracy of each k.
 
-    The neighbours are searched once, for the largest k. Of equal accuracies the smaller k wins.
-    ``queries`` are validation features; see :func:`knn_classify` for the other arguments.
+    Neighbours are searched once, for the largest k. The smaller k wins ties. ``queries`` are validation
+    features; see :func:`knn_classify` for the other arguments and errors.
     """
     check_knn(k=ks, temperature=temperature, weights=weights)
     bank, labels = _labelled_bank(bank, labels)

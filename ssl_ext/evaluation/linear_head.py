@@ -32,7 +32,7 @@ class LinearHead:
 
 
 def initial_layer(width: int, outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Weight (outputs, width) uniform in ±1/√width and a bias of zeros."""
+    """Weight (outputs, width) uniform in ±1/√width, and zero bias."""
     weight = torch.empty(outputs, width)
     torch.nn.init.uniform_(weight, -(width**-0.5), width**-0.5, generator=generator)
     return weight, torch.zeros(outputs)

@@ -30,10 +30,10 @@ def _one_versus_rest(x: np.ndarray, y: np.ndarray, l2: float) -> tuple[np.ndarra
 
 
 def fit_logistic_regression(x: Tensor, y: Tensor, *, num_classes: int, task: str, l2: float) -> LinearHead:
-    """Converged minimum of mean cross-entropy + l2/2 ‖weight‖², by scikit-learn in float64.
+    """Minimise mean cross-entropy + l2/2 ‖weight‖² with scikit-learn in float64.
 
     ``x`` (N, D); ``y`` (N,), or (N, L) in {0, 1} for ``multi-label``; one-vs-rest for ``binary`` and
-    ``multi-label``. The bias is not penalised. A class without a training row gets the probability 0.
+    ``multi-label``. The bias is not penalised. Classes without a training row get probability 0.
     """
     data, target = x.double().cpu().numpy(), y.cpu().numpy()
     if task in ("binary", "multi-label"):
@@ -49,7 +49,7 @@ def fit_logistic_regression(x: Tensor, y: Tensor, *, num_classes: int, task: str
         else:
             model = _logistic_regression(data, target, l2)
             two = len(classes) == 2
-            # Of two classes scikit-learn fits one logit, that of the second.
+            # For two classes scikit-learn fits one logit, that of the second class.
             weight[classes] = np.stack([0 * model.coef_[0], model.coef_[0]]) if two else model.coef_
             bias[classes] = np.append(0, model.intercept_) if two else model.intercept_
     return LinearHead(torch.from_numpy(weight).to(x), torch.from_numpy(bias).to(x), task)

@@ -1,4 +1,4 @@
-"""Scores of a classification; accuracy and area under the ROC curve are those of MedMNIST's evaluator."""
+"""Classification metrics; accuracy and AUC are defined as in MedMNIST's evaluator."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .tasks import check_task
 
-TOP5_FROM = 20  # classes from which the five best guesses say something
-CONFUSION_UP_TO = 100  # classes; a larger matrix would fill the result file
-BINS = 15  # of the calibration error, as Guo et al. use
+TOP5_FROM = 20  # smallest number of classes for which top-5 is reported
+CONFUSION_UP_TO = 100  # largest number of classes for which a confusion matrix is stored
+BINS = 15  # bins of the calibration error, as in Guo et al.
 
 
 def _arrays(scores: Tensor, labels: Tensor, task: str) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +38,8 @@ def _binary_auc(score: np.ndarray, positive: np.ndarray) -> float:
 def auc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
     """Macro one-vs-rest area under the ROC curve, in [0, 1].
 
-    ``scores`` (N, C), for ``binary`` also (N,) or (N, 1) (the last column counts); ``labels`` (N,),
-    or (N, L) in {0, 1} for ``multi-label``. NaN when a class has no positive or no negative row.
+    ``scores`` (N, C), for ``binary`` also (N,) or (N, 1) (the last column is used); ``labels`` (N,),
+    or (N, L) in {0, 1} for ``multi-label``. NaN if a class has no positive or no negative row.
 
     >>> import torch
     >>> auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1]), "binary")
@@ -53,10 +53,10 @@ def auc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
 
 
 def accuracy(scores: Tensor, labels: Tensor, task: str = "multi-class", *, threshold: float = 0.5) -> float:
-    """Share of right predictions, in [0, 1].
+    """Fraction of correct predictions, in [0, 1].
 
-    Top-1 of the scores; for ``binary`` and ``multi-label`` scores above ``threshold`` count as
-    positive, and multi-label accuracies are averaged over the labels. Shapes as for :func:`auc`.
+    Top-1; for ``binary`` and ``multi-label``, scores above ``threshold`` are positive, and multi-label
+    accuracies are averaged over the labels. Shapes as for :func:`auc`.
 
     >>> import torch
     >>> accuracy(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))
@@ -73,10 +73,10 @@ def accuracy(scores: Tensor, labels: Tensor, task: str = "multi-class", *, thres
 
 
 def right_predictions(scores: Tensor, labels: Tensor, task: str) -> Tensor:
-    """Numbers (S,) of right predictions of scores (S, N, C), without waiting for the device.
+    """Numbers (S,) of correct predictions of S sets of scores (S, N, C), without device synchronisation.
 
-    ``labels`` (S, N) or (1, N), or (·, N, L) for ``multi-label``, where all labels count. As a share of
-    all rows, or rows and labels, it is the :func:`accuracy`.
+    ``labels`` (S, N) or (1, N); for ``multi-label`` (·, N, L), with one prediction per row and label.
+    Divided by the number of predictions it is the :func:`accuracy`.
     """
     if task == "multi-label":
         return ((scores > 0.5) == (labels == 1)).sum((1, 2))
@@ -85,16 +85,16 @@ def right_predictions(scores: Tensor, labels: Tensor, task: str) -> Tensor:
 
 
 def top1(scores: Tensor, labels: Tensor) -> float:
-    """Share of the rows of (N, C) scores whose largest entry is at the label (N,), in [0, 1]."""
+    """Top-1 accuracy in [0, 1] of (N, C) scores and labels (N,)."""
     return accuracy(scores, labels, "multi-class")
 
 
 def calibration_error(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
-    """Expected calibration error in [0, 1] of the predicted class, over 15 equal bins of confidence.
+    """Expected calibration error in [0, 1] of the predicted class, with 15 equal bins of confidence.
 
-    Guo et al., "On Calibration of Modern Neural Networks", 2017, Eq. 3, by torchmetrics. ``binary``
-    counts as two classes; ``multi-label`` is the mean over the labels, each a binary task. Shapes as
-    for :func:`auc`. Raises ValueError when the scores are no probabilities.
+    Guo et al., "On Calibration of Modern Neural Networks", 2017, Eq. 3, by torchmetrics. ``binary`` is
+    treated as two classes, ``multi-label`` as the mean over binary tasks. Shapes as for :func:`auc`.
+    Raises ValueError if scores lie outside [0, 1].
 
     >>> calibration_error(torch.tensor([[0.8, 0.2]] * 5), torch.tensor([0, 0, 0, 0, 1])) < 1e-6
     True
@@ -116,21 +116,21 @@ def calibration_error(scores: Tensor, labels: Tensor, task: str = "multi-class")
 
 
 def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]:
-    """All metrics under the names that result files use; each but ``confusion`` a number in [0, 1].
+    """Compute all metrics of the result files; each except ``confusion`` is a number in [0, 1].
 
-    ``acc`` and ``auc``; ``top5`` from 20 classes on; ``balanced_acc``, the recall averaged over the
-    classes that occur in the labels; ``f1``, averaged over the classes in labels or predictions;
-    ``ece``, see :func:`calibration_error`. ``confusion`` lists rows of counts, true classes down and
-    predicted ones across, for up to 100 classes. ``multi-label``: every label is a binary task, of
-    which ``f1`` takes the positive class, and the metrics are means over the labels; no confusion.
+    ``acc`` and ``auc``; ``top5`` for 20 or more classes; ``balanced_acc``, the mean recall over the
+    classes in the labels; ``f1``, the mean over the classes in labels or predictions; ``ece``, see
+    :func:`calibration_error`; ``confusion``, counts with true classes as rows and predicted classes as
+    columns, for up to 100 classes. For ``multi-label`` the metrics are means over the binary tasks,
+    ``f1`` is that of the positive class, and there is no confusion matrix.
 
     Args:
         scores: Class probabilities, shapes as for :func:`auc`.
         labels: (N,), or (N, L) in {0, 1}; all labelled.
-        task: Kind of labels.
+        task: ``'multi-class'``, ``'ordinal'``, ``'binary'`` or ``'multi-label'``.
 
     Raises:
-        ValueError: Shapes do not fit, no rows, or scores that are no probabilities.
+        ValueError: Shapes do not match, no rows, or scores outside [0, 1].
     """
     from sklearn.metrics import confusion_matrix, f1_score, top_k_accuracy_score
 
@@ -155,7 +155,7 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
 
 
 def _balanced(labels: np.ndarray, guess: np.ndarray) -> float:
-    """Recall averaged over the classes that occur in ``labels``."""
+    """Mean recall over the classes in ``labels``."""
     from sklearn.metrics import recall_score
 
     return float(recall_score(labels, guess, labels=np.unique(labels), average="macro", zero_division=0.0))

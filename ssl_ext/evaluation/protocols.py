@@ -1,4 +1,4 @@
-"""The frozen-feature protocols on banks: kNN and the linear probe, chosen on validation."""
+"""Frozen-feature protocols: kNN and the linear probe, with settings selected on validation data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .metrics import evaluate_scores
 class Banks:
     """Labelled features for one protocol run.
 
-    ``fit`` serves choices made on ``val``. ``final``, where validation rows were held out of the
-    training split, is both together: with the choices made the classifier is fitted on it.
-    ``test`` is reported and decides nothing.
+    Settings are selected by fitting on ``fit`` and scoring on ``val``. If ``val`` was held out of the
+    training split, ``final`` is the union of both, on which the classifier is refitted with the selected
+    settings. ``test`` is only reported.
     """
 
     fit: FeatureBank
@@ -28,13 +28,13 @@ class Banks:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Rows of the final fit, of the validation part and of the test split."""
+        """Numbers of rows for the final fit, validation and test."""
         return {"train": len(self.final or self.fit), "val": len(self.val), "test": len(self.test)}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Test metrics of the last epoch and of the one best on validation, and all settings."""
+    """Test metrics of the last epoch and of the epoch best on validation, and all settings."""
 
     last: dict[str, float]
     best: dict[str, float]
@@ -50,7 +50,10 @@ def knn_protocol(
     temperature: float = 0.1,
     weights: str = "exp",
 ) -> Outcome:
-    """Classify the test bank by kNN; a list of ``k`` is decided on validation, never on test."""
+    """Classify the test bank by kNN; from a list, ``k`` is selected on validation data.
+
+    Settings and errors are those of :func:`ssl_ext.evaluation.knn.knn_classify`.
+    """
     chosen: dict[str, Any] = {}
     if isinstance(k, Sequence):
         k, rates = choose_k(
@@ -79,10 +82,10 @@ def knn_protocol(
 def linear_protocol(
     banks: Banks, *, num_classes: int, task: str, seed: int, recipe: Mapping[str, Any]
 ) -> Outcome:
-    """A linear probe with the arguments ``recipe`` of :func:`ssl_ext.evaluation.linear.linear_probe`.
+    """Fit a linear probe; ``recipe`` holds arguments of :func:`ssl_ext.evaluation.linear.linear_probe`.
 
-    The epoch, or the l2 strength from a list, is chosen on validation. Where ``banks.final`` exists
-    the probe is then fitted again on it with that choice.
+    The epoch, or the l2 strength from a list, is selected on validation data. If ``banks.final`` is given,
+    the probe is refitted on it with the selected setting.
     """
     return linear_protocols([banks], num_classes=num_classes, task=task, seeds=[seed], recipe=recipe)[0]
 
@@ -90,9 +93,9 @@ def linear_protocol(
 def linear_protocols(
     banks: Sequence[Banks], *, num_classes: int, task: str, seeds: Sequence[int], recipe: Mapping[str, Any]
 ) -> list[Outcome]:
-    """:func:`linear_protocol` of several draws or seeds, with their probes trained together.
+    """Run :func:`linear_protocol` for several draws or seeds, training their probes together.
 
-    See :func:`ssl_ext.evaluation.linear.linear_probes`: results are those of one after the other.
+    Results equal those of separate runs, see :func:`ssl_ext.evaluation.linear.linear_probes`.
     """
     common: dict[str, Any] = dict(num_classes=num_classes, task=task)
     fits = [
@@ -102,7 +105,7 @@ def linear_protocols(
     probes = linear_probes(fits, **common, **recipe)
     chosen = [probe.chosen for probe in probes]
     again = [i for i, one in enumerate(banks) if one.final is not None]
-    # One call for every choice of l2, which is a setting of all probes of a call.
+    # One call per selected l2, because all probes of a call share it.
     for l2 in dict.fromkeys(chosen[i].get("l2") for i in again):
         same = [i for i in again if chosen[i].get("l2") == l2]
         finals = [

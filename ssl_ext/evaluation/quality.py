@@ -1,4 +1,4 @@
-"""Label-free measures of a set of embeddings, which show a collapse."""
+"""Label-free measures of embeddings that indicate collapse."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def _check(features: Tensor) -> None:
 def rankme(features: Tensor) -> float:
     """Effective rank exp(entropy of σ/Σσ) of (N, D) features, from 1 to min(N, D).
 
-    Garrido et al., "RankMe", 2023, Eq. 1. The singular values σ come from the Gram matrix in
-    float64; those below its rounding error count as zero, and all-zero features give 0.
+    Garrido et al., "RankMe", 2023, Eq. 1. The singular values σ are computed from the Gram matrix in
+    float64; those below its rounding error are set to zero, and all-zero features give 0. Raises
+    ValueError unless features are (N, D) with N > 0.
 
     >>> round(rankme(torch.eye(8)), 6)
     8.0
@@ -34,10 +35,10 @@ def rankme(features: Tensor) -> float:
 
 
 def feature_std(features: Tensor) -> float:
-    """Mean over dimensions of the std of the L2-normalised rows of (N, D) features.
+    """Standard deviation of the L2-normalised rows of (N, D) features, averaged over dimensions.
 
-    About 1/√D when the embeddings spread evenly over the sphere, 0 when they have collapsed to a
-    point (Chen and He, "SimSiam", 2021, Section 4.1).
+    About 1/√D if the embeddings are uniform on the sphere, 0 if they have collapsed to a point (Chen
+    and He, "SimSiam", 2021, Section 4.1). Raises ValueError unless features are (N, D) with N > 0.
 
     >>> feature_std(torch.ones(4, 3))
     0.0

@@ -1,4 +1,4 @@
-"""How a classifier is trained: optimiser, length, learning rate and checks on validation."""
+"""Training recipe of a classifier: optimiser, length, learning rate and validation checks."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training recipe, checked when it is made.
+    """Training recipe, validated on construction.
 
     Args:
         optimizer: ``'sgd'``, ``'adam'`` or ``'adamw'``.
-        lr: Largest learning rate.
-        momentum: Of ``sgd``.
-        weight_decay: Of all trained parameters.
-        batch_size: Rows per step, at most as many as there are.
-        epochs: Passes over the rows.
-        steps: Optimiser steps; where given, the length instead of the epochs.
+        lr: Initial learning rate, > 0.
+        momentum: Momentum of ``sgd`` in [0, 1).
+        weight_decay: Weight decay of all trained parameters, >= 0.
+        batch_size: Rows per step, >= 2; clipped to the number of rows.
+        epochs: Passes over the rows, >= 1.
+        steps: Optimiser steps, >= 1; overrides ``epochs``.
         schedule: ``'constant'``, or ``'cosine'`` from ``lr`` to 0.
-        milestones: Where a constant rate falls to a tenth: after so many epochs (steps, where those
-            are the length), or below 1 after that share of the training.
-        evaluations: Checks on validation, evenly spaced, the last one after the last step; by
-            default one after every epoch, or 10 where the length is in steps.
-        key: Where the settings stand in a config, for messages.
+        milestones: Points at which a constant rate is divided by 10: in epochs (in steps if ``steps`` is
+            set), or, if below 1, as a fraction of the training.
+        evaluations: Number of validation checks, evenly spaced, the last after the last step; default:
+            one per epoch, or 10 if ``steps`` is set.
+        key: Config key of the settings, for messages.
 
     Raises:
         ValueError: A setting is out of range.
@@ -83,21 +83,21 @@ class Recipe:
         return self.steps or self.epochs * steps_per_epoch
 
     def rate(self, step: int, total: int, steps_per_epoch: int) -> float:
-        """Learning rate of the step that ``step`` steps (of ``total``) came before."""
+        """Learning rate at 0-based ``step`` of ``total``."""
         if self.schedule == "cosine":
             return self.lr * (1 + math.cos(math.pi * step / total)) / 2
         unit = 1 if self.steps else steps_per_epoch
         return self.lr * 0.1 ** sum(step >= m * (total if m < 1 else unit) for m in self.milestones)
 
     def checks(self, total: int) -> set[int]:
-        """Steps after which validation is looked at; as many as there are steps at most."""
+        """1-based steps after which validation is checked, at most ``total``."""
         count = min(total, self.evaluations or (10 if self.steps else self.epochs))
         return {round(total * (i + 1) / count) for i in range(count)}
 
     def build_optimizer(
         self, parameters: Iterable[Tensor], *, capturable: bool = False
     ) -> torch.optim.Optimizer:
-        """The optimiser of ``parameters``; ``capturable`` as a CUDA graph, with rates that are tensors."""
+        """Build the optimiser; ``capturable`` for CUDA graphs, with learning rates as tensors."""
         decay: dict[str, Any] = dict(weight_decay=self.weight_decay, fused=capturable or None)
         if self.optimizer == "sgd":
             return torch.optim.SGD(parameters, self.lr, self.momentum, **decay)
@@ -106,7 +106,7 @@ class Recipe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that counts, for result rows."""
+        """Settings in effect, for result rows."""
         length = {"steps": self.steps} if self.steps else {"epochs": self.epochs}
         momentum = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
         return {

@@ -1,4 +1,4 @@
-"""Result rows: what was measured, on what, how, and what it cost; and their JSON file."""
+"""Result rows with metrics, settings, data and cost, and their JSON file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ssl_ext.files import replacing
 class ResultRow:
     """One measurement, with the metrics of :func:`ssl_ext.evaluation.metrics.evaluate_scores`.
 
-    ``last`` belongs to the last epoch or step, ``best`` to the choice made on validation data.
-    None where it does not apply: ``labels_per_class`` (N of every class), ``budget`` (N labels drawn
-    at random), ``fraction`` (a share of every class) and ``draw`` (which draw of those labels);
-    ``mode`` (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer).
+    ``last`` holds the metrics after the last epoch or step, ``best`` those selected on validation data.
+    None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
+    random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
+    (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer).
     """
 
     method: str
@@ -49,9 +49,9 @@ class ResultRow:
 
 @contextmanager
 def measure_cost() -> Iterator[dict[str, float]]:
-    """Fill a dict with ``wall_s``, ``peak_rss_mib`` and, with CUDA, ``peak_device_mib``.
+    """Fill a dict with ``wall_s`` (s), ``peak_rss_mib`` and, with CUDA, ``peak_device_mib`` (MiB).
 
-    The resident peak is that of the process so far; the device peak that of the block.
+    The resident peak is that of the process since its start, the device peak that of the block.
     """
     cost: dict[str, float] = {}
     cuda = torch.cuda.is_available()
@@ -84,7 +84,7 @@ def text_hash(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: NaN becomes null."""
+    """Convert ``value`` to JSON types; NaN and infinities become None, other objects strings."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -102,10 +102,9 @@ def write_results(path: str | os.PathLike, rows: Sequence[ResultRow]) -> None:
 
 
 def read_results(path: str | os.PathLike) -> list[ResultRow]:
-    """Rows of a ``results.json`` of this version or an older one.
+    """Read the rows of a ``results.json`` of this or an older version.
 
-    Fields that came later have their defaults, fields that this version does not know are left out,
-    and a metric that was not finite (null) is NaN again.
+    Missing optional fields get their defaults, unknown fields are ignored, and null metrics become NaN.
 
     Raises:
         UserError: The file is missing, damaged, or holds something else.
@@ -122,7 +121,7 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
 
 
 def _row(item: Any, number: int) -> ResultRow:
-    """A row from its JSON object. Raises ValueError when a needed field is missing or of another kind."""
+    """Build a row from its JSON object; raise ValueError if a required field is missing or invalid."""
     known = {entry.name: entry for entry in fields(ResultRow)}
     values = {key: value for key, value in item.items() if key in known} if isinstance(item, dict) else {}
     needed = [name for name, e in known.items() if e.default is MISSING and e.default_factory is MISSING]

@@ -1,4 +1,4 @@
-"""Which splits of a data set fit, choose and report; what is reported never chooses."""
+"""Roles of a data set's splits: training, validation (selection) and test (report only)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 class Splits:
     """The data sets of one evaluation.
 
-    ``test`` is what is reported, the split ``test_name`` of the set. ``val`` is None when choices are
-    made on a part of ``train`` held out by label (:func:`ssl_ext.evaluation.subsets.hold_out`).
+    ``test`` is the reported split, named ``test_name``. ``val`` is None if validation data are held out
+    of ``train`` (:func:`ssl_ext.evaluation.subsets.hold_out`).
     """
 
     train: Any
@@ -22,7 +22,7 @@ class Splits:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What was done, in words, for the result rows."""
+        """Description of the splits for result rows."""
         return {
             "test_split": "test" if self.test_name == "test" else "val (the set has no test split)",
             "val_split": "held out of train" if self.val is None else "val",
@@ -32,10 +32,10 @@ class Splits:
 def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
     """Build train, validation and test data from ``build(split)``.
 
-    The built train split names its siblings in ``available_splits``. With train, val and test each
-    has its own role. Without val, choices fall to a part of train. Without test, val is reported
-    and choices fall to a part of train. Raises ValueError when there is neither test nor val.
-    With ``test=False`` what would be reported is not built: ``Splits.test`` is None.
+    The train split lists all splits in ``available_splits``. Without val, validation data are held out of
+    train. Without test, val is reported and validation data are held out of train. ``test=False`` does
+    not build the reported split (``Splits.test`` is None). Raises ValueError if there is neither test
+    nor val.
     """
     train = build("train")
     available = tuple(train.available_splits)

@@ -1,4 +1,4 @@
-"""Seeded choices of rows by label: few labels per class, and a part held out for choices."""
+"""Seeded subsets of labelled rows: label budgets, and held-out validation rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tasks import labelled_rows
 
 
 def _rows_per_class(labels: Tensor) -> list[tuple[int, np.ndarray]]:
-    """Rows of every class that occurs, unlabelled rows left out."""
+    """Labelled rows of each class that occurs."""
     y, known = labels.cpu().numpy(), labelled_rows(labels).cpu().numpy()
     if y.ndim == 2:
         return [(c, np.flatnonzero(known & (y[:, c] == 1))) for c in range(y.shape[1])]
@@ -20,12 +20,11 @@ def _rows_per_class(labels: Tensor) -> list[tuple[int, np.ndarray]]:
 
 
 def labels_per_class_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
-    """Sorted row indices of ``n`` labelled rows per class (all rows of a class that has fewer).
+    """Sorted indices of ``n`` random labelled rows per class, or all rows of a class with fewer.
 
-    The same labels, ``n`` and seed give the same rows in every process; with one seed a larger
-    ``n`` keeps the rows of a smaller one. :func:`short_classes` tells which classes have fewer.
-    Multi-label (N, L) labels: n positive rows per label, a row that serves several labels is taken
-    once. Raises ValueError when n < 1 or nothing is labelled.
+    Deterministic in labels, ``n`` and seed; for one seed, a larger ``n`` gives a superset.
+    :func:`short_classes` lists the classes with fewer rows. Multi-label (N, L) labels: n positive rows
+    per label, without duplicates. Raises ValueError if n < 1 or no row is labelled.
 
     >>> labels_per_class_subset(torch.tensor([0, 0, -1, 1]), 2, seed=0).tolist()
     [0, 1, 3]
@@ -36,7 +35,7 @@ def labels_per_class_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
 
 
 def short_classes(labels: Tensor, n: int) -> dict[int, int]:
-    """The classes that have fewer than ``n`` labelled rows, and how many they have.
+    """Return {class: number of labelled rows} for the classes with fewer than ``n``.
 
     >>> short_classes(torch.tensor([0, 0, -1, 1]), 2)
     {1: 1}
@@ -45,10 +44,10 @@ def short_classes(labels: Tensor, n: int) -> dict[int, int]:
 
 
 def random_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
-    """Sorted indices of ``n`` labelled rows drawn at random, whatever their class (all, if fewer).
+    """Sorted indices of ``n`` random labelled rows of any class, or all if there are fewer.
 
-    The same labels, ``n`` and seed give the same rows in every process; with one seed a larger
-    ``n`` keeps the rows of a smaller one. Raises ValueError when n < 1 or nothing is labelled.
+    Deterministic in labels, ``n`` and seed; for one seed, a larger ``n`` gives a superset. Raises
+    ValueError if n < 1 or no row is labelled.
 
     >>> random_subset(torch.tensor([0, 0, -1, 1]), 9, seed=0).tolist()
     [0, 1, 3]
@@ -60,11 +59,11 @@ def random_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
 
 
 def fraction_subset(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
-    """Sorted indices of a share of every class's labelled rows, rounded, at least one of each class.
+    """Sorted indices of a random fraction of each class's labelled rows, at least one per class.
 
-    Multi-label (N, L) rows are drawn without regard to the labels. The same labels, fraction and
-    seed give the same rows in every process; with one seed a larger fraction keeps the rows of a
-    smaller one. Raises ValueError when the fraction is not in (0, 1] or nothing is labelled.
+    Multi-label (N, L) rows are drawn regardless of their labels. Deterministic in labels, fraction and
+    seed; for one seed, a larger fraction gives a superset. Raises ValueError if the fraction is not in
+    (0, 1] or no row is labelled.
 
     >>> fraction_subset(torch.tensor([0, 0, -1, 1]), 1.0, seed=0).tolist()
     [0, 1, 3]
@@ -92,7 +91,7 @@ def _some_rows(groups: list[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarr
 
 
 def _from_each_class(groups: list[tuple[int, np.ndarray]], count: Callable[[int], int], seed: int) -> Tensor:
-    """``count(size)`` rows of each group, from one seeded permutation of it."""
+    """First ``count(size)`` rows of a seeded permutation of each group, sorted."""
     chosen = [
         np.random.default_rng([seed, index]).permutation(rows)[: count(len(rows))] for index, rows in groups
     ]
@@ -102,11 +101,11 @@ def _from_each_class(groups: list[tuple[int, np.ndarray]], count: Callable[[int]
 def hold_out(
     labels: Tensor, *, seed: int, fraction: float = 0.1, maximum: int = 5000
 ) -> tuple[Tensor, Tensor]:
-    """Split the labelled rows in two: sorted indices (to fit on, held out for choices).
+    """Split the labelled rows into sorted indices of (training rows, held-out rows).
 
-    ``fraction`` of every class, at least one row of each class with two or more, and about
-    ``maximum`` rows at most; multi-label rows are drawn without regard to the labels. Raises
-    ValueError when ``fraction`` is not in (0, 1) or nothing can be held out.
+    Holds out ``fraction`` of each class, at least one row of each class with two or more, and at most
+    about ``maximum`` rows in total; multi-label rows are drawn regardless of their labels. Raises
+    ValueError if ``fraction`` is not in (0, 1) or nothing can be held out.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction={fraction}: a number between 0 and 1 is needed")

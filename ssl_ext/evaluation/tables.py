@@ -1,4 +1,4 @@
-"""Result rows side by side: mean and deviation over seeds and draws, and a table for the terminal."""
+"""Aggregation of result rows over seeds and draws, and tables for the terminal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.table import Table
 
 from .results import ResultRow
 
-WIDE_UP_TO = 4  # columns of a table of method × protocol that a terminal of 100 characters holds
-NARROW = 3  # metrics, beside which a terminal of 80 characters has room for words
+WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
+NARROW = 3  # metric columns that fit a terminal of 80 characters without wrapping
 MODES = {
     "knn": "frozen",
     "cluster": "frozen",
@@ -26,9 +26,9 @@ MODES = {
 
 
 class Metric(NamedTuple):
-    """How a metric is written: heading, factor (100 for percent), decimals; and which way is better.
+    """Formatting of a metric: heading, factor (100 for percent) and decimals.
 
-    ``better`` is 1 where more is better, -1 where less is, 0 where neither is.
+    ``better`` is 1 if higher is better, -1 if lower is better, else 0.
     """
 
     label: str
@@ -56,12 +56,12 @@ METRICS = {
     "ari": Metric("ARI", 1, 3),
 }
 CLUSTERING = ("silhouette_pca2", "explained_pca2", "silhouette_pca50", "explained_pca50", "nmi", "ari")
-# What tables show unasked: of classifications, and of clusterings.
+# Metrics shown by default: of classifications, and of clusterings.
 SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"))
 
 
 class Condition(NamedTuple):
-    """What repeated measurements share: the protocol, the labels it may use, the mode, the target."""
+    """Fields that identify repeated measurements: protocol, labels used, mode and target."""
 
     protocol: str
     labels_per_class: int | None = None
@@ -72,17 +72,17 @@ class Condition(NamedTuple):
 
     @classmethod
     def from_row(cls, row: ResultRow) -> Condition:
-        """The condition that a row was measured under."""
+        """Condition of a result row."""
         return cls(*(getattr(row, name) for name in cls._fields))
 
     @property
     def labels(self) -> tuple[int | None, int | None, float | None]:
-        """Which labels were used, however."""
+        """Labels per class, budget and fraction."""
         return self.labels_per_class, self.budget, self.fraction
 
     @property
     def words(self) -> str:
-        """What a heading says.
+        """Text for a table heading.
 
         >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
         'transfer to PathMNIST, 10 labels/class, frozen'
@@ -112,13 +112,13 @@ class Stat(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
-        """The figures of one or more values."""
+        """Statistics of one or more values."""
         return cls(
             statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
         )
 
     def text(self, metric: str) -> str:
-        """Mean, and ± std where there are several values, in the metric's own unit."""
+        """Mean, and ± std for several values, in the metric's unit; "-" for NaN."""
         if math.isnan(self.mean):
             return "-"
         _, scale, digits, _ = METRICS.get(metric, Metric(metric))
@@ -129,10 +129,10 @@ class Stat(NamedTuple):
 def aggregate(
     rows: Sequence[ResultRow], *, metric: str = "acc", which: str = "last"
 ) -> dict[str, dict[Condition, Stat]]:
-    """Mean, sample std and number over seeds and draws, by method and condition.
+    """Mean, sample standard deviation and count over seeds and draws, by method and condition.
 
-    ``which`` is ``'last'`` or ``'best'``. Methods and conditions keep the order of the rows; rows
-    without the metric are left out.
+    ``which`` is ``'last'`` or ``'best'``. Methods and conditions keep the order of the rows; rows without
+    the metric are skipped.
     """
     values: dict[str, dict[Condition, list[float]]] = {}
     for row in rows:
@@ -145,12 +145,12 @@ def aggregate(
 
 
 def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | Group:
-    """A table for the terminal, mean ± std over seeds and draws.
+    """Format results as a table for the terminal, mean ± std over seeds and draws.
 
-    Up to four kinds of classification: method × protocol, accuracy in percent / AUC, where the
-    supervised baseline stands in the column of the linear probe with the same labels. Otherwise a
-    line for each protocol and method, with the mean time of a measurement in seconds; clusterings
-    have a table of their own.
+    For up to four classification conditions: one row per method and one column per condition, with
+    accuracy in percent / AUC; the supervised baseline shares the column of the linear probe with the same
+    labels. Otherwise one row per condition and method, with the mean time of a measurement in seconds;
+    clusterings have a separate table.
     """
     accuracies = aggregate(rows, metric="acc", which=which)
     columns = list(dict.fromkeys(_column(c, accuracies) for cells in accuracies.values() for c in cells))
@@ -162,7 +162,7 @@ def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | 
 
 
 def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> Condition:
-    """Where a condition stands in the wide table."""
+    """Column of a condition in the wide table."""
     if condition.protocol == "supervised":
         for other in (c for cells in methods.values() for c in cells if c.protocol == "linear"):
             if (other.labels, other.target) == (condition.labels, condition.target):
@@ -186,7 +186,7 @@ def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -
 
 
 def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Table:
-    """Lines by protocol, then method; only metrics that occur."""
+    """One row per condition and method, with the metrics that occur."""
     cells = {metric: aggregate(rows, metric=metric, which=which) for metric in metrics}
     shown = [metric for metric in metrics if cells[metric]]
     table = Table(title=f"{which} epoch, mean ± std over n seeds and draws")

@@ -1,4 +1,4 @@
-"""What a label set asks for: the loss, the outputs and the probabilities of each kind of task."""
+"""Loss, number of outputs and probabilities of each kind of classification task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_task(task: str) -> None:
 
 
 def labelled_rows(labels: Tensor) -> Tensor:
-    """Mask (N,) of the rows that carry a label; a negative entry means unlabelled.
+    """Mask (N,) of the labelled rows; a negative entry means unlabelled.
 
     >>> labelled_rows(torch.tensor([3, -1, 0])).tolist()
     [True, False, True]
@@ -43,16 +43,17 @@ def classification_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:
 
 
 def probabilities(logits: Tensor, task: str) -> Tensor:
-    """Class probabilities of (N, C) logits, the scores that the metrics read."""
+    """Class probabilities (N, C) of (N, C) logits: softmax, or sigmoid for ``binary``/``multi-label``."""
     if task in ("multi-label", "binary"):
         return torch.sigmoid(logits)
     return torch.softmax(logits, dim=1)
 
 
 def prediction_error(logits: Tensor, labels: Tensor, task: str) -> Tensor:
-    """Probabilities minus targets (N, C): the gradient of every row's cross-entropy by its logits.
+    """Probabilities minus targets (N, C): the gradient of each row's cross-entropy by its logits.
 
-    Softmax and sigmoid have the same one; :func:`classification_loss` is a mean over rows, and labels.
+    The formula is the same for softmax and sigmoid. :func:`classification_loss` is a mean over rows (and
+    labels), so its gradient is this divided by their number.
     """
     error = probabilities(logits, task)
     if task in ("multi-label", "binary"):

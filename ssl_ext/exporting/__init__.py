@@ -1,4 +1,4 @@
-"""Backbones for other programs: what a file of theirs holds, and the networks that fit it."""
+"""Export of backbones: file formats, and the matching networks of other libraries."""
 
 from .architecture import ResNetArchitecture, read_architecture
 from .detectron2_file import Detectron2File

@@ -1,4 +1,4 @@
-"""The architecture of a ResNet backbone, in the terms of other libraries."""
+"""Architecture of a ResNet backbone in library-independent terms."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ssl_ext.registry import MODELS
 
 STEMS = {"ResNet": "imagenet", "ResNeXt": "imagenet", "ResNet_CIFAR": "cifar"}
 EPS = 1e-5
-# Fixed in the networks of torchvision, timm and detectron2; attributes of MMPretrain's class.
+# Attributes of MMPretrain's ResNet with values that torchvision, timm and detectron2 assume.
 FIXED = dict(num_stages=4, strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), deep_stem=False, avg_down=False)
 
 
 @dataclass(frozen=True)
 class ResNetArchitecture:
-    """A ResNet or ResNeXt: its stem is 7×7 with pooling (``'imagenet'``) or 3×3 without (``'cifar'``).
+    """Architecture of a ResNet or ResNeXt.
 
-    ``style`` says which convolution of a bottleneck has the stride: the 3×3 (``'pytorch'``) or the
-    first 1×1 (``'caffe'``).
+    ``stem`` is ``'imagenet'`` (7×7 with pooling) or ``'cifar'`` (3×3 without pooling). ``style`` is the
+    position of a bottleneck's stride: the 3×3 convolution (``'pytorch'``) or the first 1×1 (``'caffe'``).
     """
 
     depth: int
@@ -47,17 +47,18 @@ class ResNetArchitecture:
 
     @property
     def standard_width(self) -> bool:
-        """True if stem and first stage have the usual 64 channels."""
+        """True if stem and first stage have the standard 64 channels."""
         return self.stem_channels == self.base_channels == 64
 
 
 def read_architecture(backbone: Any) -> ResNetArchitecture:
-    """The architecture of a backbone.
+    """Read the architecture of a backbone.
 
     Raises:
-        UserError: Not a ResNet, or one that differs in more than depth, stem, width and groups.
+        UserError: Not a ResNet, or one that differs from the standard in more than depth, stem, width and
+            groups.
     """
-    advice = "only --to safetensors and --to onnx hold such a network"
+    advice = "use --to safetensors or --to onnx"
     kind = type(backbone).__name__
     if type(backbone) not in map(MODELS.get, STEMS):
         raise UserError(f"The backbone is a {kind}, no plain ResNet: {advice}.")
@@ -86,6 +87,6 @@ def read_architecture(backbone: Any) -> ResNetArchitecture:
         base_channels=backbone.base_channels,
         groups=backbone.groups if grouped else 1,
         width_per_group=backbone.width_per_group if grouped else 64,
-        # A basic block has its stride in the first 3×3 convolution in either style.
+        # The style does not affect basic blocks.
         style=backbone.style if backbone.depth >= 50 else "pytorch",
     )

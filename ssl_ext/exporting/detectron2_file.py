@@ -1,4 +1,4 @@
-"""Weights with the names of detectron2's model zoo."""
+"""Export to detectron2, with the parameter names of its model zoo."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from ssl_ext.errors import UserError
 from .architecture import read_architecture
 from .formats import Network, described, own_network, read_torch_file, tensors_of, torch_file
 
-OWN_STEM = "# The stem is 3x3, stride 1, without pooling: BasicStem has another, so register one of your own."
+OWN_STEM = "# The stem is 3x3, stride 1, without pooling, unlike BasicStem: register your own."
 
 
 class Detectron2File:
-    """``{'model', '__author__', 'matching_heuristics', 'meta'}``, as a torch file: nothing in it is code.
+    """Torch file ``{'model', '__author__', 'matching_heuristics', 'meta'}``, free of code.
 
-    The heuristics let detectron2 find the tensors under ``backbone.``, ``backbone.bottom_up.`` and
-    ``roi_heads.`` by the ends of their names.
+    With the heuristics detectron2 matches tensors by name suffix under ``backbone.``,
+    ``backbone.bottom_up.`` and ``roi_heads.``.
     """
 
     ending = "_detectron2.pth"
 
     def about(self, backbone: Any, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Architecture, and the keys of detectron2's config that have to agree with it.
+        """Return the architecture, the matching config keys of detectron2 and the lines that load the file.
 
         Raises:
-            UserError: detectron2 has no such network.
+            UserError: detectron2 does not support the network.
         """
         architecture = read_architecture(backbone)
         if architecture.depth < 50 and not architecture.standard_width:
             raise UserError(
                 f"model.backbone has stem_channels={architecture.stem_channels}, base_channels="
-                f"{architecture.base_channels}, and detectron2's ResNet-{architecture.depth} 64 and 64 only: "
-                "--to torchvision, safetensors and onnx take it."
+                f"{architecture.base_channels}, but detectron2's ResNet-{architecture.depth} supports only "
+                "64 and 64: use --to torchvision, safetensors or onnx."
             )
         if about["channel_order"] != "RGB":
             raise UserError(
-                f"The network takes {about['channel_order']} images, and detectron2's stem RGB or BGR: "
-                "--to safetensors and onnx take it."
+                f"The network takes {about['channel_order']} images, but detectron2 supports only RGB and "
+                "BGR: use --to safetensors or onnx."
             )
         width = architecture.width_per_group if architecture.groups > 1 else architecture.base_channels
         settings = {
@@ -62,13 +62,13 @@ class Detectron2File:
         return dict(architecture=described(architecture), settings=settings, loading=lines)
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
-        """A torch file, without counters of batches: the model zoo has none either."""
+        """Encode as a torch file, without batch-norm counters, as in the model zoo."""
         tensors = {to_detectron2(n): v for n, v in tensors_of(backbone).items() if not n.endswith(COUNTER)}
         return torch_file(
             dict(model=tensors, __author__="ssl_ext", matching_heuristics=True, meta=dict(about))
         )
 
     def decode(self, data: bytes, backbone: nn.Module) -> Network:
-        """The network read back by its names; detectron2 itself is not needed."""
+        """Load the weights into a copy of ``backbone``; detectron2 is not needed."""
         model = read_torch_file(data)["model"]
         return own_network({from_detectron2(name): value for name, value in model.items()}, backbone)

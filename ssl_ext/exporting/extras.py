@@ -1,4 +1,4 @@
-"""Packages that only some exports need."""
+"""Optional packages of some export formats."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ssl_ext.errors import UserError
 
 
 def needed(module: str, to: str) -> ModuleType:
-    """Import a module of an optional package for ``--to``.
+    """Import a module of an optional package that the format ``to`` needs.
 
     Raises:
-        UserError: It is not installed.
+        UserError: The package is not installed.
     """
     try:
         return importlib.import_module(module)

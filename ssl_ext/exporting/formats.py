@@ -1,4 +1,4 @@
-"""The protocol of export formats, and functions that several share."""
+"""Protocol of export formats, and functions shared by several."""
 
 from __future__ import annotations
 
@@ -21,35 +21,34 @@ Network = Callable[[Tensor], Tensor]
 
 
 class Format(Protocol):
-    """A form in which a backbone leaves this project.
+    """An export format of backbones.
 
-    ``ending`` is that of file names. ``about`` is what is known of the network (``method``, ``mean``,
-    ``std``, ``channel_order``, ...).
+    ``ending`` is the suffix of file names. ``about`` is metadata of the network: ``method``, ``mean``,
+    ``std``, ``channel_order``, ...
     """
 
     ending: str
 
     def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Metadata of this format; raises UserError for a backbone that it cannot hold."""
+        """Return metadata of this format; raise UserError for an unsupported backbone."""
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
-        """The content of the file, ``about`` in it."""
+        """Return the content of the file, including ``about``."""
 
     def decode(self, data: bytes, backbone: nn.Module) -> Network:
-        """The network in the content, from normalised images (N, C, H, W) to features (N, D).
+        """Load the network from the content; it maps normalised images (N, C, H, W) to features (N, D).
 
-        By the means of the receiving library where this is possible. Of ``backbone`` only the
-        architecture is used.
+        Uses the target library if possible, and only the architecture of ``backbone``.
         """
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Named weights as contiguous tensors on the CPU."""
+    """Return the state dict as contiguous CPU tensors."""
     return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
 
 
 def own_network(state: Mapping[str, Tensor], backbone: nn.Module) -> Network:
-    """A copy of ``backbone`` with other weights: all of its own must be there, but for counters."""
+    """Copy ``backbone`` in evaluation mode with the weights ``state``, which may lack batch-norm counters."""
     network = copy.deepcopy(backbone)
     network.eval()
     counters = {name: value for name, value in network.state_dict().items() if name.endswith(COUNTER)}
@@ -58,24 +57,24 @@ def own_network(state: Mapping[str, Tensor], backbone: nn.Module) -> Network:
 
 
 def described(architecture: ResNetArchitecture) -> dict[str, Any]:
-    """An architecture as metadata."""
+    """Return an architecture as metadata."""
     return dict(name=architecture.name, **asdict(architecture))
 
 
 def torch_file(content: Mapping[str, Any]) -> bytes:
-    """The bytes of ``torch.save``."""
+    """Return the bytes that ``torch.save`` writes."""
     file = io.BytesIO()
     torch.save(dict(content), file)
     return file.getvalue()
 
 
 def read_torch_file(data: bytes) -> dict[str, Any]:
-    """The inverse of :func:`torch_file`, for tensors and plain containers."""
+    """Inverse of :func:`torch_file`, for tensors and plain containers."""
     return torch.load(io.BytesIO(data), weights_only=True)
 
 
 def as_strings(about: Mapping[str, Any]) -> dict[str, str]:
-    """Metadata for formats whose values are strings; what is none is written as JSON.
+    """Convert metadata to strings; values of other types become JSON.
 
     >>> as_strings(dict(method="SimCLR", mean=[0.5]))
     {'method': 'SimCLR', 'mean': '[0.5]'}

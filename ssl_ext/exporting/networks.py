@@ -1,4 +1,4 @@
-"""The networks of torchvision and timm that an exported backbone fits."""
+"""Networks of torchvision and timm that match exported backbones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def torchvision_resnet(
     groups: int = 1,
     width_per_group: int = 64,
 ) -> nn.Module:
-    """ResNet of torchvision without its classifier: images (N, C, H, W) to features (N, D).
+    """Build torchvision's ResNet without its classifier: images (N, C, H, W) to features (N, D).
 
     >>> net = torchvision_resnet(18, stem="cifar")
     >>> net.conv1.kernel_size, type(net.maxpool).__name__
@@ -34,14 +34,14 @@ def torchvision_resnet(
     Args:
         depth: 18, 34, 50, 101 or 152.
         stem: ``'imagenet'`` (7×7, stride 2, pooling) or ``'cifar'`` (3×3, stride 1, no pooling).
-        in_channels: Of the images.
+        in_channels: Channels of the images.
         stem_channels: Width of the stem.
-        base_channels: Width of the first stage; each further one doubles it.
-        groups: Of a ResNeXt's 3×3 convolutions.
-        width_per_group: Of a ResNeXt.
+        base_channels: Width of the first stage; doubled in each further stage.
+        groups: Groups of a ResNeXt's 3×3 convolutions.
+        width_per_group: Channels per group of a ResNeXt's first stage.
 
     Raises:
-        ValueError: A depth or stem that is not among these.
+        ValueError: Unknown depth or stem.
     """
     _check(depth, stem)
     block = BasicBlock if depth < 50 else Bottleneck
@@ -49,7 +49,7 @@ def torchvision_resnet(
         block, list(BLOCKS[depth]), num_classes=1, groups=groups, width_per_group=width_per_group
     )
     if (stem_channels, base_channels) != (64, 64):
-        # torchvision's constructor knows no other width; its stages do.
+        # torchvision's constructor has fixed widths, so the stages are rebuilt.
         net.inplanes, net.bn1 = stem_channels, nn.BatchNorm2d(stem_channels)
         for index, blocks in enumerate(BLOCKS[depth]):
             stage = net._make_layer(block, base_channels * 2**index, blocks, stride=min(index + 1, 2))
@@ -68,20 +68,20 @@ def timm_resnet(
     groups: int = 1,
     width_per_group: int = 64,
 ) -> nn.Module:
-    """ResNet of timm without its classifier: images (N, C, H, W) to features (N, D).
+    """Build timm's ResNet without its classifier: images (N, C, H, W) to features (N, D).
 
-    The width of its stem is always 64.
+    The stem always has 64 channels.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         stem: ``'imagenet'`` (7×7, stride 2, pooling) or ``'cifar'`` (3×3, stride 1, no pooling).
-        in_channels: Of the images.
-        base_channels: Width of the first stage; each further one doubles it.
-        groups: Of a ResNeXt's 3×3 convolutions.
-        width_per_group: Of a ResNeXt.
+        in_channels: Channels of the images.
+        base_channels: Width of the first stage; doubled in each further stage.
+        groups: Groups of a ResNeXt's 3×3 convolutions.
+        width_per_group: Channels per group of a ResNeXt's first stage.
 
     Raises:
-        ValueError: A depth or stem that is not among these.
+        ValueError: Unknown depth or stem.
         UserError: timm is not installed.
     """
     _check(depth, stem)

@@ -1,4 +1,4 @@
-"""A backbone as an ONNX graph."""
+"""Export to ONNX."""
 
 from __future__ import annotations
 
@@ -29,24 +29,27 @@ LOADING = [
 
 
 class PooledBackbone(nn.Module):
-    """From normalised images (N, C, H, W) to features (N, D)."""
+    """Backbone with pooling: maps normalised images (N, C, H, W) to features (N, D)."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pooled features of the last stage."""
+        """Return the pooled features (N, D) of the last stage."""
         return pool_features(self.backbone(images))
 
 
 class OnnxFile:
-    """Input ``images``, output ``features``; the number of images is open, for ResNets their size as well."""
+    """ONNX model with input ``images`` and output ``features``.
+
+    The batch size is dynamic, and for ResNets the image size too.
+    """
 
     ending = ".onnx"
 
     def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Architecture, and the lines that run the file.
+        """Return the architecture and the lines that run the file.
 
         Raises:
             UserError: A package is missing.
@@ -59,10 +62,10 @@ class OnnxFile:
         return said
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
-        """An ONNX model; ``about`` is in its ``metadata_props``.
+        """Encode as an ONNX model with ``about`` in its ``metadata_props``.
 
         Raises:
-            UserError: torch cannot write the network as a graph.
+            UserError: torch cannot export the network.
         """
         onnx = needed("onnx", "onnx")
         size = about["checked_at"]
@@ -84,7 +87,7 @@ class OnnxFile:
             raise UserError(f"--to onnx: torch cannot write this network as a graph ({reason}).") from error
         assert program is not None  # as dynamo=True
         model = program.model_proto
-        # Each node remembers the lines of code it comes from, with the paths of this machine.
+        # The exporter stores stack traces with local paths in the nodes; remove them.
         for node in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
             del node.metadata_props[:]
         onnx.helper.set_model_props(model, as_strings(about))
@@ -92,7 +95,7 @@ class OnnxFile:
         return model.SerializeToString()
 
     def decode(self, data: bytes, backbone: nn.Module) -> Network:
-        """The graph as onnxruntime computes it on the CPU."""
+        """Load the graph into onnxruntime on the CPU."""
         runtime = needed("onnxruntime", "onnx")
         session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
@@ -103,13 +106,13 @@ class OnnxFile:
 
 
 def takes_any_size(backbone: nn.Module) -> bool:
-    """True if the network is convolutional, so that a graph can leave the image size open."""
+    """Return True if the network accepts any image size (ResNets), so that the size can be dynamic."""
     return isinstance(backbone, MODELS.get("ResNet"))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # The exporter tells of every operator that it looked for.
+    # The exporter logs and warns about every operator.
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Weights of any backbone as safetensors, which hold no code."""
+"""Export of any backbone to safetensors."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from .formats import Network, as_strings, described, own_network, tensors_of
 
 
 class SafetensorsFile:
-    """The backbone's own names (for a ResNet torchvision's), and all metadata as strings."""
+    """The backbone's own parameter names (for a ResNet torchvision's), and metadata as strings."""
 
     ending = ".safetensors"
 
     def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Architecture, and the line that loads the file."""
+        """Return the architecture and the line that loads the file."""
         return dict(
             architecture=architecture_of(backbone), loading=["state = safetensors.torch.load_file(FILE)"]
         )
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
-        """A safetensors file."""
+        """Encode as a safetensors file."""
         return save(tensors_of(backbone), metadata=as_strings({**about, "format": "pt"}))
 
     def decode(self, data: bytes, backbone: nn.Module) -> Network:
-        """The backbone with the weights of the file."""
+        """Load the weights into a copy of ``backbone``."""
         return own_network(load(data), backbone)
 
 
 def architecture_of(backbone: nn.Module) -> dict[str, Any]:
-    """A ResNet's architecture; of any other network its class."""
+    """Return a ResNet's architecture, or the class name of any other network."""
     try:
         return described(read_architecture(backbone))
     except UserError:

@@ -1,4 +1,4 @@
-"""State dicts for torchvision and timm, in torch files that ``weights_only=True`` reads."""
+"""Export to torchvision and timm, as torch files readable with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ CIFAR_STEM = "net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False); net.
 
 
 def unusual(architecture: ResNetArchitecture) -> dict[str, Any]:
-    """Arguments of the functions in ``networks`` that differ from their defaults."""
+    """Return the arguments of the functions in ``networks`` that differ from their defaults."""
     usual = asdict(ResNetArchitecture(depth=architecture.depth, stem="imagenet"))
     return {key: value for key, value in asdict(architecture).items() if value != usual[key]}
 
 
 def is_library_network(architecture: ResNetArchitecture) -> bool:
-    """True if torchvision has the network by name, apart from its stem."""
+    """Return True if torchvision has the network by name, apart from the stem."""
     known = hasattr(torchvision.models, architecture.name)
     return known and architecture.in_channels == 3 and architecture.standard_width
 
 
 class TorchvisionFile:
-    """``{'state_dict', 'meta'}`` with torchvision's names, up to the classifier."""
+    """Torch file ``{'state_dict', 'meta'}`` with torchvision's parameter names, without classifier."""
 
     ending = "_torchvision.pth"
     library = "torchvision"
 
     def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Architecture, and the lines that load the file.
+        """Return the architecture and the lines that load the file.
 
         Raises:
-            UserError: The library has no such network.
+            UserError: The library does not support the network.
         """
         architecture = self.architecture(backbone)
         if is_library_network(architecture):
@@ -53,59 +53,59 @@ class TorchvisionFile:
         return dict(architecture=described(architecture), loading=lines)
 
     def architecture(self, backbone: nn.Module) -> ResNetArchitecture:
-        """The backbone's architecture, if the library knows it."""
+        """Read the backbone's architecture; raise UserError if the library does not support it."""
         architecture = read_architecture(backbone)
         if architecture.style != "pytorch":
             raise UserError(
-                f"model.backbone.style is {architecture.style!r}, and bottlenecks of {self.library} have "
-                "their stride in the 3x3 convolution (style='pytorch'): --to detectron2, safetensors and "
-                "onnx take it."
+                f"model.backbone.style is {architecture.style!r}, but bottlenecks of {self.library} have "
+                "their stride in the 3x3 convolution (style='pytorch'): use --to detectron2, safetensors or "
+                "onnx."
             )
         return architecture
 
     def library_lines(self, architecture: ResNetArchitecture) -> list[str]:
-        """Code that loads the file with the library alone."""
+        """Return code that loads the file without ssl_ext."""
         stem = [CIFAR_STEM] if architecture.stem == "cifar" else []
         net = f"net = torchvision.models.{architecture.name}()"
         return [net, *stem, "net.fc = torch.nn.Identity()", LOAD]
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
-        """A torch file."""
+        """Encode as a torch file."""
         return torch_file(dict(state_dict=tensors_of(backbone), meta=dict(about)))
 
     def decode(self, data: bytes, backbone: nn.Module) -> Network:
-        """The library's network with all weights of the file, and no others."""
+        """Build the library's network and load the weights strictly."""
         net = self.network(self.architecture(backbone))
         net.load_state_dict(read_torch_file(data)["state_dict"])
         return net.eval()
 
     def network(self, architecture: ResNetArchitecture) -> nn.Module:
-        """The library's network, without a classifier."""
+        """Build the library's network without classifier."""
         return torchvision_resnet(architecture.depth, **unusual(architecture))
 
 
 class TimmFile(TorchvisionFile):
-    """The same for timm, whose names are torchvision's."""
+    """The same for timm, which uses torchvision's parameter names."""
 
     ending = "_timm.pth"
     library = "timm"
 
     def architecture(self, backbone: nn.Module) -> ResNetArchitecture:
-        """The backbone's architecture, if the library knows it."""
+        """Read the backbone's architecture; raise UserError if the library does not support it."""
         needed("timm", "timm")
         architecture = super().architecture(backbone)
         if architecture.stem_channels != 64:
             raise UserError(
-                f"model.backbone.stem_channels is {architecture.stem_channels}, and the stem of timm's "
-                "ResNets always has 64: --to torchvision, safetensors and onnx take it."
+                f"model.backbone.stem_channels is {architecture.stem_channels}, but the stem of timm's "
+                "ResNets always has 64: use --to torchvision, safetensors or onnx."
             )
         return architecture
 
     def library_lines(self, architecture: ResNetArchitecture) -> list[str]:
-        """Code that loads the file with the library alone."""
+        """Return code that loads the file without ssl_ext."""
         net = f"net = timm.create_model('{architecture.name}', num_classes=0)"
         return [net, *([CIFAR_STEM] if architecture.stem == "cifar" else []), LOAD]
 
     def network(self, architecture: ResNetArchitecture) -> nn.Module:
-        """The library's network, without a classifier."""
+        """Build the library's network without classifier."""
         return timm_resnet(architecture.depth, **unusual(architecture))

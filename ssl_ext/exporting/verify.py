@@ -18,7 +18,7 @@ BATCHES = (3, 1)
 
 
 def random_images(count: int, channels: int, size: int, *, seed: int = 0) -> Tensor:
-    """Random uint8 images (N, C, size, size); each has its own brightness, so that features differ."""
+    """Random uint8 images (N, C, size, size) of different brightness, so that their features differ."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(count, channels, size, size, generator=generator)
     return (255 * images * torch.linspace(0.3, 1, count).view(-1, 1, 1, 1)).to(torch.uint8)
@@ -34,24 +34,24 @@ def largest_difference(
     std: Sequence[float],
     size: int,
 ) -> float:
-    """Compare an exported network with the backbone it came from, on random images.
+    """Compare an exported network with the original backbone on random images.
 
-    The backbone sees them as the model's own preprocessor makes them, the exported network as mean and
-    std say: so a wrong note of the preprocessing is found as well.
+    The backbone's input is normalised by the model's preprocessor, the exported network's by ``mean`` and
+    ``std``, which verifies the exported statistics too.
 
     Args:
-        network: The exported network, from normalised images (N, C, H, W) to features (N, D).
-        model: In evaluation mode, with the ``data_preprocessor`` it was trained with.
-        backbone: Part of ``model``.
-        mean: Of the channels, of pixels in [0, 1].
-        std: The same.
-        size: Side of the images.
+        network: The exported network; maps normalised images (N, C, H, W) to features (N, D).
+        model: Model in evaluation mode with its ``data_preprocessor``.
+        backbone: Backbone of ``model``.
+        mean: Channel means of pixels in [0, 1].
+        std: Channel standard deviations of pixels in [0, 1].
+        size: Height and width of the images.
 
     Returns:
-        The largest difference of two features, over the largest feature where that is above 1.
+        Largest absolute difference of features, divided by the largest feature if that is above 1.
 
     Raises:
-        UserError: The difference is above 1e-5, or not a number.
+        UserError: The shapes differ, or the difference is above 1e-5 or NaN.
     """
     largest = 0.0
     for count in BATCHES:

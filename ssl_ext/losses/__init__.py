@@ -1,4 +1,4 @@
-"""The papers' losses as pure functions of tensors; nothing here needs more than PyTorch."""
+"""Losses as pure functions of tensors; they depend on PyTorch only."""
 
 from ssl_ext.losses.barlow_twins import barlow_twins_terms, cross_correlation
 from ssl_ext.losses.cluster_cross_entropy import cluster_cross_entropy

@@ -7,9 +7,9 @@ from ssl_ext.losses.standardize import check_embeddings, full_precision, standar
 
 
 def cross_correlation(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> Tensor:
-    """Correlation of every dimension of one view with every dimension of the other.
+    """Cross-correlation matrix C of two views over the batch of all processes.
 
-    C of Barlow Twins, Eq. 2 (TriMix, Eq. 4), over the batch of all processes.
+    Barlow Twins, Eq. 2 (TriMix, Eq. 4).
 
     Args:
         z1: (N, D) embeddings of the first view.
@@ -17,10 +17,10 @@ def cross_correlation(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> Tensor:
         eps: added to the variances.
 
     Returns:
-        (D, D) with entries in [-1, 1]; rows are the dimensions of ``z1``.
+        (D, D) with entries in [-1, 1]; rows are the dimensions of ``z1``, columns those of ``z2``.
 
     Raises:
-        ValueError: if the shapes differ or the joined batch holds one sample only.
+        ValueError: if the shapes differ or the joined batch holds a single sample.
     """
     check_embeddings(z1, z2)
     with full_precision(z1):
@@ -28,7 +28,7 @@ def cross_correlation(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> Tensor:
 
 
 def barlow_twins_terms(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """The two unweighted terms of the Barlow Twins loss (its Eq. 1; TriMix, Eq. 2 and 3).
+    """The two unweighted terms of the Barlow Twins loss (Eq. 1; TriMix, Eq. 2 and 3).
 
     Args:
         z1: (N, D) embeddings of the first view.
@@ -39,7 +39,7 @@ def barlow_twins_terms(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> tuple[Te
         invariance, sum over i of (1 - C_ii)^2, and redundancy, sum over i != j of C_ij^2.
 
     Raises:
-        ValueError: if the shapes differ or the joined batch holds one sample only.
+        ValueError: if the shapes differ or the joined batch holds a single sample.
 
     >>> import torch
     >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
@@ -60,6 +60,6 @@ def terms_of_correlation(c: Tensor) -> tuple[Tensor, Tensor]:
     """Invariance and redundancy of a (D, D) cross-correlation."""
     diagonal = c.diagonal()
     invariance = (1 - diagonal).square().sum()
-    # All entries less the diagonal: indexing with a boolean mask costs many times the loss itself.
+    # Subtract the diagonal: indexing with a boolean mask is many times slower.
     redundancy = c.square().sum() - diagonal.square().sum()
     return invariance, redundancy

@@ -1,4 +1,4 @@
-"""ODC: cross-entropy with pseudo labels whose clusters differ in size (Zhan et al., 2020)."""
+"""Cross-entropy of ODC, weighted by cluster size (Zhan et al., 2020)."""
 
 import torch
 import torch.nn.functional as F
@@ -9,19 +9,19 @@ from ssl_ext.losses.standardize import at_least_float32, full_precision
 
 
 def cluster_cross_entropy(logits: Tensor, labels: Tensor, counts: Tensor, *, power: float = 0.5) -> Tensor:
-    """Weighted mean cross-entropy, the weight of a sample ∝ (size of its cluster) ** −power (ODC, Sec. 3.2).
+    """Weighted mean cross-entropy with sample weights ∝ (cluster size) ** −power (ODC, Sec. 3.2).
 
     Args:
         logits: (N, K).
-        labels: (N,) int64, clusters from 0 to K − 1.
+        labels: (N,) int64, pseudo-labels from 0 to K − 1.
         counts: (K,) sizes of all clusters.
-        power: 0 weighs all samples equally.
+        power: exponent ≥ 0; 0 weights all samples equally.
 
     Returns:
         Scalar: Σ w · CE / Σ w over the batch of all processes.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not match.
 
     >>> logits, labels = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])
     >>> cluster_cross_entropy(logits, labels, torch.tensor([4, 1]))  # (log 2 / 2 + log(1 + e)) / 1.5

@@ -11,9 +11,9 @@ from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_
 
 
 class ContrastiveTerms(NamedTuple):
-    """The loss, and the share of queries that are nearer to their positive than to any negative.
+    """The loss, and the share of queries whose positive is more similar than every negative.
 
-    ``positive_top1`` carries no gradient; a tie is a miss, so that a collapsed network has 0.
+    ``positive_top1`` in [0, 1] has no gradient; ties count as misses, so that a collapsed network scores 0.
     """
 
     loss: Tensor
@@ -21,18 +21,18 @@ class ContrastiveTerms(NamedTuple):
 
 
 def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float = 0.5) -> Tensor:
-    """SimCLR's loss (its Eq. 1): each of the 2N views must find its sister among the 2N - 1 others.
+    """SimCLR's loss (Eq. 1): classify each view's positive among the 2N - 1 others.
 
     Args:
-        z1: (N, D) embeddings of the first view, of any length: they are normalised here.
-        z2: (N, D) embeddings of the second view.
+        z1: (N, D) embeddings of the first view; normalised here.
+        z2: (N, D) embeddings of the second view; normalised here.
         temperature: τ > 0.
 
     Returns:
-        Scalar; the 2N - 2 negatives of a view come from the batch of all processes.
+        Scalar; the negatives come from the batch of all processes.
 
     Raises:
-        ValueError: if the shapes differ, the joined batch holds one sample only, or τ <= 0.
+        ValueError: if the shapes differ, the joined batch holds a single sample, or τ <= 0.
 
     >>> nt_xent(torch.eye(2), torch.eye(2), temperature=1.0)  # log((e + 2) / e)
     tensor(0.5514)
@@ -41,15 +41,15 @@ def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float = 0.5) -> Tensor:
 
 
 def nt_xent_terms(z1: Tensor, z2: Tensor, *, temperature: float = 0.5) -> ContrastiveTerms:
-    """``nt_xent`` with its ``positive_top1``; arguments and errors are the same."""
+    """``nt_xent`` and its ``positive_top1``; same arguments and errors."""
     check_embeddings(z1, z2)
     with full_precision(z1):
-        similarity, sister = view_similarities(unit_rows(z1), unit_rows(z2))
-        return contrast(without_self(similarity), sister, temperature)
+        similarity, positive = view_similarities(unit_rows(z1), unit_rows(z2))
+        return contrast(without_self(similarity), positive, temperature)
 
 
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 0.2) -> Tensor:
-    """MoCo's loss (its Eq. 1): each query must find its key among that key and the queue, K + 1 ways.
+    """MoCo's loss (Eq. 1): classify each query's key among that key and the K entries of the queue.
 
     Args:
         query: (N, D) unit vectors.
@@ -61,7 +61,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 
         Scalar, averaged over processes.
 
     Raises:
-        ValueError: if the shapes do not fit or τ <= 0.
+        ValueError: if the shapes do not match or τ <= 0.
     """
     return info_nce_terms(query, key, queue, temperature=temperature).loss
 
@@ -69,16 +69,16 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 
 def info_nce_terms(
     query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 0.2
 ) -> ContrastiveTerms:
-    """``info_nce`` with its ``positive_top1``; arguments and errors are the same."""
+    """``info_nce`` and its ``positive_top1``; same arguments and errors."""
     check_embeddings(query, key)
     with full_precision(query):
         return contrast(*queue_similarities(query, key, queue), temperature)
 
 
 def contrast(similarity: Tensor, positive: Tensor, temperature: float) -> ContrastiveTerms:
-    """Cross-entropy of finding column ``positive`` (N,) in each row of ``similarity`` (N, M).
+    """Cross-entropy of ``similarity / temperature`` (N, M) with target columns ``positive`` (N,).
 
-    Averaged over the rows of all processes; an entry of -inf takes no part.
+    Averaged over the rows of all processes; entries of -inf are excluded. Raises ValueError unless τ > 0.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
@@ -92,7 +92,7 @@ def contrast(similarity: Tensor, positive: Tensor, temperature: float) -> Contra
 
 
 def view_similarities(u1: Tensor, u2: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines (2N, 2NW) of this process's views with all, and the column of each row's sister (2N,)."""
+    """Cosines (2N, 2NW) of this process's views with those of all W, and each row's positive column (2N,)."""
     views = torch.cat([u1, u2])
     everyone = gather(views)
     if len(everyone) < 4:
@@ -105,13 +105,13 @@ def view_similarities(u1: Tensor, u2: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def without_self(similarity: Tensor) -> Tensor:
-    """A matrix of ``view_similarities`` with -inf on its diagonal, each view's similarity to itself."""
+    """Set each view's similarity to itself in the matrix of ``view_similarities`` to -inf."""
     nothing = similarity.new_full((len(similarity),), float("-inf"))
     return similarity.diagonal_scatter(nothing, rank() * len(similarity))
 
 
 def queue_similarities(query: Tensor, key: Tensor, queue: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines (N, 1 + K) of each query with its key, then the queue; and the key's column, 0 (N,)."""
+    """Cosines (N, 1 + K) of each query with its key and the queue, and the key's column, 0, as (N,)."""
     query, key, queue = (at_least_float32(z) for z in (query, key, queue))
     if queue.ndim != 2 or queue.shape[1] != query.shape[1]:
         raise ValueError(f"queue must be (K, {query.shape[1]}) as the queries, got {tuple(queue.shape)}")

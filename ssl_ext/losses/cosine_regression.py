@@ -8,13 +8,13 @@ from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_
 
 
 def cosine_regression(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared distance of prediction and target on the unit sphere, mean of 2 - 2 cos(p, sg z).
+    """Mean squared distance of normalised prediction and target: 2 - 2 cos(p, sg z) (BYOL, Eq. 2).
 
-    Eq. 2 of BYOL; the target receives no gradient. The cosine with a vector of zeros is 0.
+    The target receives no gradient. The cosine with a zero vector is 0.
 
     Args:
         prediction: (N, D) outputs of the predictor.
-        target: (N, D) embeddings to be predicted.
+        target: (N, D) target embeddings.
 
     Returns:
         Scalar in [0, 4], averaged over processes.

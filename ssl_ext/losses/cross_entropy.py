@@ -1,4 +1,4 @@
-"""Cross-entropy of plain images."""
+"""Softmax cross-entropy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         labels: (N,) int64, classes from 0 to K − 1.
 
     Returns:
-        Scalar; in float32 whatever the autocast state.
+        Scalar, computed in float32 under autocast.
 
     >>> import torch
     >>> cross_entropy(torch.zeros(1, 2), torch.tensor([0])).exp()

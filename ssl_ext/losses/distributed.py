@@ -1,8 +1,8 @@
-"""Collectives with gradients, which do nothing when there is one process.
+"""Differentiable collectives; identities in a single process.
 
-Convention: the backward pass *sums* gradients over the processes. A loss that every process
-computes from the joined batch then arrives W times at the parameters, and the average that
-DistributedDataParallel takes leaves the gradient of one process on the joined batch.
+The backward pass *sums* gradients over the W processes. If every process computes the same loss from
+the joined batch, the sum is W times its gradient, and DistributedDataParallel's average reduces it to
+the gradient of one process on the joined batch.
 """
 
 from typing import Any
@@ -23,12 +23,12 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Number of this process, from 0; 0 when no process group exists."""
+    """Rank of this process, from 0; 0 when no process group exists."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:
-    """Sum of ``x`` over the processes, with gradient (the gradient is summed as well).
+    """Sum of ``x`` over the processes; the backward pass sums the gradients.
 
     Args:
         x: any shape, the same on every process.
@@ -37,7 +37,7 @@ def all_reduce_sum(x: Tensor) -> Tensor:
 
 
 def all_reduce_mean(x: Tensor) -> Tensor:
-    """Mean of ``x`` over the processes, with gradient (the sum of the gradients divided by W).
+    """Mean of ``x`` over the processes; the backward pass averages the gradients.
 
     Args:
         x: any shape, the same on every process.
@@ -46,7 +46,7 @@ def all_reduce_mean(x: Tensor) -> Tensor:
 
 
 def gather(x: Tensor) -> Tensor:
-    """Rows of all processes in rank order, with gradient (each row's gradients are summed).
+    """Concatenate the rows of all processes in rank order; the backward pass sums each row's gradients.
 
     Args:
         x: (N, ...), the same N on every process.

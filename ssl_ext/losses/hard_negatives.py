@@ -1,4 +1,4 @@
-"""MoCHi: harder negatives, mixed of those that are hard already (Kalantidis et al., 2020)."""
+"""MoCHi: synthetic hard negatives mixed from the hardest ones (Kalantidis et al., 2020)."""
 
 import torch
 import torch.nn.functional as F
@@ -19,23 +19,24 @@ def mochi_terms(
     temperature: float = 0.2,
     generator: torch.Generator | None = None,
 ) -> ContrastiveTerms:
-    """InfoNCE with K + s + s' negatives per query: the queue and those of :func:`mix_hard_negatives`.
+    """InfoNCE with K + s + s' negatives per query: the queue and :func:`mix_hard_negatives`.
 
     Args:
         query: (N, D) unit vectors.
         key: (N, D) unit vectors, the positives.
         queue: (K, D) unit vectors, the same on every process.
-        num_hard: N of the paper, how many negatives count as hard; at most K are taken.
-        num_mixed: s, negatives mixed of two hard ones, >= 0.
-        num_with_query: s', negatives mixed of a hard one and the query, >= 0.
+        num_hard: N of the paper, number of hardest negatives to mix, >= 1; clipped to K.
+        num_mixed: s, number of mixtures of two hard negatives, >= 0.
+        num_with_query: s', number of mixtures of a hard negative and the query, >= 0.
         temperature: τ > 0.
-        generator: Source of pairs and mixing coefficients.
+        generator: Random generator of pairs and mixing coefficients.
 
     Returns:
-        The loss and the share of queries nearer to their key than to any negative, averaged over processes.
+        The loss and the share of queries whose key is more similar than every negative, averaged over
+        processes.
 
     Raises:
-        ValueError: if shapes do not fit or a number is out of range.
+        ValueError: if shapes do not match or a setting is out of range.
     """
     check_embeddings(query, key)
     with full_precision(query):
@@ -62,24 +63,24 @@ def mix_hard_negatives(
     num_with_query: int,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Unit vectors between a query's hardest negatives, and between them and the query (its Eq. 3 and 4).
+    """Mix pairs of hard negatives, and hard negatives with the query (MoCHi, Eq. 3 and 4).
 
     α · n_k + (1 − α) · n_l with α ~ U(0, 1), and β · q + (1 − β) · n_k with β ~ U(0, 0.5), normalised; the
-    n are drawn from the ``num_hard`` negatives that are the most similar to q.
+    n are drawn from the ``num_hard`` negatives most similar to q.
 
     Args:
         query: (N, D) unit vectors.
         queue: (K, D) unit vectors.
-        num_hard: How many negatives are hard, >= 1; at most K.
+        num_hard: Number of hardest negatives to mix, >= 1; clipped to K.
         num_mixed: s >= 0.
         num_with_query: s' >= 0.
-        generator: Source of random numbers.
+        generator: Random generator.
 
     Returns:
         (N, s + s', D) without gradient.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a setting is out of range.
     """
     for name, value, smallest in (
         ("num_hard", num_hard, 1),

@@ -18,25 +18,25 @@ def i_mix_terms(
     *,
     temperature: float = 0.2,
 ) -> ContrastiveTerms:
-    """Cross-entropy with mixed virtual labels: each image is a class of its own (i-Mix, its form of MoCo).
+    """Cross-entropy with mixed virtual labels, where each image is its own class (i-Mix, MoCo variant).
 
-    The classes are the keys of the whole batch and the queue, N + K ways; the label of mixture n is λ on its
-    own key and 1 − λ on that of its partner.
+    The classes are the keys of the batch of all processes and the queue; the label of mixture n is λ on its
+    own key and 1 − λ on its partner's.
 
     Args:
         query: (N, D) unit vectors of the mixed samples.
-        keys: (N, D) unit vectors of the samples before they were mixed.
+        keys: (N, D) unit vectors of the unmixed samples.
         queue: (K, D) unit vectors, the same on every process.
         permutation: (N,) int64, the partner of each sample.
         lam: λ in [0, 1], a scalar or (N,).
         temperature: τ > 0.
 
     Returns:
-        The loss, and ``positive_top1``: the share of mixtures that are nearest to the key with the larger
-        share. The keys of all processes are ways; both are averaged over processes.
+        The loss, and ``positive_top1``: the share of mixtures most similar to the key of larger weight.
+        Both are averaged over processes.
 
     Raises:
-        ValueError: if shapes do not fit or τ <= 0.
+        ValueError: if shapes do not match or τ <= 0.
     """
     check_embeddings(query, keys)
     if not temperature > 0:

@@ -11,11 +11,11 @@ INTERSECTIONS = ("clamp", "affine", "raw")
 def jaccard_similarity(
     a1: Tensor, b1: Tensor, a2: Tensor, b2: Tensor, *, intersection: str = "clamp", eps: float = 1e-3
 ) -> Tensor:
-    """J = s / (s + ds) of all pairs, s = <a1, b1> and ds = |a2 - b2|² (Eq. 2).
+    """J = s / (s + ds) of all pairs, with s = <a1, b1> and ds = |a2 - b2|² (Eq. 2).
 
-    ``'clamp'`` takes max(s, 0) for s and ``'affine'`` (1 + s) / 2, both with ``eps`` added to the
-    denominator: J is in [0, 1] and its slopes are at most 1 / eps. ``'raw'`` is Eq. 2 to the letter,
-    with poles where s + ds = 0.
+    ``'clamp'`` replaces s by max(s, 0) and ``'affine'`` by (1 + s) / 2, both with ``eps`` added to the
+    denominator: J is in [0, 1] and its slopes are at most 1 / eps. ``'raw'`` is Eq. 2 unchanged, with
+    poles where s + ds = 0.
 
     Args:
         a1: (N, D1) unit embeddings of projector 1.
@@ -29,7 +29,7 @@ def jaccard_similarity(
         (N, M).
 
     Raises:
-        ValueError: if the numbers of rows do not fit, ``intersection`` is unknown or ``eps`` <= 0.
+        ValueError: if the numbers of rows differ, ``intersection`` is unknown or ``eps`` <= 0.
 
     >>> x, y = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8]])
     >>> jaccard_similarity(x, y, x, y, intersection="raw")  # 0.6 / (0.6 + 0.8)
@@ -44,9 +44,9 @@ def jaccard_similarity(
 
 
 def jaccard_of_cosines(s1: Tensor, s2: Tensor, *, intersection: str, eps: float) -> Tensor:
-    """Jaccard similarity from the cosines of both projectors, entry by entry."""
+    """Elementwise Jaccard similarity from the cosines s1, s2 (N, M) of both projectors."""
     check_jaccard(intersection, eps)
-    # Rounding can bring the cosine of equal vectors above 1.
+    # Rounding can make the cosine of equal vectors exceed 1.
     half_distance = 1 - s2.clamp_max(1)
     if intersection == "raw":
         return s1 / torch.add(s1, half_distance, alpha=2)

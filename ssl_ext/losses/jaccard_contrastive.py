@@ -13,7 +13,7 @@ from ssl_ext.losses.standardize import check_embeddings, full_precision, unit_ro
 class JaccardTerms(NamedTuple):
     """Unweighted terms of Eq. 4: NCE on each projector's cosine and on the Jaccard similarity.
 
-    ``positive_top1``, without gradient, is the one of the Jaccard similarity.
+    ``positive_top1`` in [0, 1], without gradient, is that of the Jaccard similarity.
     """
 
     projector1: Tensor
@@ -35,20 +35,20 @@ def jaccard_contrastive_loss(
     """α1 · NCE(s1) + α2 · NCE(s2) + (1 - α1 - α2) · NCE(J) (Eq. 4).
 
     Args:
-        query: two embeddings, of projector 1 (N, D1) and 2 (N, D2), of any length: normalised here.
-        key: the same of the positives.
-        queue: unit vectors (K, D1) and (K, D2), the same on every process: the negatives (MoCo's form).
-            Without them query and key are two views and the 2N - 2 others are negatives (SimCLR's form).
+        query: embeddings of projector 1 (N, D1) and projector 2 (N, D2); normalised here.
+        key: the same for the positives.
+        queue: negatives as unit vectors (K, D1) and (K, D2), the same on every process (MoCo variant).
+            None: query and key are two views, whose negatives are all other views (SimCLR variant).
         alpha: α1, α2 >= 0 with a sum of at most 1.
-        temperature: τ > 0, of all three parts.
-        intersection: see ``jaccard_similarity``, as for ``eps``.
-        eps: added to the denominator of J.
+        temperature: τ > 0 of all three terms.
+        intersection: see ``jaccard_similarity``.
+        eps: see ``jaccard_similarity``.
 
     Returns:
-        Scalar, over all processes as ``nt_xent`` and ``info_nce`` are.
+        Scalar, over all processes as in ``nt_xent`` and ``info_nce``.
 
     Raises:
-        ValueError: if the shapes do not fit or a setting is out of range.
+        ValueError: if the shapes do not match or a setting is out of range.
     """
     weights = jaccard_weights(alpha)
     terms = jaccard_contrastive_terms(
@@ -66,7 +66,7 @@ def jaccard_contrastive_terms(
     intersection: str = "clamp",
     eps: float = 1e-3,
 ) -> JaccardTerms:
-    """Unweighted terms of ``jaccard_contrastive_loss``; arguments and errors are the same."""
+    """Unweighted terms of ``jaccard_contrastive_loss``; same arguments and errors."""
     for z_query, z_key in zip(query, key, strict=True):
         check_embeddings(z_query, z_key)
     with full_precision(query[0]):
@@ -85,7 +85,7 @@ def jaccard_contrastive_terms(
 
 
 def jaccard_weights(alpha: Sequence[float]) -> tuple[float, float, float]:
-    """α1, α2 and 1 - α1 - α2; ValueError unless all are in [0, 1]."""
+    """Return α1, α2 and 1 - α1 - α2; raise ValueError unless all are in [0, 1]."""
     if len(alpha) != 2 or min(alpha) < 0 or sum(alpha) > 1 + 1e-9:
         raise ValueError(
             f"alpha is {tuple(alpha)}; it must be two numbers >= 0 with a sum of at most 1 "

@@ -1,4 +1,4 @@
-"""A mixed batch, as mixing policies return it and losses of mixed images read it."""
+"""Mixed batch: the result of mixing policies and the input of losses of mixed images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor
 class Mixed:
     """A mixed batch: mixture n is ``lam[n]`` of image n and ``1 - lam[n]`` of image ``permutation[n]``.
 
-    A mixture of more than two images also has ``weights`` (N, N), the share of image k in mixture n (rows
-    sum to 1). Then ``lam`` is the diagonal and ``permutation`` the largest other contributor.
+    ``images`` (N, C, H, W), ``lam`` (N,) in [0, 1], ``permutation`` (N,) int64. Mixtures of more than two
+    images also have ``weights`` (N, N), the share of image k in mixture n (rows sum to 1). Then ``lam`` is
+    the diagonal and ``permutation`` the largest other contributor.
     """
 
     images: Tensor

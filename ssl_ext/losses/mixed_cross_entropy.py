@@ -13,18 +13,18 @@ from ssl_ext.losses.standardize import at_least_float32, full_precision
 def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:
     """λ · CE(logits, y_i) + (1 − λ) · CE(logits, y_j), averaged over the batch (Eq. 3 of AMix).
 
-    Mixtures of more samples: Σ_k weights_k · CE(logits, y_k).
+    For mixtures of more than two samples: Σ_k weights_k · CE(logits, y_k).
 
     Args:
         logits: (N, K) of the mixed images.
-        labels: (N,) int64, classes of the images before they were mixed.
-        mixed: How they were mixed; of it ``lam``, ``permutation`` and ``weights`` are used.
+        labels: (N,) int64, classes of the unmixed images.
+        mixed: The mixed batch; ``lam``, ``permutation`` and ``weights`` are used.
 
     Returns:
-        Scalar, averaged over the processes; in float32 whatever the autocast state.
+        Scalar, averaged over the processes; computed in float32 under autocast.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not match.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or mixed.lam.shape != labels.shape:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Telling the two sources of a mixed sample, or their classes, apart by it (AMix, Sec. 3.3)."""
+"""Binary cross-entropy between the two sources of a mixed sample, or their classes (AMix, Sec. 3.3)."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_
 def mixup_bce(
     z_mix: Tensor, z_i: Tensor, z_j: Tensor, lam: Tensor | float, *, temperature: float = 0.2
 ) -> Tensor:
-    """Binary cross-entropy of telling the two sources apart by the mixed sample (Eq. 6 of AMix).
+    """Binary cross-entropy between the two sources of each mixed sample (Eq. 6 of AMix).
 
-    p_i is the softmax over the two similarities / τ, and the loss λ · (−log p_i) + (1 − λ) · (−log p_j).
-    (The paper prints ratios of similarities, without a logarithm; its text calls them cross-entropy.)
+    The loss is λ · (−log p_i) + (1 − λ) · (−log p_j), p the softmax over the two similarities / τ.
+    (The paper prints ratios of similarities without a logarithm; its text calls them cross-entropy.)
 
     Args:
         z_mix: (N, D) unit vectors of the mixed samples.
@@ -27,7 +27,7 @@ def mixup_bce(
         Scalar, averaged over processes.
 
     Raises:
-        ValueError: if shapes do not fit or τ <= 0.
+        ValueError: if shapes do not match or τ <= 0.
 
     >>> z = torch.eye(2)
     >>> mixup_bce(z[:1], z[:1], z[1:], 1.0, temperature=1.0)  # log(1 + 1/e)
@@ -44,8 +44,8 @@ def mixup_bce(
 def mixup_pbce(logits: Tensor, labels_i: Tensor, labels_j: Tensor, lam: Tensor | float) -> Tensor:
     """Parametric binary cross-entropy: λ · (−log p_i) + (1 − λ) · (−log p_j) over two classes (AMix).
 
-    p_i is the softmax over the logits of the two sources' classes. Pairs of one class are skipped. (The
-    paper prints probabilities, without a logarithm; its text calls them cross-entropy.)
+    p is the softmax over the logits of the two sources' classes. Pairs of one class are skipped. (The
+    paper prints probabilities without a logarithm; its text calls them cross-entropy.)
 
     Args:
         logits: (N, K) of the mixed samples.
@@ -54,10 +54,10 @@ def mixup_pbce(logits: Tensor, labels_i: Tensor, labels_j: Tensor, lam: Tensor |
         lam: λ in [0, 1], a scalar or (N,).
 
     Returns:
-        Scalar, the mean over the pairs of all processes that are of two classes; 0 if there is none.
+        Scalar, the mean over the pairs of different classes of all processes; 0 if there are none.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not match.
 
     >>> mixup_pbce(torch.tensor([[1.0, 0.0, 9.0]]), torch.tensor([0]), torch.tensor([1]), 1.0)
     tensor(0.3133)

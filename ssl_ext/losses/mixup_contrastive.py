@@ -1,4 +1,4 @@
-"""InfoNCE of mixed samples, whose sources are both positives (AMix, Eq. 4)."""
+"""InfoNCE of mixed samples with both sources as positives (AMix, Eq. 4)."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from torch import Tensor
 from ssl_ext.losses.distributed import all_reduce_mean
 from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
 
-# Similarity of what must not count. -inf would make the gradient NaN where nothing else is left.
+# Similarity of excluded entries. -inf would give NaN gradients in rows where all entries are excluded.
 ABSENT = -1e30
 
 
@@ -23,8 +23,8 @@ def mixup_info_nce(
 ) -> Tensor:
     """InfoNCE of mixed samples: λ · (−log p_i) + (1 − λ) · (−log p_j) (Eq. 4 of AMix).
 
-    Each term is MoCo's problem of K + 1 ways: p_i has key i in the numerator, and key i and the queue in
-    the denominator.
+    Each term is MoCo's (K + 1)-way softmax: p_i has key i in the numerator, and key i and the queue in the
+    denominator.
 
     Args:
         query: (N, D) unit vectors of the mixed samples.
@@ -33,13 +33,13 @@ def mixup_info_nce(
         queue: (K, D) unit vectors, the negatives, the same on every process.
         lam: λ in [0, 1], a scalar or (N,).
         temperature: τ > 0.
-        excluded: (N, K) bool, True where a negative takes no part, such as one of a source's class.
+        excluded: (N, K) bool, True for negatives to ignore, such as those of a source's class.
 
     Returns:
         Scalar, averaged over processes.
 
     Raises:
-        ValueError: if shapes do not fit or τ <= 0.
+        ValueError: if shapes do not match or τ <= 0.
 
     >>> z = torch.eye(3)
     >>> mixup_info_nce(z[:1], z[:1], z[1:2], z[2:], 0.5, temperature=1.0)  # (log(1 + 1/e) + log 2) / 2
@@ -57,11 +57,11 @@ def mixup_info_nce(
 def weighted_info_nce(
     query: Tensor, keys: Tensor, queue: Tensor, weights: Tensor, *, temperature: float = 0.2
 ) -> Tensor:
-    """``mixup_info_nce`` of mixtures of any number of samples: Σ_m weights_m · (−log p_m).
+    """``mixup_info_nce`` for mixtures of any number of samples: Σ_m weights_m · (−log p_m).
 
     Args:
         query: (N, D) unit vectors of the mixed samples.
-        keys: (M, D) unit vectors of all samples that were mixed.
+        keys: (M, D) unit vectors of all source samples.
         queue: (K, D) unit vectors, the negatives.
         weights: (N, M), the share of sample m in mixture n; rows sum to 1.
         temperature: τ > 0.
@@ -70,7 +70,7 @@ def weighted_info_nce(
         Scalar, averaged over processes.
 
     Raises:
-        ValueError: if shapes do not fit or τ <= 0.
+        ValueError: if shapes do not match or τ <= 0.
     """
     check_embeddings(query)
     check_temperature(temperature)

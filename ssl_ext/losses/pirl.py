@@ -1,4 +1,4 @@
-"""PIRL: embeddings that a pretext transform leaves alone (Misra and van der Maaten, 2020)."""
+"""PIRL: pretext-invariant representations (Misra and van der Maaten, 2020)."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from torch import Tensor
 from ssl_ext.losses.distributed import all_reduce_mean
 from ssl_ext.losses.standardize import check_embeddings, full_precision, unit_rows
 
-# Logit of what must not count. -inf would make the gradient NaN where nothing else is left.
+# Logit of excluded entries. -inf would give NaN gradients in rows where all entries are excluded.
 ABSENT = -1e30
 
 
@@ -25,17 +25,17 @@ def pirl_terms(
     Args:
         z_image: f(v_I), (N, D) embeddings of the images.
         z_transformed: g(v_It), (N, D) embeddings of their transformed versions.
-        memory: m_I, (N, D), what the memory bank holds of the same images.
-        negatives: (K, D), what it holds of other images.
+        memory: m_I, (N, D) memory-bank entries of the same images.
+        negatives: (K, D) memory-bank entries of other images.
         excluded: (N, K) bool, True where a negative is the image itself.
         temperature: τ, > 0.
 
     Returns:
-        The loss of the transformed images, that of the images, and without gradient the share of
-        transformed images whose own memory is the most similar; averaged over the processes.
+        The loss of the transformed images, the loss of the images, and, without gradient, the share of
+        transformed images most similar to their own entry; averaged over the processes.
 
     Raises:
-        ValueError: if shapes do not fit or τ <= 0.
+        ValueError: if shapes do not match or τ <= 0.
     """
     check_embeddings(z_image, z_transformed, memory)
     (transformed, positive_top1), (image, _) = (
@@ -59,17 +59,17 @@ def nce_terms(
 
     Args:
         queries: (N, D) embeddings.
-        positives: (N, D), the memory of each query's own image.
-        negatives: (K, D), memories that all queries share as negatives.
+        positives: (N, D) memory-bank entries of the queries' images.
+        negatives: (K, D) memory-bank entries shared by all queries.
         excluded: (N, K) bool, True where a negative is the query's own image.
         temperature: τ, > 0.
 
     Returns:
-        The loss, and without gradient the share of queries whose positive is the most similar of all;
-        both averaged over the processes.
+        The loss and, without gradient, the share of queries most similar to their positive; both averaged
+        over the processes.
 
     Raises:
-        ValueError: if shapes do not fit or τ <= 0.
+        ValueError: if shapes do not match or τ <= 0.
 
     >>> z = torch.eye(3)
     >>> [round(term.item(), 4) for term in nce_terms(z[:1], z[:1], z[1:], temperature=0.1)]
@@ -99,8 +99,8 @@ def nce_terms(
 
 
 def _log_complement(logits: Tensor, log_h: Tensor) -> Tensor:
-    """log(1 - h) of each entry; exact where h is so near to 1 that 1 - h would be 0."""
-    # Only the largest h of a row can be above 1/2. Its complement is the sum of the others.
+    """log(1 - h) of each entry, accurate for h near 1."""
+    # Only the largest h of a row can exceed 1/2; its complement is the sum of the others.
     largest = logits.argmax(1, keepdim=True)
     rest = log_h.scatter(1, largest, ABSENT)
     return torch.log1p(-rest.exp()).scatter(1, largest, rest.logsumexp(1, keepdim=True))

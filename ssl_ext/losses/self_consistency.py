@@ -16,7 +16,7 @@ def self_consistency_loss(
     feature_norm: bool = True,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Mean |z̃ - z_virtual|, z̃ the mixture of standardised embeddings (Eq. 9 and 10).
+    """Mean |z̃ - z_virtual|, z̃ the mixture of standardised embeddings (TriMix, Eq. 9 and 10).
 
     Args:
         z: (B, D) embeddings of the view that was mixed.

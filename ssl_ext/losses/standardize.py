@@ -1,4 +1,4 @@
-"""Standardisation over the joined batch, and what every loss needs first: precision and checks."""
+"""Standardisation over the joined batch, and the precision and shape helpers of all losses."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,19 +10,19 @@ from ssl_ext.losses.distributed import gather, world_size
 
 
 def standardize(z: Tensor, *, eps: float = 1e-5) -> Tensor:
-    """Embeddings with mean 0 and variance 1 per dimension over the batch of all processes.
+    """Standardise each dimension over the batch of all processes: (z - mean) / sqrt(var + eps).
 
-    The variance is the biased one and ``eps`` stands in the root: (z - mean) / sqrt(var + eps).
+    The variance is biased (divided by the number of samples).
 
     Args:
         z: (N, D), the same N on every process.
         eps: added to the variance, > 0.
 
     Returns:
-        (N, D), float32, or float64 for a float64 input, whatever the autocast state.
+        (N, D), float32, or float64 for a float64 input, also under autocast.
 
     Raises:
-        ValueError: if ``z`` is not (N, D), the joined batch holds one sample, or ``eps`` <= 0.
+        ValueError: if ``z`` is not (N, D), the joined batch holds a single sample, or ``eps`` <= 0.
 
     >>> standardize(torch.tensor([[1.0], [3.0]])).flatten()
     tensor([-1.0000,  1.0000])
@@ -37,7 +37,7 @@ def standardize(z: Tensor, *, eps: float = 1e-5) -> Tensor:
         raise ValueError(f"eps must be > 0, got {eps} (config key model.head.eps)")
     with full_precision(z):
         z = at_least_float32(z)
-        if world_size() == 1:  # one fused kernel: a third of the time of the formula below
+        if world_size() == 1:  # a fused kernel, three times as fast as the formula below
             return F.batch_norm(z, None, None, training=True, eps=eps)
         means, variances = gather(_moments(z)).unbind(1)
         mean = means.mean(0)
@@ -46,23 +46,23 @@ def standardize(z: Tensor, *, eps: float = 1e-5) -> Tensor:
 
 
 def standardize_features(z: Tensor, *, eps: float = 1e-5) -> Tensor:
-    """Each row of ``z`` (N, D) with mean 0 and (biased) variance 1 over its D features."""
+    """Standardise each row of ``z`` (N, D) over its D features, with the biased variance."""
     return F.layer_norm(z, z.shape[1:], eps=eps)
 
 
 def unit_rows(z: Tensor) -> Tensor:
-    """Rows of ``z`` (N, D) divided by their lengths; float32, or float64 for a float64 input."""
+    """L2-normalise the rows of ``z`` (N, D); float32, or float64 for a float64 input."""
     with full_precision(z):
         return F.normalize(at_least_float32(z), dim=1)
 
 
 def at_least_float32(z: Tensor) -> Tensor:
-    """``z`` in float32, unless it is float64."""
+    """Cast ``z`` to float32 unless it is float64."""
     return z if z.dtype == torch.float64 else z.float()
 
 
 def full_precision(z: Tensor) -> AbstractContextManager[object]:
-    """Context in which autocast is off for the device of ``z``."""
+    """Context manager that disables autocast on the device of ``z``."""
     if torch.amp.is_autocast_available(z.device.type):
         return torch.autocast(z.device.type, enabled=False)
     return nullcontext()
@@ -77,6 +77,6 @@ def check_embeddings(*embeddings: Tensor) -> None:
 
 
 def _moments(z: Tensor) -> Tensor:
-    """Mean and biased variance of this process's rows, (1, 2, D): one collective carries both."""
+    """Mean and biased variance of this process's rows as (1, 2, D), gathered in one collective."""
     variance, mean = torch.var_mean(z, dim=0, correction=0)
     return torch.stack([mean, variance])[None]

@@ -1,4 +1,4 @@
-"""SwAV: views predict each other's cluster assignments (Caron et al., 2020)."""
+"""SwAV: swapped prediction of cluster assignments (Caron et al., 2020)."""
 
 import math
 
@@ -12,16 +12,16 @@ from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_
 
 @torch.no_grad()
 def sinkhorn_knopp(scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
-    """Soft assignments of samples to prototypes that use all prototypes equally (Eq. 3 to 5).
+    """Soft assignments of samples to equally used prototypes, by Sinkhorn-Knopp (Eq. 3 to 5).
 
     Each iteration scales exp(scores / epsilon) so that every prototype has the same total over the batch
-    of all processes, then so that every sample's row sums to 1. In logarithms, so that no sum of
-    exponentials overflows or vanishes.
+    of all processes, then so that every sample's row sums to 1. Computed in the log domain, which avoids
+    overflow and underflow.
 
     Args:
         scores: (N, K) cosine similarities with the prototypes, the same N on every process.
-        epsilon: weight of the entropy, > 0; a smaller one gives harder assignments.
-        iterations: >= 1; many make the totals exact.
+        epsilon: weight of the entropy, > 0; smaller values give harder assignments.
+        iterations: >= 1; the column totals converge with the number of iterations.
 
     Returns:
         (N, K) without gradient; each row sums to 1, each column to about N / K over the joined batch.
@@ -54,16 +54,16 @@ def swapped_prediction_loss(
 ) -> Tensor:
     """Mean cross-entropy of each view's softmax with the assignments of the other views (Eq. 1, 2 and 6).
 
-    The first two views give assignments; further ones (small crops) only predict. The predictions of one
-    assignment are averaged, then those of both assignments.
+    Assignments are computed for the first two views only; further views (small crops) only predict. The
+    loss is the mean over all pairs of an assignment and another view's prediction.
 
     Args:
         scores1: (N, K) cosine similarities of the first view's embeddings with the prototypes.
-        scores2: (N, K) those of the second view.
-        *more_scores: (N, K) each.
+        scores2: (N, K) of the second view.
+        *more_scores: (N, K) of each further view.
         temperature: τ of the softmax, > 0.
-        epsilon: of :func:`sinkhorn_knopp`.
-        iterations: of :func:`sinkhorn_knopp`.
+        epsilon: see :func:`sinkhorn_knopp`.
+        iterations: see :func:`sinkhorn_knopp`.
 
     Returns:
         Scalar, averaged over processes; the assignments receive no gradient.

@@ -1,4 +1,4 @@
-"""All terms of TriMix (Bdair et al., 2022) at once."""
+"""All loss terms of TriMix (Bdair et al., 2022), computed together."""
 
 from typing import NamedTuple
 
@@ -18,10 +18,10 @@ from ssl_ext.losses.virtual_embeddings import (
 
 
 class TriMixTerms(NamedTuple):
-    """Unweighted terms of TriMix's loss (Eq. 11), and the two target entries of P (Eq. 7).
+    """Unweighted terms of TriMix's loss (Eq. 11), and the means of P's (anti-)diagonal (Eq. 7).
 
-    ``p_lam`` and ``p_complement``, the means of P's diagonal and anti-diagonal, carry no gradient.
-    As long as P's entries there are below λ and 1 - λ, the virtual term does not depend on λ.
+    ``p_lam`` and ``p_complement``, the means of P's diagonal and anti-diagonal, have no gradient.
+    If those entries of P are below λ and 1 - λ, the virtual term does not depend on λ.
     """
 
     invariance: Tensor
@@ -42,13 +42,13 @@ def trimix_terms(
     feature_norm: bool = True,
     eps: float = 1e-5,
 ) -> TriMixTerms:
-    """All terms of TriMix on one kind of embedding; every embedding is standardised once.
+    """Compute all terms of TriMix on one set of embeddings, standardising each only once.
 
     Equal to ``barlow_twins_terms(z1, z2)``, ``virtual_embedding_terms(z1, z_virtual, lam)`` and
     ``self_consistency_loss(z1, z_virtual, lam)``.
 
     Args:
-        z1: (B, D) embeddings of the first view, the one that was mixed.
+        z1: (B, D) embeddings of the first view, whose images were mixed.
         z2: (B, D) embeddings of the second view.
         z_virtual: (B, D) embeddings of the mixed images.
         lam: λ in [0, 1], a float or a 0-dim tensor.

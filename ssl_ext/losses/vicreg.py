@@ -11,9 +11,9 @@ EPS = 1e-4
 
 
 def vicreg_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three unweighted terms of VICReg (its Eq. 1 to 5), over the batch of all processes.
+    """The three unweighted terms of VICReg (Eq. 1 to 5), over the batch of all processes.
 
-    Both variances and covariances are the unbiased ones, over N - 1.
+    Variances and covariances are unbiased (divided by the number of samples − 1).
 
     Args:
         z1: (N, D) embeddings of the first view, the same N on every process.
@@ -25,7 +25,7 @@ def vicreg_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         the squared off-diagonal covariances over D.
 
     Raises:
-        ValueError: if the shapes differ or the joined batch holds one sample only.
+        ValueError: if the shapes differ or the joined batch holds a single sample.
 
     >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     >>> [term.item() for term in vicreg_terms(z, z + 1)]
@@ -45,6 +45,6 @@ def vicreg_terms(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         covariances = all_reduce_sum(centred.mT @ centred) / (samples - 1)
         variances = covariances.diagonal(dim1=1, dim2=2)
         variance = F.relu(1 - (variances + EPS).sqrt()).mean(1).sum() / 2
-        # All entries less the diagonal: indexing with a boolean mask costs many times the loss itself.
+        # Subtract the diagonal: indexing with a boolean mask is many times slower.
         off_diagonal = covariances.square().sum() - variances.square().sum()
         return invariance, variance, off_diagonal / z1.shape[1]

@@ -1,10 +1,8 @@
-"""Virtual embeddings of TriMix (Bdair et al., 2022).
+"""Virtual embeddings loss of TriMix (Bdair et al., 2022): identify the two images in each mixture.
 
-The virtual loss asks for the images that a mixed one is made of.
-
-The images of a process are mixed among themselves (the batch with its reversed order), so the B x B
-matrices belong to one process; standardisation uses the joined batch and the loss is averaged over
-the processes. λ weighs the batch, 1 - λ its reversed copy, and is the same on every process.
+Each process mixes its batch with the reversed batch, with weights λ and 1 - λ, λ the same on every
+process. The B x B matrices are local to a process; standardisation uses the joined batch, and the loss
+is averaged over the processes.
 """
 
 import torch
@@ -23,19 +21,19 @@ from ssl_ext.losses.standardize import (
 def virtual_similarity(
     z: Tensor, z_virtual: Tensor, *, feature_norm: bool = True, eps: float = 1e-5
 ) -> Tensor:
-    """Cosine similarities of standardised embeddings with virtual ones: M of Eq. 6.
+    """Cosine similarities of standardised embeddings and virtual embeddings: M of Eq. 6.
 
     Args:
         z: (B, D) embeddings of the view that was mixed.
         z_virtual: (B, D) embeddings of the mixed images.
         feature_norm: standardise ``z_virtual`` over its features too.
-        eps: added to the variances; lower bound of the norms.
+        eps: added to the variances; lower bound of the norms, > 0.
 
     Returns:
         (B, B) in [-1, 1]; rows are ``z``, columns ``z_virtual``, both of this process.
 
     Raises:
-        ValueError: if the shapes differ or the joined batch holds one sample only.
+        ValueError: if the shapes differ or the joined batch holds a single sample.
     """
     check_embeddings(z, z_virtual)
     with full_precision(z):
@@ -64,7 +62,7 @@ def virtual_probabilities(
         P (B, B), each row sums to 1.
 
     Raises:
-        ValueError: if the shapes differ, the joined batch holds one sample only, or τ <= 0.
+        ValueError: if the shapes differ, the joined batch holds a single sample, or τ <= 0.
     """
     check_embeddings(z, z_virtual)
     with full_precision(z):
@@ -79,13 +77,13 @@ def virtual_targets(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """What each sample gave to each mixed image: GT = λ I + (1 - λ) J, J the anti-diagonal (Eq. 8).
+    """Target matrix GT = λ I + (1 - λ) J, J the anti-diagonal: each sample's share in each mixture (Eq. 8).
 
     The middle sample of an odd batch is mixed with itself: its row has 1 on the diagonal.
 
     Args:
         batch_size: B >= 2.
-        lam: λ in [0, 1], a float or a 0-dim tensor (whose range is not read: no host sync).
+        lam: λ in [0, 1], a float or a 0-dim tensor (whose range is not checked, which would synchronise).
         device: device of the result.
         dtype: dtype of the result.
 
@@ -113,7 +111,7 @@ def virtual_embedding_terms(
     feature_norm: bool = True,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The virtual embedding loss with the two probabilities that it draws to λ and 1 - λ.
+    """Virtual embedding loss, and the two mean probabilities whose targets are λ and 1 - λ.
 
     Args:
         z: (B, D) embeddings of the view that was mixed.
@@ -124,8 +122,8 @@ def virtual_embedding_terms(
         eps: added to the variances.
 
     Returns:
-        The loss (Eq. 8), and without gradient the means of P's diagonal and of its anti-diagonal;
-        all three averaged over the processes.
+        The loss (Eq. 8) and, without gradient, the means of P's diagonal and anti-diagonal; all three
+        averaged over the processes.
 
     Raises:
         ValueError: if the shapes differ, B < 2, or λ or τ is out of range.
@@ -151,7 +149,7 @@ def virtual_embedding_loss(
 ) -> Tensor:
     """Mean |P - GT| over the B x B pairs (Eq. 8), averaged over processes.
 
-    Arguments and errors are those of ``virtual_embedding_terms``.
+    Arguments and errors as in ``virtual_embedding_terms``.
     """
     return virtual_embedding_terms(
         z, z_virtual, lam, temperature=temperature, feature_norm=feature_norm, eps=eps
@@ -159,26 +157,26 @@ def virtual_embedding_loss(
 
 
 def standardize_virtual(z_virtual: Tensor, feature_norm: bool, eps: float) -> Tensor:
-    """Virtual embeddings (B, D) standardised over the joined batch, then over their features."""
+    """Standardise virtual embeddings (B, D) over the joined batch and, optionally, over their features."""
     z_virtual = standardize(z_virtual, eps=eps)
     return standardize_features(z_virtual, eps=eps) if feature_norm else z_virtual
 
 
 def similarity_of_standardized(z: Tensor, z_virtual: Tensor, eps: float) -> Tensor:
     """Cosine similarities (B, B) of the rows of two standardised embeddings."""
-    # The lower bound `eps` of the norms keeps the gradient of an all-zero row finite.
+    # The lower bound `eps` of the norms keeps gradients finite for all-zero rows.
     return F.normalize(z, dim=1, eps=eps) @ F.normalize(z_virtual, dim=1, eps=eps).T
 
 
 def probabilities_of_similarity(similarity: Tensor, temperature: float) -> Tensor:
-    """Softmax of (B, B) similarities over the columns; ValueError unless temperature > 0."""
+    """Softmax of (B, B) similarities over the columns; raise ValueError unless temperature > 0."""
     if not temperature > 0:
         raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
     return F.softmax(similarity / temperature, dim=1)
 
 
 def terms_of_probabilities(probabilities: Tensor, lam: float | Tensor) -> list[Tensor]:
-    """The loss of this process, and the means of both diagonals of P."""
+    """Loss of this process, and the means of P's diagonal and anti-diagonal without gradient."""
     targets = virtual_targets(len(probabilities), lam, device=probabilities.device, dtype=probabilities.dtype)
     p_lam = probabilities.diagonal().mean()
     p_complement = probabilities.flip(1).diagonal().mean()
@@ -186,7 +184,7 @@ def terms_of_probabilities(probabilities: Tensor, lam: float | Tensor) -> list[T
 
 
 def check_mixture(batch_size: int, lam: float | Tensor) -> None:
-    """Raise ValueError for a batch that cannot be mixed, or a λ that is no number in [0, 1]."""
+    """Raise ValueError if ``batch_size`` < 2, or ``lam`` is a float outside [0, 1] or not a 0-dim tensor."""
     if batch_size < 2:
         raise ValueError(
             f"a batch of {batch_size} cannot be mixed with its reversed copy: each process needs "

@@ -10,14 +10,14 @@ from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_
 
 
 def whiten(z: Tensor, *, eps: float = 0.0) -> Tensor:
-    """Embeddings with mean 0 and unbiased covariance I, by the Cholesky factor of their covariance.
+    """Whiten embeddings to mean 0 and unbiased covariance I, by Cholesky decomposition.
 
-    Where the covariance (1 − eps) · Σ + eps · I is not positive definite, all values are NaN; an error would
-    have to wait for the device.
+    Returns NaN if the covariance (1 − eps) · Σ + eps · I is not positive definite; raising an error would
+    synchronise the device.
 
     Args:
         z: (..., K, D), batches of K > D embeddings each.
-        eps: in [0, 1), share of the identity in the covariance.
+        eps: in [0, 1), weight of the identity in the covariance.
 
     Returns:
         (..., K, D), L⁻¹ (z − mean) with L Lᵀ the covariance.
@@ -37,21 +37,21 @@ def whiten(z: Tensor, *, eps: float = 0.0) -> Tensor:
 def w_mse(*views: Tensor, permutations: Tensor, size: int, eps: float = 0.0) -> Tensor:
     """Mean squared distance of the normalised whitened embeddings of all pairs of views.
 
-    The joined batch of all processes is cut into sub-batches of ``size`` images in the order of a
-    permutation; every view of a sub-batch is whitened on its own. The distance is 2 − 2 cos, from 0 to 4.
+    The joined batch of all processes is divided into sub-batches of ``size`` images in the order of each
+    permutation; every view of a sub-batch is whitened separately. The distance is 2 − 2 cos, in [0, 4].
 
     Args:
-        views: two or more (N, D) embeddings, row n of each from one image.
-        permutations: (R, W · N) int64, R orders of the joined batch over which the loss is averaged; the same
-            on every process.
-        size: K > D, images of a sub-batch; it divides W · N.
-        eps: in [0, 1), share of the identity in the covariances.
+        views: two or more (N, D) embeddings; row n of each belongs to the same image.
+        permutations: (R, W · N) int64, R orders of the joined batch, over which the loss is averaged; the
+            same on every process.
+        size: images per sub-batch, K > D; must divide W · N.
+        eps: in [0, 1), weight of the identity in the covariances.
 
     Returns:
         Scalar, the same on every process.
 
     Raises:
-        ValueError: one view, shapes that differ, or a size that does not fit.
+        ValueError: fewer than two views, different shapes, or an invalid ``size``.
     """
     check_embeddings(*views)
     count, dim = views[0].shape[0] * world_size(), views[0].shape[1]

@@ -1,4 +1,4 @@
-"""Mixing of images: the learned block with its mask loss. Nothing here needs more than PyTorch."""
+"""Mixing policies for images, and the learned Mix Block with its mask loss."""
 
 from .co_mixup import co_mixup
 from .cutmix import cutmix

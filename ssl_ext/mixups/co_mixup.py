@@ -1,4 +1,4 @@
-"""Co-Mixup (Kim et al., 2021): a batch mixed jointly, salient and diverse."""
+"""Co-Mixup (Kim et al., 2021): joint mixing of a batch for saliency and diversity."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ def co_mixup(
     compatibility: float = 0.001,
     iterations: int = 3,
 ) -> tuple[Tensor, Tensor]:
-    """As many mixtures as samples, each block of a mixture from one sample (``CoMixupEnergy``).
+    """Mix a batch into N mixtures whose blocks each show one sample (minimises ``CoMixupEnergy``).
 
-    The batch is mixed in parts. From random blocks, one mixture after the other takes what
-    lowers the energy. Simplifications: a block shows one sample (the authors' code also tries
-    equal mixtures of those that a mixture has already); the supermodular term enters a graph cut with three
-    linear bounds, of which the one with the least energy counts, and only if it lowers the energy.
+    The batch is mixed in parts of up to ``part`` samples. Starting from random blocks, block coordinate
+    descent optimises one mixture at a time. Simplifications: a block shows one sample (the authors' code
+    also tries equal mixtures of samples already in the mixture); the supermodular term is replaced by three
+    linear bounds for the graph cut, and the candidate of least energy is kept if it lowers the energy.
 
     Args:
         images: (N, C, H, W), floating point.
-        saliency: (N, H, W), ≥ 0, of each sample.
-        alpha: α of the Dirichlet prior of the samples, > 0.
-        generator: Source of the prior.
-        blocks: Blocks along a side; a number above the pixels of a side counts as these.
-        part: Largest number of samples that are mixed together; parts are of equal size or one apart.
-        smoothness: β, weight of equal neighbours, ≥ 0.
-        diversity: γ, weight of what mixtures have in common, ≥ 0.
+        saliency: (N, H, W), ≥ 0.
+        alpha: α of the Dirichlet prior over samples, > 0.
+        generator: Random generator of the prior and the initial blocks.
+        blocks: Blocks along a side, ≥ 1; clipped to the number of pixels.
+        part: Largest number of samples mixed together, ≥ 2; the batch is split evenly.
+        smoothness: β, weight of label changes between neighbouring blocks, ≥ 0.
+        diversity: γ, weight of the overlap between mixtures, ≥ 0.
         prior: η, weight of the prior, ≥ 0.
-        threshold: τ, mean overlap of a mixture with all others that costs nothing, ≥ 0.
-        compatibility: ω in [0, 1], how much it counts that salient blocks of samples are far apart.
+        threshold: τ, mean overlap of a mixture with all others without penalty, ≥ 0.
+        compatibility: ω in [0, 1], weight of the distance between salient blocks of two samples.
         iterations: Passes over the mixtures, ≥ 1.
 
     Returns:
-        Mixtures (N, C, H, W), and weights (N, N): the share that sample k has of mixture n.
+        Mixtures (N, C, H, W), and weights (N, N) whose entry [n, k] is the share of sample k in mixture n.
 
     Raises:
-        ValueError: A number out of range, or shapes that do not fit.
+        ValueError: A setting is out of range, or shapes do not match.
         ImportError: PyMaxflow is not installed.
     """
     if images.ndim != 4 or saliency.shape != images.shape[:1] + images.shape[2:]:
@@ -76,7 +76,7 @@ def co_mixup(
         raise ValueError(
             f"compatibility must be at most 1, got {compatibility} (config key model.policy.compatibility)"
         )
-    # It computes with NumPy, which the package does without until here.
+    # Imported here because the other policies do not need NumPy.
     from .co_mixup_energy import CoMixupEnergy
 
     n, _, height, width = images.shape
@@ -102,9 +102,9 @@ def co_mixup(
 
 
 def compose(images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Mixtures whose blocks show the samples ``chosen`` (N, h, w), and their shares (N, N)."""
+    """Return mixtures whose blocks show the samples ``chosen`` (N, h, w), and their shares (N, N)."""
     n, channels, height, width = images.shape
-    # Nearest neighbours of float32 indices: exact up to 2 ** 24 samples.
+    # float32 holds indices exactly up to 2 ** 24.
     index = F.interpolate(chosen[:, None].float(), size=(height, width), mode="nearest").long()
     weights = torch.zeros(n, n, device=images.device)
     ones = torch.ones(n, height * width, device=images.device)

@@ -1,4 +1,4 @@
-"""What Co-Mixup (Kim et al., 2021) minimises, and the descent over one mixture after the other."""
+"""Energy of Co-Mixup (Kim et al., 2021) and its minimisation by block coordinate descent."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class CoMixupEnergy:
          + γ n · max(τ M, Σ over j ≠ j' of o_jᵀ A o_j'),
 
     with n blocks, s the saliency (sum 1 per sample), o_j the shares of the samples in mixture j, and
-    A = (1 − ω) I + ω D. D are the distances between the most salient blocks of two samples (mean 1 in a
-    row): mixtures that use the samples evenly have less in common if each holds samples that fit together.
+    A = (1 − ω) I + ω D. D holds the L1 distances between the most salient blocks of two samples, scaled to
+    a mean row sum of 1.
 
     Args:
         saliency: (M, h, w), ≥ 0, each sums to 1.
@@ -39,12 +39,12 @@ class CoMixupEnergy:
 
     @cached_property
     def cost(self) -> np.ndarray:
-        """(h, w, M), what a block costs that shows a sample."""
+        """Unary cost (h, w, M) of showing each sample in each block."""
         return -self.saliency.transpose(1, 2, 0) - self.prior / self.blocks * self.log_prior
 
     @cached_property
     def fit(self) -> np.ndarray:
-        """A (M, M)."""
+        """Compatibility matrix A (M, M)."""
         places = np.stack(np.unravel_index(self.saliency.reshape(self.samples, -1).argmax(1), self.grid), 1)
         distance = np.abs(places[:, None] - places[None]).sum(2).astype(float)
         distance *= self.samples / max(distance.sum(), 1e-12)
@@ -52,7 +52,7 @@ class CoMixupEnergy:
 
     @property
     def samples(self) -> int:
-        """M."""
+        """Number of samples M."""
         return len(self.saliency)
 
     @property
@@ -62,21 +62,21 @@ class CoMixupEnergy:
 
     @property
     def blocks(self) -> int:
-        """Their number n."""
+        """Number of blocks n."""
         return self.grid[0] * self.grid[1]
 
     def value(self, labels: np.ndarray) -> float:
-        """E of labels (M, h, w)."""
+        """Energy E of labels (M, h, w)."""
         shares = self.shares(labels)
         common = self._common(shares, shares.sum(0))
         return sum(map(self._own, labels)) + self._diversity(common)
 
     def shares(self, labels: np.ndarray) -> np.ndarray:
-        """Their shares o (M, M): how much there is of each sample in each mixture."""
+        """Shares o (M, M) of labels (M, h, w): rows are mixtures, columns samples."""
         return np.stack([np.bincount(z.ravel(), minlength=self.samples) for z in labels]) / self.blocks
 
     def minimise(self, start: np.ndarray, iterations: int) -> tuple[np.ndarray, list[float]]:
-        """Labels (M, h, w) downhill from those of ``start``, and the energy before and after each pass."""
+        """Minimise E from labels ``start`` (M, h, w); also return E before the first and after each pass."""
         labels = start.copy()
         energies = [self.value(labels)]
         for _ in range(iterations):
@@ -100,17 +100,17 @@ class CoMixupEnergy:
         return labels, energies
 
     def _moves(self, current: np.ndarray, overlap: np.ndarray) -> list[np.ndarray]:
-        """Minima of a mixture's own energy with a linear price for what the others show already.
+        """Candidate labels: minima of a mixture's own energy plus a linear price for overlap with the others.
 
-        The price is nothing, that of samples above the threshold (as in the authors' code), or that of all.
+        Three prices: none, for samples above the threshold only (as in the authors' code), and for all.
         """
         prices = (0, np.where(overlap > self.threshold, overlap, 0), overlap)
         return [self._cut(current, self.cost + 2 * self.diversity * price) for price in prices]
 
     def _cut(self, current: np.ndarray, cost: np.ndarray) -> np.ndarray:
-        """Labels (h, w) of little cost and few borders, by α-expansion.
+        """Labels (h, w) that minimise unary cost and label changes, by α-expansion with PyMaxflow.
 
-        Only samples that some block would choose for itself, or shows now, are tried.
+        Candidates are the samples in ``current`` and those of least unary cost in some block.
         """
         try:
             from maxflow.fastmin import aexpansion_grid
@@ -124,13 +124,13 @@ class CoMixupEnergy:
         return tried[aexpansion_grid(np.ascontiguousarray(cost[:, :, tried]), border, labels=start)]
 
     def _own(self, labels: np.ndarray) -> float:
-        """Cost and borders of one mixture (h, w)."""
+        """Unary and smoothness energy of one mixture (h, w)."""
         cost = np.take_along_axis(self.cost, labels[:, :, None], 2).sum()
         borders = (labels[1:] != labels[:-1]).sum() + (labels[:, 1:] != labels[:, :-1]).sum()
         return float(cost + self.smoothness / self.blocks * borders)
 
     def _common(self, shares: np.ndarray, used: np.ndarray) -> float:
-        """Σ over pairs of two mixtures of o_jᵀ A o_j'."""
+        """Σ over j ≠ j' of o_jᵀ A o_j'."""
         return float(used @ self.fit @ used - np.einsum("ji,ik,jk", shares, self.fit, shares))
 
     def _diversity(self, common: float) -> float:

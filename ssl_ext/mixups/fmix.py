@@ -16,22 +16,22 @@ def fmix(
     generator: torch.Generator | None = None,
     decay: float = 3.0,
 ) -> tuple[Tensor, Tensor]:
-    """Sample i where a random low-frequency grey image is brightest, sample j elsewhere.
+    """Mix with a binary mask: sample i where a random low-frequency image is brightest, else sample j.
 
     Every sample has its own mask.
 
     Args:
         images: (N, C, H, W), floating point.
-        lam: λ in [0, 1], a scalar or (N,), the share of sample i before it is rounded to pixels.
-        permutation: (N,) int64, j of each i.
-        generator: Source of the masks.
-        decay: δ, the power of the frequency by which amplitudes fall, ≥ 0.
+        lam: λ in [0, 1], a scalar or (N,), the share of sample i before rounding to whole pixels.
+        permutation: (N,) int64, the partner j of each sample i.
+        generator: Random generator of the masks.
+        decay: δ ≥ 0; amplitudes are proportional to frequency ** −δ.
 
     Returns:
-        Mixtures (N, C, H, W), and the share (N,) of sample i, λ rounded to whole pixels.
+        Mixtures (N, C, H, W), and the share (N,) of sample i: λ rounded to whole pixels.
 
     Raises:
-        ValueError: λ or decay out of range, or shapes that do not fit.
+        ValueError: λ or decay out of range, or shapes that do not match.
     """
     check_pairs(images, permutation)
     if not decay >= 0:
@@ -50,10 +50,10 @@ def low_frequency_images(
     generator: torch.Generator | None,
     device: torch.device,
 ) -> Tensor:
-    """Random grey images (N, H, W) with amplitudes that fall with frequency ** decay."""
+    """Random grey images (N, H, W) with amplitudes proportional to frequency ** −decay."""
     across = torch.fft.rfftfreq(width, device=device)
     down = torch.fft.fftfreq(height, device=device)
-    # The mean has frequency 0: it counts as the lowest frequency that the image has.
+    # Avoid division by 0 at the mean: clamp to the lowest frequency of the image.
     frequency = torch.hypot(down[:, None], across[None]).clamp(min=1 / max(height, width))
     spectrum = torch.view_as_complex(normal((count, *frequency.shape, 2), generator, device))
     return torch.fft.irfft2(spectrum / frequency**decay, s=(height, width))

@@ -1,4 +1,4 @@
-"""Labels on a grid that minimise an energy with quadratic smoothness, by one cut for the whole batch."""
+"""Exact minimisation of grid energies with quadratic smoothness, by one graph cut per batch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 def smooth_labels(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """The labels l in 0 … L − 1 that minimise Σ unary[l] + Σ over neighbours of w · ((l − l') / (L − 1))².
+    """Labels l in 0 … L − 1 that minimise Σ unary[l] + Σ over neighbours of w · ((l − l') / (L − 1))².
 
-    The minimum is exact: with quadratic smoothness the labels are the level sets of one minimal cut
-    (Ishikawa, 2003), which PyMaxflow makes on the CPU, for all grids of the batch at once.
+    The minimum is exact: with quadratic smoothness the labels are the level sets of one minimum cut
+    (Ishikawa, 2003), computed by PyMaxflow on the CPU for all grids of the batch at once.
 
     Args:
         unary: (N, H, W, L), L ≥ 2, the cost of each label.
-        down: (N, H − 1, W), w ≥ 0 of each place and the one below.
-        right: (N, H, W − 1), w ≥ 0 of each place and the one to the right.
+        down: (N, H − 1, W), w ≥ 0 between each cell and the one below.
+        right: (N, H, W − 1), w ≥ 0 between each cell and the one to the right.
 
     Returns:
         (N, H, W) int64 on the device of ``unary``.
@@ -30,8 +30,8 @@ def smooth_labels(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
     device = unary.device
     unary, down, right = (tensor.detach().to("cpu", torch.float64) for tensor in (unary, down, right))
     steps = unary.shape[3] - 1
-    # A place has one node for each step k = 1 … L - 1, which is on the sink's side where l >= k. Then
-    # (l - l')² is Σ over pairs of steps of |t_k - t'_m|, and (2k - L) t_k at both places.
+    # A cell has one node per threshold k = 1 … L - 1, t_k = 1 on the sink side, which means l >= k. Then
+    # (l - l')² = Σ_k,m |t_k - t'_m| + Σ_k (2k - L) (t_k + t'_k).
     above = unary.diff(dim=3)
     level = 2 * torch.arange(1.0, steps + 1, dtype=torch.float64) - (steps + 1)
     weights = [weight.unsqueeze(3) / steps**2 for weight in (down, right)]
@@ -44,7 +44,7 @@ def smooth_labels(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
     nodes = torch.from_numpy(graph.add_grid_nodes(tuple(above.shape)))
     graph.add_grid_tedges(nodes.numpy(), above.clamp(min=0).numpy(), above.clamp(max=0).neg().numpy())
     if steps > 1:
-        # l >= k + 1 without l >= k would cut an edge that is dearer than everything else together.
+        # l >= k + 1 without l >= k would cut an edge of greater capacity than all others together.
         dearest = above.abs().sum() + steps**2 * sum(weight.sum() for weight in weights) + 1
         lower, upper = nodes[..., :-1].flatten(), nodes[..., 1:].flatten()
         _add_edges(graph, lower, upper, dearest.expand(len(lower)), both=False)
@@ -59,7 +59,7 @@ def smooth_labels(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _add_edges(graph: object, start: Tensor, end: Tensor, capacity: Tensor, *, both: bool) -> None:
-    """Edges of a PyMaxflow graph, with the same or no capacity the other way."""
+    """Add edges to a PyMaxflow graph; the reverse capacity is the same (``both``) or 0."""
     if len(start):
         back = capacity if both else torch.zeros_like(capacity)
         arrays = (tensor.contiguous().numpy() for tensor in (start, end, capacity, back))

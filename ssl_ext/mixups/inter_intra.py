@@ -1,4 +1,4 @@
-"""One policy between classes, another within a class: CutMix and MixUp (AMix, Sec. 3.1)."""
+"""Different mixing policies between and within classes (AMix, Sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def inter_intra(
     inter: str = "cutmix",
     intra: str = "mixup",
 ) -> tuple[Tensor, Tensor]:
-    """CutMix with λ for pairs of two classes, MixUp with ``intra_lam`` for pairs of one.
+    """Mix pairs of different classes by ``inter`` and pairs of one class by ``intra``.
 
     Args:
         images: (N, C, H, W), floating point.
-        lam: λ in [0, 1] of pairs of two classes, a scalar or (N,), the share of sample i.
-        permutation: (N,) int64, j of each i.
-        labels: (N,) classes or pseudo classes.
-        intra_lam: λ in [0, 1] of pairs of one class, a scalar or (N,).
-        generator: Source of CutMix's boxes.
+        lam: λ in [0, 1] for pairs of different classes, a scalar or (N,), the share of sample i.
+        permutation: (N,) int64, the partner j of each sample i.
+        labels: (N,) classes or pseudo-labels.
+        intra_lam: λ in [0, 1] for pairs of one class, a scalar or (N,).
+        generator: Random generator of CutMix's boxes.
         inter: Policy between classes, ``'cutmix'`` or ``'mixup'``.
         intra: Policy within a class, ``'cutmix'`` or ``'mixup'``.
 
@@ -39,7 +39,7 @@ def inter_intra(
         Mixtures (N, C, H, W), and the share (N,) of sample i.
 
     Raises:
-        ValueError: λ out of range, shapes that do not fit, or another policy.
+        ValueError: λ out of range, shapes that do not match, or an unknown policy.
     """
     if labels.shape != images.shape[:1]:
         raise ValueError(f"labels must be ({len(images)},), got {tuple(labels.shape)}")
@@ -57,19 +57,19 @@ def inter_intra(
 def pair_within_classes(
     permutation: Tensor, labels: Tensor, *, share: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """The partners (N,) of ``permutation``, but of a random share of the samples one of their own class.
+    """Replace the partners of a random share of the samples by partners of the same class, (N,).
 
-    Pairs of a random permutation have one class too rarely where classes are many. A sample that is the
-    only one of its class in the batch may be its own partner.
+    With many classes, a random permutation rarely pairs samples of one class. A sample may be its own
+    partner, and is if it is the only one of its class in the batch.
 
     Args:
         permutation: (N,) int64.
-        labels: (N,) classes or pseudo classes.
-        share: Probability in [0, 1] of a partner of the own class.
-        generator: Source of random numbers.
+        labels: (N,) classes or pseudo-labels.
+        share: Probability in [0, 1] of a same-class partner.
+        generator: Random generator.
     """
     drawn = uniform((3, len(labels)), generator, labels.device)
-    # Two random orders, each sorted by class: what stands at the same place is of one class.
+    # Two random orders, each stably sorted by class: equal positions hold samples of one class.
     by_class = [order[labels[order].argsort(dim=0, stable=True)] for order in drawn[:2].argsort(1)]
     own = torch.empty_like(permutation)
     own[by_class[0]] = by_class[1]

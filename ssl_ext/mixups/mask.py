@@ -1,4 +1,4 @@
-"""What is known of a mixing mask beforehand: its mean should be λ, and it should choose (AMix, Sec. 3.2)."""
+"""Priors of a mixing mask: its mean should be λ and its values near 0 or 1 (AMix, Sec. 3.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mask_loss(
     Args:
         mask: s, (N, 1, H, W) in [0, 1].
         lam: λ in [0, 1], a scalar or (N,).
-        margin: How far a mean may be from λ without a loss, ≥ 0.
+        margin: Deviation of the mean from λ without penalty, ≥ 0.
         variance_weight: Weight of the variance.
 
     Returns:
@@ -42,7 +42,7 @@ def mask_loss(
 
 
 def adjust_mask(mask: Tensor, lam: Tensor | float) -> Tensor:
-    """Masks whose means are exactly λ: where the mean is larger, s shrinks; else 1 − s does.
+    """Rescale masks so that their means are exactly λ.
 
     s · λ/μ for μ > λ, and 1 − (1 − s) · (1 − λ)/(1 − μ) otherwise, so that masks stay in [0, 1].
     (The paper's s · μ/λ for μ < λ moves the mean away from λ.)
@@ -50,6 +50,9 @@ def adjust_mask(mask: Tensor, lam: Tensor | float) -> Tensor:
     Args:
         mask: s, (N, 1, H, W) in [0, 1].
         lam: λ in [0, 1], a scalar or (N,).
+
+    Returns:
+        (N, 1, H, W) in [0, 1].
 
     Raises:
         ValueError: ``mask`` is not (N, 1, H, W), or ``lam`` neither a scalar nor (N,).
@@ -69,7 +72,7 @@ def adjust_mask(mask: Tensor, lam: Tensor | float) -> Tensor:
 
 
 def per_sample(lam: Tensor | float, maps: Tensor) -> Tensor:
-    """λ, a scalar or (N,), in the dtype of ``maps`` and in a shape that multiplies them, (N, 1, 1, 1).
+    """Expand λ, a scalar or (N,), to (N, 1, 1, 1) in the dtype and on the device of ``maps``.
 
     Raises:
         ValueError: ``maps`` is not (N, C, H, W), or ``lam`` neither a scalar nor (N,).

@@ -1,4 +1,4 @@
-"""Mix Block+, which draws a mask from the feature maps of two samples (AMix, Sec. 3.2)."""
+"""Mix Block+: a mixing mask from the feature maps of two samples (AMix, Sec. 3.2)."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ INITIAL_STD = 0.01
 
 
 class MixBlock(nn.Module):
-    """From features of samples i and j and λ to the weight of i at every pixel.
+    """Predict the weight of sample i at every pixel from the features of samples i and j and λ.
 
-    Content of i is spread by attention between the positions of both, s = U(sigmoid(P · content)) with
-    P = softmax(qᵀk / √channels) (Eq. 5). The defaults are Mix Block+, but for ``upsampling='bilinear'``;
-    AutoMix's block is ``lam_encoding='concat', content='linear', attention='cross'``. Computed in float32
-    whatever the autocast state.
+    Attention between the positions of both samples weights the content of i:
+    s = U(sigmoid(P · content)), P = softmax(qᵀk / √channels) (Eq. 5). The defaults are Mix Block+ except
+    for ``upsampling`` (the paper's is ``'bilinear'``); AutoMix's block is
+    ``lam_encoding='concat', content='linear', attention='cross'``. Computes in float32 under autocast.
 
     Args:
         in_channels: C of the feature maps, at least 2.
-        lam_encoding: ``'adaptive'`` scales the maps by 1 + γλ and 1 + γ(1 − λ) with a learned γ in [0, 1]
-            that starts at 0; ``'concat'`` adds λ and 1 − λ as channels; ``'none'``.
-        content: Two 1×1 convolutions with batch normalisation, ReLU and dropout between them
-            (``'nonlinear'``), or a single one (``'linear'``).
-        attention: Queries and keys both from the two maps side by side (``'self'``), or queries from i and
-            keys from j (``'cross'``); one shared convolution.
+        lam_encoding: ``'adaptive'`` scales the maps by 1 + γλ and 1 + γ(1 − λ) with a learned γ in [0, 1],
+            initially 0; ``'concat'`` appends λ and 1 − λ as channels; ``'none'``.
+        content: ``'nonlinear'``: two 1×1 convolutions with batch normalisation, ReLU and dropout between
+            them; ``'linear'``: one 1×1 convolution.
+        attention: ``'self'``: queries and keys from the concatenated maps; ``'cross'``: queries from i and
+            keys from j. Both share one convolution.
         upsampling: ``'nearest'`` or ``'bilinear'``.
-        sigmoid_first: Before the upsampling, as in Eq. 5, or after it.
+        sigmoid_first: Apply the sigmoid before the upsampling (Eq. 5) or after it.
 
     Raises:
-        ValueError: An unknown option, or fewer than 2 channels.
+        ValueError: Unknown option, or fewer than 2 channels.
 
     >>> block = MixBlock(4)
     >>> mask = block(*torch.ones(2, 1, 4, 2, 2), 0.5, size=(8, 8))
@@ -93,7 +93,7 @@ class MixBlock(nn.Module):
     def forward(
         self, features_i: Tensor, features_j: Tensor, lam: Tensor | float, size: tuple[int, int]
     ) -> Tensor:
-        """The mask s of sample i, with which x_mix = s · x_i + (1 − s) · x_j.
+        """Return the mask s of sample i, where x_mix = s · x_i + (1 − s) · x_j.
 
         Args:
             features_i: (N, C, h, w).
@@ -116,18 +116,18 @@ class MixBlock(nn.Module):
             return self.upsample(logits, size).sigmoid()
 
     def encode(self, features: Tensor, share: Tensor) -> Tensor:
-        """Features (N, C, h, w) that know the share (N, 1, 1, 1) of their sample in the mixture."""
+        """Encode the share (N, 1, 1, 1) of a sample into its features (N, C, h, w)."""
         if self.gamma is not None:
-            with torch.no_grad():  # a projected gradient: beyond the range it would never come back
+            with torch.no_grad():  # projected gradient: a clamp in the graph has no gradient outside [0, 1]
                 self.gamma.clamp_(0, 1)
-            # The copy is what autograd keeps, so that the next projection cannot invalidate it.
+            # Autograd saves the copy, which the next in-place clamp does not modify.
             return features * (1 + self.gamma.clone() * share)
         if self.lam_encoding == "concat":
             return torch.cat([features, share.expand(-1, 1, *features.shape[2:])], dim=1)
         return features
 
     def attend(self, z_i: Tensor, z_j: Tensor) -> Tensor:
-        """P (N, hw, hw): how much every position takes from each position of the content; rows sum to 1."""
+        """Attention P (N, hw, hw) of every position over the positions of the content; rows sum to 1."""
         if self.attention == "self":
             queries = keys = self.embedding(torch.cat([z_i, z_j], dim=1)).flatten(2)
         else:
@@ -135,7 +135,7 @@ class MixBlock(nn.Module):
         return (queries.transpose(1, 2) @ keys / queries.shape[1] ** 0.5).softmax(dim=2)
 
     def upsample(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (N, 1, h, w) at the images' size."""
+        """Resize maps (N, 1, h, w) to ``size``."""
         if self.upsampling == "nearest":
             return F.interpolate(maps, size=size, mode="nearest")
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Checks and draws that all mixing policies share; :class:`Mixed` is what each returns."""
+"""Argument checks and random draws shared by the mixing policies."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Mixed", "blend", "check_pairs", "dirichlet", "normal", "shares", "un
 
 
 def shares(lam: Tensor | float, count: int, device: torch.device) -> Tensor:
-    """λ, a scalar or (N,), as float32 (N,) on ``device``.
+    """Expand λ, a scalar or (N,), to float32 (N,) on ``device``.
 
     Raises:
-        ValueError: Another shape, or a float that is not in [0, 1].
+        ValueError: Wrong shape, or a float outside [0, 1]. The values of a tensor are not checked.
     """
     if not isinstance(lam, Tensor):
         if not 0 <= lam <= 1:
@@ -26,7 +26,7 @@ def shares(lam: Tensor | float, count: int, device: torch.device) -> Tensor:
 
 
 def check_pairs(images: Tensor, permutation: Tensor) -> None:
-    """Raise ValueError unless images are (N, C, H, W) of a floating point type and permutation is (N,)."""
+    """Raise ValueError unless images are floating-point (N, C, H, W) and the permutation is (N,)."""
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(f"images must be floats (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
     if permutation.shape != images.shape[:1]:
@@ -34,34 +34,34 @@ def check_pairs(images: Tensor, permutation: Tensor) -> None:
 
 
 def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Numbers in [0, 1), drawn where the generator lives (default: on ``device``)."""
+    """Uniform numbers in [0, 1) on ``device``, drawn on the generator's device."""
     source = device if generator is None else generator.device
     return torch.rand(shape, generator=generator, device=source).to(device)
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Standard normal numbers, drawn where the generator lives (default: on ``device``)."""
+    """Standard normal numbers on ``device``, drawn on the generator's device."""
     source = device if generator is None else generator.device
     return torch.randn(shape, generator=generator, device=source).to(device)
 
 
 def dirichlet(alpha: float, count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """A draw (count,) of the symmetric Dirichlet distribution, where the generator lives (as above)."""
+    """Symmetric Dirichlet sample (count,) on ``device``, drawn on the generator's device."""
     source = device if generator is None else generator.device
-    # torch.distributions samples with this too, but takes no generator.
+    # torch.distributions.Dirichlet uses this function but accepts no generator.
     return torch._sample_dirichlet(torch.full((count,), alpha, device=source), generator).to(device)
 
 
 def beta(
     alpha: float, count: int, device: torch.device, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """λ ~ Beta(α, α), (count,), on ``device``, drawn where the generator lives (as above)."""
+    """Sample λ ~ Beta(α, α), (count,), on ``device``, drawn on the generator's device."""
     source = device if generator is None else generator.device
-    # The first of two shares with a Dirichlet distribution has a Beta distribution.
+    # The first component of a two-component Dirichlet sample is Beta distributed.
     shares = torch._sample_dirichlet(torch.full((count, 2), alpha, device=source), generator)
     return shares[:, 0].to(device)
 
 
 def blend(images: Tensor, partners: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Images where a mask (N, 1, H, W) is 1, partners where it is 0; and the mean (N,) of each mask."""
+    """Return mask · images + (1 − mask) · partners for masks (N, 1, H, W) in [0, 1], and their means (N,)."""
     return torch.lerp(partners, images, mask.to(images.dtype)), mask.float().mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""MixUp (Zhang et al., 2018), and in feature space ManifoldMix (Verma et al., 2019)."""
+"""MixUp (Zhang et al., 2018); applied to features, Manifold Mixup (Verma et al., 2019)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .mixed import shares
 def mixup(
     images: Tensor, lam: Tensor | float, permutation: Tensor, *, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """λ · x_i + (1 − λ) · x_j.
+    """Interpolate each sample with its partner: λ · x_i + (1 − λ) · x_j.
 
     Args:
         images: (N, ...), images or the features of any layer.
         lam: λ in [0, 1], a scalar or (N,), the share of sample i.
-        permutation: (N,) int64, j of each i.
-        generator: Not used: nothing is drawn.
+        permutation: (N,) int64, the partner j of each sample i.
+        generator: Not used.
 
     Returns:
         Mixtures of the shape of ``images``, and λ (N,).
 
     Raises:
-        ValueError: λ out of range, or shapes that do not fit.
+        ValueError: λ out of range, or shapes that do not match.
 
     >>> mixup(torch.tensor([[1.0], [0.0]]), 0.75, torch.tensor([1, 0]))
     (tensor([[0.7500],

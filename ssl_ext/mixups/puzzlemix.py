@@ -1,4 +1,4 @@
-"""PuzzleMix (Kim et al., 2020): a mask by graph cut, then transport of what is salient."""
+"""PuzzleMix (Kim et al., 2020): a mask by graph cut, then transport of salient cells."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .graph_cut import smooth_labels
 from .mixed import blend, check_pairs, shares, uniform
 from .transport import transport
 
-# Pixels over which images are averaged before colours on both sides of a block's border are compared.
+# Side in pixels of the averages that are compared across block borders.
 SMOOTHING = 4
-# The authors measure smoothness in units of a grid with so many blocks a side.
+# Blocks per side of the grid to which the authors' smoothness weight refers.
 GRID = 16
 TINY = 1e-8
 
@@ -35,31 +35,31 @@ def puzzlemix(
     transport_cell: int = 4,
     transport_cost: float = 0.8,
 ) -> tuple[Tensor, Tensor]:
-    """Mask and transport that keep the salient parts of both samples.
+    """Mix with a mask and a transport that keep the salient parts of both samples.
 
-    First the mask without transport (``mask_energy``, whose minimum is exact), then each sample's cells
-    are moved (``transport``), as in the authors' code.
+    The mask is the exact minimum of ``mask_energy``; then the cells of each sample are moved
+    (``transport``), as in the authors' code.
 
     Args:
         images: (N, C, H, W), floating point.
         lam: λ in [0, 1], a scalar or (N,), the mean of the prior of the mask.
-        permutation: (N,) int64, j of each i.
-        saliency: (N, H, W), ≥ 0, of each sample.
-        generator: Source of the number of blocks.
-        blocks: Blocks along a side of the mask; one of the numbers is drawn for a batch. A number above
-            the pixels of a side counts as these.
-        levels: How many values in [0, 1] a mask has, ≥ 2.
-        smoothness: β, weight of equal neighbours in the mask, ≥ 0.
-        data_smoothness: γ, weight of similar colours at the borders between blocks, ≥ 0.
+        permutation: (N,) int64, the partner j of each sample i.
+        saliency: (N, H, W), ≥ 0.
+        generator: Random generator of the number of blocks.
+        blocks: Candidate numbers of blocks along a side, each ≥ 1; one is drawn per batch and clipped to
+            the number of pixels.
+        levels: Number of mask values in [0, 1], ≥ 2.
+        smoothness: β, weight of differences between neighbouring blocks of the mask, ≥ 0.
+        data_smoothness: γ, weight of colour differences at block borders, ≥ 0.
         prior: η, weight of the binomial prior of the mask, ≥ 0.
-        transport_cell: Side in pixels of what is moved (at most that of a block); 0 moves nothing.
-        transport_cost: ξ, price of a distance², ≥ 0.
+        transport_cell: Side in pixels of the moved cells, at most that of a block; 0 disables transport.
+        transport_cost: ξ, cost per squared distance, ≥ 0.
 
     Returns:
         Mixtures (N, C, H, W), and the mean (N,) of each mask, the share of sample i.
 
     Raises:
-        ValueError: A number out of range, or shapes that do not fit.
+        ValueError: A setting is out of range, or shapes do not match.
         ImportError: PyMaxflow is not installed.
     """
     check_pairs(images, permutation)
@@ -115,16 +115,16 @@ def mask_energy(
     data_smoothness: float,
     prior: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The energy of a mask z on a grid of n blocks (Eq. 5 of the paper with Π = 1), as a cut takes it.
+    """Energy of a mask z on a grid of n blocks (Eq. 5 of the paper with Π = 1), for ``smooth_labels``.
 
     E(z) = Σ_a (1 − z_a) s_i,a + z_a s_j,a + η/n · −log p(z_a)
          + β' Σ over neighbours (a, b) of (z_a − z_b)² + γ φ(z_a, z_b), β' = β / (16 √n).
 
-    s sums to 1 over the blocks of an image, p is binomial with mean λ, and φ is the colour difference
-    between the two blocks at their border, expected when block a shows sample i with probability z_a. φ is
-    exact for z in {0, 1}; its part in z_a · z_b enters as a multiple of (z_a − z_b)², which is how the
-    authors extend it to more levels (and it lowers the weight of that term to 0 at least). Colours count
-    in units of the range of the batch.
+    s sums to 1 over the blocks of an image, p is binomial with mean λ, and φ is the expected colour
+    difference between the two blocks at their border if block a shows sample i with probability z_a. φ is
+    exact for z in {0, 1}; its product term z_a · z_b enters as a multiple of (z_a − z_b)², the authors'
+    extension to more levels, with the total weight clipped at 0. Colours are scaled to the range of the
+    batch.
 
     Returns:
         Costs of the levels (N, h, w, L) and weights of (z_a − z_b)² downwards (N, h − 1, w) and to the
@@ -155,10 +155,9 @@ def mask_energy(
 def _border_differences(
     images: Tensor, permutation: Tensor, grid: tuple[int, int]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Mean colour differences between neighbouring blocks at their border, downwards and to the right.
+    """Mean colour differences at the borders to the block below and to the block on the right.
 
-    Four for each direction: both blocks of sample i; the first of i and the second of j; the first of j
-    and the second of i; both of j.
+    Four for each direction, by the samples that the two blocks show: (i, i), (i, j), (j, i), (j, j).
     """
     images = images.float()
     low, high = images.amin((0, 2, 3), keepdim=True), images.amax((0, 2, 3), keepdim=True)

@@ -17,23 +17,23 @@ def resizemix(
     generator: torch.Generator | None = None,
     scale: tuple[float, float] = (0.1, 0.8),
 ) -> tuple[Tensor, Tensor]:
-    """The whole sample j, made smaller and pasted at a random place inside sample i.
+    """Resize sample j and paste it at a random position inside sample i.
 
-    Its sides are τ of the image's, τ = low + (high − low) · (1 − λ): uniform in ``scale`` for a uniform λ,
-    as in the paper. The shares follow from τ, so that λ = 1 is not the image itself.
+    Its sides are τ times the image's, τ = low + (high − low) · (1 − λ): uniform in ``scale`` for a uniform
+    λ, as in the paper. The returned shares follow from τ; λ = 1 still pastes a box of scale low.
 
     Args:
         images: (N, C, H, W), floating point.
-        lam: λ in [0, 1], a scalar or (N,); a larger one leaves more of sample i.
-        permutation: (N,) int64, j of each i.
-        generator: Source of the places.
+        lam: λ in [0, 1], a scalar or (N,); a larger λ keeps more of sample i.
+        permutation: (N,) int64, the partner j of each sample i.
+        generator: Random generator of the positions.
         scale: Smallest and largest τ, 0 < low ≤ high ≤ 1.
 
     Returns:
-        Mixtures (N, C, H, W), and the share (N,) of the pixels that sample i keeps.
+        Mixtures (N, C, H, W), and the pixel share (N,) of sample i.
 
     Raises:
-        ValueError: λ or scale out of range, or shapes that do not fit.
+        ValueError: λ or scale out of range, or shapes that do not match.
     """
     check_pairs(images, permutation)
     low, high = check_scale(scale)
@@ -52,7 +52,7 @@ def resizemix(
 
 
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
-    """Return the pair; ValueError unless 0 < low ≤ high ≤ 1."""
+    """Return the pair as floats; raise ValueError unless 0 < low ≤ high ≤ 1."""
     if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
         raise ValueError(
             f"scale must be a pair (smallest, largest) above 0 and up to 1, got {scale} "
@@ -62,10 +62,10 @@ def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
 
 
 def shrinking_matrix(start: Tensor, length: Tensor, pixels: int) -> Tensor:
-    """Matrices (N, pixels, pixels) that put a whole axis into ``length`` pixels from ``start`` on.
+    """Matrices (N, pixels, pixels) that resample an axis into ``length`` pixels from ``start`` on.
 
-    A row of the box holds a triangle as wide as one of its pixels, which antialiases as
-    ``torch.nn.functional.interpolate`` does; rows outside the box are 0.
+    Rows inside the box hold a triangle filter, antialiased as in ``torch.nn.functional.interpolate``;
+    rows outside the box are 0.
     """
     factor = (pixels / length)[:, None]
     place = torch.arange(pixels, device=start.device) + 0.5

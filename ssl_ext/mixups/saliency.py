@@ -1,4 +1,4 @@
-"""Which pixels matter: against their surround, or to a loss."""
+"""Saliency maps: from centre-surround differences, or from gradients of a loss."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Half sides of the surrounds in pixels, those of OpenCV's fine-grained saliency.
+# Half sides of the surrounds in pixels, as in OpenCV's fine-grained saliency.
 SURROUNDS = (12, 24, 48, 28, 56, 112)
 LUMA = (0.299, 0.587, 0.114)
 
 
 def fine_grained_saliency(images: Tensor) -> Tensor:
-    """How much each pixel differs from its surround (Montabone and Soto, 2010), on both sides.
+    """Absolute difference of each pixel from its surround (Montabone and Soto, 2010).
 
     As in OpenCV's ``StaticSaliencyFineGrained``, which SaliencyMix uses: |smoothed grey image − mean of a
-    square surround|, summed over surrounds of six sizes, each cut at the border and without the pixel
-    itself. (OpenCV rounds every step to 8 bits, which hides small differences, and then divides what is
-    brighter and what is darker by its own maximum: without the rounding that would make noise as salient as
-    an object, so both keep their units here.)
+    square surround|, summed over surrounds of six sizes, each clipped at the border and without the pixel
+    itself. (OpenCV rounds every step to 8 bits, which removes small differences, and normalises the
+    brighter and the darker parts by their own maxima. Without the rounding, this would amplify noise, so
+    the maps are not normalised here.)
 
     Args:
-        images: (N, C, H, W), floating point, in any units.
+        images: (N, C, H, W), floating point, any range.
 
     Returns:
         (N, H, W), float32, ≥ 0; 0 everywhere for a constant image.
@@ -40,14 +40,14 @@ def fine_grained_saliency(images: Tensor) -> Tensor:
 
 
 def gradient_saliency(images: Tensor, loss_fn: Callable[[Tensor], Tensor]) -> Tensor:
-    """Length of the gradient of a loss at every pixel, root of its mean square over the channels.
+    """Gradient magnitude of a loss at every pixel: root mean square over the channels.
 
-    No gradient is left in any ``.grad``. What a forward pass changes besides (running statistics) is the
-    caller's matter.
+    No ``.grad`` is modified. Other side effects of the forward pass, such as running statistics, are left
+    to the caller.
 
     Args:
         images: (N, C, H, W), floating point.
-        loss_fn: From images to a scalar, through a network.
+        loss_fn: Maps images to a scalar loss.
 
     Returns:
         (N, H, W), float32, without gradient.
@@ -59,14 +59,14 @@ def gradient_saliency(images: Tensor, loss_fn: Callable[[Tensor], Tensor]) -> Te
 
 
 def _grey(images: Tensor) -> Tensor:
-    """Luminance of three channels, else the mean over channels, (N, H, W), smoothed twice."""
+    """Luminance of three channels, else the channel mean, (N, H, W), centred and smoothed twice."""
     if images.shape[1] == len(LUMA):
         grey = (images * images.new_tensor(LUMA).view(1, -1, 1, 1)).sum(1, keepdim=True)
     else:
         grey = images.mean(1, keepdim=True)
-    # Without the mean a constant image is exactly 0.
+    # Centring makes a constant image exactly 0.
     grey = grey - grey.mean((2, 3), keepdim=True)
-    # Twice 1 2 1 in both directions; replicated, not reflected: an image may have one row.
+    # Binomial filter [1 2 1], twice; replicate padding also works for an image of one row.
     line = grey.new_tensor([1.0, 2.0, 1.0]) / 4
     kernel = (line[:, None] * line[None]).view(1, 1, 3, 3)
     for _ in range(2):

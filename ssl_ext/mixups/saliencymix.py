@@ -13,22 +13,22 @@ from .saliency import fine_grained_saliency
 def saliencymix(
     images: Tensor, lam: Tensor | float, permutation: Tensor, *, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """CutMix with the box around the most salient pixel of sample j, pasted where it was.
+    """CutMix with the box centred at the most salient pixel of sample j, pasted at the same position.
 
-    Each pair has the peak of its own sample j (the authors' code takes that of the first one for the
-    whole batch). Saliency is ``fine_grained_saliency``.
+    Each pair uses its own sample j (the authors' code uses the first sample's peak for the whole batch).
+    Saliency is ``fine_grained_saliency``.
 
     Args:
         images: (N, C, H, W), floating point.
-        lam: λ in [0, 1], a scalar or (N,), the share of sample i before the box is cut at the border.
-        permutation: (N,) int64, j of each i.
-        generator: Not used: nothing is drawn.
+        lam: λ in [0, 1], a scalar or (N,), the share of sample i before the box is clipped.
+        permutation: (N,) int64, the partner j of each sample i.
+        generator: Not used.
 
     Returns:
-        Mixtures (N, C, H, W), and the share (N,) of the pixels that sample i has in the end.
+        Mixtures (N, C, H, W), and the final pixel share (N,) of sample i.
 
     Raises:
-        ValueError: λ out of range, or shapes that do not fit.
+        ValueError: λ out of range, or shapes that do not match.
     """
     check_pairs(images, permutation)
     lam = shares(lam, len(images), images.device)

@@ -1,4 +1,4 @@
-"""Moving the salient cells of an image to where its mask shows them (PuzzleMix, Kim et al., 2020)."""
+"""Transport of salient cells to visible positions (PuzzleMix, Kim et al., 2020)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 
 def transport(images: Tensor, saliency: Tensor, shown: Tensor, *, cell: int, cost: float) -> Tensor:
-    """Images with cells exchanged so that what is shown is salient: the assignment of least cost.
+    """Permute the cells of each image so that visible positions show salient cells, at least cost.
 
-    Moving cell a to place b costs ``cost`` · distance² − saliency of a · [b is shown]; distances are in
-    units of the longer side of the grid, and saliency sums to 1. The assignment is the exact one, by
-    SciPy on the CPU. Rows and columns that fill no whole cell stay as they are.
+    Moving cell a to position b costs ``cost`` · distance² − saliency of a · [b is visible]; distances are
+    in units of the longer side of the grid, and saliency sums to 1. SciPy solves the assignment exactly on
+    the CPU. Pixels beyond the last whole cell are unchanged.
 
     Args:
         images: (N, C, H, W).
         saliency: (N, H, W), ≥ 0.
-        shown: (N, 1, H, W), share of the image in the mixture at each pixel.
+        shown: (N, 1, H, W) in [0, 1], mask of the image in the mixture.
         cell: Side of a cell in pixels, at most H and W.
-        cost: ≥ 0.
+        cost: Cost per squared distance, ≥ 0.
 
     Returns:
         (N, C, H, W).
@@ -33,7 +33,7 @@ def transport(images: Tensor, saliency: Tensor, shown: Tensor, *, cell: int, cos
     salient = salient / salient.sum(1, keepdim=True).clamp(min=torch.finfo(salient.dtype).tiny)
     visible = (F.avg_pool2d(shown.float(), cell).flatten(1) > 0).to(salient)
     costs = cost * squared_distances(down, across).to(salient) - salient[:, :, None] * visible[:, None]
-    # Transposed, the assignment tells for each place which cell comes there.
+    # Transposed costs give the source cell of each position.
     assigned = [linear_sum_assignment(place_by_cell)[1] for place_by_cell in costs.mT.cpu().numpy()]
     source = torch.stack([torch.from_numpy(cells) for cells in assigned]).to(images.device)
 
@@ -47,7 +47,7 @@ def transport(images: Tensor, saliency: Tensor, shown: Tensor, *, cell: int, cos
 
 
 def squared_distances(down: int, across: int) -> Tensor:
-    """(T, T) squared distances between T = down · across cells, the longer side of the grid being 1."""
+    """Squared distances (T, T) between T = down · across cells, in units of the grid's longer side."""
     places = torch.cartesian_prod(torch.arange(float(down)), torch.arange(float(across)))
     places = places.view(-1, 2) / max(down - 1, across - 1, 1)
     return (places[:, None] - places[None]).square().sum(2)

@@ -1,4 +1,4 @@
-"""Figures: functions of arrays that return a matplotlib Figure, and one that writes it."""
+"""Figures: functions from arrays to a matplotlib Figure, and saving."""
 
 from .confusion import confusion_heatmap
 from .curves import loss_curves

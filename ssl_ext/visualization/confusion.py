@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrices."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ LONGEST = 30  # characters of a class name
 
 
 def confusion_heatmap(matrix: Any, classes: Sequence[str], *, title: str | None = None) -> Figure:
-    """Confusion matrix, coloured by the share of each true class; shares in percent are written in.
+    """Draw a confusion matrix, coloured by the share of each true class.
 
-    Up to 20 classes have their shares written, up to 40 their names. A class without images has an
+    Shares in percent are written for up to 20 classes, names for up to 40. A class without images has an
     empty row.
 
     Args:
-        matrix: (C, C) counts, true classes down and predicted ones across.
+        matrix: (C, C) counts; rows are true classes, columns predicted classes.
         classes: C names.
         title: Title of the figure.
 
     Raises:
-        ValueError: The matrix is not square, holds negative counts, or the names do not fit.
+        ValueError: The matrix is not square or has negative counts, or the number of names differs.
     """
     counts = to_array(matrix).astype(float)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0 or (counts < 0).any():

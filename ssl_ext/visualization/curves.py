@@ -18,7 +18,6 @@ from .style import PALETTE, new_figure, open_frame
 
 PANEL = (3.0, 2.3)  # inches
 COLUMNS = 4
-# What each horizontal axis is called in the log.
 DASHED = (0, (3, 1.5))
 MARKED = 30  # points
 SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
@@ -30,21 +29,20 @@ def loss_curves(
     smoothing: float | None = None,
     x: str = "iteration",
 ) -> Figure:
-    """One panel per logged term, one line per run (Fig. 2 of TriMix).
+    """Draw one panel per logged term with one line per run (Fig. 2 of TriMix).
 
-    A figure that was measured on validation data too (``val_`` and its name) is drawn in the same
-    panel, dashed.
+    The validation value of a term (``val_`` and its name) is drawn dashed in the same panel.
 
     Args:
-        runs: For each name the records of ``read_scalars``, dicts with ``step`` and terms.
+        runs: Name of each run to the records of ``read_scalars``, dicts with ``step`` and terms.
         keys: Terms to draw; by default ``loss`` and every ``loss_…`` that occurs.
-        smoothing: Weight in [0, 1) of an exponential moving average without bias at the start; the
-            raw line stays behind it, pale.
-        x: ``'iteration'``; ``'epoch'``: a point for each epoch, the mean of its records; or ``'hours'`` of
-            training, for figures that were logged with them, as a classifier's accuracies are.
+        smoothing: Weight in [0, 1) of a bias-corrected exponential moving average; the raw values are
+            drawn pale behind it.
+        x: ``'iteration'``; ``'epoch'``: the mean of each epoch's records; or ``'hours'`` of training, for
+            terms logged with ``training_seconds``, such as a classifier's accuracies.
 
     Raises:
-        ValueError: There is nothing to draw, or ``smoothing`` or ``x`` is out of range.
+        ValueError: There is nothing to draw, ``smoothing`` is out of range, or ``x`` is unknown.
     """
     if smoothing is not None and not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}")
@@ -82,7 +80,7 @@ def loss_curves(
         panel.set_xlabel(x, fontsize=9)
         panel.tick_params(labelsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=x != "hours"))
-        if x != "hours":  # where 0.025 would become "25m"
+        if x != "hours":  # the formatter writes 0.025 as "25m"
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(color="0.92", linewidth=0.7)
         panel.set_axisbelow(True)
@@ -115,14 +113,12 @@ def _draw(
     if smoothing:
         panel.plot(steps, values, color=look["color"], alpha=0.25, linewidth=0.8)
         values = moving_average(values, smoothing)
-    # Few points are rare measurements: they are marked, and one alone would be no line.
+    # Markers make series of few points, or of one, visible.
     panel.plot(steps, values, **look, marker="o" if len(values) <= MARKED else None, markersize=3)
 
 
 def moving_average(values: np.ndarray, weight: float) -> np.ndarray:
-    """Exponential moving average, divided by the sum of its weights so that it starts unbiased.
-
-    Values that are not finite are left out of the average.
+    """Bias-corrected exponential moving average; non-finite values are skipped.
 
     >>> moving_average(np.array([2.0, 4.0]), 0.5).round(3).tolist()
     [2.0, 3.333]
@@ -152,7 +148,7 @@ def _series(
 
 
 def _title(key: str) -> str:
-    """Words for a logged name: ``loss`` is the total, ``loss_virtual`` virtual, ``knn_top1`` kNN top-1."""
+    """Panel title of a logged name, such as "total loss" for ``loss`` or "kNN top-1" for ``knn_top1``."""
     if key in ("loss", "val_loss"):
         return "total loss" if key == "loss" else "total loss, validation"
     words = key.removeprefix("loss_").split("_")

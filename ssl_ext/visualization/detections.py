@@ -1,4 +1,4 @@
-"""Images with boxes: what is annotated beside what was found."""
+"""Images with annotated boxes and detections side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from .style import PALETTE, bare, new_figure, to_array
 
 PANEL = 3.6  # inches
-STRONG = PALETTE[:6]  # black and yellow are lost on many photographs
+STRONG = PALETTE[:6]  # black and yellow are hard to see on photographs
 LINE, LETTERS = 1.2, 5.5  # points
 
 
@@ -27,22 +27,22 @@ def detection_panels(
     *,
     threshold: float = 0.5,
 ) -> Figure:
-    """One row per image: its annotated boxes on the left, the detections on the right, coloured by class.
+    """Draw one row per image: annotated boxes on the left, detections on the right, coloured by class.
 
     Difficult boxes are dashed. A detection is labelled with its class and score.
 
     Args:
-        images: N >= 1 uint8 images (3, H, W), of any sizes.
-        true: For each ``boxes`` (M, 4) x1, y1, x2, y2 in pixels, ``labels`` (M,), ``difficult`` (M,).
-        found: For each ``boxes`` (P, 4), ``labels`` (P,), ``scores`` (P,).
+        images: N >= 1 uint8 images (3, H, W) of any sizes.
+        true: Per image ``boxes`` (M, 4) x1, y1, x2, y2 in pixels, ``labels`` (M,), ``difficult`` (M,).
+        found: Per image ``boxes`` (P, 4), ``labels`` (P,), ``scores`` (P,).
         classes: Names of the classes.
-        threshold: Detections with a lower score are not drawn.
+        threshold: Lowest score of the detections drawn.
 
     Returns:
         Figure with 2 · N axes, row by row.
 
     Raises:
-        ValueError: Numbers of images do not agree, or an image has another shape or type.
+        ValueError: Numbers of images differ, or an image has the wrong shape or dtype.
     """
     pictures = [to_array(image) for image in images]
     if not pictures or not len(pictures) == len(true) == len(found):
@@ -81,7 +81,7 @@ def detection_panels(
 
 
 def class_colours(count: int) -> list[str]:
-    """Colours that can be told apart; beyond 20 classes neighbours look alike.
+    """Distinct colours; beyond 20 classes neighbouring colours are similar.
 
     >>> len(set(class_colours(3))), len(set(class_colours(20))), len(set(class_colours(80)))
     (3, 20, 80)
@@ -94,7 +94,7 @@ def class_colours(count: int) -> list[str]:
 
 
 def _edges(picture: Any) -> tuple[int, int, int, int]:
-    # Boxes count edges of pixels from 0; imshow by itself puts centres there.
+    # Box coordinates are pixel edges from 0; imshow's default extent has pixel centres at integers.
     return 0, picture.shape[2], picture.shape[1], 0
 
 
@@ -109,7 +109,7 @@ def _draw(axes: Axes, box: Sequence[float], colour: str, *, style: str = "-", wo
         Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=LINE, linestyle=style)
     )
     if words:
-        # Inside the upper edge and, far to the right, leftwards: so words stay in the panel.
+        # Inside the upper edge, right-aligned near the right border, so that the text stays in the panel.
         right = x1 > 0.8 * axes.get_xlim()[1]
         axes.text(
             x2 if right else x1,

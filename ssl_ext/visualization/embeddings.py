@@ -1,4 +1,4 @@
-"""Embeddings in the plane."""
+"""Scatter plots of 2-D embeddings."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from matplotlib.figure import Figure
 
 from .style import GREY, MARKERS, PALETTE, bare, new_figure, to_array
 
-# The palette and two more of Tol's muted colours: ten classes with a colour and a marker each.
+# The palette and two of Tol's muted colours: ten colours for ten markers.
 COLOURS = (*PALETTE, "#882255", "#999933")
 MAX_NAMED = 40
 NAME_WIDTH, LEGEND_LINE = 26, 0.19  # characters, inches
 COLUMNS = 4
 SINGLE, SIDE = 4.4, 3.3  # inches
-TITLE = 12.5  # characters of a title on an inch
+TITLE = 12.5  # characters of a title per inch
 
 
 def embedding_scatter(
     panels: Mapping[str, Any], labels: Any, classes: Sequence[str], *, columns: int | None = None
 ) -> Figure:
-    """Points coloured by class, the same points in every panel (Fig. 3 of TriMix).
+    """Draw points coloured by class, with the same points in every panel (Fig. 3 of TriMix).
 
-    Up to 40 classes differ in colour and marker (up to ten in both) and are named in a legend; more
-    are told apart by a scale of colours only. A class keeps its look whichever others occur.
+    Up to 40 classes have a combination of colour and marker each and a legend; more classes share a
+    colour scale. The style of a class does not depend on the other classes present.
 
     Args:
-        panels: For each title (N, 2) points.
+        panels: Title to points (N, 2).
         labels: (N,) class indices; -1 is unlabelled, drawn grey and behind.
         classes: Names of the classes.
-        columns: Panels in a row; by default all in one row, up to 4.
+        columns: Panels per row; by default all in one row, up to 4.
 
     Raises:
-        ValueError: There is no panel, shapes do not fit, or a label has no name.
+        ValueError: There is no panel, shapes do not match, or a label has no name.
     """
     labels, clouds = to_array(labels), {title: to_array(points) for title, points in panels.items()}
     if not clouds:
@@ -94,7 +94,7 @@ def embedding_scatter(
 def _scatter(
     axes: Axes, points: np.ndarray, labels: np.ndarray, named: Mapping[int, str], count: int, marked: bool
 ) -> None:
-    """One panel; ``marked`` classes have a colour and a marker, others a place on a scale of colours."""
+    """Draw one panel; ``marked`` classes have a colour and a marker, others a colour of the scale."""
     area = float(np.clip(20000 / max(len(points), 1), 7, 30))  # points²
     shared = {"s": area, "linewidths": 0, "alpha": 0.8, "rasterized": True}
     if (labels == -1).any():
@@ -105,7 +105,7 @@ def _scatter(
         return
     for index, name in named.items():
         if index >= 0:
-            # Ten classes differ in both; the next ten have the same colours with other markers.
+            # Every ten classes repeat the colours with shifted markers.
             colour = COLOURS[index % len(COLOURS)]
             marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
             axes.scatter(*points[labels == index].T, color=colour, marker=marker, label=name, **shared)

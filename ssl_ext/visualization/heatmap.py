@@ -1,4 +1,4 @@
-"""Scores over two settings as a map."""
+"""Heatmap of scores over two settings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def sweep_heatmap(
     y_label: str,
     label: str = "accuracy (%)",
 ) -> Figure:
-    """Scores of a grid, one row for each value of the second setting; missing points stay white.
+    """Draw the scores of a grid, one row per value of the second setting; missing points stay white.
 
     Args:
-        lines: What ``sweep_lines`` takes: for each value of the second setting the points of the
-            first (value, score, standard deviation or None).
+        lines: As for ``sweep_lines``: value of the second setting to points of the first (value, score,
+            standard deviation or None).
         x_label: Name of the first setting.
         y_label: Name of the second setting.
         label: Name and unit of the score.
@@ -56,7 +56,7 @@ def sweep_heatmap(
     for place, score in np.ndenumerate(scores):
         if np.isfinite(score):
             words = f"{score:.2f}" + (f" ± {deviations[place]:.2f}" if place in deviations else "")
-            # Viridis ends in a bright yellow, on which white cannot be read.
+            # White is unreadable on the bright end of viridis.
             dark = drawn.norm(score) > 0.6 if np.nanmax(scores) > np.nanmin(scores) else False
             colour = "black" if dark else "white"
             axes.text(*place[::-1], words, ha="center", va="center", fontsize=8, color=colour)

@@ -1,4 +1,4 @@
-"""How TriMix decomposes a batch of mixed images (Fig. 5 of Bdair et al., 2022)."""
+"""Target, similarity and probability matrices of TriMix (Fig. 5 of Bdair et al., 2022)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ STRIP = {"aspect": "auto", "interpolation": "nearest", "vmin": 0, "vmax": 1}
 def trimix_matrices(
     images: Any, mixed: Any, similarity: Any, probabilities: Any, targets: Any, lam: float
 ) -> Figure:
-    """Targets, similarities and their softmax, with the batch above and the mixed images beside.
+    """Draw targets, similarities and their softmax, with the batch above and the mixed images on the left.
 
-    As in the paper, a row of the picture is a mixed image and a column an image of the batch: the
-    matrices are drawn transposed. One mixed image is framed, and the two that it was made of.
+    As in the paper, rows are mixed images and columns images of the batch: the matrices are drawn
+    transposed. One mixed image and its two sources are framed.
 
     Args:
-        images: (B, C, H, W) in [0, 1], the view that was mixed, 2 <= B <= 32.
+        images: (B, C, H, W) in [0, 1], the unmixed view, 2 <= B <= 32.
         mixed: (B, C, H, W) in [0, 1], the mixed images.
-        similarity: (B, B) from ``virtual_similarity``: rows are images, columns mixed ones.
+        similarity: (B, B) from ``virtual_similarity``: rows are images, columns mixed images.
         probabilities: (B, B) from ``virtual_probabilities``.
         targets: (B, B) from ``virtual_targets``.
         lam: λ of the mixture.
 
     Raises:
-        ValueError: Shapes or ranges do not fit.
+        ValueError: Wrong shapes or ranges.
     """
     thumbnails, mixtures = to_images(images, "images"), to_images(mixed, "mixed")
     batch = len(thumbnails)
@@ -56,7 +56,7 @@ def trimix_matrices(
     cell = side / batch
     width, height = cell + side + COLOUR_BAR + 4 * GAP, cell + side + TITLE + 2 * GAP
     figure = new_figure(3 * width, height)
-    figure.set_layout_engine("none")  # every axes has its place, so that strips and matrix line up
+    figure.set_layout_engine("none")  # axes are placed explicitly to align strips and matrix
 
     for number, (matrix, (title, colours, low, high)) in enumerate(zip(matrices, panels, strict=True)):
         left = number * width + GAP
@@ -86,7 +86,7 @@ def trimix_matrices(
 
 
 def _frame(axes: Axes, x: float, colour: str) -> None:
-    """Coloured frame around the image in column ``x`` of the first row."""
+    """Draw a coloured frame around the image in column ``x`` of the first row."""
     axes.add_patch(
         Rectangle((x, 0), 1, 1, fill=False, edgecolor=colour, linewidth=2.5, clip_on=False, zorder=3)
     )

@@ -14,21 +14,21 @@ CELL = 0.9  # inches
 
 
 def draw_mixed_grid(rows: Mapping[str, tuple[Any, Any]], lams: Sequence[float], sources: Any) -> Figure:
-    """One row for each policy or checkpoint, one column for each λ: the mixed image and under it its mask.
+    """Draw mixed images and their masks: one row per policy or checkpoint, one column per λ.
 
-    The first column holds the two images that are mixed, the one whose share λ is above. A mask is white
-    where that image is seen; beside λ stands the share that it has in the mixture, the mean of the mask.
+    The first column holds the two source images, the one with share λ on top. Masks are white where that
+    image is shown; titles give λ and, in brackets, the mean of the mask.
 
     Args:
         rows: Name to (mixed images (K, C, H, W) in [0, 1], masks (K, H, W) or (K, 1, H, W) in [0, 1]).
-        lams: K numbers.
+        lams: K values of λ.
         sources: (2, C, H, W) in [0, 1].
 
     Returns:
-        Figure with 2 · rows · (K + 1) axes: a line of images and a line of masks for each row.
+        Figure with 2 · rows · (K + 1) axes: images above masks for each row.
 
     Raises:
-        ValueError: No rows, or shapes or ranges that do not fit.
+        ValueError: No rows, or wrong shapes or ranges.
     """
     pair = to_images(sources, "sources")
     if len(pair) != 2 or not rows or not lams:
@@ -60,7 +60,7 @@ def draw_mixed_grid(rows: Mapping[str, tuple[Any, Any]], lams: Sequence[float], 
 
 
 def _show(axes: Axes, picture: Any, *, frame: bool = False) -> None:
-    """Draw an image (H, W, 3) or a mask (H, W), which is framed: white ends where the page begins."""
+    """Draw an image (H, W, 3) or a mask (H, W); masks are framed because white blends into the page."""
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     bare(axes)
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""Features in the plane by methods that keep neighbours together."""
+"""Two-dimensional projections of features by t-SNE and UMAP."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ def tsne_projection(features: Any, *, perplexity: float = 30.0, seed: int = 0) -
     """t-SNE (van der Maaten and Hinton, 2008) of features, by scikit-learn.
 
     Args:
-        features: (N, D), usually some 50 principal components.
-        perplexity: About how many neighbours a point keeps; above 0 and below N.
-        seed: Of the optimisation, which starts at the first two components.
+        features: (N, D), usually about 50 principal components.
+        perplexity: Effective number of neighbours, in (0, N).
+        seed: Seed of the optimisation, which is initialised with the first two principal components.
 
     Returns:
         (N, 2).
 
     Raises:
-        ValueError: The perplexity does not fit the number of points.
+        ValueError: The perplexity is not in (0, N).
     """
-    from sklearn.manifold import TSNE  # a second of import that only this function needs
+    from sklearn.manifold import TSNE  # imported here because it takes a second
 
     array = to_array(features)
     if not 0 < perplexity < len(array):
-        raise ValueError(f"perplexity is {perplexity:g}; for {len(array)} points it must be from 0 to that")
+        raise ValueError(
+            f"perplexity is {perplexity:g}; for {len(array)} points it must be above 0 and below {len(array)}"
+        )
     start = "pca" if array.shape[1] > 1 else "random"
     return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(array)
 
@@ -37,8 +39,8 @@ def umap_projection(features: Any, *, neighbours: int = 15, seed: int = 0) -> np
 
     Args:
         features: (N, D).
-        neighbours: How many a point keeps, cut to N - 1.
-        seed: Of the optimisation.
+        neighbours: Number of neighbours; clipped to N - 1.
+        seed: Seed of the optimisation.
 
     Returns:
         (N, 2).
@@ -54,7 +56,7 @@ def umap_projection(features: Any, *, neighbours: int = 15, seed: int = 0) -> np
     array = to_array(features)
     if len(array) < 4:
         raise ValueError(f"UMAP needs at least 4 points, got {len(array)}")
-    # One thread, which the seed implies. Very few points have no spectral start.
+    # UMAP is deterministic on one thread only. The spectral initialisation fails for very few points.
     start = "spectral" if len(array) > 10 else "random"
     return UMAP(
         n_neighbors=min(neighbours, len(array) - 1), random_state=seed, n_jobs=1, init=start

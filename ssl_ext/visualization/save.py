@@ -1,4 +1,4 @@
-"""Writing a figure for the screen and for print."""
+"""Saving figures as PNG and PDF."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from ssl_ext.files import replacing
 def save_figure(
     figure: Figure, path_without_suffix: str | os.PathLike[str], *, dpi: int = 200
 ) -> tuple[Path, Path]:
-    """Write ``<path>.png`` and ``<path>.pdf``; equal figures give equal files.
+    """Write ``<path>.png`` and ``<path>.pdf``; equal figures give identical files.
 
-    Each file replaces an older one only when it is whole. Missing folders are made; a dot in the
-    name (``tau0.1``) is kept.
+    Files are written atomically. Missing folders are created; dots in the name (``tau0.1``) are kept.
 
     Args:
-        figure: What to write.
+        figure: The figure.
         path_without_suffix: Folder and name of both files.
         dpi: Dots per inch of the PNG.
 
     Returns:
-        The paths of the PNG and of the PDF.
+        Paths of the PNG and the PDF.
     """
     png, pdf = Path(f"{path_without_suffix}.png"), Path(f"{path_without_suffix}.pdf")
     with replacing(png) as file:
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
-    # Type 42 embeds fonts as TrueType, which publishers ask for and editors can change.
+    # Type 42 embeds TrueType fonts, which publishers require and editors can change.
     with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(pdf) as file:
         figure.savefig(file, format="pdf", dpi=dpi, metadata={"CreationDate": None})
     return png, pdf

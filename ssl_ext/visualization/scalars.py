@@ -1,4 +1,4 @@
-"""Reading the scalars that a run has logged."""
+"""Reading the scalars logged by a run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 
 
 def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Records that MMEngine's LocalVisBackend wrote for one run, resumed or not, by rising step.
+    """Read the records of MMEngine's LocalVisBackend for one run, sorted by step.
 
-    Every start of a run logs to a folder of its own, ``<run_dir>/<time stamp>/vis_data``. From the
-    first step that a later start logged, its records stand in place of the earlier ones. Training
-    records (those with ``loss``) and other kinds of records, told apart by their keys, are joined
-    separately: the steps of validation metrics may be epochs.
-    A last line that was cut off when a run was killed is left out.
+    Each start of a run logs to ``<run_dir>/<time stamp>/vis_data``. Records of a later start replace
+    earlier ones from its first step on. Training records (those with ``loss``) and other kinds of
+    records, distinguished by their keys, are joined separately, because the steps of validation metrics
+    may be epochs. A truncated last line is ignored.
 
     Args:
         run_dir: Work directory of the run, or one time stamp's folder in it.
@@ -26,7 +25,7 @@ def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no log under ``run_dir``.
-        ValueError: A line other than the last is no JSON object with a step.
+        ValueError: A line other than the last is not a JSON object with a step.
     """
     logs = _logs(Path(run_dir))
     if not logs:
@@ -48,13 +47,13 @@ def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _logs(run_dir: Path) -> list[Path]:
-    """One log per start of the run, oldest first (time stamps sort by name)."""
+    """Return one log per start of the run, oldest first (time stamps sort by name)."""
     folders = sorted(folder for folder in run_dir.glob("*/vis_data") if folder.is_dir())
     if (run_dir / "vis_data").is_dir():
         folders = [run_dir / "vis_data"]
     logs = []
     for folder in folders:
-        # Both files hold the lines of the logger; scalars.json may hold more.
+        # scalars.json holds all records; <time stamp>.json those of the logger.
         candidates = [folder / "scalars.json", *sorted(folder.glob("*.json"))]
         logs += [path for path in candidates if path.is_file()][:1]
     return logs

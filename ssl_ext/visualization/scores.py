@@ -1,4 +1,4 @@
-"""Evaluation scores side by side."""
+"""Bar charts of evaluation scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .style import PALETTE, new_figure, open_frame
 
 
 def scores_bar(rows: Sequence[tuple[str, float, float | None]], *, label: str = "accuracy (%)") -> Figure:
-    """Horizontal bars in the order of the rows, the value written beside each.
+    """Draw horizontal bars in the order of the rows, labelled with their values.
 
     Args:
         rows: Name, score and standard deviation (None: a single run) of each evaluation.

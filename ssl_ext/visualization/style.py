@@ -1,4 +1,4 @@
-"""What all figures share: palette, markers, canvas, and arrays from tensors."""
+"""Palette, markers and helpers shared by all figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, those that are weak on white last.
+# Okabe and Ito's colours, the faint ones last.
 PALETTE = (
     "#0072B2",
     "#D55E00",
@@ -27,14 +27,14 @@ GREY = "#8C8C8C"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Empty figure of a size in inches, drawn by Agg, outside pyplot's list of figures."""
+    """Create an empty figure of a size in inches with the Agg canvas, independent of pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def to_array(values: Any) -> np.ndarray:
-    """Array from a tensor on any device, an array or a sequence."""
+    """Convert a tensor on any device, an array or a sequence to a NumPy array."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
@@ -42,10 +42,10 @@ def to_array(values: Any) -> np.ndarray:
 
 
 def to_images(images: Any, name: str) -> np.ndarray:
-    """(N, C, H, W) in [0, 1] with 1 or 3 channels as (N, H, W, 3).
+    """Convert images (N, C, H, W) in [0, 1] with 1 or 3 channels to (N, H, W, 3).
 
     Raises:
-        ValueError: The shape or the range is another.
+        ValueError: Wrong shape or range.
     """
     array = to_array(images)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
@@ -60,7 +60,7 @@ def to_images(images: Any, name: str) -> np.ndarray:
 
 
 def bare(axes: Axes) -> None:
-    """Take ticks and frame away."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -68,6 +68,6 @@ def bare(axes: Axes) -> None:
 
 
 def open_frame(axes: Axes, sides: Sequence[str] = ("top", "right")) -> None:
-    """Take the frame away on some sides."""
+    """Remove the frame on some sides."""
     for side in sides:
         axes.spines[side].set_visible(False)

@@ -1,4 +1,4 @@
-"""Scores over the settings of a sweep."""
+"""Line plots of scores over the settings of a sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from .style import MARKERS, PALETTE, new_figure, open_frame
 
-LOG_FROM = 8  # ratio of the largest to the smallest value from which the axis is logarithmic
+LOG_FROM = 8  # smallest ratio of largest to smallest value for a logarithmic axis
 
 
 def sweep_lines(
@@ -21,13 +21,13 @@ def sweep_lines(
     legend: str | None = None,
     label: str = "accuracy (%)",
 ) -> Figure:
-    """Scores over one setting, a line for each value of a second one (Fig. 4 of TriMix).
+    """Draw scores over one setting, with one line per value of a second setting (Fig. 4 of TriMix).
 
-    Numbers stand at their places, on a logarithmic axis where they reach over a factor of 8; other
-    values stand side by side in the order in which they occur.
+    Numbers are placed on a linear axis, or on a logarithmic one if they span a factor of 8 or more; other
+    values are evenly spaced in order of occurrence.
 
     Args:
-        lines: For each line its points: value, score, and standard deviation (None: a single run).
+        lines: Name of each line to its points: value, score, and standard deviation (None: a single run).
         x_label: Name of the setting on the axis.
         legend: Name of the setting that the lines differ in; None for a single line.
         label: Name and unit of the score.
@@ -69,7 +69,7 @@ def sweep_lines(
 
 
 def _scale(axes: Axes, values: list[Any]) -> dict[Any, float]:
-    """Set the horizontal axis up; give the place of each value on it."""
+    """Set up the horizontal axis and return the position of each value."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     place = {value: float(value) if numbers else float(index) for index, value in enumerate(values)}
     if numbers and min(values) > 0 and max(values) / min(values) >= LOG_FROM:

@@ -1,4 +1,4 @@
-"""Images beside their augmented views."""
+"""Grids of images and their augmented views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CELL = 1.0  # inches
 
 
 def view_grid(originals: Any, views: Sequence[Any], *, titles: Sequence[str] | None = None) -> Figure:
-    """One row per image: the original, then its K views.
+    """Draw one row per image: the original, then its K views.
 
     Args:
         originals: (N, C, H, W) in [0, 1], C 1 or 3, N >= 1.
@@ -24,7 +24,7 @@ def view_grid(originals: Any, views: Sequence[Any], *, titles: Sequence[str] | N
         Figure with N · (K + 1) axes, row by row.
 
     Raises:
-        ValueError: Shapes, range or the number of titles do not fit.
+        ValueError: Wrong shapes, range or number of titles.
     """
     columns = [to_images(originals, "originals")]
     columns += [to_images(view, f"views[{k}]") for k, view in enumerate(views)]

@@ -101,7 +101,7 @@ def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
         assert torch.equal(first["start"][name], second["start"][name]), name
         assert torch.equal(value, second["parameters"][name]), name
         assert not torch.equal(value, first["start"][name]), name
-    # Different images and views, the same mixing coefficients.
+    # Images and views differ between processes, mixing coefficients do not.
     assert len(first["indices"]) == len(second["indices"]) == 512
     assert not set(first["indices"]) & set(second["indices"])
     assert len(first["lams"]) == 2 and first["lams"] == second["lams"]
@@ -117,7 +117,7 @@ def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (info["world_size"], info["seed"], info["device"]) == (WORLD, 5, "cpu")
 
-    # Out of reach of other machines, the rendezvous too.
+    # Not reachable from other machines, including the rendezvous.
     port = f"0100007F:{int(environment['PORT']):04X}"
     for (own, launcher), other in ((first["listens"], second), (second["listens"], first)):
         assert own and launcher == [port] == other["listens"][1]
@@ -143,13 +143,13 @@ def test_a_port_that_is_taken_is_named(tiny_config, tmp_path):
 
 
 def build(config, case):
-    """A float64 model whose layers treat every image on its own (no batch normalisation)."""
+    """Build a float64 model without batch normalisation, so that images are independent."""
     init_default_scope("ssl_ext")
     config = Config(config)
     norm = dict(type="GN", num_groups=4)
     config.model.update(type=case.split()[0].rstrip(","), head=HEADS[case])
     config.model.backbone.norm_cfg = config.model.neck.norm_cfg = norm
-    config.model.data_preprocessor = dict(type="BaseDataPreprocessor")  # views come as they are
+    config.model.data_preprocessor = dict(type="BaseDataPreprocessor")  # views are passed through
     torch.manual_seed(0)
     return build_model(config).double().train()
 
@@ -188,7 +188,7 @@ def standardized(z):
 
 
 def one_process(model, lam):
-    """Loss terms on the joined batch, written out; images are mixed block by block."""
+    """Loss terms of one process on the joined batch; images are mixed block by block."""
     view1, view2 = (view.flatten(0, 1) for view in views())
 
     def embed(images):

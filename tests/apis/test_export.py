@@ -1,4 +1,4 @@
-"""Exported backbones, loaded by the libraries they are for."""
+"""Exported backbones, loaded by the target libraries."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ NAMESPACE = dict(torch=torch, torchvision=torchvision, timm=timm, ssl_ext=ssl_ex
 
 
 def make_checkpoint(folder, backbone, **model):
-    """A checkpoint of random weights and statistics, its config inside; and the model."""
+    """Write a checkpoint of random weights and statistics with its config; return it and the model."""
     config = Config(
         dict(
             model=dict(type="PlainBackbone", backbone=backbone, **model),
@@ -57,18 +57,18 @@ def resnet(kind, depth=18, **options):
 
 @torch.no_grad()
 def features(net, images):
-    """What the model makes of uint8 images."""
+    """Features of uint8 images."""
     return pool_features(net.backbone(net.data_preprocessor(dict(inputs=images), False)["inputs"]))
 
 
 def prepared(images, about):
-    """What the metadata says has to be done to uint8 images."""
+    """Preprocess uint8 images by the exported metadata."""
     mean, std = (torch.tensor(about[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
     return (images.float() / 255 - mean) / std
 
 
 def load_as_told(report):
-    """Run the lines that the tool prints."""
+    """Run the printed loading code."""
     names = dict(NAMESPACE, FILE=str(report.path))
     exec("\n".join(report.about["loading"]), names)
     return names["net"].eval()
@@ -171,7 +171,7 @@ def test_detectron2_file_has_the_names_and_shapes_of_its_networks(backbone, chan
     assert settings["MODEL.PIXEL_STD"] == pytest.approx([255 * value for value in STD])
     assert settings["INPUT.FORMAT"] == "RGB"
     assert any("own" in line for line in report.about["loading"]) is bool(changed)
-    # And in again, by names alone.
+    # Loads back by parameter names.
     again = build_model(load_config(Config.fromstring(_config_text(path), ".py"))).eval()
     assert load_weights(again, report.path).backbone_share == 1
     images = random_images(2, 3, 32)

@@ -1,4 +1,4 @@
-"""What an export refuses, and that it then writes nothing."""
+"""Export errors, after which no file is written."""
 
 import importlib
 import runpy

@@ -177,10 +177,10 @@ def test_mixed_precision_on_the_cpu_is_refused(tiny_config, tmp_path):
 
 
 def test_deterministic_run(tiny_config, tmp_path, monkeypatch):
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that monkeypatch restores it
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     tiny_config.train_cfg.max_epochs = 1
-    # Asks for the fastest kernels, which are chosen anew in every run.
+    # Enables cuDNN benchmarking, whose choice of kernels differs between runs.
     tiny_config.env_cfg = dict(cudnn_benchmark=True)
     try:
         pretrain(tiny_config, work_dir=tmp_path, deterministic=True)

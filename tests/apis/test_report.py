@@ -1,4 +1,4 @@
-"""One report of many results: like is joined with like, and what differs is said."""
+"""Report of several results: comparable rows are joined, differences are stated."""
 
 import base64
 import csv
@@ -45,7 +45,7 @@ def records(out):
 
 
 class Page(HTMLParser):
-    """Elements of a page, the text of its table cells, and every address in it."""
+    """Collect the elements of a page, the text of its table cells and its URLs."""
 
     def __init__(self, text):
         super().__init__()
@@ -135,7 +135,7 @@ def test_what_was_measured_unlike_is_kept_apart_and_said(change, words, tmp_path
     assert all(word in note for word in words)
     page = (tmp_path / "out" / "report.html").read_text()
     assert note in page
-    # The best of each variant that has several methods is marked, and no other.
+    # Only the best method of each variant with several methods is marked.
     assert re.findall(r'best">([\d.]+)', page)[:1] == ["50.00"]
     assert 'best">75.00' not in page
 

@@ -1,4 +1,4 @@
-"""The table of label budgets, and published figures beside measured ones."""
+"""Table of label budgets, and published results beside measured ones."""
 
 import io
 
@@ -48,7 +48,7 @@ def folder(tmp_path):
 def write_table(
     path, published=".771 .957", metric=("acc", "auc"), labels=(100,), evaluate=None, cell="", **more
 ):
-    """A table of one row: labels x metrics."""
+    """Write a table of one row: labels x metrics."""
     names = dict(
         AXES=dict(arm=["x"], labels=list(labels), metric=list(metric)),
         ROWS=["arm"],

@@ -1,4 +1,4 @@
-"""A sweep trains every point once, keeps what it has, and outlives a failing point."""
+"""A sweep trains every point once, keeps finished results and continues after a failing point."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import sweep_lines
 
-# Stands for tools/train.py: notes its arguments and leaves a checkpoint; it fails where a file says so.
+# Replaces tools/train.py: records its arguments and writes a checkpoint; fails if a file requests it.
 FAKE = """
 import json, pathlib, shutil, sys
 here, args = pathlib.Path(__file__).parent, sys.argv[1:]
@@ -83,7 +83,7 @@ def test_points_are_trained_once_and_failures_are_resumed(tiny_config_file, trai
     assert resumed[resumed.index("--resume") + 1] == "auto"
     assert "--amp" in resumed
 
-    # Another recipe of evaluation needs no training; another recipe of training has no place here.
+    # A changed evaluation recipe needs no training; a changed training recipe is an error.
     written = Path(again[0].folder, "results.json").stat().st_mtime_ns
     settings["options"] = ["model.lam_per=epoch", "evaluation.knn.k=3"]
     third = sweep(tiny_config_file, grid[:1] + ["train_dataloader.batch_size=64"], **settings)

@@ -1,4 +1,4 @@
-"""A config that came with a checkpoint builds registered parts of networks and does nothing else."""
+"""A config stored in a checkpoint builds registered network modules and nothing else."""
 
 import copy
 import inspect
@@ -52,7 +52,7 @@ NAMES = (
     ),
     *(None, 3, True, ["subprocess.Popen"], ("ResNet",), {"type": "ResNet"}, b"ResNet"),
 )
-# Where an attack can stand: the path of the dict that becomes dict(type=...).
+# Paths of dicts that an attack replaces by dict(type=...).
 PLACES = (
     *(
         "model",
@@ -82,7 +82,7 @@ def marker(tmp_path):
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch, marker):
-    """A module on the path that makes a file when it is imported."""
+    """An importable module that creates a file on import."""
     for name in ("ssl_ext_planted", "ssl_ext_planted_too"):
         (tmp_path / "path" / name).mkdir(parents=True)
         (tmp_path / "path" / name / "__init__.py").write_text(f"open({str(marker)!r}, 'w')\n")
@@ -94,7 +94,7 @@ def planted(tmp_path, monkeypatch, marker):
 
 
 def put(settings, place, value):
-    """The settings with a value at a path of names and indices; lists and dicts grow."""
+    """Set a value at a path of names and indices; lists and dicts grow as needed."""
     node = settings = copy.deepcopy(settings)
     *parents, last = (int(part) if part.isdigit() else part for part in place.split("."))
     for part, following in zip(parents, [*parents, last][1:], strict=True):
@@ -173,7 +173,7 @@ def test_paths_of_registered_classes_are_keys_too():
 
 
 def test_other_keys_resolve_nothing_either(planted):
-    """Names reach a registry under any key: ``conv_type`` of a patch embedding is one."""
+    """Registry names can occur under any key, such as ``conv_type`` of a patch embedding."""
     settings = dict(type="VisionTransformer", arch="deit-t", img_size=32, patch_size=16)
     for name in ("ssl_ext_planted", "ssl_ext_planted.Conv", "ssl_ext_planted_too.a.b", "os.system"):
         with registered_only(), pytest.raises((KeyError, TypeError, RuntimeError)):
@@ -182,7 +182,7 @@ def test_other_keys_resolve_nothing_either(planted):
         MODELS.build(dict(type="ResNet2", _scope_="ssl_ext_planted"))
     assert not planted.exists()
     ROOT_MODELS.get("ssl_ext_planted.Conv")
-    assert planted.exists()  # the module does what it is made for
+    assert planted.exists()  # the module does create the file on import
 
 
 def test_initial_weights_of_something_that_is_no_module(tiny_settings):
@@ -284,7 +284,7 @@ def test_bytes_beside_a_checkpoint_are_no_config(tmp_path):
 
 
 def test_nothing_is_loaded_for_the_initial_weights(tiny_settings, monkeypatch):
-    """Pretrained weights may be named in a dict, in a list or tuple, and for a part of a module."""
+    """Pretrained weights can be named in a dict, list or tuple, and for a submodule."""
     load = dict(type="Pretrained", checkpoint="http://example.org/a.pth")
     start = dict(type="Kaiming", layer="Conv2d")
     for init in (
@@ -316,7 +316,7 @@ LOADING = re.compile(
 
 
 def test_no_part_of_a_network_that_is_allowed_loads_files_by_itself():
-    """A class that a new MMPretrain brings belongs into LOADERS if it does."""
+    """New classes of MMPretrain that load files must be added to LOADERS."""
     for name in LOADERS:
         assert registered(name) is None
     registry, seen = MODELS, 0

@@ -1,4 +1,4 @@
-"""Figures show what the config, the network and the logs hold; bad input is one sentence."""
+"""Figures of config, network and logs; errors are one sentence."""
 
 import importlib.util
 import json
@@ -60,7 +60,7 @@ def test_views_are_those_of_the_preprocessor(tiny_config):
     [(4, 256, 256), (5, 256, 255), (10, 5000, 358), (5, 5000, 359), (6, 4, 6)],
 )
 def test_matrices_are_a_part_of_a_training_batch(tiny_config, checkpoint, batch, train_batch, size):
-    """The slow way: the whole batch step by step, then rows and columns of both ends and the middle."""
+    """Reference: the whole batch step by step, then rows and columns of both ends and the middle."""
     lam = 0.7
     figure = matrices_figure(
         tiny_config,

@@ -1,4 +1,4 @@
-"""Embedding figures show the features of evaluation; bad input is one sentence."""
+"""Embedding figures show the features of evaluation; errors are one sentence."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from ssl_ext.models.evaluated import EvaluatedModel
 
 @pytest.fixture
 def checkpoints(tiny_config, tmp_path):
-    """Two runs with networks of other random weights."""
+    """Two runs with networks of different random weights."""
     paths = []
     for seed, name in ((7, "one"), (8, "two")):
         paths.append(tmp_path / name / "epoch_2.pth")
@@ -73,7 +73,7 @@ def test_tsne_of_fifty_components_of_chosen_points(tiny_config, checkpoints):
     for name, cloud in clouds.items():
         expected = points[labels[rows] == int(name)]
         assert cloud.shape == expected.shape
-        # t-SNE amplifies rounding: what must agree is which points it saw and where they lie roughly.
+        # t-SNE amplifies rounding, so points are compared roughly.
         np.testing.assert_allclose(cloud, expected, atol=0.1 * np.ptp(points))
     single = embedding_figure(tiny_config, checkpoints[:1], **arguments)
     assert [axes.get_title() for axes in single.axes] == ["perplexity 3", "perplexity 7.5"]
@@ -117,7 +117,7 @@ def test_classes_are_excluded_by_name_whatever_its_spelling(tiny_config, checkpo
     names = ["Melanocytic nevi", "1", "0"]
     npz(tiny_config, tmp_path / "named.npz", names, train=[0, 1, 2, 2, 1], test=[0, 1, 2, 2, 1])
     (axes,) = embedding_figure(tiny_config, checkpoints[:1], exclude_class=["melanocytic_Nevi", "1"]).axes
-    assert list(shown(axes)) == ["0"]  # a number that is a name is that name
+    assert list(shown(axes)) == ["0"]  # a numeric class name takes precedence over an index
     with pytest.raises(UserError, match="--exclude-class 'x': the classes are Melanocytic nevi, 1, 0"):
         embedding_figure(tiny_config, checkpoints[:1], exclude_class=["x"])
 

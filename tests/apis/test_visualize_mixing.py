@@ -1,4 +1,4 @@
-"""The figure of the mixing policies: right pictures, masks that explain them, one sentence for bad input."""
+"""Figure of the mixing policies: mixtures agree with their masks; errors are one sentence."""
 
 import importlib.util
 import sys
@@ -62,7 +62,7 @@ def test_the_mask_has_the_mean_of_the_policy_and_rebuilds_the_mixture(name):
     mixed = policy.mix(pair, 0.4, torch.tensor([1, 0]), loss_fn=loss_fn, generator=generator)
     torch.testing.assert_close(image, mixed.images[0])
     assert mask.mean().item() == pytest.approx(mixed.lam[0].item(), abs=1e-5)
-    if name != "resizemix":  # whose second image is resized
+    if name != "resizemix":  # resizes the second image
         torch.testing.assert_close(image, mask * pair[0] + (1 - mask) * pair[1])
     else:
         torch.testing.assert_close(image[:, mask == 1], pair[0][:, mask == 1])
@@ -91,7 +91,7 @@ def test_each_checkpoint_of_a_block_has_a_row_of_its_own_masks(tiny_config, tmp_
     lams, expected = [0.2, 0.7], []
     pair = pair_of_digits(4)
     for epoch in (1, 2):
-        # Of random blocks these draw masks that have a shape.
+        # Random blocks with these options give non-constant masks.
         torch.manual_seed(40 + epoch)
         model = build_model(tiny_config).eval()
         with torch.no_grad():

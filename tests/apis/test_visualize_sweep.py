@@ -1,4 +1,4 @@
-"""The figure of a sweep takes the right points, and says what it lacks."""
+"""Figure of a sweep: selected points, and messages about missing ones."""
 
 import itertools
 import json
@@ -57,7 +57,7 @@ def test_lines_over_one_key_for_each_value_of_another(folder):
 def test_map_leaves_failed_runs_out(folder):
     figure = grid_figure(folder, style="map", where=["type=A"])
     shown = figure.axes[0].get_images()[0].get_array()
-    # One run of the first point failed: what is left of it is the other seed.
+    # One run of the first point failed; its other seed is left.
     means = [[accuracy(batch, dim, "A", 0.5) for batch in (64, 128)] for dim in (128, 256)]
     means[0][0] = accuracy(64, 128, "A", 1)
     np.testing.assert_allclose(shown, 100 * np.array(means))

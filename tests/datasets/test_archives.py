@@ -1,4 +1,4 @@
-"""Archives that try to leave their folder, bombs, and downloads with a wrong checksum."""
+"""Archives with members outside their folder, zip bombs, and downloads with a wrong checksum."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ from ssl_ext.datasets.archives import MAX_RATIO, download_and_extract_archive, d
 
 
 def tar(path, *members):
-    """Members are (name, type, link target, bytes)."""
+    """Write a tar archive; members are (name, type, link target, bytes)."""
     with tarfile.open(path, f"w:{path.suffix[1:]}") as archive:
         for name, kind, link, content in members:
             info = tarfile.TarInfo(name)
@@ -24,7 +24,7 @@ def tar(path, *members):
 
 
 def zipped(path, *members):
-    """Members are (name, kind of file for Unix, bytes)."""
+    """Write a zip archive; members are (name, Unix file type, bytes)."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, kind, content in members:
             info = zipfile.ZipInfo(name)
@@ -119,7 +119,7 @@ def test_what_is_harmless_is_unpacked_without_its_permissions(folder):
 
 @pytest.fixture
 def server(monkeypatch):
-    """What arrives from any address."""
+    """Serve given files for any URL."""
     served = {"content": b"", "asked": 0}
 
     def fetch(url, filename, *_):

@@ -93,7 +93,7 @@ def test_batch_sampler_and_subset_index_whole_batches():
 
 
 def test_on_a_device_the_batch_is_built_there_and_not_pinned():
-    _, data = make(device="meta")  # the device of every machine that is not the CPU
+    _, data = make(device="meta")  # a device other than the CPU that every machine has
     batch = data.__getitems__([1, 2])
     assert {value.device.type for value in batch.values()} == {"meta"}
     assert batch["inputs"].shape == (2, 3, 6, 5)

@@ -15,7 +15,7 @@ def checksum(path):
 
 
 def fake_cifar(root, monkeypatch, source, label_key, classes):
-    """Write batches in the official format and make their checksums the official ones."""
+    """Write batches in the official format and patch the official checksums to match them."""
     folder = root / source.base_folder
     folder.mkdir(parents=True)
     expected = {}
@@ -111,7 +111,7 @@ def fake_stl10(root, monkeypatch, labels=None):
 
 
 def test_stl10_splits(tmp_path, monkeypatch):
-    monkeypatch.setattr("ssl_ext.datasets.stl10.CHUNK", 3)  # several chunks a file
+    monkeypatch.setattr("ssl_ext.datasets.stl10.CHUNK", 3)  # several chunks per file
     images = fake_stl10(tmp_path, monkeypatch)
     expected = {
         "train": (images["train"], [0, 9, 2, 3]),

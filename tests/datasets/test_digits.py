@@ -38,9 +38,9 @@ def test_enlarged_images_keep_their_mean_and_channels_are_equal():
     assert torch.equal(large.images[:, 0], large.images[:, 2])
     means = [data.images.float().mean((1, 2, 3)) for data in (small, large)]
     assert (means[0] - means[1]).abs().max() < 4
-    assert large.images.max() == 255  # a wrap-around of negative overshoots would show here …
+    assert large.images.max() == 255  # overshoots are clipped above and do not wrap around …
     corner = large.images[:, 0, :2, :2].float().mean()
-    assert corner < 8  # … and here: the background is black
+    assert corner < 8  # … nor below: the background is black
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Birds and aircraft from trees laid out as the official archives are."""
+"""Birds and aircraft from folders with the layout of the official archives."""
 
 import tarfile
 
@@ -12,14 +12,14 @@ from ssl_ext.datasets import CUB200, FGVCAircraft, fine_grained
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, int):
-        Image.new("RGB", (12, 10), (content,) * 3).save(path, "PNG")  # lossless, whatever the suffix
+        Image.new("RGB", (12, 10), (content,) * 3).save(path, "PNG")  # lossless despite the suffix
     else:
         path.write_text("\n".join(content) + "\n", encoding="utf-8")
 
 
 @pytest.fixture
 def birds(tmp_path):
-    """Three images of two species; the lists name them in no order of species."""
+    """Three images of two species; the lists are not sorted by species."""
     tree = tmp_path / "CUB_200_2011"
     write(tree / "classes.txt", ["1 001.Black_footed_Albatross", "2 002.Laysan_Albatross"])
     files = ["002.Laysan_Albatross/a.jpg", "001.Black_footed_Albatross/b.jpg", "002.Laysan_Albatross/c.jpg"]
@@ -33,7 +33,7 @@ def birds(tmp_path):
 
 @pytest.fixture
 def aircraft(tmp_path):
-    """Variants have spaces and slashes; train and val are both trained on."""
+    """Variants with spaces and slashes; train and val form the train split."""
     data = tmp_path / "fgvc-aircraft-2013b/data"
     write(data / "variants.txt", ["707-320", "F/A-18", "Spitfire Mk I"])
     lists = dict(train=["0000001 F/A-18"], val=["0000002 707-320"], test=["0000003 Spitfire Mk I"])

@@ -61,7 +61,7 @@ def test_centre_crop_equals_torchvision(tmp_path, height, width):
     sample = FolderDataset(data_root=str(tmp_path), image_size=8)[0]
     resized = F.resize(Image.fromarray(pixels), 8, F.InterpolationMode.BICUBIC)
     expected = F.pil_to_tensor(F.center_crop(resized, [8, 8]))
-    # Both filter in whole numbers, with weights that they round in their own ways.
+    # Both filters use integer weights, rounded differently.
     assert (sample["inputs"].int() - expected.int()).abs().max() <= 1
     assert (sample["inputs"].double() - expected).mean().abs() < 0.1
     assert sample["inputs"].dtype == torch.uint8
@@ -76,7 +76,7 @@ def test_random_crops_are_parts_of_the_image_drawn_anew(tmp_path):
     torch.manual_seed(0)
     for _ in range(200):
         image = data[0]["inputs"].double()
-        # The slope of the ramps inside the crop tells its width and height in source pixels.
+        # The slope of the ramps inside the crop gives its width and height in source pixels.
         width = (image[0, 5, 8] - image[0, 5, 1]) / 7 / 4 * 10
         height = (image[1, 8, 5] - image[1, 1, 5]) / 7 / 6 * 10
         areas.append(float(width * height / 2400))

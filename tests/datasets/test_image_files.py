@@ -34,7 +34,7 @@ def test_a_folder_is_read_without_its_broken_file(folder, monkeypatch):
     assert data.images[2].unique(dim=1).flatten().tolist()[:1] == [120]
     assert data.images[3].unique().tolist() == [90]
     (told,) = lines
-    assert told.startswith("1 of 5 files are left out") and "broken.png" in told
+    assert told.startswith("1 of 5 files are skipped") and "broken.png" in told
 
 
 def test_the_centre_of_the_shorter_side(tmp_path):

@@ -130,7 +130,7 @@ def test_one_warning_for_a_file_that_is_not_official(tmp_path, monkeypatch, logg
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Let downloads come from a folder; return it and the list of the URLs asked for."""
+    """Serve downloads from a folder; return it and the list of requested URLs."""
     source, asked = tmp_path / "server", []
     source.mkdir()
 
@@ -171,7 +171,7 @@ def test_download_keeps_a_file_that_it_replaces(tmp_path, monkeypatch, server):
 def test_a_wrong_or_failed_download_leaves_the_old_file(tmp_path, server, arrives):
     source, _ = server
     if arrives:
-        write(source, "octmnist")  # whose MD5 is not the official one
+        write(source, "octmnist")  # its MD5 differs from the official one
     (tmp_path / "octmnist.npz").write_bytes(b"mine")
     with pytest.raises(ConnectionError, match="octmnist.*zenodo.*By hand"):
         MedMNIST("octmnist", "val", str(tmp_path), as_rgb=False, download=True)

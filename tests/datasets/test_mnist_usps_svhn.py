@@ -98,7 +98,7 @@ def test_mnist_names_a_damaged_file(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=f"{path}: (not a whole IDX file|should hold images)"):
         MNIST("test", str(tmp_path), as_rgb=False)
-    assert len(MNIST("train", str(tmp_path), as_rgb=False)) == 5  # needs only the files of its split
+    assert len(MNIST("train", str(tmp_path), as_rgb=False)) == 5  # only needs the files of its split
 
 
 class Bomb:
@@ -158,7 +158,7 @@ def test_usps(tmp_path, monkeypatch):
     for split, (pixels, labels) in fake_usps(tmp_path, monkeypatch).items():
         data = USPS(split, str(tmp_path), as_rgb=False)
         assert data.images.shape == (4, 1, 16, 16)
-        # torchvision cuts the fraction off, so a value printed with six digits can fall by one.
+        # torchvision truncates, so a value printed with six digits can be one lower.
         assert np.abs(data.images[:, 0].numpy().astype(int) - pixels).max() <= 1
         assert data.labels.tolist() == labels
         assert data.classes[3] == "3"

@@ -60,7 +60,7 @@ def test_both_splits_from_the_tree_and_again_from_the_cache(root, monkeypatch):
         assert test.labels.tolist() == [1, 0, 2, 0]
         assert train.classes == test.classes == ("goldfish", "bullfrog", "n03")
         assert train.available_splits == ("train", "test")
-        # From here on nothing may be decoded.
+        # Nothing may be decoded from here on.
         monkeypatch.setattr(tiny_imagenet, "_decode", None)
     found = np.load(root / "tiny-imagenet-200" / "train_images.npy")
     assert found.shape == (6, 3, 64, 64)

@@ -60,7 +60,7 @@ TINY_DETECTOR = dict(
 
 
 def draw_squares(rng, height, width):
-    """A grey image with two squares, and (colour, (x1, y1, x2, y2)) of each, upper limits exclusive."""
+    """Draw a grey image with two squares; return it and each (colour, (x1, y1, x2, y2)), maxima exclusive."""
     image = rng.integers(110, 146, (height, width, 3), np.uint8)
     objects = []
     for column in range(2):
@@ -84,7 +84,7 @@ def squares(tmp_path_factory):
         height, width = ((48, 64), (40, 56))[index % 2]
         image, objects = draw_squares(rng, height, width)
         Image.fromarray(image).save(root / "JPEGImages" / f"{index}.png")
-        # VOC counts pixels from 1 and its upper limits are inside.
+        # VOC counts pixels from 1 and includes the maxima.
         boxes = [OBJECT.format(x1 + 1, y1 + 1, x2, y2, name=name) for name, (x1, y1, x2, y2) in objects]
         text = XML.format(name=index, width=width, height=height, objects="".join(boxes))
         (root / "Annotations" / f"{index}.xml").write_text(text)
@@ -94,7 +94,7 @@ def squares(tmp_path_factory):
 
 @pytest.fixture
 def detector_config(squares):
-    """A whole run of a very small detector on the coloured squares."""
+    """Config of a training run of a tiny detector on the coloured squares."""
     init_default_scope("ssl_ext")
     config = Config(copy.deepcopy(TINY_DETECTOR))
     config.train_dataloader.dataset.data_root = config.evaluation_dataset.data_root = str(squares)

@@ -1,4 +1,4 @@
-"""Average precision: pycocotools called directly, VOC's rules in slow loops, processes, awkward sets."""
+"""Average precision against pycocotools and slow loops of VOC's rules; several processes, edge cases."""
 
 import math
 
@@ -37,7 +37,7 @@ def measure(predictions, samples, classes=CLASSES):
     return evaluator.compute()
 
 
-# Perfect, shifted, of another class, found twice, missed, found in a difficult box, out of nowhere.
+# Perfect, shifted, wrong class, detected twice, missed, in a difficult box, false positive.
 CRAFTED = (
     [
         prediction((10, 10, 50, 50, 0.9, 0), (12, 13, 52, 53, 0.8, 0), (100, 100, 140, 160, 0.7, 1)),
@@ -57,7 +57,7 @@ CRAFTED = (
 
 
 def random_set(images=12, seed=0):
-    """True boxes (a sixth of them difficult) and noisy detections of most of them; scores never tie."""
+    """True boxes (a sixth difficult) and noisy detections of most of them, without tied scores."""
     random = np.random.default_rng(seed)
     predictions, samples = [], []
     for number in range(images):
@@ -114,7 +114,7 @@ def test_coco_values_are_those_of_pycocotools(data):
     np.testing.assert_allclose([found["AP"], found["AP50"], found["AP75"]], expected, rtol=0, atol=1e-6)
     for value, name in zip(by_class[:2], CLASSES, strict=False):
         assert found["per_class"][name]["AP"] == pytest.approx(value, abs=1e-6)
-    # Nothing of the last class is in the data: it has no value and does not enter the means.
+    # The last class has no boxes: its AP is NaN and the means exclude it.
     assert by_class[2] == -1 and all(map(math.isnan, found["per_class"]["fungus"].values()))
     assert found["images"] == len(data[0])
 
@@ -136,7 +136,7 @@ def slow_iou(a, b):
 
 
 def slow_voc(predictions, samples, label, threshold):
-    """The development kit's procedure, one detection after the other."""
+    """The development kit's procedure, detection by detection."""
     positives = sum(
         int(name == label and not hard)
         for true in samples
@@ -195,7 +195,7 @@ def test_voc_values_are_those_of_a_slow_loop(data):
 
 
 def test_eleven_points_at_recalls_that_are_exactly_reached():
-    # 3 of 10 are found, right first: the recall 3/10 counts, whatever 0.3 is in binary.
+    # 3 of 10 are detected, true positives first: recall 3/10 counts despite rounding of 0.3.
     truth = np.array([[20.0 * i, 0, 20 * i + 10, 10] for i in range(10)])
     image = ImageBoxes(truth[:3], np.array([0.9, 0.8, 0.7]), truth, np.zeros(10, bool))
     assert voc_average_precision([image], [0.5])[0] == pytest.approx([4 / 11, 0.3])
@@ -245,7 +245,7 @@ def work(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     predictions, samples = random_set(7)
     evaluator = DetectionEvaluator(CLASSES)
-    # As a sampler shares 7 images out: the last process begins again at the first image.
+    # As a sampler distributes 7 images: the last process repeats the first image.
     for row in [*range(rank, 7, WORLD), *([0] if rank else [])]:
         evaluator.add([predictions[row]], [samples[row]])
     torch.save(repr(evaluator.compute()), f"{folder}/{rank}.pt")
@@ -254,7 +254,7 @@ def work(rank, folder):
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
-    # Forked: two new interpreters would take longer to import everything than all other tests together.
+    # Forked, because importing everything in two new interpreters is slow.
     mp.start_processes(work, args=(str(tmp_path),), nprocs=WORLD, start_method="fork")
     expected = repr(measure(*random_set(7)))
     assert [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD)] == [expected] * WORLD

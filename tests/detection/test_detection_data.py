@@ -1,4 +1,4 @@
-"""VOC and COCO annotations: what is read from them, and that every fault shows when the set is built."""
+"""VOC and COCO annotations: parsing, and errors on construction."""
 
 import json
 
@@ -30,7 +30,7 @@ def write_image(path, size=(WIDTH, HEIGHT)):
 
 
 def write_voc(folder, name, *objects, size=(WIDTH, HEIGHT), split="train", image=True, filename=None):
-    """One image, its annotation and its line in the split."""
+    """Write one image, its annotation and its line in the split."""
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     told = "" if size is None else f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
@@ -70,7 +70,7 @@ def test_an_item_of_voc(tmp_path):
     assert torch.equal(found["labels"], torch.tensor([1, 0, 0]))
     assert torch.equal(found["difficult"], torch.tensor([False, True, False]))
     assert (found["image_id"], found["size"]) == (0, (HEIGHT, WIDTH))
-    found["boxes"] += 1  # what a batch does to its boxes stays in the batch
+    found["boxes"] += 1  # in-place changes to a sample do not affect the data set
     torch.testing.assert_close(dataset[0]["data_samples"]["boxes"], expected, rtol=0, atol=0)
     easy = VOCDetection(tmp_path, "train", classes=CLASSES, keep_difficult=False)[0]["data_samples"]
     torch.testing.assert_close(easy["boxes"], expected[[0, 2]], rtol=0, atol=0)
@@ -107,7 +107,7 @@ def test_files_without_splits_and_other_image_names(tmp_path):
     assert len(VOCDetection(tmp_path, ["train", "val"], classes=CLASSES)) == 3
     everything = VOCDetection(tmp_path, classes=CLASSES)
     assert [record.image.name for record in everything.records] == ["photo 7.png", "b.jpg", "c.jpg"]
-    # Images and annotations side by side in one folder.
+    # Images and annotations in one folder.
     flat = tmp_path / "flat"
     flat.mkdir()
     for name in ("Annotations/b.xml", "JPEGImages/b.jpg"):
@@ -159,7 +159,7 @@ def test_bad_classes(tmp_path, classes):
 
 
 def test_boxes_over_the_border_are_cut(tmp_path):
-    # Two pixels are cut without a word: other tools count from 0, or round upwards.
+    # Two pixels are clipped silently: other tools count from 0, or round up.
     write_voc(tmp_path, "a", box_xml(corners=(0, -1, WIDTH + 2, HEIGHT + 1)))
     sample = VOCDetection(tmp_path, "train", classes=CLASSES)[0]["data_samples"]
     torch.testing.assert_close(sample["boxes"], torch.tensor([[0.0, 0, WIDTH, HEIGHT]]))
@@ -246,7 +246,7 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(ValueError, match=r"a\.jpg: cannot be read as an image"):
         VOCDetection(tmp_path, **options)
     (tmp_path / "Annotations" / "a.xml").unlink()
-    with pytest.raises(FileNotFoundError, match=r"Annotations/a\.xml\. the split names it"):
+    with pytest.raises(FileNotFoundError, match=r"Annotations/a\.xml\. the split lists it"):
         VOCDetection(tmp_path, **options)
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"train\.txt: names no images"):

@@ -1,4 +1,4 @@
-"""Drawn boxes are those of the annotations and of the detector."""
+"""Figures show the boxes of the annotations and of the detector."""
 
 import functools
 import importlib.util
@@ -53,7 +53,7 @@ def test_panels_show_boxes_classes_and_scores():
     assert shown(left) == [(0, 0, 8, 4, orange, "--"), (1, 1, 3, 2, blue, "-")] and not left.texts
     assert shown(right) == [(1, 1, 3, 2.5, blue, "-"), (7, 0, 8, 4, green, "-")]
     assert [text.get_text() for text in right.texts] == ["cell 0.75", "hair 0.50"]
-    # Words of a box at the right border run leftwards from its other edge.
+    # The text of a box at the right border is right-aligned.
     assert [(text.get_position(), text.get_ha()) for text in right.texts] == [
         ((1, 1), "left"),
         ((8, 0), "right"),
@@ -137,7 +137,7 @@ def test_figure_of_a_checkpoint(config, checkpoint):
         drawn = found["boxes"][found["scores"] >= 0.3]
         assert len(drawn) > 0
         np.testing.assert_allclose([box[:4] for box in shown(right)], drawn, atol=1e-3)
-    # The checkpoint was trained with other means than the config says now: its own are taken.
+    # The means of the checkpoint override those of the config.
     config.model.data_preprocessor.mean = [0.1] * 3
     again = detections_figure(config, checkpoint, images=2, threshold=0.3, seed=1)
     assert [shown(axes) for axes in again.axes] == [shown(axes) for axes in figure.axes]

@@ -36,7 +36,7 @@ NAME = re.compile(
 
 
 def initialized(path):
-    """The config with the backbone and normalisation of its pretraining config; the weights are not there."""
+    """The config with the backbone and normalisation of its pretraining config, without weights."""
     config = load_config(path)
     if config.init.checkpoint:
         config.init.checkpoint = None
@@ -47,7 +47,7 @@ def initialized(path):
 
 
 def distinct():
-    """One config for all whose model and optimiser are the same."""
+    """One config per distinct model and optimiser."""
     found = {}
     for path in CONFIGS:
         plain = initialized(path).to_dict()
@@ -76,7 +76,7 @@ def test_one_step_trains_every_weight(path):
     logged = model.train_step(dict(inputs=images, data_samples=samples), optimizer)
     assert torch.isfinite(logged["loss"])
     still = [name for name, weight in model.named_parameters() if torch.equal(weight, before[name])]
-    # A bias in front of a normalisation has no effect.
+    # A bias before a normalisation has no gradient.
     assert not [name for name in still if not name.endswith("bias")]
 
 

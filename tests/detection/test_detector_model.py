@@ -1,4 +1,4 @@
-"""Faster R-CNN and its preprocessor: geometry, torchvision's own model, weights, learning."""
+"""Faster R-CNN and its preprocessor: geometry, equality with torchvision, weights, learning."""
 
 import copy
 
@@ -50,7 +50,7 @@ def test_boxes_follow_their_objects_through_resizing_and_flips():
         x1, y1, x2, y2 = box["boxes"][0].int().tolist()
         inside = torch.zeros_like(done["inputs"])
         inside[..., y1:y2, x1:x2] = 1
-        # Antialiasing leaves a soft border.
+        # Antialiasing blurs the border.
         assert torch.equal(done["inputs"] > 0.5, inside > 0.5)
         assert box["size"] == (40, 60) and done["inputs"].shape[-2:] == (
             -(-height // 16) * 16,
@@ -120,7 +120,7 @@ def test_images_of_another_number_of_channels_are_told(detector_config):
 
 
 def test_roi_align_reads_positions_at_the_centres_of_their_pixels():
-    """On a ramp of x every bin is the mean x of its pixels' centres, wherever the box lies."""
+    """On a ramp in x every bin is the mean x of its pixel centres."""
     stride = 4
     columns = (torch.arange(16.0) + 0.5) * stride
     ramp = columns.expand(1, 1, 16, 16)
@@ -132,7 +132,7 @@ def test_roi_align_reads_positions_at_the_centres_of_their_pixels():
 
 
 class Features(nn.Module):
-    """What torchvision calls a backbone."""
+    """Backbone in torchvision's interface."""
 
     def __init__(self, model):
         super().__init__()
@@ -144,7 +144,7 @@ class Features(nn.Module):
 
 @pytest.mark.parametrize("layout", ["C4", "FPN"])
 def test_losses_and_detections_are_those_of_torchvision(detector_config, layout):
-    """torchvision's own wiring around the same parts, on images that need no resizing."""
+    """torchvision's FasterRCNN with the same modules, on images that need no resizing."""
     detector_config.model.data_preprocessor.update(short_sides=(48,), flip=0.0, size_divisible=32)
     model = build(detector_config, layout)
     transform = GeneralizedRCNNTransform(48, 80, [0.5] * 3, [0.5] * 3, size_divisible=32)
@@ -153,7 +153,7 @@ def test_losses_and_detections_are_those_of_torchvision(detector_config, layout)
     targets = [dict(s, labels=s["labels"] + 1) for s in data["data_samples"]]
     images = [image / 255 for image in data["inputs"]]
 
-    theirs.train().transform.eval()  # where it takes no random number
+    theirs.train().transform.eval()  # evaluation mode of the transform draws no random numbers
     torch.manual_seed(1)
     expected = theirs(images, targets)
     done = model.data_preprocessor(data, True)
@@ -216,7 +216,7 @@ def test_nothing_is_frozen_and_normalisation_uses_the_batch(detector_config, lay
     loss = model(**model.data_preprocessor(batch((48, 64), (40, 56)), True), mode="loss")
     sum(loss.values()).backward()
     still = [name for name, weight in model.named_parameters() if not weight.grad.abs().sum() > 0]
-    # A bias in front of a normalisation has no effect, and a class without boxes gets no regression.
+    # A bias before a normalisation has no gradient, nor has the regression of a class without boxes.
     assert not [name for name in still if not name.endswith("bias")]
 
 

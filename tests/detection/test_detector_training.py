@@ -1,4 +1,4 @@
-"""A detector through the runner: initialisation, resuming, evaluation, two processes, what it learns."""
+"""Training a detector: initialisation, resuming, evaluation, two processes, learning."""
 
 import json
 import os
@@ -28,7 +28,7 @@ WORLD = 2
 
 @pytest.fixture
 def pretrained(tiny_config, tmp_path):
-    """A checkpoint of this project, with another width and other statistics than the detector's config."""
+    """A pretraining checkpoint whose width and statistics differ from the detector's config."""
     tiny_config.data_preprocessor.update(STATISTICS)
     tiny_config.model.backbone.update(
         stem_channels=4, base_channels=4, norm_cfg=dict(type="SplitBN", num_splits=2)
@@ -85,7 +85,7 @@ def test_a_pretraining_config_alone_gives_its_backbone_with_random_weights(detec
 
 def test_torchvisions_weights_come_with_the_statistics_of_imagenet(detector_config, tmp_path):
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(UserError, match="holds no config that tells how"):
+    with pytest.raises(UserError, match="holds no config with the normalisation"):
         initialize(detector_config, tmp_path / "resnet18.pth")
     detector_config.init.pretraining = "torchvision"
     assert initialize(detector_config, tmp_path / "resnet18.pth")
@@ -114,7 +114,7 @@ def test_wrong_settings_of_init_are_told(detector_config, settings, words):
 
 def test_another_stem_is_told(detector_config, pretrained):
     detector_config.model.backbone.type = "ResNet"
-    with pytest.raises(UserError, match="is a ResNet_CIFAR and the sizes"):
+    with pytest.raises(UserError, match="is a ResNet_CIFAR, but the image and anchor sizes"):
         initialize(detector_config, pretrained)
 
 
@@ -146,14 +146,14 @@ def test_the_config_stored_in_the_weights_may_not_name_other_classes(detector_co
             start()
     for text in ("model = dict(type='SimCLR')", "model = dict(type='SimCLR', data_preprocessor=3)"):
         torch.save(dict(meta=dict(cfg=text), state_dict={}), tmp_path / "a.pth")
-        with pytest.raises(UserError, match=r"config of|normalises"):
+        with pytest.raises(UserError, match=r"config of|unknown data preprocessor"):
             start()
 
 
 def test_a_killed_run_resumes_to_the_same_weights_and_figures(detector_config, pretrained, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     pretrain(detector_config, work_dir=whole, init=pretrained)
-    # Killed after its first checkpoint; the command to go on does not name the weights again.
+    # Killed after its first checkpoint; resuming does not name the weights again.
     pretrain(detector_config, work_dir=parts, init=pretrained, options={"train_cfg.max_iters": 2})
     first = rows(parts)
     pretrain(detector_config, work_dir=parts, resume=True)
@@ -225,12 +225,12 @@ def test_launcher_trains_and_measures_on_two_processes(detector_config, tmp_path
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     table = rows(tmp_path / "run")
     assert table["processes"] == WORLD and [row["step"] for row in table["rows"]] == [2]
-    # Both halves of the images were measured, with the weights that one process would measure.
+    # Both halves of the images were evaluated, with the weights of a single process.
     assert table["rows"][0]["images"] == 8
 
 
 def two_images(config):
-    """A detector without statistics over images whose samplers take every box, and one image per process."""
+    """A detector without batch statistics whose samplers take every box, with one image per process."""
     config.model.rpn.batch_size = config.model.roi.batch_size = 100_000
     torch.manual_seed(0)
     model = build_model(config).eval()

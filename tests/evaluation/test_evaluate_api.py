@@ -47,7 +47,7 @@ def test_every_method_and_protocol_of_one_checkpoint(tiny_config, checkpoint):
     for (method, *cell), count in counts.items():
         trained = {("supervised", 3): 2}.get(tuple(cell), 0)
         assert count == (trained if method == "supervised" else frozen[tuple(cell)])
-    # Nearest neighbours of raw digit pixels are known to be almost always right.
+    # kNN on raw digit pixels is known to be very accurate.
     assert pick(rows, "pixels", "knn")[0].last["acc"] > 0.97
     assert pick(rows, "pixels", "linear", 3)[0].sizes == {"train": 30, "val": 360, "test": 359}
     assert pick(rows, "TriMix", "knn")[0].last != pick(rows, "untrained", "knn")[0].last
@@ -59,7 +59,7 @@ def test_every_method_and_protocol_of_one_checkpoint(tiny_config, checkpoint):
     folder = checkpoint.parent / "evaluation"
     written = json.loads((folder / "results.json").read_text())
     assert [row["last"]["acc"] for row in written] == [row.last["acc"] for row in rows]
-    assert len(list((folder / "features").iterdir())) == 6  # three splits of two networks
+    assert len(list((folder / "features").iterdir())) == 6  # three splits for each of two networks
 
 
 def test_results_repeat_and_features_are_extracted_once(tiny_config, checkpoint):

@@ -77,7 +77,7 @@ def run(config, checkpoint, tmp_path):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What is logged."""
+    """Messages of the log."""
     messages = []
     for name in ("run", "data", "rows"):
         module = importlib.import_module(f"{PACKAGE}.{name}")

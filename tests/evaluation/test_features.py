@@ -8,7 +8,7 @@ from ssl_ext.evaluation import batches, evaluation_mode, extract_features
 
 
 class Whole:
-    """Serves whole batches, as an in-memory data set does."""
+    """Data set that returns whole batches, as in-memory data sets do."""
 
     def __init__(self, count=23):
         generator = torch.Generator().manual_seed(0)
@@ -23,7 +23,7 @@ class Whole:
 
 
 class Single(Whole):
-    """Serves one sample at a time."""
+    """Data set that returns single samples."""
 
     __getitems__ = None
 

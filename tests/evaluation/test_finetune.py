@@ -10,7 +10,7 @@ from ssl_ext.evaluation.fitting import fit
 
 
 class Images:
-    """Bright or dark images: class 1 is brighter, with noise."""
+    """Noisy images of two classes; class 1 is brighter."""
 
     def __init__(self, count, seed, task="multi-class"):
         generator = torch.Generator().manual_seed(seed)
@@ -99,7 +99,7 @@ def test_training_sees_augmented_images_and_scoring_clean_ones():
 
     def augment(images):
         seen.append(len(images))
-        return clean(255 - images)  # classes swapped: what is learnt is wrong on clean images
+        return clean(255 - images)  # swaps the classes, so the classifier is wrong on clean images
 
     outcome = run(augment=augment)
     assert seen == [8] * 40

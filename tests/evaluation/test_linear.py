@@ -24,7 +24,7 @@ def softmax(logits):
 
 
 def slow_sgd(x, y, classes, *, epochs, batch_size, lr, momentum, weight_decay, seed, drop_after):
-    """Softmax regression by hand: the gradient is (p - onehot) x, PyTorch's momentum rule."""
+    """Softmax regression with the gradient (p - onehot) x and PyTorch's momentum rule."""
     generator = torch.Generator().manual_seed(seed)
     bound = x.shape[1] ** -0.5
     start = torch.empty(classes, x.shape[1]).uniform_(-bound, bound, generator=generator)
@@ -155,14 +155,14 @@ def test_binary_and_multi_label_agree_with_one_logistic_regression_per_label(sol
     second = (x[:, 0] > x[:, 3]).long()
     labels = torch.stack([y, second, torch.ones_like(y)], dim=1)
     recipe = dict(solver=solver, l2=1e-2, lr=0.3, epochs=300, batch_size=200, standardize=True)
-    # The loss is a mean over the three labels, so the decay that counts for each is a third.
+    # The loss is the mean over three labels, so the effective decay of each is a third.
     many = linear_probe(
         x, labels, num_classes=3, task="multi-label", weight_decay=0.01 / 3, **recipe
     ).last.scores(x)
     single = linear_probe(x, y, num_classes=2, task="binary", weight_decay=0.01, **recipe).last.scores(x)
     assert many.shape == (200, 3)
     assert single.shape == (200, 1)
-    # SGD decays the bias as well, which is a penalised weight on a constant feature.
+    # SGD also decays the bias: a penalised weight of a constant feature.
     data = np.column_stack([scaled, np.ones(200)]) if solver == "sgd" else scaled
     for ours, target in ((many[:, 0], y), (many[:, 1], second), (single[:, 0], y)):
         model = LogisticRegression(C=1 / (1e-2 * 200), tol=1e-8, fit_intercept=solver == "lbfgs")

@@ -72,7 +72,7 @@ def slow_confusion(guess, labels, classes):
 
 
 def slow_f1(matrix):
-    """F1 of every class that occurs in labels or predictions, from counts."""
+    """F1 per class in labels or predictions, from counts."""
     scores = []
     for c in range(len(matrix)):
         actual, predicted = sum(matrix[c]), sum(row[c] for row in matrix)

@@ -60,7 +60,7 @@ def test_the_optimiser_is_the_one_named(optimizer):
 
 
 def run(recipe, count=10, **options):
-    """The batches of a training, and the steps and epochs that were watched."""
+    """Run a recipe; return its batches and the (step, epoch) of its checks."""
     seen, watched = [], []
     weight = torch.zeros(1, requires_grad=True)
 

@@ -1,4 +1,4 @@
-"""Wrong command lines of every tool: one sentence, a status that is not 0, and nothing written."""
+"""Wrong command lines of every tool: one sentence, a non-zero status, and no files written."""
 
 import importlib.util
 import logging
@@ -196,7 +196,7 @@ WRONG = {
 
 @pytest.fixture
 def places(tmp_path, tiny_config):
-    """The files that the command lines name."""
+    """Files named by the command lines."""
     folder = tmp_path / "files"
     folder.mkdir()
     names = ("config.py", "broken.py", "other.py", "text.txt", "binary.py", "results.json")
@@ -223,7 +223,7 @@ def test_every_tool_is_listed():
 
 
 def fault(main, capsys):
-    """What is wrong with the way a tool ends, or None."""
+    """Run a tool; describe what is wrong with its exit, or return None."""
     try:
         run_tool(main)
     except SystemExit as ended:
@@ -244,7 +244,7 @@ def fault(main, capsys):
 @pytest.mark.filterwarnings("ignore")
 def test_wrong_arguments(name, places, tmp_path, monkeypatch, capsys):
     main = tool(name)
-    # Loggers of earlier tests hold streams that are closed by now.
+    # Loggers of earlier tests hold closed streams.
     monkeypatch.setattr(logging, "raiseExceptions", False)
     monkeypatch.chdir(tmp_path / "empty")
     before = sorted(tmp_path.rglob("*"))

@@ -1,4 +1,4 @@
-"""Damaged, foreign and malicious checkpoints, wherever one is read."""
+"""Damaged, foreign and malicious checkpoints in every place that reads one."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ RESUMED = [
 
 
 class Touch:
-    """Unpickling this creates a file."""
+    """Object that creates a file when unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -42,7 +42,7 @@ class Touch:
 
 @pytest.fixture(scope="module")
 def run(tiny_settings, tmp_path_factory):
-    """The work dir and config of a run of one epoch."""
+    """Work directory and config of a run of one epoch."""
     config = Config(copy.deepcopy(tiny_settings))
     config.custom_hooks = [dict(type="RandomStateHook")]
     config.train_cfg.max_epochs = 1
@@ -54,7 +54,7 @@ def run(tiny_settings, tmp_path_factory):
 
 
 def kinds(path, marker):
-    """Contents of a checkpoint that are wrong in some way, by name: bytes, or what is saved with torch."""
+    """Invalid checkpoint contents by name: bytes, or objects for torch.save."""
     content, whole = path.read_bytes(), read_checkpoint(path)
     draw = random.Random(0)
     yield "empty", b""
@@ -92,7 +92,7 @@ def written(path, content):
 
 
 def refused(call, path, label):
-    """The call must name the file in one line."""
+    """The call must raise a one-line error that names the file."""
     with pytest.raises(UserError) as error:
         call()
     text = str(error.value)
@@ -106,7 +106,7 @@ def test_weights_and_runs_to_go_on_from(run, tmp_path):
     model = build_model(load_config(config))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     count = 0
-    # Overwritten bytes may lie in a tensor, which torch does not check: its numbers are others then.
+    # Overwritten bytes may be tensor data, which torch does not verify.
     readable = 0
     for name, content in kinds(good, marker):
         written(path, content)
@@ -164,13 +164,13 @@ def test_a_damaged_newest_file_is_passed_over(run, tmp_path):
 
 
 def test_a_program_in_the_metadata_is_not_run_when_a_run_goes_on(run, tmp_path):
-    """MMEngine runs the text under meta['config']."""
+    """MMEngine executes the text under meta['config']."""
     good, config = run
     whole, marker = read_checkpoint(good), tmp_path / "marker"
     whole["meta"]["config"] = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n"
     whole.pop("message_hub")
     torch.save(whole, tmp_path / "epoch_1.pth")
-    with pytest.raises(UserError):  # for want of the log; what counts is what was not run before that
+    with pytest.raises(UserError):  # the log is missing; the program must not have run before
         pretrain(config, work_dir=tmp_path / "work", resume=str(tmp_path / "epoch_1.pth"))
     assert not marker.exists()
 

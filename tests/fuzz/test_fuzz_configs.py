@@ -1,4 +1,4 @@
-"""Mutated configs: each trains a step, or is refused with one sentence and leaves nothing behind."""
+"""Mutated configs: each trains a step, or is rejected with one sentence and writes nothing."""
 
 import copy
 import random
@@ -29,13 +29,13 @@ VALUES = {
     "true": True,
 }
 QUICK = 48
-# What a class of MMPretrain takes or leaves says it in its own words, but never without them.
+# Errors of MMPretrain's classes have their own wording but are never empty.
 EMPTY_WORDS = re.compile(r"^\W*$|Traceback|\n")
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """24 images of 8 pixels to train on, 12 to choose with and 12 to test with."""
+    """24 training, 12 validation and 12 test images of 8 px."""
     path = tmp_path_factory.mktemp("data") / "images.npz"
     draw = np.random.default_rng(0)
     arrays = {}
@@ -48,7 +48,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def valid(tiny_config, file):
-    """A run of three steps with most kinds of settings."""
+    """Config of a run of three steps with most kinds of settings."""
     config = tiny_config.to_dict()
     config["model"]["backbone"].update(stem_channels=4, base_channels=4)
     config["model"]["neck"].update(in_channels=32, hid_channels=8, out_channels=8)
@@ -86,7 +86,7 @@ def mutated(config, key, value):
 
 
 def ending(config, folder):
-    """How it ended: 'trained', 'refused', 'not finite', or else what is wrong."""
+    """Train; return 'trained', 'refused', 'not finite', or a description of the fault."""
     try:
         pretrain(Config(config), work_dir=folder)
     except NonFiniteError:
@@ -94,7 +94,7 @@ def ending(config, folder):
     except UserError as error:
         if EMPTY_WORDS.search(str(error)):
             return f"no single sentence: {error}"
-        # At most a folder of logs.
+        # At most a log folder.
         written = [path.name for path in folder.glob("*") if path.is_file()]
         return f"it wrote {written}" if written else "refused"
     except Exception as error:
@@ -109,7 +109,7 @@ def cases(config):
 
 
 def run(configs, folder):
-    """How many of the configs, which are pairs with what was done to them, ended in which way."""
+    """Count the endings of (config, mutation) pairs."""
     ended, faults = Counter(), []
     for number, (label, config) in enumerate(configs):
         how = ending(config, folder / str(number))

@@ -1,4 +1,4 @@
-"""Damaged data files of every kind: what is not read is refused by its name, and nothing is written."""
+"""Damaged data files: either read, or rejected with an error that names the file; nothing is written."""
 
 import io
 import json
@@ -33,7 +33,7 @@ class Touch:
 
 
 def damaged(content, seed=0):
-    """Content that is cut off, changed, replaced: (name, bytes)."""
+    """Truncated, changed and replaced content as (name, bytes)."""
     draw = random.Random(seed)
     yield "empty", b""
     yield "one byte", content[:1]
@@ -54,7 +54,7 @@ def damaged(content, seed=0):
 
 
 def examine(read, root, label):
-    """Whether it was read; a refusal must name the file, or what is wrong in one line."""
+    """Return True if reading succeeds; an error must name the file or the fault in one line."""
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     try:
         with user_errors("dataset"):
@@ -104,7 +104,7 @@ def test_npz_bytes(tmp_path, compressed):
 
 
 def header(shape, descr="|u1", version=b"\x01\x00"):
-    """An ``.npy`` file of one byte that says it holds an array of some shape."""
+    """An ``.npy`` file of one byte whose header declares an array of a given shape."""
     text = str(dict(descr=descr, fortran_order=False, shape=shape)).encode().ljust(117) + b"\n"
     return b"\x93NUMPY" + version + struct.pack("<H", len(text)) + text + b"\x00"
 
@@ -179,7 +179,7 @@ def test_pickled_objects_in_an_npz_are_not_run(tmp_path):
 
 
 def test_a_bomb_of_zeros_is_refused_by_its_header(tmp_path, monkeypatch):
-    """16 MiB in 16 KiB, with a memory of 8 MiB."""
+    """16 MiB compressed to 16 KiB, with 8 MiB of memory."""
     np.savez_compressed(tmp_path / "a.npz", x_train=np.zeros((2**14, 16, 16, 4), np.uint8))
     assert (tmp_path / "a.npz").stat().st_size < 2**15
     monkeypatch.setattr("os.sysconf", lambda name: 2**23 if name == "SC_PHYS_PAGES" else 1)
@@ -196,7 +196,7 @@ def image(suffix, size=(9, 7)):
 
 
 def png_of(width, height):
-    """A PNG that says it has this size."""
+    """A PNG whose header declares this size."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -232,7 +232,7 @@ def test_an_image_that_is_removed_later_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(image("png"))
     dataset = DATASETS.build(dict(type="FolderDataset", data_root=str(tmp_path), image_size=4))
     (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match=r"a\.png: .*is gone"):
+    with pytest.raises(UserError, match=r"a\.png: was removed"):
         dataset[0]
 
 

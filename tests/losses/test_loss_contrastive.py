@@ -17,7 +17,7 @@ def unit(row):
 
 
 def loop_nce(queries, positives, negatives, temperature):
-    """Mean of -log(e^{q·k+/τ} / (e^{q·k+/τ} + Σ e^{q·k-/τ})), and how many positives are nearest."""
+    """Mean of -log(e^{q·k+/τ} / (e^{q·k+/τ} + Σ e^{q·k-/τ})), and the share of nearest positives."""
     losses, hits = [], 0
     for query, positive, others in zip(queries, positives, negatives, strict=True):
         s, rest = dot(query, positive), [dot(query, k) for k in others]
@@ -76,7 +76,7 @@ def test_gradcheck():
 
 
 def test_views_that_agree_and_images_that_differ():
-    # Sisters have cosine 1, all others 0 (orthogonal images).
+    # Positives have cosine 1, all others 0 (orthogonal images).
     z = torch.eye(6, dtype=torch.float64)
     terms = nt_xent_terms(z, 5 * z, temperature=0.3)
     expected = math.log(1 + 10 * math.exp(-1 / 0.3))

@@ -11,7 +11,7 @@ def pair(count=6, dims=5):
 
 
 def by_loop(prediction, target):
-    """2 - 2 cos of every row, summed up by hand."""
+    """Mean of 2 - 2 cos over the rows, by a loop."""
     total = 0.0
     for p, z in zip(prediction.tolist(), target.tolist(), strict=True):
         product = sum(a * b for a, b in zip(p, z, strict=True))

@@ -45,7 +45,7 @@ def network_loss(net, z):
 
 
 def work(rank, folder):
-    """What one process computes; saved for the tests."""
+    """Compute and save the results of one process."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     z = inputs()[:, rank].clone().requires_grad_()
@@ -118,7 +118,7 @@ def reference(z):
 
 
 def check(processes, name, values, scalar, z):
-    """Every process has the value; its gradient over W is that of the joined batch."""
+    """Every process must have the value, and W times the gradient of the joined batch."""
     gradient = torch.autograd.grad(scalar, z, retain_graph=True)[0]
     for rank, saved in enumerate(processes):
         for found, expected in zip(saved[name], values, strict=True):
@@ -148,7 +148,7 @@ def test_standardize_uses_the_joined_batch(processes):
 
 def test_standardize_gradient_is_the_sum_over_processes(processes):
     z = inputs()[0].requires_grad_()
-    standardize(z.flatten(0, 1)).pow(3).sum().backward()  # the sum of what both processes compute
+    standardize(z.flatten(0, 1)).pow(3).sum().backward()  # the sum over both processes
     for rank, saved in enumerate(processes):
         torch.testing.assert_close(saved["standardize gradient"][0], z.grad[rank], rtol=0, atol=1e-10)
 
@@ -170,7 +170,7 @@ def test_collectives(processes):
         torch.testing.assert_close(
             saved["rank's own part gradient"][0], torch.full((BATCH, DIMS), 3.0).double()
         )
-        # Σ_ranks of 3 s² has second derivative W · 6 s on each rank; W ranks ask for it.
+        # Σ_ranks of 3 s² has second derivative W · 6 s on each rank, summed over W ranks.
         torch.testing.assert_close(saved["second derivative gradient"][0], WORLD * WORLD * 6 * z.sum(0))
 
 

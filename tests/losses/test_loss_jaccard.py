@@ -1,4 +1,4 @@
-"""The Jaccard similarity and its loss against loops from Eq. 2 and Eq. 4, bounds, and what they compute."""
+"""Jaccard similarity and its loss against loops from Eq. 2 and Eq. 4, bounds, and cost."""
 
 import math
 
@@ -26,7 +26,7 @@ def units(*shape, seed=0):
 
 
 def loop_similarity(a1, b1, a2, b2, intersection, eps):
-    """Eq. 2 for one pair after the other, the distance from the difference of the two vectors."""
+    """Eq. 2 pair by pair, with the distance computed from the difference of the vectors."""
     a1, b1, a2, b2 = (z.tolist() for z in (a1, b1, a2, b2))
     result = []
     for x1, x2 in zip(a1, a2, strict=True):
@@ -59,7 +59,7 @@ def test_clamp_is_eq_2_for_clear_intersections_up_to_eps():
     clear = s >= 0.05
     assert clear.sum() > 1000
     ours, eq2 = jaccard_similarity(*pairs), s / (s + ds)
-    # The exact effect of eps on the denominator, at most eps / (s + ds).
+    # eps changes the denominator by at most eps / (s + ds).
     torch.testing.assert_close((ours * (s + ds + EPS) / (s + ds))[clear], eq2[clear], rtol=1e-9, atol=0)
     assert ((ours - eq2).abs() <= EPS / (s + ds))[clear].all()
     assert (ours[s <= 0] == 0).all()
@@ -67,7 +67,7 @@ def test_clamp_is_eq_2_for_clear_intersections_up_to_eps():
 
 @pytest.mark.parametrize("intersection", FINITE)
 def test_slopes_are_bounded_by_one_over_eps(intersection):
-    # Unit vectors of the plane whose cosine is given, down to s = 0 and ds = 0.
+    # Unit vectors in the plane with a given cosine, including s = 0 and ds = 0.
     near = torch.logspace(-8, -1, 40).double()
     cosine = torch.cat([torch.linspace(-1, 1, 101).double(), near, 1 - near, near - 1])
     s1, s2 = (c.flatten() for c in torch.meshgrid(cosine, cosine, indexing="ij"))
@@ -80,7 +80,7 @@ def test_slopes_are_bounded_by_one_over_eps(intersection):
     slope1, slope2 = x1.grad[:, 0].abs().max(), x2.grad[:, 0].abs().max()
     assert slope1 <= (1 if intersection == "clamp" else 0.5) / EPS
     assert slope2 <= 0.5 / EPS * (1 + 1e-9)
-    assert min(slope1, slope2) > 0.4 / EPS  # near s = ds = 0 the bounds are reached
+    assert min(slope1, slope2) > 0.4 / EPS  # the bounds are tight near s = ds = 0
 
 
 def special_vectors(kind, dtype):
@@ -127,7 +127,7 @@ def test_equal_vectors_in_both_spaces_are_fully_similar():
 
 @pytest.mark.parametrize("intersection", ["clamp", "affine", "raw"])
 def test_gradcheck_of_the_similarity(intersection):
-    # Away from s = 0, where 'clamp' bends and 'raw' may have a pole.
+    # Away from s = 0, where 'clamp' has a kink and 'raw' may have a pole.
     a1 = units(3, 4).abs() + 0.1
     pairs = [a1, units(4, 4, seed=1).abs() + 0.1, units(3, 2, seed=2), units(4, 2, seed=3)]
     assert torch.autograd.gradcheck(
@@ -147,7 +147,7 @@ def test_gradcheck_of_the_loss(form):
 
 
 def loop_nce(matrix, positives, excluded, temperature):
-    """Mean over the rows of -log softmax at the positive; ``excluded`` columns take no part."""
+    """Mean over the rows of -log softmax at the positive; without ``excluded`` columns."""
     losses, hits = [], 0
     for i, row in enumerate(matrix.tolist()):
         negatives = [s for j, s in enumerate(row) if j not in (positives[i], excluded[i])]
@@ -185,7 +185,7 @@ def test_loss_equals_a_slow_loop(form, intersection):
     )
     expected = [loop_nce(s, positives, excluded, temperature) for s in (s1, s2, fused)]
 
-    # Lengths of queries and keys do not matter.
+    # The norms of queries and keys have no effect.
     query, key = (3 * q1, 0.1 * q2), (k1, 7 * k2)
     settings = dict(temperature=temperature, intersection=intersection, eps=EPS)
     terms = jaccard_contrastive_terms(query, key, queue, **settings)

@@ -143,11 +143,11 @@ def test_synthetic_negatives_lie_between_hard_ones_and_the_query():
     torch.testing.assert_close(made.norm(dim=2), torch.ones(2, 400, dtype=torch.float64))
     for n in range(2):
         hardest = queue[(queue @ query[n]).topk(2).indices]
-        # A mixture of two hard negatives is a sum of both with coefficients of at least 0.
+        # A mixture of two hard negatives is a non-negative combination of both.
         shares = torch.linalg.lstsq(hardest.T, made[n, :200].T).solution
         torch.testing.assert_close(hardest.T @ shares, made[n, :200].T)
         assert (shares > -1e-9).all() and shares.std(1).min() > 0.1
-        # One with the query has more of the negative, before it is normalised; each hard one occurs.
+        # A mixture with the query has the larger weight on the negative; every hard negative occurs.
         seen = set()
         for vector in made[n, 200:]:
             for index, negative in enumerate(hardest):
@@ -160,7 +160,7 @@ def test_synthetic_negatives_lie_between_hard_ones_and_the_query():
             else:
                 raise AssertionError("not between the query and a hard negative")
         assert seen == {0, 1}
-    # No more negatives than there are can be hard.
+    # num_hard is clipped to the size of the queue.
     assert mix_hard_negatives(query, queue[:1], num_hard=9, num_mixed=1, num_with_query=0).shape == (2, 1, 3)
 
 

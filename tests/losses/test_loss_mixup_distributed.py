@@ -1,4 +1,4 @@
-"""Two gloo processes against one on the joined batch: losses of mixed samples, values and gradients."""
+"""Losses of mixed samples on two gloo processes against one process on the joined batch."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Standardisation: closed forms, precision and refusals."""
+"""Standardisation: closed forms, precision and errors."""
 
 import pytest
 import torch

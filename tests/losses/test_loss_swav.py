@@ -79,11 +79,11 @@ def test_equal_scores_are_assigned_equally_and_prototypes_used_by_all_are_shared
 
 def test_float32_with_sharp_assignments_neither_overflows_nor_vanishes():
     scores = cosines(40, 9).float()
-    scores[:, 0] = -1  # a prototype far from everything: its column of exp(scores / epsilon) is 0
+    scores[:, 0] = -1  # a distant prototype: its column of exp(scores / epsilon) underflows to 0
     q = sinkhorn_knopp(scores, epsilon=1e-3, iterations=20)
     assert q.isfinite().all()
     torch.testing.assert_close(q.sum(1), torch.ones(40))
-    # Doubles hold exp(±1000 / 2): the same iterations without logarithms.
+    # float64 represents exp(±1000 / 2), so the iterations need no logarithms.
     half = loop_assignments((scores.double() * 1e3 + 200) / 2, 2.0, 1)
     assert half.isfinite().all()
     torch.testing.assert_close(

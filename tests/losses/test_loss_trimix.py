@@ -145,7 +145,7 @@ def test_targets():
 
 def test_orthogonal_embeddings_in_closed_form():
     # Rows of a Hadamard matrix without its first column are standardised already and their
-    # cosines are -1/3, so every row of P is softmax((1, -1/3, -1/3, -1/3) / τ) up to its order.
+    # cosines are -1/3, so every row of P is a permutation of softmax((1, -1/3, -1/3, -1/3) / τ).
     h = torch.tensor([[1.0, 1, 1], [-1, 1, -1], [1, -1, -1], [-1, -1, 1]], dtype=torch.float64)
     p = virtual_probabilities(h, h, temperature=0.5, feature_norm=False, eps=1e-14)
     high = math.exp(2) / (math.exp(2) + 3 * math.exp(-2 / 3))
@@ -181,7 +181,7 @@ def test_affine_change_of_each_dimension_changes_nothing():
 
 
 def test_pair_symmetric_permutation_changes_nothing():
-    # A permutation that commutes with the reversal keeps who is mixed with whom.
+    # A permutation that commutes with the reversal preserves the pairs.
     z1, z2, z_virtual = embeddings(count=3)
     order = torch.tensor([2, 5, 1, 4, 0, 3])
     assert torch.equal(order.flip(0), 5 - order)

@@ -1,4 +1,4 @@
-"""The mask loss and the adjusting of masks, against loops and in closed cases."""
+"""Mask loss and mask adjustment against loops and closed forms."""
 
 import pytest
 import torch

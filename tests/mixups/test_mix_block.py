@@ -1,4 +1,4 @@
-"""Mix Block: every option against loops over positions, its start, its precision, and what it can learn."""
+"""Mix Block: every option against loops over positions, initialisation, precision and learning."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ def maps(count=2, *, dtype=torch.float64, seed=0):
 
 
 def trained_block(**options):
-    """A block in evaluation mode whose weights are far from their start."""
+    """A block in evaluation mode with weights far from their initial values."""
     torch.manual_seed(1)
     block = MixBlock(C, **options).double().eval()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def trained_block(**options):
 
 
 def convolve(conv, vector):
-    """A 1x1 convolution at one position."""
+    """Apply a 1x1 convolution at one position."""
     out = []
     for row in range(conv.out_channels):
         value = 0.0 if conv.bias is None else conv.bias[row].item()
@@ -157,7 +157,7 @@ def test_finite_differences(options):
         return torch.func.functional_call(block, dict(zip(names, weights, strict=True)), arguments)
 
     copies = [weight.detach().clone().requires_grad_() for weight in weights]
-    # Beyond its start γ is no leaf that autograd lets the projection write to.
+    # The in-place projection of γ must not conflict with autograd after the first step.
     if block.gamma is not None:
         copies[names.index("gamma")] = torch.tensor(0.6, dtype=torch.float64)
     assert torch.autograd.gradcheck(masks, (z_i, z_j, lam, *copies))
@@ -207,7 +207,7 @@ def test_float32_whatever_autocast():
     ids=["MixBlock+", "AutoMix"],
 )
 def test_learns_from_the_mask_loss_alone_to_follow_lam(options, channels, steps, lr):
-    """One block for all λ; where mask and λ are of different samples the means would go to 1 − λ."""
+    """One block for all λ; if mask and λ referred to different samples, means would approach 1 − λ."""
     torch.manual_seed(0)
     block = MixBlock(channels, **options)
     features = (0.7 * torch.randn(256, channels, 1, 1) + torch.randn(256, channels, 2, 2)).relu()

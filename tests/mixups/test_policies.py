@@ -51,7 +51,7 @@ SHAPES = [(2, 3, 8, 8), (2, 1, 7, 9), (5, 3, 9, 7), (3, 1, 1, 5)]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0, torch.tensor(0.6), "per sample"])
 def test_constant_colours_show_permutation_and_effective_share(name, shape, lam):
-    """Sample n is n everywhere: a mixture has the mean lam · n + (1 − lam) · permutation[n]."""
+    """Sample n has the constant value n, so the mean of a mixture is lam · n + (1 − lam) · permutation[n]."""
     n = shape[0]
     images = torch.arange(float(n)).view(n, 1, 1, 1).expand(shape).clone()
     before = images.clone()
@@ -85,7 +85,7 @@ def test_the_extremes_are_the_images_themselves(name):
     mixed, share = PAIRED[name](images, 1.0, permutation)
     assert torch.equal(mixed, images)
     assert torch.equal(share, torch.ones(4))
-    if name in ("mixup", "fmix"):  # a box at the border is cut
+    if name in ("mixup", "fmix"):  # boxes are clipped at the border
         mixed, share = PAIRED[name](images, 0.0, permutation)
         assert torch.equal(mixed, images[permutation])
         assert torch.equal(share, torch.zeros(4))
@@ -130,7 +130,7 @@ def test_the_box_of_cutmix_has_the_area_of_the_paper_where_it_is_not_cut():
     centre = torch.tensor([[16, 16]])
     for lam in (0.0, 0.25, 0.4375, 0.75, 1.0):
         assert outside_box(centre, torch.tensor([lam]), 32, 32).mean().item() == pytest.approx(lam, abs=0.03)
-    # Half the sides lie outside when the centre is a corner.
+    # With the centre in a corner, half of each side is outside.
     assert outside_box(centre * 0, torch.tensor([0.75]), 32, 32).mean() == 1 - (8 / 32) ** 2
 
 
@@ -177,7 +177,7 @@ def test_amplitudes_of_fmix_fall_with_frequency(size, decay):
     grey = low_frequency_images(20000, *size, decay, generator(), torch.device("cpu"))
     power = torch.fft.fft2(grey).abs().square().mean(0)
     for row in range(size[0]):
-        for column in range(1, (size[1] + 1) // 2):  # where no symmetry makes coefficients real
+        for column in range(1, (size[1] + 1) // 2):  # excludes coefficients that symmetry makes real
             frequency = max(math.hypot(min(row, size[0] - row) / size[0], column / size[1]), 1 / max(size))
             assert power[row, column].item() == pytest.approx(2 * frequency ** (-2 * decay), rel=0.06)
 

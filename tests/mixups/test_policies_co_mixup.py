@@ -1,4 +1,4 @@
-"""Co-Mixup: its energy against a loop, a descent that never climbs, and the labels of what is shown."""
+"""Co-Mixup: energy against a loop, monotone descent, and shares of the samples shown."""
 
 import itertools
 import math
@@ -85,7 +85,7 @@ def test_diversity_keeps_the_mixtures_apart(threshold):
     diverse, _ = energy.minimise(start, 3)
     shares = energy.shares(diverse)
     overlap = [shares[j] @ shares[k] for j, k in itertools.permutations(range(8), 2)]
-    # The fit of unlike samples, which A has besides, is a thousandth.
+    # The off-diagonal part of A is scaled by ω = 0.001.
     assert sum(overlap) / 8 <= threshold
     assert len(np.unique(diverse, axis=0)) > 2
 

@@ -1,4 +1,4 @@
-"""PuzzleMix: the cut against brute force, the energy against a loop, transport against all assignments."""
+"""PuzzleMix: graph cut against brute force, energy against a loop, transport against all assignments."""
 
 import itertools
 import math
@@ -47,7 +47,7 @@ def test_the_cut_has_the_least_energy_of_all_labellings(height, width, levels, s
 
 
 def loop_energy(images, saliency, lam, mask, smoothness, data_smoothness, prior):
-    """The energy of Kim et al. of a pair of 4 px blocks' images and a mask of 0 and 1, term by term."""
+    """Energy of Kim et al. for a pair of images with blocks of 4 px and a binary mask, term by term."""
     height, width = mask.shape
     pooled = F.avg_pool2d(saliency[:, None], 4)[:, 0]
     pooled = pooled / pooled.sum((1, 2), keepdim=True)
@@ -115,7 +115,7 @@ def test_the_mask_follows_saliency_and_lam_is_its_mean():
     assert (mixed[0, :, :, :4] == 0).all()
     assert (mixed[0, :, :, 4:] == 1).all()
     assert torch.equal(mixed[1], mixed[0])
-    # An even saliency leaves the choice to the prior.
+    # With uniform saliency the prior decides.
     for value in (0.0, 1.0):
         _, lam = puzzlemix(images, value, permutation, saliency=torch.ones(2, 8, 8), blocks=(4,))
         assert torch.equal(lam, torch.full((2,), value))

@@ -1,4 +1,4 @@
-"""Logs of runs, resumed and cut off, and the curves drawn from them."""
+"""Logs of resumed and killed runs, and their curves."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_later_start_replaces_records_from_its_first_step(tmp_path):
     write(tmp_path, "20250103_000000", [{"accuracy": 0.7, "step": 2}])
     records = read_scalars(tmp_path)
     assert steps(records) == [(10, 1.0), (20, 1.0), (25, 2.0), (35, 2.0)]
-    assert steps(records, "accuracy") == [(1, 0.5), (2, 0.7)]  # epochs are no iterations
+    assert steps(records, "accuracy") == [(1, 0.5), (2, 0.7)]  # the steps of these records are epochs
     assert steps(records, "rank_me") == [(20, 9.0), (40, 9.0)]
     assert [record["step"] for record in records] == sorted(record["step"] for record in records)
 

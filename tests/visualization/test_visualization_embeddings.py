@@ -1,4 +1,4 @@
-"""Points of every class are drawn once, look different and are named; projections are seeded."""
+"""Points are drawn once, with a distinct style and legend entry per class; projections are seeded."""
 
 import sys
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Figures show what they were given, and are written whole in both formats."""
+"""Figures show their data and are saved in both formats."""
 
 import matplotlib
 import numpy as np
@@ -60,12 +60,12 @@ def test_trimix_matrices(batch):
     probabilities = similarity.softmax(1)
     targets = virtual_targets(batch, lam)
     figure = trimix_matrices(images, mixed, similarity, probabilities, targets, torch.tensor(lam))
-    assert len(figure.axes) == 3 * 4  # matrix, batch above, mixed images beside, colour bar
+    assert len(figure.axes) == 3 * 4  # matrix, batch, mixed images, colour bar
     panels = np.array(figure.axes, dtype=object).reshape(3, 4)
     for (matrix, above, beside, scale), expected in zip(
         panels, (targets, similarity, probabilities), strict=True
     ):
-        # Rows are mixed images in the picture, columns in the library's matrices.
+        # Mixed images are rows in the figure and columns in the matrices.
         np.testing.assert_array_equal(drawn(matrix), expected.T.numpy())
         np.testing.assert_array_equal(drawn(above), images.permute(2, 0, 3, 1).flatten(1, 2).numpy())
         np.testing.assert_array_equal(drawn(beside), mixed.permute(0, 2, 3, 1).flatten(0, 1).numpy())
@@ -109,7 +109,7 @@ def test_save_figure_writes_both_formats_and_replaces_older_files(tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG") and pdf.read_bytes().startswith(b"%PDF")
     before = png.read_bytes(), pdf.read_bytes()
     save_figure(scores_bar([("a", 1.0, None)]), tmp_path / "deep" / "tau0.1")
-    assert (png.read_bytes(), pdf.read_bytes()) == before  # equal figures, equal files
+    assert (png.read_bytes(), pdf.read_bytes()) == before  # equal figures give identical files
     save_figure(scores_bar([("b", 2.0, None)]), tmp_path / "deep" / "tau0.1")
     assert png.read_bytes() != before[0] and pdf.read_bytes() != before[1]
     assert sorted(path.name for path in png.parent.iterdir()) == ["tau0.1.pdf", "tau0.1.png"]

@@ -1,4 +1,4 @@
-"""Confusion matrices and maps over two settings show the numbers they were given."""
+"""Confusion matrices and heatmaps show their data."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def test_confusion_shows_the_shares_of_each_true_class():
     axes = figure.axes[0]
     shares = np.array([[0.75, 0.25, 0], [np.nan] * 3, [0.0025, 0.0025, 0.995]])
     np.testing.assert_allclose(np.ma.filled(axes.get_images()[0].get_array(), np.nan), shares)
-    # Across is predicted, down is true; a cell without images is left blank.
+    # Columns are predicted, rows true; cells without images are blank.
     assert words(axes) == {(0, 0): "75", (1, 0): "25", (0, 2): "<1", (1, 2): "<1", (2, 2): "100"}
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b", "c"]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == (

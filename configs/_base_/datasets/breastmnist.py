@@ -9,5 +9,5 @@ train_dataloader = dict(
 evaluation_dataset = dict(
     type="MedMNIST", name="breastmnist", data_root="data/medmnist", size=28, as_rgb=True
 )
-# The usual choice for MedMNIST: [0, 1] to [-1, 1].
+# As usual for MedMNIST: maps [0, 1] to [-1, 1].
 data_preprocessor = dict(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])

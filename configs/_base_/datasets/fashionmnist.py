@@ -5,5 +5,5 @@ train_dataloader = dict(
     dataset=dict(type="FashionMNIST", split="train", data_root="data", as_rgb=True, image_size=32),
 )
 evaluation_dataset = dict(type="FashionMNIST", data_root="data", as_rgb=True, image_size=32)
-# The values in general use for the train split, images in [0, 1].
+# Commonly used statistics of the train split, images in [0, 1].
 data_preprocessor = dict(mean=[0.2860, 0.2860, 0.2860], std=[0.3530, 0.3530, 0.3530])

@@ -5,5 +5,5 @@ train_dataloader = dict(
     dataset=dict(type="KMNIST", split="train", data_root="data", as_rgb=True, image_size=32),
 )
 evaluation_dataset = dict(type="KMNIST", data_root="data", as_rgb=True, image_size=32)
-# The values in general use for the train split, images in [0, 1].
+# Commonly used statistics of the train split, images in [0, 1].
 data_preprocessor = dict(mean=[0.1918, 0.1918, 0.1918], std=[0.3483, 0.3483, 0.3483])

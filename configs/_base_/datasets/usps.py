@@ -5,5 +5,5 @@ train_dataloader = dict(
     dataset=dict(type="USPS", split="train", data_root="data/usps", as_rgb=True, image_size=32),
 )
 evaluation_dataset = dict(type="USPS", data_root="data/usps", as_rgb=True, image_size=32)
-# The values in general use for the train split, images in [0, 1].
+# Commonly used statistics of the train split, images in [0, 1].
 data_preprocessor = dict(mean=[0.2469, 0.2469, 0.2469], std=[0.2989, 0.2989, 0.2989])

@@ -2,7 +2,7 @@ _base_ = "./jaccard-simclr.py"
 
 model = dict(
     type="JaccardMoCo",
-    # Statistics of the whole batch would give the key away.
+    # Split statistics keep batch normalisation from leaking which key is the positive.
     backbone=dict(norm_cfg=dict(type="SplitBN", num_splits=8)),
     neck=dict(norm_cfg=dict(type="SplitBN", num_splits=8)),
     queue_size=4096,

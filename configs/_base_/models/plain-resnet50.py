@@ -1,4 +1,4 @@
-# ResNet-50 with the stem for small images and nothing on it: for evaluation only.
+# ResNet-50 with the stem for small images, without projector; for evaluation only.
 model = dict(
     type="PlainBackbone",
     backbone=dict(

@@ -1,5 +1,5 @@
 # SimCLR on torchvision's ResNet-18. The projector is the network's own layer of 1,000 outputs, ReLU and a
-# second layer, both with bias; what is evaluated is the 512 features before it.
+# second layer, both with bias; evaluation uses the 512 features before it.
 model = dict(
     type="SimCLR",
     backbone=dict(

@@ -1,6 +1,6 @@
 _base_ = "./resnet18-projector.py"
 
-# The prototypes stand still for the first epoch of CIFAR-10 (195 steps of 256 images).
+# Prototypes are frozen for the first epoch of CIFAR-10 (195 steps of 256 images).
 model = dict(
     type="SwAV",
     freeze_prototypes_steps=195,

@@ -1,5 +1,5 @@
 # Barlow Twins on ImageNet: 0.2 for weights and 0.0048 for biases and batch norms, for batches of 256; here
-# for 2,048. Biases and batch norms take no part in the adaptation of the rate and in weight decay.
+# for 2,048. Biases and batch norms are excluded from LARS's adaptation and weight decay.
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="LARS", lr=1.6, momentum=0.9, weight_decay=1.5e-6),

@@ -1,5 +1,5 @@
 # AMix on CUB-200 and FGVC-Aircraft, from ImageNet weights (Sec. 4.1).
-# The cosine is as long as the training (no T_max: it follows max_epochs).
+# T_max is unset, so that the cosine follows max_epochs.
 optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="SGD", lr=0.001, momentum=0.9, weight_decay=5e-4)
 )

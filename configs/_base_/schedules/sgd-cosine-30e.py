@@ -1,5 +1,5 @@
 # AMix on CIFAR-100, shortened (Sec. 4.1).
-# The cosine is as long as the training (no T_max: it follows max_epochs).
+# T_max is unset, so that the cosine follows max_epochs.
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=1e-4))
 param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True)]
 train_cfg = dict(by_epoch=True, max_epochs=30)

@@ -1,4 +1,4 @@
-# BYOL's two views of 224 px, which Barlow Twins and VICReg took over: one always blurred, one solarised.
+# BYOL's two views of 224 px, also used by Barlow Twins and VICReg: one always blurred, one solarised.
 crop = [
     dict(type="RandomResizedCrop", size=224, scale=(0.08, 1.0)),
     dict(type="RandomHorizontalFlip", p=0.5),

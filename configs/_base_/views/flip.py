@@ -1,2 +1,2 @@
-# One view of images that the data set has cropped at random already.
+# One view of images that the data set crops at random.
 views = [dict(repeats=1, transforms=[dict(type="RandomHorizontalFlip")])]

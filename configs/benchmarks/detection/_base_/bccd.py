@@ -1,4 +1,4 @@
-# Blood cells (BCCD): 292 images to train on, 72 to measure on, 640 x 480 px, 3 classes.
+# Blood cells (BCCD): 292 training and 72 test images, 640 x 480 px, 3 classes.
 classes = ("RBC", "WBC", "Platelets")
 train_dataloader = dict(
     batch_size=4,

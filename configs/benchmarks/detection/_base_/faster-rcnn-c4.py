@@ -1,4 +1,4 @@
-# ResNet-50-C4 with Detectron2's settings, which MoCo's protocol takes over.
+# ResNet-50-C4 with Detectron2's settings, as in MoCo's protocol.
 model = dict(
     type="FasterRCNN",
     layout="C4",
@@ -7,7 +7,7 @@ model = dict(
     roi_size=14,
     rpn=dict(batch_size=256, positive_fraction=0.5, pre_nms=(12000, 6000), post_nms=(2000, 1000)),
     roi=dict(batch_size=512, positive_fraction=0.25),
-    # For random weights; any others bring their own mean and std.
+    # For random weights; pretraining runs define their own mean and std.
     data_preprocessor=dict(
         type="DetectionPreprocessor",
         mean=[0.485, 0.456, 0.406],
@@ -17,5 +17,5 @@ model = dict(
         max_size=1333,
     ),
 )
-# Weights to start from and the config they were made with.
+# Pretrained weights and their config.
 init = dict(checkpoint=None, pretraining=None)

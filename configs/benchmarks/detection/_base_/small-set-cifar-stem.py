@@ -1,4 +1,4 @@
-# A stem without striding: a quarter of the stride, so images and anchors of a quarter of the size.
+# The stem has no stride, so the total stride, image sizes and anchors are a quarter of the usual.
 _base_ = "./small-set.py"
 
 model = dict(

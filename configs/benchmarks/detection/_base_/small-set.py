@@ -1,4 +1,4 @@
-# ResNet-18-C4 on small images, torchvision's settings where the CPU's time allows them.
+# ResNet-18-C4 on small images, with torchvision's settings reduced for CPUs.
 _base_ = "./faster-rcnn-c4.py"
 
 model = dict(

@@ -1,4 +1,4 @@
-# PASCAL VOC, 20 classes: trainval 2007 and 2012 to train on (16,551 images), test 2007 to measure on (4,952).
+# PASCAL VOC, 20 classes: trained on trainval 2007 + 2012 (16,551 images), tested on test 2007 (4,952).
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
