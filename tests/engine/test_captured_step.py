@@ -96,9 +96,9 @@ def compare(tmp_path, monkeypatch):
     return find
 
 
-def cases():
+def cases(quick=QUICK):
     return [
-        pytest.param(case, marks=() if case in QUICK else pytest.mark.slow)
+        pytest.param(case, marks=() if case in quick else pytest.mark.slow)
         for case in METHODS
         if case not in FALLBACK
     ]
@@ -141,8 +141,9 @@ def test_a_last_batch_of_another_size(images, compare):
     assert compare(recordable_run("BYOL", images, **sizes)) == []
 
 
-def test_a_recorded_run_resumes(images, tmp_path, monkeypatch):
-    config = recordable_run("BYOL", images)
+@pytest.mark.parametrize("case", cases(quick={"BYOL"}))
+def test_a_recorded_run_resumes(case, images, tmp_path, monkeypatch):
+    config = recordable_run(case, images)
     plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
     recorded = checkpoints_of(config, tmp_path / "recorded", "dry", monkeypatch)
     write_checkpoint(recorded[2], tmp_path / "cut.pth")
