@@ -116,6 +116,22 @@ def test_what_cannot_be_recorded_says_why(case, images, tmp_path, monkeypatch):
         checkpoints_of(recordable_run(case, images), tmp_path, "dry", monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("value", "options", "said"),
+    [
+        (True, {}, "captured_step=True: the training step cannot be recorded: there is no GPU"),
+        ("dry", dict(activation_checkpointing=True), "activation_checkpointing restores random states"),
+        ("dry", {"optim_wrapper.optimizer": dict(type="RMSprop", lr=0.1, _delete_=True)}, "RMSprop, whose"),
+        ("often", {}, 'captured_step=\'often\'; it must be "auto", True, False or "dry"'),
+    ],
+)
+def test_what_is_asked_for_in_vain_is_refused(value, options, said, images, tmp_path, monkeypatch):
+    config = recordable_run("SimSiam", images)
+    config.merge_from_dict(options)
+    with pytest.raises(UserError, match=re.escape(said)):
+        checkpoints_of(config, tmp_path, value, monkeypatch)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimiser(name, images, compare):
     config = recordable_run("BarlowTwins", images)
