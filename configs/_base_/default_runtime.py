@@ -2,9 +2,6 @@ default_scope = "ssl_ext"
 randomness = dict(seed=0)
 channels_last = True
 activation_checkpointing = False
-# On one GPU, record the training step once as a CUDA graph and replay it ("auto"). True: an error where that
-# fails; False: never; "dry": record and replay on the CPU, to test a new method.
-captured_step = "auto"
 env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
 default_hooks = dict(
     runtime_info=dict(type="TrainLogHook"),

@@ -96,9 +96,9 @@ def compare(tmp_path, monkeypatch):
     return find
 
 
-def cases():
+def cases(quick=QUICK):
     return [
-        pytest.param(case, marks=() if case in QUICK else pytest.mark.slow)
+        pytest.param(case, marks=() if case in quick else pytest.mark.slow)
         for case in METHODS
         if case not in FALLBACK
     ]
@@ -114,6 +114,22 @@ def test_a_recorded_run_equals_the_plain_one(case, images, compare):
 def test_what_cannot_be_recorded_says_why(case, images, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"captured_step='dry'.*: {FALLBACK[case]}"):
         checkpoints_of(recordable_run(case, images), tmp_path, "dry", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "said"),
+    [
+        (True, {}, "captured_step=True: the training step cannot be recorded: there is no GPU"),
+        ("dry", dict(activation_checkpointing=True), "activation_checkpointing restores random states"),
+        ("dry", {"optim_wrapper.optimizer": dict(type="RMSprop", lr=0.1, _delete_=True)}, "RMSprop, whose"),
+        ("often", {}, 'captured_step=\'often\'; it must be "auto", True, False or "dry"'),
+    ],
+)
+def test_what_is_asked_for_in_vain_is_refused(value, options, said, images, tmp_path, monkeypatch):
+    config = recordable_run("SimSiam", images)
+    config.merge_from_dict(options)
+    with pytest.raises(UserError, match=re.escape(said)):
+        checkpoints_of(config, tmp_path, value, monkeypatch)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -141,8 +157,9 @@ def test_a_last_batch_of_another_size(images, compare):
     assert compare(recordable_run("BYOL", images, **sizes)) == []
 
 
-def test_a_recorded_run_resumes(images, tmp_path, monkeypatch):
-    config = recordable_run("BYOL", images)
+@pytest.mark.parametrize("case", cases(quick={"BYOL"}))
+def test_a_recorded_run_resumes(case, images, tmp_path, monkeypatch):
+    config = recordable_run(case, images)
     plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
     recorded = checkpoints_of(config, tmp_path / "recorded", "dry", monkeypatch)
     write_checkpoint(recorded[2], tmp_path / "cut.pth")

@@ -11,14 +11,21 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from ssl_ext.apis import pretrain
 from ssl_ext.datasets import ArrayDataset, Digits
-from ssl_ext.engine import FeatureMonitorHook, OnlineProbeHook, ValidationLossHook, read_checkpoint
+from ssl_ext.engine import (
+    FeatureMonitorHook,
+    OnlineProbeHook,
+    ThroughputHook,
+    ValidationLossHook,
+    read_checkpoint,
+)
+from ssl_ext.engine.hooks import IterTimerHook
 from ssl_ext.evaluation import Splits, hold_out
 from ssl_ext.registry import HOOKS
 
@@ -359,3 +366,22 @@ def test_two_processes_have_the_figures_of_the_joined_batch(tmp_path):
     assert first["seen"].shape[:2] == second["seen"].shape[:2] == (1, 4)
     joined = torch.cat([first["seen"], second["seen"]], dim=1).flatten(2)
     assert len(joined[0].unique(dim=0)) == 8
+
+
+def test_the_time_of_a_step_is_the_mean_since_the_last_line(monkeypatch):
+    """The host runs ahead, and waits where a line reads the terms."""
+    clock = iter([0.0, 0.0, *(0.1 * i for i in range(1, 4)), 2.0, *(2.1, 2.2)])
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    timer, throughput, runner = IterTimerHook(), ThroughputHook(), fake_runner(dataset([0] * 8), batch_size=1)
+    runner.hooks, runner.iter, runner.max_iters = [LoggerHook(interval=4)], 0, 8
+    timer.before_train(runner)
+    throughput.before_train(runner)
+    timer.before_train_epoch(runner)
+    for index in range(6):
+        runner.iter = index
+        for hook in (timer, throughput):
+            hook.after_train_iter(runner, index, dict(inputs=torch.zeros(3)))
+    hub = runner.message_hub
+    assert [*hub.get_scalar("train/time").data[0]] == [0.5] * 4
+    assert [*hub.get_scalar("train/images_per_second").data[0]] == [6.0]
+    assert hub.get_info("eta") == pytest.approx(4 * 0.5)
