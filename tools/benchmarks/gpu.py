@@ -26,6 +26,7 @@ from ssl_ext.files import replacing
 
 from .compare import table, timed
 from .gpu_measure import EPOCHS, measure_step
+from .gpu_views import time_views
 from .options import CONFIGS, add_numbers
 from .workload import CLASSES, Contender, Start, Workload, start_ours, training_config, with_contenders
 
@@ -122,6 +123,8 @@ def all_cells(
             for precision, what in reversed(PRECISIONS.items()):
                 yield f"{method}, {precision}, {mode}", step(config, {**how, **what})
         if mode == "captured":
+            if torch.cuda.is_available():
+                yield "two views of a batch", lambda: dict(time_views(batch_size, size))
             yield "linear probe", lambda: probe_figures(rows)
             yield "peers", lambda: peer_figures(batch_size, size, steps, workers)
             changes = {**PRECISIONS["bfloat16"], "compile": True}
