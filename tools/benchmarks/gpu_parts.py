@@ -1,4 +1,4 @@
-"""Parts of a run on a GPU, timed alone: the views of a batch, eager and captured, and the linear probe."""
+"""Separate timings on a GPU: views of a batch, eager and captured, and the linear probe."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 def trimix_views(
     batch_size: int = 256, side: int = 32, device: str = "cuda", views: int = 2
 ) -> Callable[[], list[torch.Tensor]]:
-    """Return a call that draws TriMix's normalised views of a resident uint8 batch."""
+    """Return a function that draws TriMix's normalised views of a uint8 batch on the device."""
     sequence = AugmentationSequence(
         [
             RandomResizedCrop(scale=(0.2, 1.0)),
@@ -40,9 +40,9 @@ def trimix_views(
 def time_views(
     batch_size: int = 256, side: int = 32, *, views: int = 2, rounds: int = 10, calls: int = 50
 ) -> dict[str, float]:
-    """Return milliseconds (medians) of the views of a batch on the current GPU, eager and as a CUDA graph.
+    """Return median milliseconds of the views of a batch on the current GPU, eager and as a CUDA graph.
 
-    ``eager`` and ``captured`` include the host's share; ``device`` is one replay between two events.
+    ``eager`` and ``captured`` include host time; ``device`` is one replay between two CUDA events.
     """
     draw = trimix_views(batch_size, side, views=views)
     for _ in range(3):
