@@ -1,4 +1,4 @@
-"""Networks that follow another one: closed forms, starting points, and what must not change."""
+"""EMA networks: closed forms, initial weights, and state that must not change."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from ssl_ext.models.utils import MomentumNetwork, momentum_at
 
 
 class Neck(nn.Module):
-    """A projector as MMPretrain's are: a tuple in, a tuple out."""
+    """Projector that maps a tuple to a tuple, as MMPretrain's do."""
 
     def __init__(self):
         super().__init__()
@@ -58,7 +58,7 @@ def test_after_n_steps_it_is_the_closed_form(schedule, momentum):
         m = [momentum] * steps
     else:
         m = [1 - (1 - momentum) * (1 + math.cos(math.pi * k / steps)) / 2 for k in range(steps)]
-    # The weights of the start and of every later network in the average.
+    # Weights of the initial and of every later network in the average.
     shares = [math.prod(m), *[(1 - m[k]) * math.prod(m[k + 1 :]) for k in range(steps)]]
     assert sum(shares) == pytest.approx(1)
     for found, *past in zip(values(follower), start, *history, strict=True):
