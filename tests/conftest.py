@@ -16,7 +16,7 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))  # for the package `benchmarks`
 # Doctest collection would import it again, under the name of the conftest.py that was loaded last.
-collect_ignore = ["conftest.py"]
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 CHANNELS = 8
 
 TINY = dict(

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from ssl_ext.losses.distributed import gather, world_size
 
+# Logit of excluded entries. -inf would give NaN gradients in rows where all entries are excluded.
+EXCLUDED = -1e30
+
 
 def standardize(z: Tensor, *, eps: float = 1e-5) -> Tensor:
     """Standardise each dimension over the batch of all processes: (z - mean) / sqrt(var + eps).
@@ -74,6 +77,18 @@ def check_embeddings(*embeddings: Tensor) -> None:
     if len(set(shapes)) > 1 or len(shapes[0]) != 2:
         found = " and ".join(map(str, shapes))
         raise ValueError(f"embeddings must be (N, D) tensors of one shape, got {found}")
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise ValueError unless τ > 0."""
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
+
+
+def check_queue(queue: Tensor, query: Tensor) -> None:
+    """Raise ValueError unless ``queue`` is (K, D) for queries (N, D)."""
+    if queue.ndim != 2 or queue.shape[1] != query.shape[1]:
+        raise ValueError(f"queue must be (K, {query.shape[1]}) as the queries, got {tuple(queue.shape)}")
 
 
 def _moments(z: Tensor) -> Tensor:
