@@ -6,15 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean, gather, rank
-from ssl_ext.losses.standardize import (
-    at_least_float32,
-    check_embeddings,
-    check_queue,
-    check_temperature,
-    full_precision,
-    unit_rows,
-)
+from .distributed import all_reduce_mean, gather, rank
+from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision, unit_rows
 
 
 class ContrastiveTerms(NamedTuple):
@@ -119,7 +112,7 @@ def without_self(similarity: Tensor) -> Tensor:
 def queue_similarities(query: Tensor, key: Tensor, queue: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines (N, 1 + K) of each query with its key and the queue, and the key's column, 0, as (N,)."""
     query, key, queue = (at_least_float32(z) for z in (query, key, queue))
-    check_queue(queue, query)
+    check_embeddings(query, queue=queue)
     own = (query * key).sum(1, keepdim=True)
     column = torch.zeros(len(query), dtype=torch.long, device=query.device)
     return torch.cat([own, query @ queue.T], dim=1), column

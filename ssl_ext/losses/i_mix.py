@@ -4,15 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.contrastive import ContrastiveTerms
-from ssl_ext.losses.distributed import all_reduce_mean, gather, rank
-from ssl_ext.losses.standardize import (
-    at_least_float32,
-    check_embeddings,
-    check_queue,
-    check_temperature,
-    full_precision,
-)
+from .contrastive import ContrastiveTerms
+from .distributed import all_reduce_mean, gather, rank
+from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision
 
 
 def i_mix_terms(
@@ -44,9 +38,8 @@ def i_mix_terms(
     Raises:
         ValueError: if shapes do not match or τ <= 0.
     """
-    check_embeddings(query, keys)
+    check_embeddings(query, keys, queue=queue)
     check_temperature(temperature)
-    check_queue(queue, query)
     with full_precision(query):
         query, keys, queue = (at_least_float32(z) for z in (query, keys, queue))
         logits = query @ torch.cat([gather(keys), queue]).T / temperature

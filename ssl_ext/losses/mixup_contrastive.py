@@ -4,15 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import (
-    EXCLUDED,
-    at_least_float32,
-    check_embeddings,
-    check_queue,
-    check_temperature,
-    full_precision,
-)
+from .distributed import all_reduce_mean
+from .standardize import EXCLUDED, at_least_float32, check_embeddings, check_temperature, full_precision
 
 
 def mixup_info_nce(
@@ -100,7 +93,7 @@ def two_way_mixture(logit_i: Tensor, logit_j: Tensor, lam: Tensor | float) -> Te
 
 def _queue_total(query: Tensor, queue: Tensor, temperature: float, excluded: Tensor | None) -> Tensor:
     """Logarithm of the sum of exp(similarity / τ) over the queue, (N,)."""
-    check_queue(queue, query)
+    check_embeddings(query, queue=queue)
     similarity = query @ at_least_float32(queue).T
     if excluded is not None:
         if excluded.shape != similarity.shape:

@@ -4,14 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import (
-    EXCLUDED,
-    check_embeddings,
-    check_temperature,
-    full_precision,
-    unit_rows,
-)
+from .distributed import all_reduce_mean
+from .standardize import EXCLUDED, check_embeddings, check_temperature, full_precision, unit_rows
 
 
 def pirl_terms(

@@ -6,13 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean, gather, world_size
-from ssl_ext.losses.standardize import (
-    at_least_float32,
-    check_embeddings,
-    check_temperature,
-    full_precision,
-)
+from .distributed import all_reduce_mean, gather, world_size
+from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision
 
 
 @torch.no_grad()

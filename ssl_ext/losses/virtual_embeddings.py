@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import check_embeddings, full_precision
-from ssl_ext.losses.virtual_similarity import virtual_probabilities
+from .distributed import all_reduce_mean
+from .standardize import check_embeddings, full_precision
+from .virtual_similarity import virtual_probabilities
 
 
 def virtual_targets(

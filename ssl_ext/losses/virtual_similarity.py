@@ -6,7 +6,7 @@ The B x B matrices are local to a process; standardisation uses the joined batch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.standardize import (
+from .standardize import (
     check_embeddings,
     check_temperature,
     full_precision,
