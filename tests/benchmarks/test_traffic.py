@@ -1,9 +1,7 @@
-"""Collectives of a training step of every algorithm: counted on two processes and in closed form."""
+"""Collectives of a training step of every algorithm: counted on two processes, and in closed form."""
 
 import copy
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,14 +14,7 @@ from benchmarks.traffic import (
     norm_traffic,
     sent_bytes,
 )
-from torch.nn.modules import _functions
-
-from ssl_ext.apis import build_model, load_config
-
-# Tiny runs of all registered algorithms, and forked processes.
-sys.path.append(str(Path(__file__).parents[1] / "engine"))
-from killed_runs import forked  # noqa: E402
-from methods import (  # noqa: E402
+from methods import (
     BACKBONE,
     BLOCK,
     CLASSIFIER,
@@ -37,12 +28,16 @@ from methods import (  # noqa: E402
     traffic,
     type_of,
 )
+from processes import WORLD, results
+from torch.nn.modules import _functions
+
+from ssl_ext.apis import build_model, load_config
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="forked processes cannot use a GPU; run with CUDA_VISIBLE_DEVICES="
 )
-WORLD, BATCH, IMAGES, STEPS = 2, 8, 30, 2
-# Further settings that affect traffic, besides those in the table of algorithms.
+BATCH, IMAGES, STEPS = 8, 30, 2
+# Settings on which it depends what is sent, besides those in the table of algorithms.
 PUZZLE = dict(policy=dict(type="MixingPolicy", name="puzzlemix"))
 ALL_LOSSES = ("ce", "pbce", "bce", "infonce")
 VARIANTS = {
@@ -80,13 +75,13 @@ def counted_and_expected(case):
     config = tiny_case(case)
     step = ScaledStep(config, BATCH, 8, IMAGES)
     counted = Counter(step.count(STEPS))
-    # All gradients of this small network fit in DDP's first bucket.
+    # All gradients of so small a network fit in DDP's first bucket.
     counted["all_reduce", sum(4 * p.numel() for p in step.joined.parameters() if p.requires_grad)] -= 1
     return +counted, traffic(step.joined, config.model, BATCH, WORLD)
 
 
 def sent_by_synchronised_norms(channels):
-    """Traffic of torch's function, one pass with gradient and one without; its kernels need a GPU."""
+    """Traffic of torch's own function, one pass with a gradient and one without; its kernels are for GPUs."""
     few = torch.zeros(channels)
     kernels = dict(
         batch_norm_stats=lambda *_: (few, few),
@@ -108,15 +103,13 @@ def sent_by_synchronised_norms(channels):
 
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory):
-    """Traffic of every case and of synchronised batch norms, on each process."""
-    folder = tmp_path_factory.mktemp("traffic")
+    """Traffic of every case, and that of synchronised batch norms, on either process."""
 
-    def work():
+    def work(rank):
         found = {case: counted_and_expected(case) for case in (*METHODS, *VARIANTS)}
-        torch.save((found, sent_by_synchronised_norms(6)), folder / f"{dist.get_rank()}.pt")
+        return found, sent_by_synchronised_norms(6)
 
-    assert forked(WORLD, work, folder / "log") == [0, 0], (folder / "log").read_text()
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+    return results(work, tmp_path_factory.mktemp("traffic"))
 
 
 @pytest.mark.parametrize("case", [*METHODS, *VARIANTS])
@@ -135,7 +128,7 @@ def test_some_of_it_in_numbers(counts):
     }
     rows = 4 * WORLD * 2 * BATCH * DIM
     assert found["SimCLR"].items() >= {("all_gather", rows): 1, ("all_reduce", rows): 1}.items()
-    # Labels of all images and three centroids every other step.
+    # Labels of all images and three centroids in every other step.
     assert found["ODC"][("broadcast", 8 * IMAGES)] == found["ODC"][("broadcast", 4 * 3 * DIM)] == 0.5
     assert found["TriMix"].keys() - found["TriMix-epoch"].keys() == {("broadcast", 4)}
 
@@ -156,7 +149,7 @@ def test_passes_through_batch_norms(case, passes, backward):
         model.backbone(torch.randn(2, 3, 8, 8))
 
     found = norm_passes(model, step)
-    # Stem and first stage (two blocks of two layers) have this width; EMA networks have no gradient.
+    # The stem and the first stage, two blocks of two, are this wide; passes of EMA networks have no gradient.
     assert found[WIDTH, True] == 5 * backward and found[WIDTH, False] == 5 * (passes - backward)
 
 

@@ -1,25 +1,21 @@
-"""Training in forked processes that can be killed, and comparison of runs that should be equal."""
+"""Training in forked processes that can be killed, and what two runs that should be the same differ in."""
 
 import os
 import signal
-import sys
-import traceback
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-from mmengine.config import config as mmengine_config
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer
+from processes import forked
 
 from ssl_ext.apis import pretrain
 from ssl_ext.engine import read_checkpoint
 from ssl_ext.engine.hooks.random_state import random_state
-from ssl_ext.errors import run_tool
 from ssl_ext.registry import HOOKS
 
-# Entries of a checkpoint that depend on time and place, not on training.
+# Of a checkpoint: what tells when, how fast and where, not what was learned.
 ASIDE = {
     "time",
     "data_time",
@@ -35,7 +31,7 @@ ASIDE |= {"epoch_seconds", "training_seconds", "mmengine_version"}
 
 @HOOKS.register_module()
 class KillHook(Hook):
-    """Kill this process with SIGKILL after ``step`` steps."""
+    """Kills its process, as ``kill -9`` does, when ``step`` steps have been taken."""
 
     def __init__(self, step):
         self.step = step
@@ -47,7 +43,7 @@ class KillHook(Hook):
 
 @HOOKS.register_module()
 class RecordHook(Hook):
-    """Write per-process records: images and losses of each step, and the final state."""
+    """Writes what only its process knows: images and losses of its steps, the state at the end."""
 
     priority = "LOWEST"
 
@@ -64,46 +60,6 @@ class RecordHook(Hook):
         torch.save(record, Path(self.folder) / f"rank{get_rank()}.pt")
 
 
-def forked(world, work, log):
-    """Run ``work`` in ``world`` forked processes of one gloo group; return exit statuses (−9: killed).
-
-    Forked, because imports in a new interpreter take seconds.
-    """
-    rendezvous = Path(log).with_suffix(".rendezvous")
-    rendezvous.unlink(missing_ok=True)
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            _be_a_process(rank, world, work, log, rendezvous)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-
-
-def _be_a_process(rank, world, work, log, rendezvous):
-    status = 1
-    try:
-        stream = open(log, "ab", buffering=0)  # noqa: SIM115
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-        sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-        if world > 1:
-            os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
-            dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
-        # Remove loggers of earlier runs, as a new process has none.
-        MMLogger._instance_dict.clear()
-        # Formatting the config, done for every checkpoint, takes longer than the training here.
-        mmengine_config.FormatCode = lambda text, **_: (text, False)
-        run_tool(work)
-        status = 0
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
 def train(config, work_dir, *, world=1, hooks=(), **options):
     """Pretrain in forked processes with more hooks, recording; returns exit statuses."""
     work_dir.mkdir(exist_ok=True)
@@ -118,7 +74,7 @@ def output(work_dir):
 
 
 def differences(a, b, path=""):
-    """Paths of the entries in which two nested containers differ, except time-dependent entries."""
+    """Paths of the entries in which two nested containers differ, whatever tells time left out."""
     if torch.is_tensor(a) and torch.is_tensor(b):
         same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
         return [] if same else [path]
@@ -145,7 +101,7 @@ def differences(a, b, path=""):
 
 
 def run_differences(whole, resumed, last, *, world=1):
-    """Differences between the ends of a resumed and an uninterrupted run."""
+    """In what the end of a resumed run differs from that of one that was never cut."""
     one, two = (read_checkpoint(folder / last) for folder in (whole, resumed))
     found = differences(one, two, "checkpoint")
     for rank in range(world):

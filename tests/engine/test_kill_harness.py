@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from killed_runs import forked, output, run_differences, train
+from killed_runs import output, run_differences, train
 from methods import STEPS, tiny_run, write_images
 from mmengine.hooks import Hook
+from processes import forked
 
 from ssl_ext import files
 from ssl_ext.apis import pretrain

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.registry import init_default_scope
+from processes import WORLD, results
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,7 +17,7 @@ from ssl_ext.losses import (
 from ssl_ext.models.utils import Queue
 from ssl_ext.registry import MODELS
 
-WORLD, BATCH, DIMS, QUEUE = 2, 3, 4, 5
+BATCH, DIMS, QUEUE = 3, 4, 5
 QUEUES = unit_rows(
     torch.randn(2, QUEUE, DIMS, dtype=torch.float64, generator=torch.manual_seed(9)).flatten(0, 1)
 )
@@ -79,9 +78,7 @@ def views(rank, count):
     return list(torch.randn(2, count, 3, 8, 8, dtype=torch.float64, generator=generator))
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+def work(rank):
     saved = {}
     z = inputs()[:, rank].clone().requires_grad_()
     for name, loss in {**LOSSES, **SINGLE}.items():
@@ -109,16 +106,13 @@ def work(rank, folder):
     with torch.no_grad():  # the keys of the last batch, from their pass over this process's images
         keys = [unit_rows(key) for key in model.key_network(views(rank, 2)[1])]
     saved.update(before=before, keys=keys, queues=[q.state_dict() for q in model.queues])
-    torch.save(saved, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return saved
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("contrastive")
-    mp.spawn(work, args=(str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+    return results(work, folder)
 
 
 @pytest.mark.parametrize("name", [*LOSSES, *SINGLE])

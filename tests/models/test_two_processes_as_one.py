@@ -1,26 +1,22 @@
-"""Every registered algorithm: steps of two processes equal those of one process on the joined batch.
+"""Every registered algorithm: two processes take the steps of one on the joined batch.
 
-Random draws are replaced by values that are equal on all processes: the partner of an image is its neighbour
-within the process, λ is constant. Batch norms use running statistics, so images are independent in them.
+What is drawn is replaced by numbers that are the same on every process: partners by the neighbour within a
+process's images, shares by constants. Batch norms use their running statistics, which tie no images together.
 """
 
-import sys
-from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
+from methods import IMAGES, METHODS, tiny_run, type_of
 from mmengine.registry import init_default_scope
+from processes import WORLD, results
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl_ext.apis import build_model, load_config
 
-sys.path.append(str(Path(__file__).parents[1] / "engine"))
-from killed_runs import forked
-from methods import IMAGES, METHODS, tiny_run, type_of
-
-WORLD, BATCH, STEPS = 2, 8, 3
+BATCH, STEPS = 8, 3
 SHARE = 0.37
 # Mixes a batch with itself in reverse: the images of a process are a mirrored part of all of them.
 REVERSED = "UnMix"
@@ -70,7 +66,7 @@ def nothing_drawn():
 
 
 def rows_of(case, rank):
-    """Rows of a process's images in the joined batch."""
+    """Places of a process's images in the joined batch."""
     if case != REVERSED:
         return torch.arange(rank * BATCH, (rank + 1) * BATCH)
     half = torch.arange(rank * BATCH // 2, (rank + 1) * BATCH // 2)
@@ -78,7 +74,7 @@ def rows_of(case, rank):
 
 
 class Losses(nn.Module):
-    """Module whose forward pass is the loss of a model, for DDP."""
+    """The loss of a model as what DDP calls."""
 
     def __init__(self, model):
         super().__init__()
@@ -89,11 +85,11 @@ class Losses(nn.Module):
 
 
 def steps_of(case, rank=None):
-    """Losses and states after some steps on all images, or on those of one process."""
+    """Losses and states after some steps; on all images, or on those of one process."""
     torch.manual_seed(0)
     config = load_config(tiny_run(case, "unread.npz"))
     if case == REVERSED:
-        config.model.queue_size = 2 * WORLD * BATCH  # whole batches leave it, in any order
+        config.model.queue_size = 2 * WORLD * BATCH  # whole batches leave it, whatever the order in them
     model = build_model(config).double().train()
     model.set_dataset_size(IMAGES)
     model.double()
@@ -129,25 +125,17 @@ def steps_of(case, rank=None):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Results of both processes, one file per process and algorithm."""
-    folder = tmp_path_factory.mktemp("processes")
+def processes(tmp_path_factory):
+    """Losses and states of every algorithm on either process."""
     init_default_scope("ssl_ext")
-
-    def work():
-        rank = torch.distributed.get_rank()
-        for case in CASES:
-            torch.save(steps_of(case, rank), folder / f"{case}-{rank}.pt")
-
-    assert forked(WORLD, work, folder / "output.txt") == [0] * WORLD, (folder / "output.txt").read_text()
-    return folder
+    return results(lambda rank: {case: steps_of(case, rank) for case in CASES}, tmp_path_factory.mktemp("m"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_take_the_steps_of_one(case, folder):
+def test_two_processes_take_the_steps_of_one(case, processes):
     init_default_scope("ssl_ext")
     one = steps_of(case)
-    both = [torch.load(folder / f"{case}-{rank}.pt") for rank in range(WORLD)]
+    both = [saved[case] for saved in processes]
     assert one["state"].keys() == both[0]["state"].keys()
     close = SINGLE if "mix_block" in METHODS[case].model or "clusters" in case else CLOSE
     for step, expected in enumerate(one["losses"]):
@@ -158,6 +146,6 @@ def test_two_processes_take_the_steps_of_one(case, folder):
         for process in both:
             found = process["state"][name]
             if case == REVERSED and "queue" in name and value.ndim == 2:
-                # The keys are ordered by process, unlike in the joined batch.
+                # The keys of the processes lie one after the other, in another order than the joined batch.
                 value, found = (entries[entries[:, 0].argsort()] for entries in (value, found))
             torch.testing.assert_close(found, value, **close, msg=lambda text, name=name: f"{name}: {text}")

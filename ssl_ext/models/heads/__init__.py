@@ -18,7 +18,7 @@ ELSEWHERE = {
     "ODCHead": "odc",
     "PIRLHead": "pirl",
     "SwAVHead": "swav",
-    "TriMixHead": "trimix",
+    "TriMixHead": "trimix_head",
     "VICRegHead": "vicreg",
 }
 

@@ -15,7 +15,8 @@ from .simclr import JaccardSimCLR, SimCLR
 from .simsiam import SimSiam
 from .swav import SwAV, SwAVHead
 from .tribyol import TriBYOL
-from .trimix import TriMix, TriMixHead
+from .trimix import TriMix
+from .trimix_head import TriMixHead
 from .vicreg import VICReg, VICRegHead
 from .w_mse import WMSE, WMSEHead
 
