@@ -45,7 +45,7 @@ def test_solutions_are_those_of_newton_s_method(rows, width, classes, scale):
     for i, (own_x, own_y) in enumerate(problems):
         for k, l2 in enumerate(strengths.tolist()):
             value, largest = objective_and_gradient(weight[i, k], bias[i, k], own_x, own_y, l2)
-            model = LogisticRegression(C=1 / (l2 * rows), solver="newton-cholesky", tol=1e-9, max_iter=500)
+            model = LogisticRegression(C=1 / (l2 * rows), solver="newton-cg", tol=1e-9, max_iter=500)
             model.fit(own_x.numpy(), own_y.numpy())
             theirs = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
             best, _ = objective_and_gradient(*theirs, own_x, own_y, l2)
