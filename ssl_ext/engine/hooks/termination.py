@@ -19,23 +19,26 @@ from .monitoring import log_interval
 EXIT_STATUS = 128 + signal.SIGTERM
 # Well within the 30 seconds that torchrun and Slurm leave between SIGTERM and SIGKILL, with time to save.
 ASK_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 
 
 @HOOKS.register_module()
 class TerminationHook(Hook):
-    """On SIGTERM or SIGUSR1, save ``interrupted.pth`` after the current step and leave with status 143.
+    """On SIGTERM, SIGUSR1 or Ctrl-C, save ``interrupted.pth`` after the current step and leave.
 
-    Schedulers send these some time before they kill (Slurm: ``--signal``). Several processes must stop
-    after the same step: they ask each other every five seconds or so only, since asking takes an exchange,
-    and at every line of the log at least.
+    The status is 143, after Ctrl-C 130; a second Ctrl-C leaves at once. Schedulers send the other two some
+    time before they kill (Slurm: ``--signal``). Several processes must stop after the same step: they ask
+    each other every five seconds or so only, since asking takes an exchange, and at every line of the log
+    at least.
     """
 
     # After everything that belongs to a step.
     priority = "LOWEST"
-    signals = (signal.SIGTERM, signal.SIGUSR1)
+    signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.when = 0.0
         self.before: dict[int, object] = {}
 
     def before_train(self, runner) -> None:
@@ -46,12 +49,16 @@ class TerminationHook(Hook):
             self.before = {number: signal.signal(number, self._receive) for number in self.signals}
 
     def _receive(self, number: int, frame: object) -> None:
-        self.received = number
+        # A terminal and a launcher both pass a single Ctrl-C on.
+        if number == signal.SIGINT and self.received and time.monotonic() - self.when > AGAIN_SECONDS:
+            raise KeyboardInterrupt
+        self.received, self.when = number, time.monotonic()
 
     def release(self) -> None:
         """Give the signals back, whichever way training ended."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        self.before = {}
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -60,6 +67,7 @@ class TerminationHook(Hook):
 
         Raises:
             SystemExit: With status 143, after the checkpoint was written.
+            KeyboardInterrupt: Likewise, after Ctrl-C.
         """
         number = self.ask(runner.iter + 1)
         if not number:
@@ -73,6 +81,8 @@ class TerminationHook(Hook):
             )
         # Nobody leaves before the file is whole: a launcher that sees one process end kills the others.
         barrier()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(EXIT_STATUS)
 
     def ask(self, step: int) -> int:
