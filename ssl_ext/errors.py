@@ -64,8 +64,8 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 
     :class:`UserError` exits with status 2, FloatingPointError (a non-finite loss) with status 1, Ctrl-C with
-    status 130. If
-    ``main`` joined a process group, leaves it and ends the process. A tool that another one started ends with it. Set the environment variable
+    status 130. If ``main`` joined a process group, leaves it and ends the process. A tool that another one
+    started ends with it. Set the environment variable
     ``SSL_EXT_TRACEBACK=1`` to get tracebacks.
     """
     status = 0

@@ -129,7 +129,7 @@ def _changed_facts(stored: dict[str, Any], present: dict[str, Any]) -> list[str]
             f"{facts['images_per_step'] // facts['processes']})"
             for facts in (stored, present)
         )
-        return [f"the images of a step, processes times train_dataloader.batch_size, were {was} and are {now}"]
+        return [f"images of a step (processes times train_dataloader.batch_size) were {was} and are {now}"]
     names = dict(
         images="the number of training images",
         data="the fingerprint of the training images",

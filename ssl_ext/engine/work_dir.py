@@ -129,13 +129,13 @@ def starting_point(
             )
         if not is_complete(resume):
             raise UserError(f"--resume '{resume}' is damaged or no checkpoint.")
-        start = stored_step(resume)
-        present = [path for path in present if stored_step(path) > start]
+        start = stored_step(resume)[0]
+        present = {path: step for path, step in present.items() if step[0] > start}
     if present and not overwrite:
-        later = "later " if resume else ""
+        later, name = "later " if resume else "", list(present)[-1].name
         raise UserError(
-            f"Work dir '{work_dir}' holds {later}checkpoints of a run, such as '{present[-1].name}': go on "
-            "from its newest one (--resume), give another --work-dir, or replace them (--overwrite)."
+            f"Work dir '{work_dir}' holds {later}checkpoints of a run, such as '{name}': go "
+            "on from its newest one (--resume), give another --work-dir, or replace them (--overwrite)."
         )
     return (str(resume) if resume else None), [(str(path), path.stat().st_ino) for path in present]
 

@@ -67,9 +67,7 @@ def whole(config, tmp_path):
 
 
 # Within an epoch, at the last step of one, at the first of the next, and before the very last.
-@pytest.mark.parametrize(
-    ("step", "number"), [(2, "SIGTERM"), (4, "SIGUSR1"), (5, "SIGINT"), (11, "SIGTERM")]
-)
+@pytest.mark.parametrize(("step", "number"), [(2, "SIGTERM"), (4, "SIGUSR1"), (5, "SIGINT"), (11, "SIGTERM")])
 def test_a_signal_saves_and_the_run_goes_on_where_it_left(config, whole, tmp_path, step, number):
     cut = tmp_path / "cut"
     number = getattr(signal, number)

@@ -173,8 +173,8 @@ def check_finite(model: nn.Module) -> None:
     if bad:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise NonFiniteError(
-            f"Not finite after the last update: {', '.join(bad[:NAMED])}{more}. No checkpoint was written; lower "
-            "the learning rate and go on from the last one (--resume)."
+            f"Not finite after the last update: {', '.join(bad[:NAMED])}{more}. No checkpoint was written; "
+            "lower the learning rate and go on from the last one (--resume)."
         )
 
 

@@ -117,27 +117,30 @@ def stored_meta(path: str | os.PathLike) -> dict:
 def stored_step(path: str | os.PathLike) -> tuple[int, int, int]:
     """Steps and epochs after which a checkpoint was written (−1: it does not tell), and the file's time."""
     meta = stored_meta(path).get("meta", {})
-    steps, epochs = (
-        value if isinstance(value := meta.get(key), int) else -1 for key in ("iter", "epoch")
-    )
+    steps, epochs = (value if isinstance(value := meta.get(key), int) else -1 for key in ("iter", "epoch"))
     return steps, epochs, Path(path).stat().st_mtime_ns
 
 
-def checkpoints_in(folder: str | os.PathLike) -> list[Path]:
-    """Checkpoints of a work dir, whole or damaged, in the order of the steps that they store."""
-    return sorted((path for name in NAMES for path in Path(folder).glob(name)), key=stored_step)
+def checkpoints_in(folder: str | os.PathLike) -> dict[Path, tuple[int, int, int]]:
+    """Checkpoints of a work dir, whole or damaged, with their :func:`stored_step` and in its order."""
+    steps = {path: stored_step(path) for name in NAMES for path in Path(folder).glob(name)}
+    return dict(sorted(steps.items(), key=lambda item: item[1]))
 
 
 def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
     """The complete checkpoint of the latest step in a work dir, or None; the folder may have been moved.
 
-    A damaged file is passed over with a warning that names it.
+    A damaged file that may be newer is passed over with a warning that names it.
     """
-    for path in reversed(checkpoints_in(folder)):
-        if is_complete(path):
-            return path
-        warnings.warn(f"Checkpoint '{path}' is damaged and was passed over.", stacklevel=2)
-    return None
+    newest = None
+    for path, (step, *_) in reversed(checkpoints_in(folder).items()):
+        if newest is not None and step >= 0:
+            continue
+        if not is_complete(path):
+            warnings.warn(f"Checkpoint '{path}' is damaged and was passed over.", stacklevel=2)
+        else:
+            newest = newest or path
+    return newest
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:
