@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from .processes import follow_parent
+
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
 # Start of the message of MMEngine's registries for an unknown type.
 UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
@@ -16,6 +18,8 @@ UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
 REGISTERED_IN = {"model": "ssl_ext/models/selfsup/__init__.py", "dataset": "ssl_ext/datasets/__init__.py"}
 IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
+# 128 + SIGINT, as a shell gives it.
+INTERRUPT_STATUS = 130
 
 
 class UserError(ValueError):
@@ -59,13 +63,15 @@ def sentence(error: BaseException) -> str:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 
-    :class:`UserError` exits with status 2, FloatingPointError (a non-finite loss) with status 1. If
-    ``main`` joined a process group, leaves it and ends the process. Set the environment variable
+    :class:`UserError` exits with status 2, FloatingPointError (a non-finite loss) with status 1, Ctrl-C with
+    status 130. If ``main`` joined a process group, leaves it and ends the process. A tool that another one
+    started ends with it. Set the environment variable
     ``SSL_EXT_TRACEBACK=1`` to get tracebacks.
     """
     status = 0
     # No library may unpickle code from files in a tool.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    follow_parent()
     try:
         main()
     except (UserError, FloatingPointError) as error:
@@ -78,6 +84,11 @@ def run_tool(main: Callable[[], None]) -> None:
         if not isinstance(stop.code, int) or stop.code < 128:
             raise
         status = stop.code
+    except KeyboardInterrupt:
+        if os.environ.get(TRACEBACK_SWITCH):
+            raise
+        sys.stderr.write("interrupted\n")
+        status = INTERRUPT_STATUS
     # A tool that ended before it imported torch is in no group.
     dist = sys.modules.get("torch.distributed")
     if dist and dist.is_available() and dist.is_initialized():

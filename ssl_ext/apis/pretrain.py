@@ -6,12 +6,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import set_random_seed
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -29,7 +33,8 @@ from ssl_ext.engine import (
     init_process_group,
     load_weights,
 )
-from ssl_ext.engine.weights.checkpoint import checkpoint_to_resume
+from ssl_ext.engine.weights.checkpoint import stored_meta
+from ssl_ext.engine.work_dir import from_first_process, locked, remove_replaced, starting_point
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
 from ssl_ext.files import replacing
@@ -47,6 +52,7 @@ def pretrain(
     deterministic: bool = False,
     compile: bool = False,
     options: dict | None = None,
+    overwrite: bool = False,
 ) -> nn.Module:
     """Pretrain the model of a config; the entry for CPU, one GPU and torchrun alike.
 
@@ -54,7 +60,8 @@ def pretrain(
         config: A config, or the path of a config file.
         work_dir: Where the run is written; default ``work_dirs/<config name>``.
         resume: True to resume from the newest checkpoint in ``work_dir`` (if there is one), or the path of
-            a checkpoint to resume from.
+            a checkpoint to resume from. More epochs, another schedule and other numbers of the optimiser
+            are applied at the present step; any other change of the settings is refused.
         init: Initial weights (a checkpoint of this project or a plain backbone). Queues, banks, clusters and
             step counters start anew. Ignored if ``resume`` finds a run in ``work_dir``.
         allow_partial: Accept ``init`` weights that match less than 95 % of the backbone.
@@ -63,12 +70,15 @@ def pretrain(
         deterministic: Use deterministic kernels only; an operation without one raises an error.
         compile: Compile the backbones with ``torch.compile``.
         options: Config keys to override, as ``{'optim_wrapper.optimizer.lr': 1e-4}``.
+        overwrite: Replace the checkpoints of an earlier run in ``work_dir``, once the first step worked.
 
     Returns:
         The trained model, in training mode.
 
     Raises:
-        UserError: Bad input, found before any file is written.
+        UserError: Bad input, found before any file is written; a ``work_dir`` that another run is using, or
+            that holds a run and neither ``resume`` nor ``overwrite`` is given.
+        KeyboardInterrupt: On Ctrl-C, after ``interrupted.pth`` was written.
     """
     config = training_config(
         config,
@@ -79,19 +89,39 @@ def pretrain(
         deterministic=deterministic,
         compile=compile,
     )
-    resume_from = checkpoint_to_resume(resume, config.work_dir)
-    if init and resume_from:
-        if resume not in (True, "auto"):
-            raise UserError("Give either initial weights (--init) or a run to resume (--resume).")
-        # The same command starts a run and, after a preemption, resumes it.
-        init = None
+    distributed = init_process_group()
+    with ExitStack() as held:
+        held.enter_context(own_logs())
+
+        def begin() -> tuple[str | None, list[tuple[str, int]]]:
+            held.enter_context(locked(config.work_dir))
+            return starting_point(resume, config.work_dir, overwrite)
+
+        resume_from, replaced = from_first_process(begin)
+        if init and resume_from:
+            if resume not in (True, "auto"):
+                raise UserError("Give either initial weights (--init) or a run to resume (--resume).")
+            # The same command starts a run and, after a preemption, resumes it.
+            init = None
+        return _train(config, resume_from, init, allow_partial, distributed, replaced)
+
+
+def _train(
+    config: Config,
+    resume_from: str | None,
+    init: str | os.PathLike | None,
+    allow_partial: bool,
+    distributed: bool,
+    replaced: list[tuple[str, int]],
+) -> nn.Module:
     if "init" in config:
         # A detector, whose backbone and normalisation are those of its pretraining.
         from ssl_ext.detection import initialize
 
         init = initialize(config, init, resume_from)
-
-    distributed = init_process_group()
+    if resume_from and config.randomness.get("seed") is None:
+        # The order of the images comes from it.
+        config.randomness.seed = stored_meta(resume_from).get("meta", {}).get("seed")
     config.randomness.seed = set_random_seed(
         config.randomness.get("seed"), config.randomness.get("deterministic", False)
     )
@@ -111,7 +141,7 @@ def pretrain(
     with user_errors("config"):
         runner = build_runner(config, model, loader, resume_from, distributed)
     runner.evaluation_splits = splits
-    first_step = FirstStepHook(lambda: _write_run_info(config))
+    first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
     runner.register_hook(first_step)
     try:
         return runner.train()
@@ -124,6 +154,21 @@ def pretrain(
         raise UserError(
             f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 to see where)."
         ) from error
+
+
+@contextmanager
+def own_logs() -> Iterator[None]:
+    """Forget, at the end, the loggers that a run makes: the next run in this process has its own files."""
+    kinds = (MMLogger, MessageHub, Visualizer)
+    before = [set(kind._instance_dict) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, names in zip(kinds, before, strict=True):
+            for name in set(kind._instance_dict) - names:
+                instance = kind._instance_dict.pop(name)
+                for handler in getattr(instance, "handlers", []):
+                    handler.close()
 
 
 def build_runner(
@@ -160,7 +205,8 @@ def build_runner(
     return runner
 
 
-def _write_run_info(config: Config) -> None:
+def _write_run_info(config: Config, replaced: list[tuple[str, int]]) -> None:
+    remove_replaced(replaced)
     info = dict(
         config=config.filename,
         command=sys.argv,

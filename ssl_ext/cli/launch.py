@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import sys
 
 from torch.distributed import TCPStore, run
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.rendezvous import static_tcp_rendezvous
 
 from ssl_ext.errors import UserError, run_tool
+from ssl_ext.processes import ends_with_me
 
 BACKENDS = ("GLOO", "NCCL")
 
@@ -69,7 +72,14 @@ def main() -> None:
         check_port(args.master_addr, args.master_port)
         stay_on_loopback()
     static_tcp_rendezvous.StaticTCPRendezvous = LoopbackRendezvous  # type: ignore[misc]
-    run.main(sys.argv[1:])
+    # A launcher that is killed cannot end its processes, which would go on writing.
+    os.environ.update(ends_with_me(signal.SIGKILL))
+    try:
+        run.main(sys.argv[1:])
+    except SignalException as stop:
+        if stop.sigval != signal.SIGINT:
+            raise
+        raise KeyboardInterrupt from stop
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         metavar="auto|PATH",
         help="go on from the newest checkpoint of the work dir, or from PATH",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that the work dir holds")
     parser.add_argument("--init", metavar="PATH", help="weights to start from")
     add_allow_partial(parser, "--init weights")
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")

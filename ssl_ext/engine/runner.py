@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,9 +19,11 @@ from ssl_ext.registry import RUNNERS
 
 from .activation_checkpointing import recompute_stages
 from .compilation import compile_backbones
+from .hooks.finite_guard import check_finite
 from .hooks.process_state import process_state
 from .hooks.random_state import random_state
 from .loop import EpochLoop, IterLoop
+from .resuming import KEY, changed_settings, fresh_settings, go_to_present_step, is_finished, run_facts
 from .step import TrainStep
 from .weights.checkpoint import write_checkpoint
 
@@ -43,6 +46,11 @@ class PretrainRunner(Runner):
 
     evaluation_splits: Splits | None = None
     train_step: TrainStep | None = None
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint stores about the run."""
+        return run_facts(self)
 
     def _log_env(self, env_cfg: dict) -> None:
         # MMEngine prints torch's build settings and the whole config here; both are stored with the run, so
@@ -104,6 +112,20 @@ class PretrainRunner(Runner):
             with user_errors(f"A run cannot go on from '{self._load_from}'"):
                 super().load_or_resume()
 
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Restore a run; where its schedule or its optimiser's settings were changed, at the new rate."""
+        changes = changed_settings(self, filename)
+        fresh = fresh_settings(self)
+        super().resume(filename, *args, **kwargs)
+        if changes:
+            go_to_present_step(self, fresh)
+            self.logger.info(f"The run goes on with other settings: {'; '.join(changes)}.")
+        if is_finished(self):
+            self.logger.info(
+                f"The run is finished: it took {self.iter} of {self.max_iters} steps. Raise "
+                "train_cfg.max_epochs or max_iters to train on."
+            )
+
     def _maybe_compile(self, target: str) -> None:
         # MMEngine compiles train_step, including optimiser and log entries, which breaks into many graphs and
         # is recompiled whenever a Python number changes.
@@ -123,12 +145,17 @@ class PretrainRunner(Runner):
         checkpoint["meta"].pop("config", None)
         return checkpoint
 
-    def save_checkpoint(self, *args, **kwargs) -> None:
-        """Collect the states of all processes and save them atomically on rank 0."""
+    def save_checkpoint(self, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
+        """Collect what every process contributes, then save on the first one (atomically).
+
+        Raises:
+            NonFiniteError: A weight or a buffer is not finite: nothing is written.
+        """
         self.random_states = all_gather_object(random_state())
         model = self.model.module if is_model_wrapper(self.model) else self.model
+        check_finite(model)
         self.process_states = all_gather_object(process_state(model))
-        super().save_checkpoint(*args, **kwargs)
+        super().save_checkpoint(*args, meta={**(meta or {}), KEY: self.facts}, **kwargs)
 
     def _init_model_weights(self) -> None:
         # The weights were initialised or loaded when the model was built; here all processes copy those of

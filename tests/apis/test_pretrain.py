@@ -80,7 +80,7 @@ def test_kill_and_resume_equals_an_uninterrupted_run(tiny_config, tiny_config_fi
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
-    pretrain(tiny_config_file, work_dir=tmp_path / "cut", resume=tmp_path / "cut" / "epoch_2.pth")
+    pretrain(tiny_config_file, work_dir=tmp_path / "cut", resume=True)
 
     whole = read_checkpoint(tmp_path / "whole" / "epoch_4.pth")
     cut = read_checkpoint(tmp_path / "cut" / "epoch_4.pth")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import traceback
@@ -25,6 +26,7 @@ from ssl_ext.errors import UserError
 from ssl_ext.evaluation import read_results, text_hash
 from ssl_ext.files import replacing
 from ssl_ext.names import DEFAULT_PROTOCOLS as PROTOCOLS
+from ssl_ext.processes import ends_with_me
 from ssl_ext.visualization import save_figure, sweep_lines
 
 from .grid import Axis, Setting, parse_axis, settings_of, value_of
@@ -183,18 +185,22 @@ class _Run:
 
     def _train(self, train_tool: str | os.PathLike | None) -> bool:
         arguments = ["--work-dir", str(self.folder), "--seed", str(self.point.seed)]
-        if newest_checkpoint(self.folder):
-            arguments += ["--resume", "auto", *_without_init(self.train_args)]
-        else:
-            arguments += self.train_args
+        # --init among the arguments is for the first start only.
+        arguments += ["--resume", "auto", *self.train_args]
         program = [str(train_tool)] if train_tool else ["-m", "ssl_ext.cli", "train"]
         command = [sys.executable, *program, self.config_file, *arguments]
         command += ["--cfg-options", *self.options]
         with open(self.point.log, "ab") as log:
             log.write(f"$ {shlex.join(command)}\n".encode())
             log.flush()
+            # The training of a sweep that is killed saves and leaves.
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **ends_with_me(signal.SIGTERM)},
+                check=False,
             )
         if done.returncode == 0:
             return True
@@ -227,15 +233,6 @@ def _is_own(argument: str) -> bool:
     # argparse takes the beginning of a switch for the switch.
     name = argument.partition("=")[0]
     return len(name) > 2 and any(switch.startswith(name) for switch in OWN_SWITCHES)
-
-
-def _without_init(arguments: Sequence[str]) -> list[str]:
-    """Arguments of a resumed run, which needs no initial weights."""
-    kept = [argument for argument in arguments if not argument.startswith("--init=")]
-    if "--init" in kept:
-        place = kept.index("--init")
-        del kept[place : place + 2]
-    return kept
 
 
 def _hash(content: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import all_gather_object, get_rank
 from torch import Tensor, nn
 
 from ssl_ext.engine.weights.checkpoint import write_checkpoint
@@ -155,6 +155,26 @@ class FiniteGuardHook(StepHook):
             f"Not finite at step {step}{images}: {', '.join(bad[:NAMED])}{more}. The batch was written to "
             f"'{path}'; the last checkpoint in '{self.folder}' is from before. "
             "Lower the learning rate or check the data."
+        )
+
+
+def check_finite(model: nn.Module) -> None:
+    """Check all weights and buffers; to be called on every process at the same time.
+
+    Raises:
+        NonFiniteError: On every process, if one of theirs is NaN or infinite.
+    """
+    floating = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    if not floating:
+        return
+    finite = torch.stack([value.isfinite().all() for value in floating.values()]).tolist()
+    bad = [name for name, good in zip(floating, finite, strict=True) if not good]
+    bad = list(dict.fromkeys(name for names in all_gather_object(bad) for name in names))
+    if bad:
+        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise NonFiniteError(
+            f"Not finite after the last update: {', '.join(bad[:NAMED])}{more}. No checkpoint was written; "
+            "lower the learning rate and go on from the last one (--resume)."
         )
 
 

@@ -19,23 +19,26 @@ from .monitoring import log_interval
 EXIT_STATUS = 128 + signal.SIGTERM
 # Torchrun and Slurm send SIGKILL 30 seconds after SIGTERM; this leaves time to save.
 ASK_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 
 
 @HOOKS.register_module()
 class TerminationHook(Hook):
-    """On SIGTERM or SIGUSR1, save ``interrupted.pth`` after the current step and exit with status 143.
+    """On SIGTERM, SIGUSR1 or Ctrl-C, save ``interrupted.pth`` after the current step and leave.
 
-    Schedulers send these signals some time before they kill (Slurm: ``--signal``). All processes must stop
-    after the same step; since that takes a collective, they synchronise only about every five seconds, and at
-    least at every log line.
+    The status is 143, after Ctrl-C 130; a second Ctrl-C leaves at once. Schedulers send the other two some
+    time before they kill (Slurm: ``--signal``). Several processes must stop after the same step: they ask
+    each other every five seconds or so only, since asking takes an exchange, and at every line of the log
+    at least.
     """
 
     # After all other hooks of a step.
     priority = "LOWEST"
-    signals = (signal.SIGTERM, signal.SIGUSR1)
+    signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.when = 0.0
         self.before: dict[int, object] = {}
 
     def before_train(self, runner) -> None:
@@ -46,12 +49,16 @@ class TerminationHook(Hook):
             self.before = {number: signal.signal(number, self._receive) for number in self.signals}
 
     def _receive(self, number: int, frame: object) -> None:
-        self.received = number
+        # A terminal and a launcher both pass a single Ctrl-C on.
+        if number == signal.SIGINT and self.received and time.monotonic() - self.when > AGAIN_SECONDS:
+            raise KeyboardInterrupt
+        self.received, self.when = number, time.monotonic()
 
     def release(self) -> None:
         """Restore the signal handlers, however training ended."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        self.before = {}
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -59,7 +66,8 @@ class TerminationHook(Hook):
         """Save and exit if any process has received a signal.
 
         Raises:
-            SystemExit: With status 143, after saving.
+            SystemExit: With status 143, after the checkpoint was written.
+            KeyboardInterrupt: Likewise, after Ctrl-C.
         """
         number = self.ask(runner.iter + 1)
         if not number:
@@ -73,6 +81,8 @@ class TerminationHook(Hook):
             )
         # No process exits before the file is complete: the launcher kills all others when one exits.
         barrier()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(EXIT_STATUS)
 
     def ask(self, step: int) -> int:

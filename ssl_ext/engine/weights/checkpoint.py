@@ -103,41 +103,44 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
     return checkpoint
 
 
+def stored_meta(path: str | os.PathLike) -> dict:
+    """The entries of a checkpoint, without reading its tensors; an empty dict where it cannot be read."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:
+        # Bytes that are no pickle can fail anywhere in the unpickler.
+        return {}
+    found = isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict)
+    return checkpoint if found else {}
+
+
+def stored_step(path: str | os.PathLike) -> tuple[int, int, int]:
+    """Steps and epochs after which a checkpoint was written (−1: it does not tell), and the file's time."""
+    meta = stored_meta(path).get("meta", {})
+    steps, epochs = (value if isinstance(value := meta.get(key), int) else -1 for key in ("iter", "epoch"))
+    return steps, epochs, Path(path).stat().st_mtime_ns
+
+
+def checkpoints_in(folder: str | os.PathLike) -> dict[Path, tuple[int, int, int]]:
+    """Checkpoints of a work dir, whole or damaged, with their :func:`stored_step` and in its order."""
+    steps = {path: stored_step(path) for name in NAMES for path in Path(folder).glob(name)}
+    return dict(sorted(steps.items(), key=lambda item: item[1]))
+
+
 def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
-    """Path of the newest complete checkpoint in a work dir, which may have been moved, or None.
+    """The complete checkpoint of the latest step in a work dir, or None; the folder may have been moved.
 
-    Damaged files are skipped with a warning.
+    A damaged file that may be newer is passed over with a warning that names it.
     """
-    found = [path for name in NAMES for path in Path(folder).glob(name)]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        if is_complete(path):
-            return path
-        warnings.warn(f"Checkpoint '{path}' is damaged and was passed over.", stacklevel=2)
-    return None
-
-
-def checkpoint_to_resume(resume: bool | str | os.PathLike, work_dir: str | os.PathLike) -> str | None:
-    """Path of the checkpoint to resume from, or None.
-
-    Args:
-        resume: A path; True or ``'auto'`` for the newest checkpoint in ``work_dir``, if there is one; False.
-        work_dir: Work dir of the run.
-
-    Raises:
-        UserError: The path is not a complete checkpoint.
-    """
-    if resume in (True, "auto"):
-        newest = newest_checkpoint(work_dir)
-        return newest and str(newest)
-    if not resume:
-        return None
-    if not Path(resume).is_file():
-        raise UserError(
-            f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
-        )
-    if not is_complete(resume):
-        raise UserError(f"--resume '{resume}' is damaged or no checkpoint.")
-    return str(resume)
+    newest = None
+    for path, (step, *_) in reversed(checkpoints_in(folder).items()):
+        if newest is not None and step >= 0:
+            continue
+        if not is_complete(path):
+            warnings.warn(f"Checkpoint '{path}' is damaged and was passed over.", stacklevel=2)
+        else:
+            newest = newest or path
+    return newest
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:

@@ -1,0 +1,199 @@
+"""A run that goes on: which changes of its settings are applied, and which are refused."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zlib
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from torch import Tensor
+
+from ssl_ext.errors import UserError
+
+from .loop import EpochLoop
+from .weights.checkpoint import stored_meta
+
+KEY = "run"
+SAMPLED_IMAGES = 64
+SECTIONS = ("model", "data_preprocessor", "views", "optim_wrapper", "param_scheduler", "train_cfg")
+LOADER_SECTIONS = ("dataset", "sampler", "collate_fn")
+# Where the data lie and how they are read; that they are the same is seen from the data.
+ASIDE = {"data_root", "device", "download", "init_cfg", "val_begin", "val_interval"}
+APPLIED = (
+    "optim_wrapper.clip_grad",
+    "optim_wrapper.optimizer",
+    "param_scheduler",
+    "train_cfg.max_epochs",
+    "train_cfg.max_iters",
+)
+OPTIMIZER_TYPE = "optim_wrapper.optimizer.type"
+ABSENT = "not set"
+
+
+def run_facts(runner: Any) -> dict[str, Any]:
+    """Plain values that a checkpoint stores about its run, to be compared when the run goes on."""
+    loader = runner.train_dataloader
+    world = get_world_size()
+    config = {name: runner.cfg.get(name) for name in SECTIONS}
+    settings = runner.cfg.get("train_dataloader", {})
+    config["train_dataloader"] = {name: settings.get(name) for name in LOADER_SECTIONS}
+    return dict(
+        images_per_step=world * (loader.batch_size or 1),
+        processes=world,
+        steps_per_epoch=len(loader),
+        images=len(loader.dataset),
+        data=data_fingerprint(loader.dataset),
+        seed=runner.cfg.randomness.seed,
+        max_iters=runner.max_iters,
+        config=json.dumps(_flat(config), default=str),
+    )
+
+
+def data_fingerprint(dataset: Any) -> int:
+    """CRC-32 of the labels and of up to 64 images, or of the files' names."""
+    labels = getattr(dataset, "labels", None)
+    code = 0 if labels is None else zlib.crc32(torch.as_tensor(labels).cpu().numpy().tobytes())
+    images = getattr(dataset, "images", None)
+    if isinstance(images, Tensor) and len(images):
+        some = images[:: -(-len(images) // SAMPLED_IMAGES)]
+        code = zlib.crc32(some.cpu().contiguous().numpy().tobytes(), code)
+    for file in getattr(dataset, "files", None) or []:
+        code = zlib.crc32(Path(file).name.encode(errors="surrogateescape"), code)
+    return code
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Dotted names of the leaves of nested dicts and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    leaves: dict[str, Any] = {}
+    for key, part in items:
+        path = f"{name}.{key}" if name else str(key)
+        if key in ASIDE or part is None:
+            continue
+        if isinstance(part, dict | list | tuple) and part:
+            leaves.update(_flat(part, path))
+        else:
+            leaves[path] = part
+    return leaves
+
+
+def changed_settings(runner: Any, path: str) -> list[str]:
+    """Changes since the checkpoint at ``path``, each in words, that have a clear meaning.
+
+    Raises:
+        UserError: Another change, named; or a checkpoint without an optimiser.
+    """
+    checkpoint = stored_meta(path)
+    if "optimizer" not in checkpoint:
+        raise UserError(
+            f"'{path}' holds no state of the optimiser, so a run cannot go on from it: "
+            "start a new one from its weights (--init)."
+        )
+    meta = checkpoint["meta"]
+    stored = meta.get(KEY)
+    if stored is None:
+        _check_place(runner, meta, path)
+        runner.logger.info(
+            f"'{path}' does not tell how its run was set up: it is taken to have had the present config."
+        )
+        return []
+    present = runner.facts
+    refused = _changed_facts(stored, present)
+    applied: list[str] = []
+    before, now = (json.loads(facts["config"]) for facts in (stored, present))
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name, ABSENT), now.get(name, ABSENT)
+        if old != new:
+            fits = name != OPTIMIZER_TYPE and name.startswith(APPLIED)
+            (applied if fits else refused).append(f"{name} was {old!r} and is {new!r}")
+    if refused:
+        raise UserError(
+            f"A run cannot go on from '{path}' with other settings: {'; '.join(refused)}. "
+            "Set them as they were, or start a new run."
+        )
+    if not applied and stored["max_iters"] != present["max_iters"]:
+        applied.append(f"the number of steps was {stored['max_iters']} and is {present['max_iters']}")
+    return applied
+
+
+def _changed_facts(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
+    """Changes by which the order of the images, or the place in it, would be another."""
+    if stored["images_per_step"] != present["images_per_step"]:
+        was, now = (
+            f"{facts['images_per_step']} ({facts['processes']} process(es) of "
+            f"{facts['images_per_step'] // facts['processes']})"
+            for facts in (stored, present)
+        )
+        return [f"images of a step (processes times train_dataloader.batch_size) were {was} and are {now}"]
+    names = dict(
+        images="the number of training images",
+        data="the fingerprint of the training images",
+        steps_per_epoch="the number of steps in an epoch (train_dataloader.drop_last, the data)",
+        seed="randomness.seed",
+    )
+    return [
+        f"{words} was {stored[name]} and is {present[name]}"
+        for name, words in names.items()
+        if stored[name] != present[name]
+    ]
+
+
+def _check_place(runner: Any, meta: dict[str, Any], path: str) -> None:
+    steps = len(runner.train_dataloader)
+    done = meta["iter"] - meta["epoch"] * steps
+    if isinstance(runner.train_loop, EpochLoop) and not 0 <= done <= steps:
+        raise UserError(
+            f"A run cannot go on from '{path}': it stopped after {meta['epoch']} epochs and "
+            f"{meta['iter']} steps, and an epoch has {steps} steps now. Set train_dataloader as it was."
+        )
+
+
+def schedulers_of(runner: Any) -> list[Any]:
+    """All schedulers of a runner, whichever way its config groups them."""
+    schedulers = runner.param_schedulers or []
+    return list(chain(*schedulers.values())) if isinstance(schedulers, dict) else list(schedulers)
+
+
+def fresh_settings(runner: Any) -> tuple[list[dict], list[dict]]:
+    """Settings of the optimiser's groups and states of the schedulers, before the first step."""
+    groups = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in runner.optim_wrapper.param_groups
+    ]
+    return groups, [dict(scheduler.state_dict()) for scheduler in schedulers_of(runner)]
+
+
+def go_to_present_step(runner: Any, fresh: tuple[list[dict], list[dict]]) -> None:
+    """Give optimiser and schedulers the settings that a run of the present config has after as many steps."""
+    groups, states = fresh
+    for group, settings in zip(runner.optim_wrapper.param_groups, groups, strict=True):
+        group.update(settings)
+    schedulers = schedulers_of(runner)
+    for scheduler, state in zip(schedulers, states, strict=True):
+        scheduler.load_state_dict(state)
+    each_step = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
+    each_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
+    length = len(runner.train_dataloader)
+    with warnings.catch_warnings():
+        # The schedulers expect a step of the optimiser before each of theirs.
+        warnings.simplefilter("ignore")
+        for step in range(1, runner.iter + 1):
+            for scheduler in each_step:
+                scheduler.step()
+            # The last step of an epoch may have been taken while the epoch is not yet over.
+            if step % length == 0 and step // length <= runner.epoch:
+                for scheduler in each_epoch:
+                    scheduler.step()
+
+
+def is_finished(runner: Any) -> bool:
+    """Whether nothing is left to train."""
+    loop = runner.train_loop
+    if isinstance(loop, EpochLoop):
+        return loop.epoch >= loop.max_epochs
+    return loop.iter >= loop.max_iters
