@@ -57,7 +57,7 @@ def pretrain(
             a checkpoint to resume from.
         init: Initial weights (a checkpoint of this project or a plain backbone). Queues, banks, clusters and
             step counters start anew. Ignored if ``resume`` finds a run in ``work_dir``.
-        allow_partial: Accept ``init`` weights that match less than 95 % of the backbone.
+        allow_partial: Accept ``init`` weights that lack tensors of the backbone, or have more layers.
         amp: Automatic mixed precision on a GPU (bfloat16 if supported, else float16 with loss scaling).
         seed: Overrides ``randomness.seed``.
         deterministic: Use deterministic kernels only; an operation without one raises an error.

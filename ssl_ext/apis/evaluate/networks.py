@@ -31,7 +31,7 @@ class Networks:
         checkpoint: Path of the weights under evaluation; None for random ones.
         seed: Of the network that images are checked with.
         device: Device of all networks.
-        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+        allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         precision: Of features: ``'float32'`` or ``'bfloat16'``.
 
     Raises:

@@ -87,7 +87,7 @@ def evaluate(
             the order of training, and random networks.
         out_dir: Default: ``evaluation`` beside the checkpoint.
         device: Default: CUDA where there is a device.
-        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+        allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         options: Config keys to override.
 
