@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from ssl_ext.config.data import build_train_loader, monitored_splits
 from ssl_ext.config.networks import build_model
+from ssl_ext.config.stored import INITIAL, stored_training
 from ssl_ext.config.training import check_training, training_config
 from ssl_ext.engine import (
     ClusterHook,
@@ -32,6 +33,7 @@ from ssl_ext.engine import (
 from ssl_ext.engine.weights.checkpoint import checkpoint_to_resume
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
+from ssl_ext.evaluation import file_hash
 from ssl_ext.files import replacing
 
 
@@ -103,13 +105,17 @@ def pretrain(
     with user_errors("model"):
         model.set_dataset_size(len(loader.dataset))
     if init:
-        load_weights(model, init, allow_partial=allow_partial, training_state=False)
+        loaded = load_weights(model, init, allow_partial=allow_partial, training_state=False)
         model.sync_ema()
     if distributed and torch.cuda.is_available():
         config.setdefault("sync_bn", "torch")
 
     with user_errors("config"):
         runner = build_runner(config, model, loader, resume_from, distributed)
+    if init:
+        # Kept in checkpoints, also of a resumed run.
+        about = {"path": str(init), "sha256": file_hash(init), **stored_training(loaded.training)}
+        runner.message_hub.update_info(INITIAL, about)
     runner.evaluation_splits = splits
     first_step = FirstStepHook(lambda: _write_run_info(config))
     runner.register_hook(first_step)

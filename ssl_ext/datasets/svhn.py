@@ -58,3 +58,4 @@ class SVHN(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
+        self.source_files = [(root / filename, md5)]

@@ -67,3 +67,4 @@ class USPS(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
+        self.source_files = [(root / filename, md5)]

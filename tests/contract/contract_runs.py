@@ -171,7 +171,7 @@ def _row(row):
     asked = ("labels_per_class", "budget", "fraction", "draw", "mode", "target")
     words = [row["method"], row["protocol"], *(f"{key} {row[key]}" for key in asked if row[key] is not None)]
     for key in KEYS_ALONE:
-        row[key] = sorted(row[key])
+        row[key] = dict.fromkeys(sorted(row[key]))
     for metrics in (row["last"], row["best"]):
         # Of the matrix the number of images of each class: what is left of it is in the other metrics.
         metrics["confusion"] = [sum(counts) for counts in metrics.get("confusion", ())]
