@@ -36,7 +36,8 @@ def draw_views(
     check_images(images)
     shape = shape_of(images)
     out_shape = sequence.output_shape(shape)
-    on_device = generator is None or generator.device == images.device
+    # A generator made for "cuda" has no index, which tensors have.
+    on_device = generator is None or generator.device.type == images.device.type
     if images.is_cuda and on_device and has_triton() and is_fusible(sequence, images, out_shape):
         draws = sum(member.draws for member in sequence)
         numbers = torch.rand((draws, count * len(images)), generator=generator, device=images.device)

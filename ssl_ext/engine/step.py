@@ -107,8 +107,9 @@ class TrainStep:
         results = [hook.device_step(self.runner, self.batch, outputs) for hook in self.hooks]
         if self.records:
             # One vector of float64, which holds the terms of float32 exactly.
-            values = torch.stack([value.detach().double() for value in outputs.values()])
-            outputs = dict(zip(outputs, values.unbind(), strict=True))
+            terms = [value.detach() for value in outputs.values()]
+            values = torch.stack([value if value.is_floating_point() else value.double() for value in terms])
+            outputs = dict(zip(outputs, values.double().unbind(), strict=True))
         return outputs, results
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from itertools import islice
 from typing import Any
@@ -45,10 +45,11 @@ def measure_step(contender: Contender, steps: int, *, alone: bool = True) -> dic
         **(watch(loop) if on_gpu else {}),
     )
     if alone:
-        limit = passes.seconds(loop.runner.optim_wrapper)
+        limit, work = passes.seconds(loop.runner.optim_wrapper)
         figures |= dict(
             passes_ms=1e3 * limit, outside_ms=1e3 * (seconds - limit), over_passes=seconds / limit
         )
+        figures |= {f"passes_{name}": value for name, value in work.items()}
     return figures
 
 
@@ -70,22 +71,29 @@ def watch(loop: EpochLoop) -> dict[str, float]:
         torch.cuda.set_sync_debug_mode("warn")
         take_steps(loop, WATCHED)
         torch.cuda.set_sync_debug_mode("default")
-    waits = sum("synchroniz" in str(warning.message) for warning in caught)
+    # Setting the mode warns too, once, that it is a prototype.
+    waits = sum("called a synchronizing" in str(warning.message) for warning in caught)
+    kernels = kernels_of(lambda: take_steps(loop, WATCHED))
+    return dict(busy=busy_share(kernels), **work_of(kernels, WATCHED), waits=waits / WATCHED)
+
+
+def kernels_of(call: Callable[[], object]) -> list[tuple[int, int]]:
+    """Start and end, in nanoseconds, of all that the GPU does in a call."""
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        take_steps(loop, WATCHED)
+        call()
         torch.cuda.synchronize()
-    kernels = [
+    return [
         (event.start_ns(), event.start_ns() + event.duration_ns())
         for event in profiler.profiler.kineto_results.events()
         if event.device_type() == torch.autograd.DeviceType.CUDA and not is_annotation(event)
     ]
-    return dict(
-        busy=busy_share(kernels),
-        kernels=len(kernels) / WATCHED,
-        gpu_ms=sum(end - start for start, end in kernels) / 1e6 / WATCHED,
-        waits=waits / WATCHED,
-    )
+
+
+def work_of(kernels: list[tuple[int, int]], steps: int) -> dict[str, float]:
+    """Number of kernels and their milliseconds in each of ``steps`` steps."""
+    milliseconds = sum(end - start for start, end in kernels) / 1e6
+    return dict(kernels=len(kernels) / steps, gpu_ms=milliseconds / steps)
 
 
 def is_annotation(event: Any) -> bool:
@@ -145,8 +153,8 @@ class Passes:
             tensor.grad = None
         return total.detach()
 
-    def seconds(self, wrapper: Any) -> float:
-        """Seconds of the passes of a step, replayed."""
+    def seconds(self, wrapper: Any) -> tuple[float, dict[str, float]]:
+        """Seconds of the passes of a step, replayed; their kernels and milliseconds on a GPU."""
 
         def refuse(reason: str) -> None:
             raise RuntimeError(f"the network passes cannot be recorded: {reason}")
@@ -159,4 +167,5 @@ class Passes:
         with torch.cuda.stream(stream):
             for _ in range(5):
                 replayed()
-            return timed(lambda: [replayed() for _ in range(ALONE)]) / ALONE
+            seconds = timed(lambda: [replayed() for _ in range(ALONE)]) / ALONE
+            return seconds, work_of(kernels_of(replayed), 1) if stream is not None else {}

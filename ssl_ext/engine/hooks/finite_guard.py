@@ -113,7 +113,7 @@ class FiniteGuardHook(StepHook):
             terms = {name: value.detach() for name, value in output.items() if torch.is_tensor(value)}
             # A largest magnitude is NaN or infinite with any of its elements.
             peaks = [value if value.ndim == 0 else value.abs().amax() for value in terms.values()]
-            flags = torch.stack([peak.double() for peak in peaks]).isfinite()
+            flags = torch.stack(peaks).isfinite()
             self._check([f"'{name}'" for name in terms], flags)
 
     def _see_gradients(self, optimizer: torch.optim.Optimizer, *_: object) -> None:

@@ -91,6 +91,13 @@ class TrainableModel(BaseModel):
         """Numbers for :meth:`after_update` of optimiser step ``step`` (from 1) of ``max_steps``."""
         return {}
 
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total and all terms, as MMEngine gives them; what is one number already is not averaged."""
+        if not all(torch.is_tensor(value) and value.ndim == 0 for value in losses.values()):
+            return super().parse_losses(losses)
+        total = sum(value for name, value in losses.items() if "loss" in name)
+        return total, {"loss": total, **losses}
+
     def after_update(self, numbers: Mapping[str, Tensor]) -> None:
         """Follow the optimiser on the device, given :meth:`step_numbers` as 0-dim float64 tensors."""
 

@@ -53,7 +53,13 @@ class MomentumNetwork(nn.Module):
         own = [*self.backbone.parameters(), *self.neck.parameters()]
         given = [*backbone.parameters(), *neck.parameters()]
         weight = (1 - momentum).to(own[0].dtype)
-        torch._foreach_lerp_(own, given, [weight] * len(own))
+        if own[0].is_cpu:
+            weights = [weight] * len(own)
+        else:
+            # One fused kernel takes tensors that are laid out alike only; all weights share the same memory.
+            same = weight.expand(max(value.numel() for value in own)).contiguous()
+            weights = [same[: value.numel()].as_strided(value.shape, value.stride()) for value in own]
+        torch._foreach_lerp_(own, given, weights)
 
 
 def momentum_at(step: int, max_steps: int, momentum: float, schedule: str = "constant") -> float:
