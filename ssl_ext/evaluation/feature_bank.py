@@ -88,7 +88,7 @@ class FeatureBank:
 
 
 def _array_hash(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def weights_fingerprint(module: nn.Module) -> str:
