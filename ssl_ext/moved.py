@@ -38,7 +38,7 @@ MOVED = {
     "ssl_ext.models.heads.odc_head": "ssl_ext.models.selfsup.odc",
     "ssl_ext.models.heads.pirl_head": "ssl_ext.models.selfsup.pirl",
     "ssl_ext.models.heads.swav_head": "ssl_ext.models.selfsup.swav",
-    "ssl_ext.models.heads.trimix_head": "ssl_ext.models.selfsup.trimix",
+    "ssl_ext.models.heads.trimix_head": "ssl_ext.models.selfsup.trimix_head",
     "ssl_ext.models.heads.vicreg_head": "ssl_ext.models.selfsup.vicreg",
     "ssl_ext.reporting.budgets": "ssl_ext.apis.report.budgets",
     "ssl_ext.reporting.comparison": "ssl_ext.apis.report.comparison",

@@ -16,8 +16,20 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))  # for the package `benchmarks`
 # Doctest collection would import it again, under the name of the conftest.py that was loaded last.
-collect_ignore = ["conftest.py"]
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 CHANNELS = 8
+# The file that takes longest, many times the others: first, so that no process waits for it at the end.
+LONGEST = "test_readme.py"
+
+
+def pytest_configure(config):
+    # pytest-xdist would start the files with most tests first.
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name != LONGEST)
+
 
 TINY = dict(
     default_scope="ssl_ext",

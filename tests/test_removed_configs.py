@@ -1,5 +1,6 @@
 """Paths of removed configs load as another config with overrides, under their old names."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,30 @@ def test_other_paths_stay_and_so_does_a_file_of_an_old_name(tmp_path):
     # The successor must be there.
     own.unlink()
     with pytest.raises(UserError, match="does not exist"):
+        load_config(own)
+
+
+@pytest.mark.parametrize("folder", ["", "{configs}/", "ssl_ext::byol/"])
+def test_a_base_may_name_a_removed_config(folder, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr("mmengine.logging.print_log", lambda message, **_: logged.append(message))
+    base = folder.format(configs=os.path.relpath(OLD.parent, tmp_path)) + OLD.name
+    if not folder:
+        (tmp_path / NEW.name).write_text("train_dataloader = dict(batch_size=128, num_workers=5)")
+    middle = tmp_path / "middle.py"
+    middle.write_text(f"_base_ = {base!r}")
+    own = tmp_path / "own.py"
+    own.write_text("_base_ = 'middle.py'\ntrain_dataloader = dict(num_workers=1)")
+    config = load_config(own)
+    assert (config.train_dataloader.batch_size, config.train_dataloader.num_workers) == (32, 1)
+    assert config.filename == str(own)
+    assert len(logged) == 1 and logged[0].endswith(f"{NEW.name}' with train_dataloader.batch_size=32.")
+    if folder:
+        expected = load_config(OLD).to_dict()
+        expected["train_dataloader"]["num_workers"] = 1
+        assert config.to_dict() == expected
+    middle.write_text("_base_ = 'nowhere/byol_resnet50_1xb32-adam-80e_cifar10.py'")
+    with pytest.raises(UserError, match="own.py' cannot be read: .*byol_resnet50_1xb128-adam-80e_cifar10.py"):
         load_config(own)
 
 

@@ -35,6 +35,7 @@ class LoopbackRendezvous(static_tcp_rendezvous.StaticTCPRendezvous):
                 self.timeout,
                 multi_tenant=True,
                 master_listen_fd=socket.create_server((address, self.master_port)).detach(),
+                use_libuv=False,  # PyTorch 2.6's other backend takes no socket
             )
         return super().next_rendezvous()
 

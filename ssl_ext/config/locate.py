@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ssl_ext.errors import UserError
@@ -72,20 +74,55 @@ def read_config(path: str | os.PathLike) -> Config:
     # Imported here, so that a path can be checked without MMEngine and torch.
     from mmengine.config import Config
     from mmengine.config.utils import MODULE2PACKAGE
-    from mmengine.logging import print_log
 
     # The packages in which MMEngine finds a base such as "ssl_ext::trimix/….py".
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
-    config = Config.fromfile(file)
+    with removed_bases():
+        config = Config.fromfile(file)
     if SHIPPED in config.text:
         _drop_scope(config._cfg_dict)
-    source, overrides = successor(path)
-    if not overrides:
+    if not (overrides := log_successor(path)[1]):
         return config
-    words = " ".join(f"{key}={value}" for key, value in overrides.items())
-    print_log(f"Config '{path}' is now '{source}' with {words}.", logger="current", level=logging.INFO)
     config.merge_from_dict(overrides)
     return Config(config._cfg_dict, config.text, str(path), config.env_variables)
+
+
+def log_successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
+    """``successor``, and a line in the log if the path is that of a removed config."""
+    from mmengine.logging import print_log
+
+    source, overrides = successor(path)
+    if overrides:
+        words = " ".join(f"{key}={value}" for key, value in overrides.items())
+        print_log(f"Config '{path}' is now '{source}' with {words}.", logger="current", level=logging.INFO)
+    return source, overrides
+
+
+@contextmanager
+def removed_bases() -> Iterator[None]:
+    """Let MMEngine read a ``_base_`` that names a removed config: a file in its place holds the overrides."""
+    from mmengine.config import Config, ConfigDict
+
+    real = Config._get_cfg_path
+    with TemporaryDirectory() as folder:
+
+        def find(base: str, filename: str) -> tuple[str, str | None]:
+            path = base if "::" in base else os.path.join(os.path.dirname(filename), base)
+            source, overrides = log_successor(path)
+            if not overrides:
+                return real(base, filename)
+            values = Config(ConfigDict())
+            values.merge_from_dict(overrides)
+            stub = Path(folder, os.path.basename(base))
+            lines = [f"{key} = {value!r}" for key, value in {"_base_": source, **values.to_dict()}.items()]
+            stub.write_text("\n".join(lines), encoding="utf-8")
+            return str(stub), None
+
+        Config._get_cfg_path = staticmethod(find)
+        try:
+            yield
+        finally:
+            Config._get_cfg_path = staticmethod(real)
 
 
 def _drop_scope(value: Any) -> None:

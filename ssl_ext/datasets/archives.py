@@ -8,13 +8,13 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from torchvision.datasets import utils
 
-from ssl_ext.datasets.files import damaged_file
+from ssl_ext.datasets.files import damaged_file, downloading, verify_files
 
 # Largest accepted ratio of unpacked to packed size: images reach about 5, zip bombs 1000.
 MAX_RATIO = 100
@@ -45,6 +45,22 @@ def download_url(url: str, root: str | os.PathLike, filename: str, md5: str | No
         if not utils.check_integrity(fetched, md5):
             raise RuntimeError(f"the MD5 of {filename} is {utils.calculate_md5(fetched)} instead of {md5}")
         os.replace(fetched, path)
+
+
+def require_file(entry: Sequence[str], root: Path, dataset: str, download: bool) -> None:
+    """Verify the file of a set, (URL, name, MD5); download it first if ``download`` is True.
+
+    Raises:
+        FileNotFoundError: no file and ``download=False``.
+        ConnectionError: the download failed.
+        ValueError: the checksum differs.
+    """
+    url, filename, md5 = entry
+    by_hand = f"put {url} into {os.path.abspath(root)}"
+    if download:
+        with downloading(root, dataset, url, by_hand):
+            download_url(url, str(root), filename, md5)
+    verify_files(root, [(filename, md5)], dataset, by_hand)
 
 
 def download_and_extract_archive(

@@ -1,14 +1,52 @@
-"""Decoding of image files with Pillow."""
+"""Finding image files, and decoding them with Pillow."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ssl_ext.datasets.files import damaged_file
+from ssl_ext.datasets.files import damaged_file, missing_file
 from ssl_ext.errors import sentence
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+
+def check_image_options(channels: int, image_size: int) -> None:
+    """Raise ValueError unless ``channels`` is 1 or 3 and ``image_size`` is positive."""
+    if channels not in (1, 3):
+        raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
+    if not image_size >= 1:
+        raise ValueError(f"dataset.image_size must be positive, got {image_size}")
+
+
+def image_folder(data_root: str | Path, dataset: str) -> Path:
+    """Return ``data_root`` as a path; raise FileNotFoundError if it is no folder."""
+    root = Path(data_root)
+    if not root.is_dir():
+        by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
+        raise missing_file(root, dataset, by_hand, can_download=False)
+    return root
+
+
+def image_names(root: Path) -> list[str]:
+    """Return the relative paths of all image files below a folder, without hidden ones, sorted by folder.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names: list[str] = []
+    for current, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = os.path.relpath(current, root)
+        names += [
+            os.path.normpath(os.path.join(inside, name))
+            for name in sorted(files)
+            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+        ]
+    if not names:
+        raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)})")
+    return names
 
 
 def read_image(path: str | Path, channels: int = 3) -> Image.Image:

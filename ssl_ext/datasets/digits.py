@@ -9,6 +9,7 @@ import torch
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.files import check_split
 from ssl_ext.datasets.grey import grey_images
+from ssl_ext.errors import UserError
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -62,11 +63,21 @@ class Digits(ArrayDataset):
 def _read() -> tuple[np.ndarray, np.ndarray]:
     """Read images (1797, 8, 8) in [0, 16] and labels (1797,) as ``sklearn.datasets.load_digits`` does.
 
-    Avoids importing scikit-learn, which is slow because it imports pandas and much of SciPy.
+    Reads scikit-learn's file where it is found: importing scikit-learn is slow.
+
+    Raises:
+        UserError: scikit-learn is not installed.
     """
     spec = find_spec("sklearn")
-    assert spec is not None and spec.origin is not None, "scikit-learn is a requirement of this package"
-    rows = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    if spec is None or spec.origin is None:
+        raise UserError("Digits needs scikit-learn, whose images it reads: pip install scikit-learn")
+    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if path.is_file():
+        rows = np.loadtxt(path, delimiter=",")
+    else:
+        from sklearn.datasets import load_digits
+
+        rows = np.column_stack(load_digits(return_X_y=True))
     return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
 
 

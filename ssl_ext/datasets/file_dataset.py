@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2.functional import center_crop, resize, resized_crop
 
-from ssl_ext.datasets.decode import read_image
+from ssl_ext.datasets.decode import check_image_options, read_image
 from ssl_ext.datasets.files import damaged_file
 from ssl_ext.datasets.sampler import drawn_for
 
@@ -45,10 +45,7 @@ class FileDataset(Dataset):
             raise ValueError(f"dataset.crop must be 'center' or 'random', got {crop!r}")
         if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError(f"dataset.scale must satisfy 0 < low <= high <= 1, got {scale}")
-        if channels not in (1, 3):
-            raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
-        if image_size < 1:
-            raise ValueError(f"dataset.image_size must be positive, got {image_size}")
+        check_image_options(channels, image_size)
         self.image_size, self.crop, self.scale, self.channels = image_size, crop, scale, channels
 
     @property

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ssl_ext.datasets.decode import EXTENSIONS
+from ssl_ext.datasets.decode import image_folder, image_names
 from ssl_ext.datasets.file_dataset import FileDataset
-from ssl_ext.datasets.files import check_split, damaged_file, missing_file
+from ssl_ext.datasets.files import check_split, damaged_file
 from ssl_ext.registry import DATASETS
 
 USUAL_SPLITS = ("train", "val", "test")
@@ -41,12 +41,9 @@ class FolderDataset(FileDataset):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        root = Path(data_root)
         if download:
-            raise ValueError(f"dataset.download=True: {root} is a local folder and cannot be downloaded")
-        if not root.is_dir():
-            by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
-            raise missing_file(root, "FolderDataset", by_hand, can_download=False)
+            raise ValueError(f"dataset.download=True: {data_root} is a local folder and cannot be downloaded")
+        root = image_folder(data_root, "FolderDataset")
         folder, available, classes = _layout(root, split)
         files, labels = _list_files(folder, classes)
         self.set_files(files, labels, classes=classes, split=split or "train", available_splits=available)
@@ -67,17 +64,9 @@ def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[
 
 
 def _list_files(folder: Path, classes: list[str]) -> tuple[list[str], list[int]]:
-    files: list[str] = []
-    labels: list[int] = []
-    for current, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        images = sorted(name for name in names if name.lower().endswith(EXTENSIONS))
-        inside = Path(current).relative_to(folder).parts
-        label = classes.index(inside[0]) if inside else -1
-        files += [os.path.join(current, name) for name in images if not name.startswith(".")]
-        labels += [label] * (len(files) - len(labels))
-    if not files:
-        raise damaged_file(folder, f"holds no images ({', '.join(EXTENSIONS)})")
+    names = image_names(folder)
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = [numbers[top] if rest else -1 for top, _, rest in (name.partition(os.sep) for name in names)]
     if -1 in labels and max(labels) >= 0:
         raise damaged_file(folder, "holds images both in class folders and beside them; move them apart")
-    return files, labels
+    return [os.path.join(folder, name) for name in names], labels

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
 from ssl_ext.datasets.array_dataset import ArrayDataset
-from ssl_ext.datasets.decode import EXTENSIONS, read_image
+from ssl_ext.datasets.decode import check_image_options, image_folder, image_names, read_image
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.registry import DATASETS
 
@@ -69,18 +68,12 @@ class ImageFiles(ArrayDataset):
         task: str = "multi-class",
         device: str | torch.device | None = None,
     ) -> None:
-        root = Path(data_root)
-        if channels not in (1, 3):
-            raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
-        if image_size < 1:
-            raise ValueError(f"dataset.image_size must be positive, got {image_size}")
+        check_image_options(channels, image_size)
         if not 0 < test_share < 1:
             raise ValueError(f"dataset.test_share must lie between 0 and 1, got {test_share}")
-        if not root.is_dir():
-            by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
-            raise missing_file(root, "ImageFiles", by_hand, can_download=False)
+        root = image_folder(data_root, "ImageFiles")
         if labels_file is None:
-            entries = [Entry(name, "", "train") for name in _names(root)]
+            entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
         else:
             entries = _split(_read_csv(Path(labels_file)), test_share)
         available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
@@ -97,21 +90,6 @@ class ImageFiles(ArrayDataset):
             split=split,
         )
         self.files = [entry.file for entry in kept]
-
-
-def _names(root: Path) -> list[str]:
-    """Return the sorted relative paths of all image files below a folder, without hidden ones."""
-    names: list[str] = []
-    for current, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names += [
-            str((Path(current) / name).relative_to(root))
-            for name in files
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
-    if not names:
-        raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)})")
-    return sorted(names)
 
 
 def _read_csv(path: Path) -> list[Entry]:

@@ -1,14 +1,13 @@
 """SVHN."""
 
-import os
 from pathlib import Path
 
 import torch
 import torchvision
 
-from ssl_ext.datasets.archives import download_url
+from ssl_ext.datasets.archives import require_file
 from ssl_ext.datasets.array_dataset import ArrayDataset
-from ssl_ext.datasets.files import check_split, downloading, verify_files
+from ssl_ext.datasets.files import check_split
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "test", "extra")
@@ -43,12 +42,7 @@ class SVHN(ArrayDataset):
     ) -> None:
         check_split(split, SPLITS, "SVHN")
         source, root = torchvision.datasets.SVHN, Path(data_root)
-        url, filename, md5 = source.split_list[split]
-        by_hand = f"put {url} into {os.path.abspath(root)}"
-        if download:
-            with downloading(root, "SVHN", url, by_hand):
-                download_url(url, str(root), filename, md5)
-        verify_files(root, [(filename, md5)], "SVHN", by_hand)
+        require_file(source.split_list[split], root, "SVHN", download)
         data = source(root, split=split)
         super().__init__(
             data.data,

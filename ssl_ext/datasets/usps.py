@@ -1,14 +1,13 @@
 """USPS."""
 
-import os
 from pathlib import Path
 
 import torch
 import torchvision
 
-from ssl_ext.datasets.archives import download_url
+from ssl_ext.datasets.archives import require_file
 from ssl_ext.datasets.array_dataset import ArrayDataset
-from ssl_ext.datasets.files import check_split, downloading, verify_files
+from ssl_ext.datasets.files import check_split
 from ssl_ext.datasets.grey import grey_images
 from ssl_ext.registry import DATASETS
 
@@ -47,12 +46,7 @@ class USPS(ArrayDataset):
     ) -> None:
         check_split(split, SPLITS, "USPS")
         source, root = torchvision.datasets.USPS, Path(data_root)
-        url, filename, md5 = source.split_list[split]
-        by_hand = f"put {url} into {os.path.abspath(root)}"
-        if download:
-            with downloading(root, "USPS", url, by_hand):
-                download_url(url, str(root), filename, md5)
-        verify_files(root, [(filename, md5)], "USPS", by_hand)
+        require_file(source.split_list[split], root, "USPS", download)
         data = source(root, train=split == "train")
         super().__init__(
             grey_images(

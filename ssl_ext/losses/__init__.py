@@ -32,10 +32,9 @@ from ssl_ext.losses.vicreg import vicreg_terms
 from ssl_ext.losses.virtual_embeddings import (
     virtual_embedding_loss,
     virtual_embedding_terms,
-    virtual_probabilities,
-    virtual_similarity,
     virtual_targets,
 )
+from ssl_ext.losses.virtual_similarity import virtual_probabilities, virtual_similarity
 from ssl_ext.losses.w_mse import w_mse, whiten
 
 __all__ = [

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_sum, world_size
-from ssl_ext.losses.standardize import check_embeddings, full_precision, standardize
+from .distributed import all_reduce_sum, world_size
+from .standardize import check_embeddings, full_precision, standardize
 
 
 def cross_correlation(z1: Tensor, z2: Tensor, *, eps: float = 1e-5) -> Tensor:

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_sum
-from ssl_ext.losses.standardize import at_least_float32, full_precision
+from .distributed import all_reduce_sum
+from .standardize import at_least_float32, full_precision
 
 
 def cluster_cross_entropy(logits: Tensor, labels: Tensor, counts: Tensor, *, power: float = 0.5) -> Tensor:

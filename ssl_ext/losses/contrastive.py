@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean, gather, rank
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision, unit_rows
+from .distributed import all_reduce_mean, gather, rank
+from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision, unit_rows
 
 
 class ContrastiveTerms(NamedTuple):
@@ -80,8 +80,7 @@ def contrast(similarity: Tensor, positive: Tensor, temperature: float) -> Contra
 
     Averaged over the rows of all processes; entries of -inf are excluded. Raises ValueError unless τ > 0.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
+    check_temperature(temperature)
     loss = F.cross_entropy(similarity / temperature, positive)
     with torch.no_grad():
         column = positive[:, None]
@@ -113,8 +112,7 @@ def without_self(similarity: Tensor) -> Tensor:
 def queue_similarities(query: Tensor, key: Tensor, queue: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines (N, 1 + K) of each query with its key and the queue, and the key's column, 0, as (N,)."""
     query, key, queue = (at_least_float32(z) for z in (query, key, queue))
-    if queue.ndim != 2 or queue.shape[1] != query.shape[1]:
-        raise ValueError(f"queue must be (K, {query.shape[1]}) as the queries, got {tuple(queue.shape)}")
+    check_embeddings(query, queue=queue)
     own = (query * key).sum(1, keepdim=True)
     column = torch.zeros(len(query), dtype=torch.long, device=query.device)
     return torch.cat([own, query @ queue.T], dim=1), column

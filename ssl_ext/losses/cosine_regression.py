@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
+from .distributed import all_reduce_mean
+from .standardize import at_least_float32, check_embeddings, full_precision
 
 
 def cosine_regression(prediction: Tensor, target: Tensor) -> Tensor:

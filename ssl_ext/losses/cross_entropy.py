@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import at_least_float32, full_precision
+from .distributed import all_reduce_mean
+from .standardize import at_least_float32, full_precision
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

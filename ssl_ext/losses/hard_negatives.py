@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.contrastive import ContrastiveTerms, contrast, queue_similarities
-from ssl_ext.losses.standardize import check_embeddings, full_precision, unit_rows
+from .contrastive import ContrastiveTerms, contrast, queue_similarities
+from .standardize import check_embeddings, full_precision, unit_rows
 
 
 def mochi_terms(

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.contrastive import ContrastiveTerms
-from ssl_ext.losses.distributed import all_reduce_mean, gather, rank
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
+from .contrastive import ContrastiveTerms
+from .distributed import all_reduce_mean, gather, rank
+from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision
 
 
 def i_mix_terms(
@@ -38,11 +38,8 @@ def i_mix_terms(
     Raises:
         ValueError: if shapes do not match or τ <= 0.
     """
-    check_embeddings(query, keys)
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
-    if queue.ndim != 2 or queue.shape[1] != query.shape[1]:
-        raise ValueError(f"queue must be (K, {query.shape[1]}) as the queries, got {tuple(queue.shape)}")
+    check_embeddings(query, keys, queue=queue)
+    check_temperature(temperature)
     with full_precision(query):
         query, keys, queue = (at_least_float32(z) for z in (query, keys, queue))
         logits = query @ torch.cat([gather(keys), queue]).T / temperature

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ssl_ext.losses.standardize import at_least_float32, full_precision
+from .standardize import at_least_float32, full_precision
 
 INTERSECTIONS = ("clamp", "affine", "raw")
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ssl_ext.losses.contrastive import contrast, queue_similarities, view_similarities, without_self
-from ssl_ext.losses.jaccard import jaccard_of_cosines
-from ssl_ext.losses.standardize import check_embeddings, full_precision, unit_rows
+from .contrastive import contrast, queue_similarities, view_similarities, without_self
+from .jaccard import jaccard_of_cosines
+from .standardize import check_embeddings, full_precision, unit_rows
 
 
 class JaccardTerms(NamedTuple):

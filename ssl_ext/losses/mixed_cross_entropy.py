@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.mixed import Mixed
-from ssl_ext.losses.standardize import at_least_float32, full_precision
+from .distributed import all_reduce_mean
+from .mixed import Mixed
+from .standardize import at_least_float32, full_precision
 
 
 def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:

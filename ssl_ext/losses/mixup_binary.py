@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean, all_reduce_sum
-from ssl_ext.losses.mixup_contrastive import check_temperature, two_way_mixture
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
+from .distributed import all_reduce_mean, all_reduce_sum
+from .mixup_contrastive import two_way_mixture
+from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision
 
 
 def mixup_bce(

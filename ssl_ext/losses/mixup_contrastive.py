@@ -4,11 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
-
-# Similarity of excluded entries. -inf would give NaN gradients in rows where all entries are excluded.
-ABSENT = -1e30
+from .distributed import all_reduce_mean
+from .standardize import EXCLUDED, at_least_float32, check_embeddings, check_temperature, full_precision
 
 
 def mixup_info_nce(
@@ -96,17 +93,10 @@ def two_way_mixture(logit_i: Tensor, logit_j: Tensor, lam: Tensor | float) -> Te
 
 def _queue_total(query: Tensor, queue: Tensor, temperature: float, excluded: Tensor | None) -> Tensor:
     """Logarithm of the sum of exp(similarity / τ) over the queue, (N,)."""
-    if queue.ndim != 2 or queue.shape[1] != query.shape[1]:
-        raise ValueError(f"queue must be (K, {query.shape[1]}) as the queries, got {tuple(queue.shape)}")
+    check_embeddings(query, queue=queue)
     similarity = query @ at_least_float32(queue).T
     if excluded is not None:
         if excluded.shape != similarity.shape:
             raise ValueError(f"excluded must be {tuple(similarity.shape)}, got {tuple(excluded.shape)}")
-        similarity = similarity.masked_fill(excluded, ABSENT)
+        similarity = similarity.masked_fill(excluded, EXCLUDED)
     return (similarity / temperature).logsumexp(1)
-
-
-def check_temperature(temperature: float) -> None:
-    """Raise ValueError unless τ > 0."""
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")

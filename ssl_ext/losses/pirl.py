@@ -4,11 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import check_embeddings, full_precision, unit_rows
-
-# Logit of excluded entries. -inf would give NaN gradients in rows where all entries are excluded.
-ABSENT = -1e30
+from .distributed import all_reduce_mean
+from .standardize import EXCLUDED, check_embeddings, check_temperature, full_precision, unit_rows
 
 
 def pirl_terms(
@@ -82,14 +79,13 @@ def nce_terms(
         )
     if excluded is not None and excluded.shape != (len(queries), len(negatives)):
         raise ValueError(f"excluded must be ({len(queries)}, {len(negatives)}), got {tuple(excluded.shape)}")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
+    check_temperature(temperature)
     with full_precision(queries):
         queries, positives, negatives = map(unit_rows, (queries, positives, negatives))
         own = (queries * positives).sum(1, keepdim=True) / temperature
         others = queries @ negatives.T / temperature
         if excluded is not None:
-            others = others.masked_fill(excluded, ABSENT)
+            others = others.masked_fill(excluded, EXCLUDED)
         logits = torch.cat([own, others], 1)
         log_h = F.log_softmax(logits, dim=1)
         loss = (_log_complement(logits, log_h)[:, 1:].sum(1) + log_h[:, 0]).mean().neg()
@@ -102,5 +98,5 @@ def _log_complement(logits: Tensor, log_h: Tensor) -> Tensor:
     """log(1 - h) of each entry, accurate for h near 1."""
     # Only the largest h of a row can exceed 1/2; its complement is the sum of the others.
     largest = logits.argmax(1, keepdim=True)
-    rest = log_h.scatter(1, largest, ABSENT)
+    rest = log_h.scatter(1, largest, EXCLUDED)
     return torch.log1p(-rest.exp()).scatter(1, largest, rest.logsumexp(1, keepdim=True))

@@ -3,9 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import check_embeddings, full_precision, standardize
-from ssl_ext.losses.virtual_embeddings import check_mixture, standardize_virtual
+from .distributed import all_reduce_mean
+from .standardize import check_embeddings, full_precision, standardize
+from .virtual_embeddings import check_mixture
+from .virtual_similarity import standardize_virtual
 
 
 def self_consistency_loss(

@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import gather, world_size
+from .distributed import gather, world_size
+
+# Logit of excluded entries. -inf would give NaN gradients in rows where all entries are excluded.
+EXCLUDED = -1e30
 
 
 def standardize(z: Tensor, *, eps: float = 1e-5) -> Tensor:
@@ -68,12 +71,20 @@ def full_precision(z: Tensor) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def check_embeddings(*embeddings: Tensor) -> None:
-    """Raise ValueError unless all embeddings are (N, D) tensors of one shape."""
+def check_embeddings(*embeddings: Tensor, queue: Tensor | None = None) -> None:
+    """Raise ValueError unless all embeddings are (N, D) tensors of one shape, and ``queue`` is (K, D)."""
     shapes = [tuple(z.shape) for z in embeddings]
     if len(set(shapes)) > 1 or len(shapes[0]) != 2:
         found = " and ".join(map(str, shapes))
         raise ValueError(f"embeddings must be (N, D) tensors of one shape, got {found}")
+    if queue is not None and (queue.ndim != 2 or queue.shape[1] != shapes[0][1]):
+        raise ValueError(f"queue must be (K, {shapes[0][1]}) as the queries, got {tuple(queue.shape)}")
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise ValueError unless τ > 0."""
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
 
 
 def _moments(z: Tensor) -> Tensor:

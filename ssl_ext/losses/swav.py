@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean, gather, world_size
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
+from .distributed import all_reduce_mean, gather, world_size
+from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision
 
 
 @torch.no_grad()
@@ -73,8 +73,7 @@ def swapped_prediction_loss(
     """
     views = [scores1, scores2, *more_scores]
     check_embeddings(*views)
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
+    check_temperature(temperature)
     with full_precision(scores1):
         views = [at_least_float32(view) for view in views]
         log_p = [F.log_softmax(view / temperature, dim=1) for view in views]

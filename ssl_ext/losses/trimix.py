@@ -5,16 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_ext.losses.barlow_twins import correlation_of_standardized, terms_of_correlation
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.self_consistency import consistency_of_standardized
-from ssl_ext.losses.standardize import check_embeddings, full_precision, standardize
-from ssl_ext.losses.virtual_embeddings import (
-    probabilities_of_similarity,
-    similarity_of_standardized,
-    standardize_virtual,
-    terms_of_probabilities,
-)
+from .barlow_twins import correlation_of_standardized, terms_of_correlation
+from .distributed import all_reduce_mean
+from .self_consistency import consistency_of_standardized
+from .standardize import check_embeddings, full_precision, standardize
+from .virtual_embeddings import terms_of_probabilities
+from .virtual_similarity import probabilities_of_similarity, similarity_of_standardized, standardize_virtual
 
 
 class TriMixTerms(NamedTuple):

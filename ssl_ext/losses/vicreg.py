@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean, all_reduce_sum, world_size
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision
+from .distributed import all_reduce_mean, all_reduce_sum, world_size
+from .standardize import at_least_float32, check_embeddings, full_precision
 
 EPS = 1e-4
 

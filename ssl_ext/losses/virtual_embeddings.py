@@ -1,73 +1,15 @@
 """Virtual embeddings loss of TriMix (Bdair et al., 2022): identify the two images in each mixture.
 
-Each process mixes its batch with the reversed batch, with weights λ and 1 - λ, λ the same on every
-process. The B x B matrices are local to a process; standardisation uses the joined batch, and the loss
-is averaged over the processes.
+Each process mixes its batch with the reversed batch, with weights λ and 1 - λ, λ the same on every process.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_ext.losses.distributed import all_reduce_mean
-from ssl_ext.losses.standardize import (
-    check_embeddings,
-    full_precision,
-    standardize,
-    standardize_features,
-)
-
-
-def virtual_similarity(
-    z: Tensor, z_virtual: Tensor, *, feature_norm: bool = True, eps: float = 1e-5
-) -> Tensor:
-    """Cosine similarities of standardised embeddings and virtual embeddings: M of Eq. 6.
-
-    Args:
-        z: (B, D) embeddings of the view that was mixed.
-        z_virtual: (B, D) embeddings of the mixed images.
-        feature_norm: standardise ``z_virtual`` over its features too.
-        eps: added to the variances; lower bound of the norms, > 0.
-
-    Returns:
-        (B, B) in [-1, 1]; rows are ``z``, columns ``z_virtual``, both of this process.
-
-    Raises:
-        ValueError: if the shapes differ or the joined batch holds a single sample.
-    """
-    check_embeddings(z, z_virtual)
-    with full_precision(z):
-        row = standardize_virtual(z_virtual, feature_norm, eps)
-        return similarity_of_standardized(standardize(z, eps=eps), row, eps)
-
-
-def virtual_probabilities(
-    z: Tensor,
-    z_virtual: Tensor,
-    *,
-    temperature: float = 2.0,
-    feature_norm: bool = True,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Softmax of ``virtual_similarity / temperature`` over the virtual embeddings: Eq. 7.
-
-    Args:
-        z: (B, D) embeddings of the view that was mixed.
-        z_virtual: (B, D) embeddings of the mixed images.
-        temperature: τ, > 0.
-        feature_norm: standardise ``z_virtual`` over its features too.
-        eps: added to the variances.
-
-    Returns:
-        P (B, B), each row sums to 1.
-
-    Raises:
-        ValueError: if the shapes differ, the joined batch holds a single sample, or τ <= 0.
-    """
-    check_embeddings(z, z_virtual)
-    with full_precision(z):
-        similarity = virtual_similarity(z, z_virtual, feature_norm=feature_norm, eps=eps)
-        return probabilities_of_similarity(similarity, temperature)
+from .distributed import all_reduce_mean
+from .standardize import check_embeddings, full_precision
+from .virtual_similarity import virtual_probabilities
 
 
 def virtual_targets(
@@ -154,25 +96,6 @@ def virtual_embedding_loss(
     return virtual_embedding_terms(
         z, z_virtual, lam, temperature=temperature, feature_norm=feature_norm, eps=eps
     )[0]
-
-
-def standardize_virtual(z_virtual: Tensor, feature_norm: bool, eps: float) -> Tensor:
-    """Standardise virtual embeddings (B, D) over the joined batch and, optionally, over their features."""
-    z_virtual = standardize(z_virtual, eps=eps)
-    return standardize_features(z_virtual, eps=eps) if feature_norm else z_virtual
-
-
-def similarity_of_standardized(z: Tensor, z_virtual: Tensor, eps: float) -> Tensor:
-    """Cosine similarities (B, B) of the rows of two standardised embeddings."""
-    # The lower bound `eps` of the norms keeps gradients finite for all-zero rows.
-    return F.normalize(z, dim=1, eps=eps) @ F.normalize(z_virtual, dim=1, eps=eps).T
-
-
-def probabilities_of_similarity(similarity: Tensor, temperature: float) -> Tensor:
-    """Softmax of (B, B) similarities over the columns; raise ValueError unless temperature > 0."""
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {temperature} (config key model.head.temperature)")
-    return F.softmax(similarity / temperature, dim=1)
 
 
 def terms_of_probabilities(probabilities: Tensor, lam: float | Tensor) -> list[Tensor]:

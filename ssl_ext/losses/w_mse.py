@@ -5,8 +5,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from ssl_ext.losses.distributed import gather, world_size
-from ssl_ext.losses.standardize import at_least_float32, check_embeddings, full_precision, unit_rows
+from .distributed import gather, world_size
+from .standardize import at_least_float32, check_embeddings, full_precision, unit_rows
 
 
 def whiten(z: Tensor, *, eps: float = 0.0) -> Tensor:

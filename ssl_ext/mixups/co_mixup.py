@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .mixed import dirichlet, uniform
+from ssl_ext.values import check_positive
+
+from .mixed import check_least, dirichlet, uniform
 
 TINY = 1e-8
 
@@ -59,19 +61,17 @@ def co_mixup(
             f"images must be (N, C, H, W) and saliency (N, H, W), got {tuple(images.shape)} and "
             f"{tuple(saliency.shape)}"
         )
-    for key, value, least in (
-        ("alpha", alpha, TINY),
-        ("blocks", blocks, 1),
-        ("part", part, 2),
-        ("smoothness", smoothness, 0),
-        ("diversity", diversity, 0),
-        ("prior", prior, 0),
-        ("threshold", threshold, 0),
-        ("compatibility", compatibility, 0),
-        ("iterations", iterations, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{key} must be at least {least}, got {value} (config key model.policy.{key})")
+    check_positive("model.policy", alpha=alpha)
+    check_least(
+        blocks=(blocks, 1),
+        part=(part, 2),
+        smoothness=(smoothness, 0),
+        diversity=(diversity, 0),
+        prior=(prior, 0),
+        threshold=(threshold, 0),
+        compatibility=(compatibility, 0),
+        iterations=(iterations, 1),
+    )
     if compatibility > 1:
         raise ValueError(
             f"compatibility must be at most 1, got {compatibility} (config key model.policy.compatibility)"

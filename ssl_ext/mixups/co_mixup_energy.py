@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from .graph_cut import import_maxflow
+
 
 @dataclass(frozen=True)
 class CoMixupEnergy:
@@ -112,16 +114,13 @@ class CoMixupEnergy:
 
         Candidates are the samples in ``current`` and those of least unary cost in some block.
         """
-        try:
-            from maxflow.fastmin import aexpansion_grid
-        except ImportError as error:
-            raise ImportError("graph cuts need PyMaxflow: pip install PyMaxflow") from error
         tried, start = np.unique(np.concatenate([current, cost.argmin(2)]), return_inverse=True)
         if len(tried) == 1:
             return current
         start = start.reshape(2, *self.grid)[1]
         border = self.smoothness / self.blocks * (1 - np.eye(len(tried)))
-        return tried[aexpansion_grid(np.ascontiguousarray(cost[:, :, tried]), border, labels=start)]
+        cut = import_maxflow().aexpansion_grid(np.ascontiguousarray(cost[:, :, tried]), border, labels=start)
+        return tried[cut]
 
     def _own(self, labels: np.ndarray) -> float:
         """Unary and smoothness energy of one mixture (h, w)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .mixed import blend, check_pairs, normal, shares
+from .mixed import blend, check_least, check_pairs, normal, shares
 
 
 def fmix(
@@ -34,8 +34,7 @@ def fmix(
         ValueError: λ or decay out of range, or shapes that do not match.
     """
     check_pairs(images, permutation)
-    if not decay >= 0:
-        raise ValueError(f"decay must be at least 0, got {decay} (config key model.policy.decay)")
+    check_least(decay=(decay, 0))
     lam = shares(lam, len(images), images.device)
     n, _, height, width = images.shape
     grey = low_frequency_images(n, height, width, decay, generator, images.device)

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+
+def import_maxflow() -> Any:
+    """Import PyMaxflow, which the other policies do not need; raise ImportError if it is not installed."""
+    try:
+        import maxflow
+    except ImportError as error:
+        raise ImportError("graph cuts need PyMaxflow: pip install PyMaxflow") from error
+    return maxflow
 
 
 def smooth_labels(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
@@ -23,10 +34,7 @@ def smooth_labels(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
     Raises:
         ImportError: PyMaxflow is not installed.
     """
-    try:
-        import maxflow
-    except ImportError as error:
-        raise ImportError("graph cuts need PyMaxflow: pip install PyMaxflow") from error
+    maxflow = import_maxflow()
     device = unary.device
     unary, down, right = (tensor.detach().to("cpu", torch.float64) for tensor in (unary, down, right))
     steps = unary.shape[3] - 1
@@ -58,9 +66,9 @@ def smooth_labels(unary: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return torch.from_numpy(graph.get_grid_segments(nodes.numpy())).sum(3).to(device)
 
 
-def _add_edges(graph: object, start: Tensor, end: Tensor, capacity: Tensor, *, both: bool) -> None:
+def _add_edges(graph: Any, start: Tensor, end: Tensor, capacity: Tensor, *, both: bool) -> None:
     """Add edges to a PyMaxflow graph; the reverse capacity is the same (``both``) or 0."""
     if len(start):
         back = capacity if both else torch.zeros_like(capacity)
         arrays = (tensor.contiguous().numpy() for tensor in (start, end, capacity, back))
-        graph.add_edges(*arrays)  # type: ignore[attr-defined]
+        graph.add_edges(*arrays)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_ext.losses.mixed import Mixed
 
-__all__ = ["Mixed", "blend", "check_pairs", "dirichlet", "normal", "shares", "uniform"]
+__all__ = ["Mixed", "blend", "check_least", "check_pairs", "dirichlet", "normal", "shares", "uniform"]
 
 
 def shares(lam: Tensor | float, count: int, device: torch.device) -> Tensor:
@@ -31,6 +31,13 @@ def check_pairs(images: Tensor, permutation: Tensor) -> None:
         raise ValueError(f"images must be floats (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
     if permutation.shape != images.shape[:1]:
         raise ValueError(f"permutation must be ({len(images)},), got {tuple(permutation.shape)}")
+
+
+def check_least(**settings: tuple[float, float]) -> None:
+    """Raise ValueError for a setting, given as (value, least allowed value), that is below it or NaN."""
+    for key, (value, least) in settings.items():
+        if not value >= least:
+            raise ValueError(f"{key} must be at least {least}, got {value} (config key model.policy.{key})")
 
 
 def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .graph_cut import smooth_labels
-from .mixed import blend, check_pairs, shares, uniform
+from .mixed import blend, check_least, check_pairs, shares, uniform
 from .transport import transport
 
 # Side in pixels of the averages that are compared across block borders.
@@ -67,17 +67,15 @@ def puzzlemix(
         raise ValueError(
             f"saliency must be (N, H, W) of images {tuple(images.shape)}, got {tuple(saliency.shape)}"
         )
-    for key, value, least in (
-        ("blocks", min(blocks, default=0), 1),
-        ("levels", levels, 2),
-        ("smoothness", smoothness, 0),
-        ("data_smoothness", data_smoothness, 0),
-        ("prior", prior, 0),
-        ("transport_cell", transport_cell, 0),
-        ("transport_cost", transport_cost, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{key} must be at least {least}, got {value} (config key model.policy.{key})")
+    check_least(
+        blocks=(min(blocks, default=0), 1),
+        levels=(levels, 2),
+        smoothness=(smoothness, 0),
+        data_smoothness=(data_smoothness, 0),
+        prior=(prior, 0),
+        transport_cell=(transport_cell, 0),
+        transport_cost=(transport_cost, 0),
+    )
     lam = shares(lam, len(images), images.device)
     height, width = images.shape[2:]
     count = blocks[int(uniform((), generator, torch.device("cpu")) * len(blocks))]

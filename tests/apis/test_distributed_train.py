@@ -8,18 +8,17 @@ import sys
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
+from processes import WORLD, results
 
 from ssl_ext.apis import build_model
 from ssl_ext.engine import read_checkpoint
 
 TOOL = Path(__file__).parents[2] / "tools" / "dist_train.sh"
-WORLD, BATCH, EPS = 2, 5, 1e-5
+BATCH, EPS = 5, 1e-5
 HEADS = {
     "BarlowTwins": dict(type="BarlowTwinsHead"),
     "TriMix": dict(type="TriMixHead", temperature=0.2),
@@ -161,10 +160,8 @@ def views():
     return images
 
 
-def work(rank, folder, config):
+def work(rank, config):
     """One training step of every case under DDP; saves losses, λ and the parameters after it."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     saved = {}
     for case in HEADS:
         model, lams = build(config, case), []
@@ -178,9 +175,7 @@ def work(rank, folder, config):
         logged = model.train_step(dict(inputs=list(views()[:, rank])), optim_wrapper)
         parameters = {n: p.detach() for n, p in model.module.named_parameters()}
         saved[case] = dict(logged=dict(logged), lams=lams, parameters=parameters)
-    torch.save(saved, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return saved
 
 
 def standardized(z):
@@ -230,8 +225,7 @@ def one_process(model, lam):
 
 def test_two_processes_take_the_step_of_one_on_the_joined_batch(tiny_config, tmp_path):
     config = tiny_config.to_dict()
-    mp.spawn(work, args=(str(tmp_path), config), nprocs=WORLD)
-    processes = [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD)]
+    processes = results(work, tmp_path, config)
     for case in HEADS:
         lams = [saved[case]["lams"] for saved in processes]
         assert lams[0] == lams[1]

@@ -1,4 +1,4 @@
-"""``benchmark.py gpu``: what a cell measures, and that finished cells are kept."""
+"""``benchmark.py gpu``: figures of a cell, and reuse of finished cells."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def test_a_cell_replays_the_step_and_its_passes_alone(gpu, tiny_config, monkeypa
 
     monkeypatch.setattr(gpu_measure.Passes, "seconds", seconds)
     figures = gpu.step_figures(tiny_config, {}, 8, 8, 8, True)
-    # TriMix: two views and a mixed batch, all of them learned from.
+    # TriMix: two views and a mixed batch, all with a backward pass.
     assert seen == [((8, 3, 8, 8), True)] * 3
     assert figures["replayed"] and figures["outside_ms"] == pytest.approx(
         figures["ms"] - figures["passes_ms"]

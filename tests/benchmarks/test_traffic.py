@@ -1,9 +1,7 @@
 """Collectives of a training step of every algorithm: counted on two processes, and in closed form."""
 
 import copy
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,14 +14,7 @@ from benchmarks.traffic import (
     norm_traffic,
     sent_bytes,
 )
-from torch.nn.modules import _functions
-
-from ssl_ext.apis import build_model, load_config
-
-# The tiny run of every registered algorithm, and processes that are quick to start.
-sys.path.append(str(Path(__file__).parents[1] / "engine"))
-from killed_runs import forked  # noqa: E402
-from methods import (  # noqa: E402
+from methods import (
     BACKBONE,
     BLOCK,
     CLASSIFIER,
@@ -37,11 +28,15 @@ from methods import (  # noqa: E402
     traffic,
     type_of,
 )
+from processes import WORLD, results
+from torch.nn.modules import _functions
+
+from ssl_ext.apis import build_model, load_config
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="forked processes cannot use a GPU; run with CUDA_VISIBLE_DEVICES="
 )
-WORLD, BATCH, IMAGES, STEPS = 2, 8, 30, 2
+BATCH, IMAGES, STEPS = 8, 30, 2
 # Settings on which it depends what is sent, besides those in the table of algorithms.
 PUZZLE = dict(policy=dict(type="MixingPolicy", name="puzzlemix"))
 ALL_LOSSES = ("ce", "pbce", "bce", "infonce")
@@ -109,14 +104,12 @@ def sent_by_synchronised_norms(channels):
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory):
     """Traffic of every case, and that of synchronised batch norms, on either process."""
-    folder = tmp_path_factory.mktemp("traffic")
 
-    def work():
+    def work(rank):
         found = {case: counted_and_expected(case) for case in (*METHODS, *VARIANTS)}
-        torch.save((found, sent_by_synchronised_norms(6)), folder / f"{dist.get_rank()}.pt")
+        return found, sent_by_synchronised_norms(6)
 
-    assert forked(WORLD, work, folder / "log") == [0, 0], (folder / "log").read_text()
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+    return results(work, tmp_path_factory.mktemp("traffic"))
 
 
 @pytest.mark.parametrize("case", [*METHODS, *VARIANTS])

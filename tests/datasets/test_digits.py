@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from ssl_ext.datasets import Digits
+from ssl_ext.datasets import Digits, digits
+from ssl_ext.errors import UserError
 
 
 def test_splits_partition_the_set_class_by_class():
@@ -41,6 +42,16 @@ def test_enlarged_images_keep_their_mean_and_channels_are_equal():
     assert large.images.max() == 255  # overshoots are clipped above and do not wrap around …
     corner = large.images[:, 0, :2, :2].float().mean()
     assert corner < 8  # … nor below: the background is black
+
+
+def test_without_the_file_scikit_learn_is_asked(monkeypatch):
+    read = Digits("val", image_size=8)
+    monkeypatch.setattr(digits.Path, "is_file", lambda path: False)
+    asked = Digits("val", image_size=8)
+    assert torch.equal(read.images, asked.images) and torch.equal(read.labels, asked.labels)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="Digits needs scikit-learn"):
+        Digits("val")
 
 
 @pytest.mark.parametrize(

@@ -211,8 +211,7 @@ def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch, cls):
         raise OSError("no route to host")
 
     monkeypatch.setattr("ssl_ext.datasets.mnist.download_and_extract_archive", refuse)
-    for module in ("usps", "svhn"):
-        monkeypatch.setattr(f"ssl_ext.datasets.{module}.download_url", refuse)
+    monkeypatch.setattr("ssl_ext.datasets.archives.download_url", refuse)
     with pytest.raises(FileNotFoundError, match=rf"{tmp_path}.*download=True.*or by hand: put .*http"):
         cls("train", str(tmp_path), **options(cls))
     assert not any(tmp_path.iterdir())

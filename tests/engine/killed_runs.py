@@ -2,21 +2,17 @@
 
 import os
 import signal
-import sys
-import traceback
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-from mmengine.config import config as mmengine_config
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer
+from processes import forked
 
 from ssl_ext.apis import pretrain
 from ssl_ext.engine import read_checkpoint
 from ssl_ext.engine.hooks.random_state import random_state
-from ssl_ext.errors import run_tool
 from ssl_ext.registry import HOOKS
 
 # Of a checkpoint: what tells when, how fast and where, not what was learned.
@@ -62,46 +58,6 @@ class RecordHook(Hook):
         model = getattr(runner.model, "module", runner.model)
         record = dict(steps=self.steps, model=model.state_dict(), random=random_state())
         torch.save(record, Path(self.folder) / f"rank{get_rank()}.pt")
-
-
-def forked(world, work, log):
-    """Run ``work`` in ``world`` processes of one gloo group; their exit statuses (−9: killed).
-
-    Forked, because a new interpreter takes seconds to import what a run needs.
-    """
-    rendezvous = Path(log).with_suffix(".rendezvous")
-    rendezvous.unlink(missing_ok=True)
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            _be_a_process(rank, world, work, log, rendezvous)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-
-
-def _be_a_process(rank, world, work, log, rendezvous):
-    status = 1
-    try:
-        stream = open(log, "ab", buffering=0)  # noqa: SIM115
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-        sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-        if world > 1:
-            os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
-            dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
-        # A new process has no loggers of earlier runs, whose files it would write into.
-        MMLogger._instance_dict.clear()
-        # Laying out the config takes longer than the training here, and is done for every checkpoint.
-        mmengine_config.FormatCode = lambda text, **_: (text, False)
-        run_tool(work)
-        status = 0
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
 
 
 def train(config, work_dir, *, world=1, hooks=(), **options):

@@ -1,4 +1,4 @@
-"""The training step of every method on a GPU: nothing waits for it, and a CUDA graph equals the plain step.
+"""The training step of every method on a GPU: no host syncs, and a CUDA graph equals the plain step.
 
 Failures of all methods are collected and reported together, and written one by one to the file that
 ``STEP_REPORT`` names, for a run that is cut short. Run with ``pytest -m "slow or not slow"``.
@@ -53,7 +53,7 @@ def deterministic():
 
 
 def cause(error):
-    """The innermost error with the last lines of where it was raised."""
+    """Innermost error with the end of its traceback."""
     while error.__cause__ is not None:
         error = error.__cause__
     where = "".join(traceback.format_tb(error.__traceback__)[-2:])
@@ -61,14 +61,14 @@ def cause(error):
 
 
 def note(case, text, start):
-    """Append a line on a method to the report file."""
+    """Append a line about a method to the report file."""
     if "STEP_REPORT" in os.environ:
         with open(os.environ["STEP_REPORT"], "a", encoding="utf-8") as file:
             file.write(f"{time.time() - start:6.1f} s  {case}: {text}\n")
 
 
 def report(failures, seconds):
-    """Text of all failures, one method after the other."""
+    """Text of the failures of all methods."""
     lines = [f"== {case}: {text}" for case, text in failures.items()]
     return "\n".join([f"{len(failures)} failed, {seconds:.0f} s", *lines])
 

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from processes import WORLD, results
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -20,7 +19,7 @@ from ssl_ext.losses import (
     world_size,
 )
 
-WORLD, BATCH, DIMS = 2, 5, 4
+BATCH, DIMS = 5, 4
 LAM, TEMPERATURE = 0.3, 0.2
 
 
@@ -44,10 +43,8 @@ def network_loss(net, z):
     return total(trimix_terms(net(z[0]), net(z[1]), net(z[2]), LAM, temperature=TEMPERATURE))
 
 
-def work(rank, folder):
+def work(rank):
     """Compute and save the results of one process."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     z = inputs()[:, rank].clone().requires_grad_()
     saved = {"world_size": world_size()}
 
@@ -84,16 +81,13 @@ def work(rank, folder):
             saved["error"] = str(error)
     one_each = standardize(torch.full((1, 2), float(rank)))
     saved["one each"] = one_each
-    torch.save(saved, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return saved
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gloo")
-    mp.spawn(work, args=(str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+    return results(work, folder)
 
 
 def reference(z):

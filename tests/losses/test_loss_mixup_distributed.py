@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from processes import WORLD, results
 
 from ssl_ext.losses import (
     cluster_cross_entropy,
@@ -15,7 +14,7 @@ from ssl_ext.losses import (
     weighted_info_nce,
 )
 
-WORLD, BATCH, DIMS, CLASSES = 2, 4, 3, 3
+BATCH, DIMS, CLASSES = 4, 3, 3
 PERMUTATIONS = torch.tensor([[1, 3, 0, 2], [3, 2, 1, 0]])  # within each process
 LABELS = torch.tensor([[0, 1, 2, 1], [0, 0, 0, 1]])
 COUNTS = torch.tensor([7, 30, 2])
@@ -51,22 +50,17 @@ def weights():
     return numbers(3, WORLD, BATCH, BATCH).softmax(2)
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+def work(rank):
     x, saved = inputs()[rank].requires_grad_(), {}
     for name, loss in losses(x, PERMUTATIONS[rank], LABELS[rank], LAM[rank], weights()[rank]).items():
         saved[name] = loss.detach(), torch.autograd.grad(loss, x, retain_graph=True)[0]
-    torch.save(saved, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return saved
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixup")
-    mp.spawn(work, args=(str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+    return results(work, folder)
 
 
 def test_losses_equal_one_process_on_the_joined_batch(processes):

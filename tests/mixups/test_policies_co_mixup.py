@@ -143,9 +143,10 @@ def test_a_generator_decides_the_prior():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(alpha=0), "alpha must be at least .* got 0 .config key model.policy.alpha"),
+        (dict(alpha=0), "model.policy.alpha is 0; it must be above 0"),
         (dict(part=1), "part must be at least 2, got 1"),
         (dict(iterations=0), "iterations must be at least 1"),
+        (dict(smoothness=float("nan")), "smoothness must be at least 0, got nan"),
         (dict(compatibility=1.5), "compatibility must be at most 1, got 1.5"),
         (dict(saliency=torch.rand(2, 4)), r"saliency \(N, H, W\)"),
     ],

@@ -190,6 +190,7 @@ def test_the_number_of_blocks_is_drawn():
         (dict(blocks=()), "blocks must be at least 1, got 0 .config key model.policy.blocks"),
         (dict(levels=1), "levels must be at least 2, got 1"),
         (dict(smoothness=-1), "smoothness must be at least 0, got -1"),
+        (dict(prior=float("nan")), "prior must be at least 0, got nan"),
         (dict(transport_cell=-1), "transport_cell must be at least 0"),
         (dict(saliency=torch.rand(2, 4)), r"saliency must be \(N, H, W\)"),
     ],

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.registry import init_default_scope
+from processes import WORLD, results
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,7 +17,7 @@ from ssl_ext.losses import (
 from ssl_ext.models.utils import Queue
 from ssl_ext.registry import MODELS
 
-WORLD, BATCH, DIMS, QUEUE = 2, 3, 4, 5
+BATCH, DIMS, QUEUE = 3, 4, 5
 QUEUES = unit_rows(
     torch.randn(2, QUEUE, DIMS, dtype=torch.float64, generator=torch.manual_seed(9)).flatten(0, 1)
 )
@@ -37,7 +36,7 @@ def inputs():
     """Embeddings q1, q2, k1, k2 of both processes, (4, WORLD, BATCH, DIMS)."""
     z = torch.randn(4, WORLD, BATCH, DIMS, dtype=torch.float64, generator=torch.manual_seed(0))
     z[2:] += z[:2]
-    z[:, 1] += 1  # processes with different statistics
+    z[:, 1] += 1  # different statistics per process
     return z
 
 
@@ -55,12 +54,12 @@ LOSSES = {
     "Jaccard, SimCLR form": lambda z: jaccard_contrastive_terms(z[:2], z[2:], temperature=0.3),
     "Jaccard, MoCo form": lambda z: jaccard_contrastive_terms(z[:2], z[2:], queues(), temperature=0.3),
 }
-# One image per process: every negative comes from the other process.
+# One image per process: all negatives come from the other process.
 SINGLE = {f"{name}, one image": LOSSES[name] for name in ("NT-Xent", "Jaccard, SimCLR form")}
 
 
 def total(terms):
-    """A sum with unequal weights of all but the logged figure."""
+    """Sum of the loss terms with unequal weights."""
     return sum((i + 1) * term for i, term in enumerate(terms[:-1]))
 
 
@@ -79,9 +78,7 @@ def views(rank, count):
     return list(torch.randn(2, count, 3, 8, 8, dtype=torch.float64, generator=generator))
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+def work(rank):
     saved = {}
     z = inputs()[:, rank].clone().requires_grad_()
     for name, loss in {**LOSSES, **SINGLE}.items():
@@ -101,7 +98,7 @@ def work(rank, folder):
 
     init_default_scope("ssl_ext")
     torch.manual_seed(2)
-    # In float64: the order of the batch, which MoCo shuffles, must not show in the rounding.
+    # In float64, so that MoCo's shuffling does not matter for rounding.
     model = MODELS.build(MODEL).double().train()
     for count in (3, 2):
         before = [q.snapshot() for q in model.queues]
@@ -109,16 +106,13 @@ def work(rank, folder):
     with torch.no_grad():  # the keys of the last batch, from their pass over this process's images
         keys = [unit_rows(key) for key in model.key_network(views(rank, 2)[1])]
     saved.update(before=before, keys=keys, queues=[q.state_dict() for q in model.queues])
-    torch.save(saved, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return saved
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("contrastive")
-    mp.spawn(work, args=(str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+    return results(work, folder)
 
 
 @pytest.mark.parametrize("name", [*LOSSES, *SINGLE])
@@ -155,7 +149,7 @@ def test_both_processes_have_the_same_queues(processes):
         ours, theirs = first["queues"][number], second["queues"][number]
         assert torch.equal(ours["features"], theirs["features"])
         assert ours["pointer"] == theirs["pointer"] == (6 + 4) % 7
-        # The six keys of the first batch lie in rows 0 to 5: the four of the second begin in row 6.
+        # The six keys of the first batch are in rows 0 to 5; the four of the second start in row 6.
         joined = torch.cat([saved["keys"][number] for saved in processes])
         expected = first["before"][number].clone()
         expected[[6, 0, 1, 2]] = joined

@@ -2,27 +2,26 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from processes import WORLD, results
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl_ext.apis import build_model
 from ssl_ext.losses import cosine_regression
 
-WORLD, BATCH = 2, 3
+BATCH = 3
 ALGORITHMS = ("BYOL", "SimSiam", "Cross", "TriBYOL")
 
 
 def build(config, algorithm):
-    """A float64 model whose layers treat every image on its own (no batch normalisation)."""
+    """A float64 model without batch normalisation."""
     init_default_scope("ssl_ext")
     config = Config(config)
     config.model.type = algorithm
     norm = dict(type="GN", num_groups=4)
     config.model.backbone.norm_cfg = config.model.neck.norm_cfg = config.model.predictor.norm_cfg = norm
-    config.model.data_preprocessor = dict(type="BaseDataPreprocessor")  # views come as they are
+    config.model.data_preprocessor = dict(type="BaseDataPreprocessor")  # views are passed unchanged
     torch.manual_seed(0)
     return build_model(config).double().train()
 
@@ -39,7 +38,7 @@ def embeddings():
 
 
 def step(model, images):
-    """One optimiser step with EMA; gives losses, gradients and the weights of every copy."""
+    """One optimiser step with EMA; returns losses, gradients and the weights of every copy."""
     inner = getattr(model, "module", model)
     losses = model(list(images), None, mode="loss")
     sum(losses.values()).backward()
@@ -50,9 +49,7 @@ def step(model, images):
     return dict(losses={k: v.detach() for k, v in losses.items()}, gradients=gradients, copies=copies)
 
 
-def work(rank, folder, config):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+def work(rank, config):
     prediction, target = embeddings()[:, rank]
     prediction.requires_grad_()
     loss = cosine_regression(prediction, target)
@@ -61,9 +58,7 @@ def work(rank, folder, config):
         model = build(config, algorithm)
         images = views(model.num_views)[:, rank]
         saved[algorithm] = step(DistributedDataParallel(model), images)
-    torch.save(saved, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return saved
 
 
 @pytest.fixture
@@ -73,8 +68,7 @@ def config(prediction_config):
 
 @pytest.fixture
 def processes(config, tmp_path):
-    mp.spawn(work, args=(str(tmp_path), config), nprocs=WORLD)
-    return [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD)]
+    return results(work, tmp_path, config)
 
 
 def test_two_processes_equal_one(config, processes):

@@ -4,23 +4,19 @@ What is drawn is replaced by numbers that are the same on every process: partner
 process's images, shares by constants. Batch norms use their running statistics, which tie no images together.
 """
 
-import sys
-from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
+from methods import IMAGES, METHODS, tiny_run, type_of
 from mmengine.registry import init_default_scope
+from processes import WORLD, results
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl_ext.apis import build_model, load_config
 
-sys.path.append(str(Path(__file__).parents[1] / "engine"))
-from killed_runs import forked
-from methods import IMAGES, METHODS, tiny_run, type_of
-
-WORLD, BATCH, STEPS = 2, 8, 3
+BATCH, STEPS = 8, 3
 SHARE = 0.37
 # Mixes a batch with itself in reverse: the images of a process are a mirrored part of all of them.
 REVERSED = "UnMix"
@@ -129,25 +125,17 @@ def steps_of(case, rank=None):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """What both processes came to, in a file for each of them and each algorithm."""
-    folder = tmp_path_factory.mktemp("processes")
+def processes(tmp_path_factory):
+    """Losses and states of every algorithm on either process."""
     init_default_scope("ssl_ext")
-
-    def work():
-        rank = torch.distributed.get_rank()
-        for case in CASES:
-            torch.save(steps_of(case, rank), folder / f"{case}-{rank}.pt")
-
-    assert forked(WORLD, work, folder / "output.txt") == [0] * WORLD, (folder / "output.txt").read_text()
-    return folder
+    return results(lambda rank: {case: steps_of(case, rank) for case in CASES}, tmp_path_factory.mktemp("m"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_take_the_steps_of_one(case, folder):
+def test_two_processes_take_the_steps_of_one(case, processes):
     init_default_scope("ssl_ext")
     one = steps_of(case)
-    both = [torch.load(folder / f"{case}-{rank}.pt") for rank in range(WORLD)]
+    both = [saved[case] for saved in processes]
     assert one["state"].keys() == both[0]["state"].keys()
     close = SINGLE if "mix_block" in METHODS[case].model or "clusters" in case else CLOSE
     for step, expected in enumerate(one["losses"]):

@@ -1,14 +1,13 @@
 """Two gloo processes against one on the joined batch: VICReg, SwAV, PIRL and the memory bank."""
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
+from processes import WORLD, results
 
 from ssl_ext.losses import pirl_terms, swapped_prediction_loss, vicreg_terms
 from ssl_ext.models.utils import MemoryBank
 
-WORLD, BATCH, DIM, BANK = 2, 4, 5, 12
+BATCH, DIM, BANK = 4, 5, 12
 
 
 def inputs():
@@ -39,10 +38,8 @@ def losses(z, bank, indices):
     }
 
 
-def work(rank, folder):
+def work(rank):
     """What one process computes; saved for the test."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     z, bank, indices = inputs()
     z = z[:, rank].clone().requires_grad_()
     saved = {}
@@ -50,19 +47,16 @@ def work(rank, folder):
         saved[name] = value.detach()
         saved[f"{name} gradient"] = torch.autograd.grad(scalar, z)[0]
     bank.update(indices[rank], z[0])
-    torch.save(dict(saved, bank=bank.features), f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    return dict(saved, bank=bank.features)
 
 
 def test_values_gradients_and_bank(tmp_path):
-    mp.spawn(work, args=(str(tmp_path),), nprocs=WORLD)
+    processes = results(work, tmp_path)
     z, bank, indices = inputs()
     z = z.flatten(1, 2).requires_grad_()
     joined = losses(z, bank, indices.flatten())
     bank.update(indices.flatten(), z[0])
-    for rank in range(WORLD):
-        saved = torch.load(tmp_path / f"{rank}.pt")
+    for rank, saved in enumerate(processes):
         torch.testing.assert_close(saved["bank"], bank.features)
         for name, (value, scalar) in joined.items():
             (gradient,) = torch.autograd.grad(scalar, z, retain_graph=True)

@@ -1,9 +1,8 @@
 """``benchmark.py gpu``: steps of several methods on a GPU, replayed and operation by operation.
 
-Every method runs as ``tools/train.py`` runs it, on random images that are kept on the device. Beside it: the
-network passes of its step alone, replayed; an epoch of Barlow Twins in lightly and MMPretrain; a linear
-probe.
-Without a GPU everything runs on the CPU, replayed by the tape, to try the command out.
+Every method runs as in ``tools/train.py``, on random images on the device. Also measured: the network passes
+of its step alone, replayed; an epoch of Barlow Twins in lightly and MMPretrain; a linear probe.
+Without a GPU everything runs on the CPU, replayed by the tape, to test the command.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ def all_cells(
 
 
 def every_method() -> Iterator[tuple[str, Path]]:
-    """A config for CIFAR with ResNet-18 of each type of model."""
+    """Yield for each model type its name and a CIFAR config with ResNet-18."""
     seen = set()
     for path in sorted(CONFIGS.glob("*/*_resnet18_*_cifar10*.py")):
         kind = Config.fromfile(path).model.type
@@ -144,7 +143,7 @@ def every_method() -> Iterator[tuple[str, Path]]:
 def step_figures(
     config: Path, changes: dict, batch_size: int, size: int, steps: int, alone: bool
 ) -> dict[str, Any]:
-    """Figures of a step of a config with some keys changed."""
+    """Figures of a step of a config with ``changes``."""
     device = "cuda" if torch.cuda.is_available() else None
     if not device:
         changes = {"captured_step": "dry", **changes}
@@ -165,9 +164,9 @@ def _lent(work: Workload, start: Start, measure: Callable[[Contender], dict]) ->
 
 
 def peer_figures(batch_size: int, size: int, steps: int, workers: int) -> dict[str, Any]:
-    """Seconds of an epoch of Barlow Twins here and in the peers, images in the host's memory.
+    """Seconds of an epoch of Barlow Twins, here and in the peers, with images in host memory.
 
-    In float32, in which the peers' examples train; here in bfloat16 too.
+    All in float32, as in the peers' examples; here also in bfloat16.
     """
     from .peers import peers_config
 
@@ -193,7 +192,7 @@ def peer_figures(batch_size: int, size: int, steps: int, workers: int) -> dict[s
 
 
 def probe_figures(rows: int) -> dict[str, Any]:
-    """Seconds of a linear probe by SGD, 100 epochs on random features (rows, 512), the second time."""
+    """Seconds of a linear probe by SGD, 100 epochs on random features (rows, 512), after a warm-up run."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     features = torch.randn(rows, 512, device=device)
     labels = torch.randint(CLASSES, (rows,), device=device)

@@ -1,4 +1,4 @@
-"""The views of a batch on a GPU, timed alone: operation by operation and captured."""
+"""Timing of the views of a batch on a GPU, eager and captured."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 def trimix_views(
     batch_size: int = 256, side: int = 32, device: str = "cuda", views: int = 2
 ) -> Callable[[], list[torch.Tensor]]:
-    """Return a call that draws TriMix's normalised views of a resident uint8 batch."""
+    """Return a function that draws TriMix's normalised views of a uint8 batch on the device."""
     sequence = AugmentationSequence(
         [
             RandomResizedCrop(scale=(0.2, 1.0)),
@@ -39,9 +39,9 @@ def trimix_views(
 def time_views(
     batch_size: int = 256, side: int = 32, *, views: int = 2, rounds: int = 10, calls: int = 50
 ) -> dict[str, float]:
-    """Return milliseconds (medians) of the views of a batch on the current GPU, eager and as a CUDA graph.
+    """Return median milliseconds of the views of a batch on the current GPU, eager and as a CUDA graph.
 
-    ``eager_ms`` and ``captured_ms`` include the host's share; ``device_ms`` is one replay between two events.
+    ``eager_ms`` and ``captured_ms`` include host time; ``device_ms`` is one replay between two CUDA events.
     """
     draw = trimix_views(batch_size, side, views=views)
     for _ in range(3):

@@ -15,7 +15,7 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.losses import virtual_similarity, virtual_targets
-from ssl_ext.losses.virtual_embeddings import probabilities_of_similarity
+from ssl_ext.losses.virtual_similarity import probabilities_of_similarity
 from ssl_ext.models import TriMixHead
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.visualization import trimix_matrices

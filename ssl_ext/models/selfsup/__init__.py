@@ -1,4 +1,4 @@
-"""Self-supervised algorithms and the heads that they alone use; the losses are in :mod:`ssl_ext.losses`."""
+"""Self-supervised algorithms, each with its own head; the losses are in :mod:`ssl_ext.losses`."""
 
 from .amix import AMixC, AMixI
 from .barlow_twins import BarlowTwins, BarlowTwinsHead
@@ -15,7 +15,8 @@ from .simclr import JaccardSimCLR, SimCLR
 from .simsiam import SimSiam
 from .swav import SwAV, SwAVHead
 from .tribyol import TriBYOL
-from .trimix import TriMix, TriMixHead
+from .trimix import TriMix
+from .trimix_head import TriMixHead
 from .vicreg import VICReg, VICRegHead
 from .w_mse import WMSE, WMSEHead
 
