@@ -52,4 +52,5 @@ class SVHN(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
-        self.source_files = [(root / filename, md5)]
+        _, name, md5 = source.split_list[split]
+        self.source_files = [(root / name, md5)]

@@ -61,4 +61,5 @@ class USPS(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
-        self.source_files = [(root / filename, md5)]
+        _, name, md5 = source.split_list[split]
+        self.source_files = [(root / name, md5)]
