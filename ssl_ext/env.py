@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import subprocess
 import sys
+from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 from . import __version__
 
@@ -83,6 +86,19 @@ def package_versions() -> dict[str, str]:
         versions.update(family)
     versions.update({name: version for name in LIBRARIES if (version := installed_version(name))})
     return versions
+
+
+@cache
+def source_commit() -> str | None:
+    """The git commit of this checkout, ``-dirty`` with changes; None for an installed package."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def peak_resident_bytes() -> int:

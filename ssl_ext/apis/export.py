@@ -84,7 +84,7 @@ def export(
             model names ``exported_network``, else ``'online'``.
         image_size: Side of the random images, for backbones that take one size only.
         overwrite: Replace a file that is there.
-        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+        allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
 
     Raises:
         UserError: Bad input, a network that the format cannot hold, a missing package, or features that

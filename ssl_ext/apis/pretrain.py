@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from ssl_ext.config.data import build_train_loader, monitored_splits
 from ssl_ext.config.networks import build_model
+from ssl_ext.config.stored import INITIAL, stored_training
 from ssl_ext.config.training import check_training, training_config
 from ssl_ext.engine import (
     ClusterHook,
@@ -37,6 +38,7 @@ from ssl_ext.engine.weights.checkpoint import stored_meta
 from ssl_ext.engine.work_dir import from_first_process, locked, remove_replaced, starting_point
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
+from ssl_ext.evaluation import file_hash
 from ssl_ext.files import replacing
 
 
@@ -64,7 +66,7 @@ def pretrain(
             are applied at the present step; any other change of the settings is refused.
         init: Initial weights (a checkpoint of this project or a plain backbone). Queues, banks, clusters and
             step counters start anew. Ignored if ``resume`` finds a run in ``work_dir``.
-        allow_partial: Accept ``init`` weights that match less than 95 % of the backbone.
+        allow_partial: Accept ``init`` weights that lack tensors of the backbone, or have more layers.
         amp: Automatic mixed precision on a GPU (bfloat16 if supported, else float16 with loss scaling).
         seed: Overrides ``randomness.seed``.
         deterministic: Use deterministic kernels only; an operation without one raises an error.
@@ -133,13 +135,17 @@ def _train(
     with user_errors("model"):
         model.set_dataset_size(len(loader.dataset))
     if init:
-        load_weights(model, init, allow_partial=allow_partial, training_state=False)
+        loaded = load_weights(model, init, allow_partial=allow_partial, training_state=False)
         model.sync_ema()
     if distributed and torch.cuda.is_available():
         config.setdefault("sync_bn", "torch")
 
     with user_errors("config"):
         runner = build_runner(config, model, loader, resume_from, distributed)
+    if init:
+        # Kept in checkpoints, also of a resumed run.
+        about = {"path": str(init), "sha256": file_hash(init), **stored_training(loaded.training)}
+        runner.message_hub.update_info(INITIAL, about)
     runner.evaluation_splits = splits
     first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
     runner.register_hook(first_step)

@@ -25,7 +25,7 @@ def add_allow_partial(parser: argparse.ArgumentParser, weights: str = "weights")
     parser.add_argument(
         "--allow-partial",
         action="store_true",
-        help=f"accept {weights} that match under 95 %% of the backbone",
+        help=f"accept {weights} that lack tensors of the backbone",
     )
 
 

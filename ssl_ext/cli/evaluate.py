@@ -51,6 +51,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--baselines", metavar="NAME", help=_listed(BASELINES), **several)
     parser.add_argument("--out", dest="out_dir", metavar="DIR", help="evaluation/ beside the checkpoint")
     parser.add_argument("--device", help="cpu, cuda, ... (CUDA where there is a device)")
+    parser.add_argument(
+        "--as", dest="method", metavar="NAME", help="method of the rows, for a checkpoint of another method"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_allow_partial(parser)
     add_options(parser)

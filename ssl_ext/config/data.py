@@ -10,8 +10,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ssl_ext.datasets.files import data_files
 from ssl_ext.errors import user_errors
-from ssl_ext.evaluation import Splits, load_splits
+from ssl_ext.evaluation import Splits, dataset_fingerprint, load_splits
 from ssl_ext.registry import DATASETS
 
 MONITORS = ("ClassifierEvaluationHook", "FeatureMonitorHook", "ValidationLossHook")
@@ -64,6 +65,16 @@ def monitored_splits(config: Config) -> Splits | None:
     if "evaluation_dataset" not in config or not any(hook in MONITORS for hook in hooks):
         return None
     return build_evaluation_splits(config, test=REPORTS_TEST in hooks)
+
+
+def data_content(splits: Splits) -> dict[str, dict[str, Any]]:
+    """For each split a fingerprint of its images and labels, and its files with their MD5."""
+    named = {"train": splits.train, "val": splits.val, "test": splits.test}
+    return {
+        name: {"fingerprint": (dataset_fingerprint(split) or "")[:16] or None, "files": data_files(split)}
+        for name, split in named.items()
+        if split is not None
+    }
 
 
 def loading_settings(config: Config) -> dict[str, int]:

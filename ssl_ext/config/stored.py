@@ -19,6 +19,7 @@ from .networks import without_pretrained
 
 # Nothing else of a stored config is used.
 KEPT = ("model", "data_preprocessor", "views", "init")
+INITIAL = "initial_weights"
 SCOPES = (None, "ssl_ext", "mmpretrain", "mmengine")
 
 
@@ -61,6 +62,39 @@ def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
     meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
     return untrusted_config(text, f"The config inside '{path}'") if isinstance(text, str) and text else None
+
+
+def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Method, data sets, seed, steps and initial weights of the training that a checkpoint records.
+
+    What is not recorded is left out; the stored config is parsed as plain values and never run.
+
+    Args:
+        training: ``meta`` and ``message_hub`` of the checkpoint (:attr:`.LoadReport.training`).
+    """
+    meta, hub = (training.get(key) for key in ("meta", "message_hub"))
+    meta = meta if isinstance(meta, Mapping) else {}
+    info = hub.get("runtime_info") if isinstance(hub, Mapping) else None
+    try:
+        config = read_plain_config(str(meta.get("cfg") or ""))
+    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
+        config = {}
+
+    def value(*keys: str) -> Any:
+        found: Any = config
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+    dataset, method = value("train_dataloader", "dataset"), value("model", "type")
+    known = {
+        "method": method.rpartition(".")[2] if isinstance(method, str) else None,
+        "datasets": [dataset] if dataset else None,
+        "seed": value("randomness", "seed"),
+        "iter": meta.get("iter"),
+        INITIAL: info.get(INITIAL) if isinstance(info, Mapping) else None,
+    }
+    return {key: found for key, found in known.items() if found is not None}
 
 
 def untrusted_config(text: str, what: str) -> Config:

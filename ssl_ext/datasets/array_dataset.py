@@ -1,6 +1,7 @@
 """A split of small images held as one uint8 array and indexed by batch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,9 @@ class ArrayDataset(Dataset):
                 )
             self.images = self.images.to(device)
             self.labels = self.labels.to(device)
+
+    # Files that the arrays come from, each with its official MD5 or None: see data_files.
+    source_files: Sequence[tuple[Path, str | None]] = ()
 
     def __len__(self) -> int:
         return len(self.images)

@@ -67,6 +67,7 @@ class CIFAR10(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
+        self.source_files = [(folder / name, md5) for name, md5 in files]
 
 
 @DATASETS.register_module()

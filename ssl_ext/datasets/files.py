@@ -5,11 +5,12 @@ import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from torchvision.datasets.utils import check_integrity
+from torchvision.datasets.utils import calculate_md5, check_integrity
 
 from ssl_ext.errors import UserError, sentence
 from ssl_ext.files import replacing
@@ -64,6 +65,31 @@ def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_
                 f"the MD5 checksum differs from the official {md5}; the file is damaged: "
                 "delete it and fetch it again",
             )
+
+
+def data_files(dataset: Any) -> list[dict[str, Any]]:
+    """Path, MD5 and ``official`` of the files that hold a data set's arrays.
+
+    ``official`` tells if the MD5 is the published one, and is None where none is published. The list is empty
+    for a data set of image files.
+    """
+    found = []
+    for path, md5 in getattr(dataset, "source_files", ()):
+        present = file_md5(path)
+        found.append({"path": str(path), "md5": present, "official": None if md5 is None else present == md5})
+    return found
+
+
+def file_md5(path: str | os.PathLike) -> str:
+    """MD5 of a file, computed once for each size and time of change."""
+    stat = os.stat(path)
+    return _file_md5(os.fspath(path), stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_md5(path: str, size: int, modified: int) -> str:
+    del size, modified  # only part of the cache's key
+    return calculate_md5(path)
 
 
 @contextmanager

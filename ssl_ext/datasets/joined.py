@@ -43,3 +43,4 @@ class JoinedDataset(ArrayDataset):
                     f"{names[0]} have {tuple(parts[0].images.shape[1:])}: they must agree"
                 )
         super().__init__(torch.cat([part.images.cpu() for part in parts]), device=device)
+        self.source_files = [file for part in parts for file in part.source_files]

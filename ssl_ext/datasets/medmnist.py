@@ -17,6 +17,7 @@ from ssl_ext.datasets.files import (
     check_split,
     damaged_file,
     downloading,
+    file_md5,
     missing_file,
     npz_array,
     npz_names,
@@ -110,6 +111,11 @@ class MedMNIST(ArrayDataset):
             )
         except (TypeError, ValueError) as error:
             raise damaged_file(path, error) from error
+        self.source_files = ((path, info[f"MD5{_suffix(size)}"]),)
+
+
+def _suffix(size: int) -> str:
+    return "" if size == 28 else f"_{size}"
 
 
 def _info(name: str) -> dict[str, Any]:
@@ -123,7 +129,7 @@ def _info(name: str) -> dict[str, Any]:
 
 
 def _locate(root: Path, name: str, size: int, info: dict[str, Any], download: bool) -> Path:
-    suffix = "" if size == 28 else f"_{size}"
+    suffix = _suffix(size)
     path = root / f"{name}{suffix}.npz"
     url, md5 = info[f"url{suffix}"], info[f"MD5{suffix}"]
     by_hand = f"fetch {url} (MD5 {md5}) and save it as {os.path.abspath(path)}"
@@ -158,7 +164,7 @@ def _download(path: Path, python_class: str, size: int, md5: str) -> None:
 def _warn_unless_official(path: Path, md5: str, size: int, modified: int) -> None:
     """Warn once per file version if its MD5 differs from the official one."""
     del size, modified  # only part of the cache's key
-    if calculate_md5(path) != md5:
+    if file_md5(path) != md5:
         print_log(
             f"{path} is not the official file (MD5 differs from {md5}): "
             "figures from it are not comparable with published ones",

@@ -74,6 +74,8 @@ class MNIST(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
+        # MD5s are published of the packed files alone.
+        self.source_files = [(images, None), (labels, None)]
 
 
 @DATASETS.register_module()

@@ -81,6 +81,7 @@ class NPZDataset(ArrayDataset):
             )
         except (TypeError, ValueError) as error:
             raise damaged_file(path, f"split {split!r}: {error}") from error
+        self.source_files = ((path, None),)
 
 
 def _keys(path: Path, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:

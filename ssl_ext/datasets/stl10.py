@@ -77,6 +77,7 @@ class STL10(ArrayDataset):
                 labels[start:stop] = found.astype(np.int64) - 1
             start = stop
         super().__init__(images, labels, classes=CLASSES, device=device, available_splits=SPLITS, split=split)
+        self.source_files = [(folder / name, md5) for name, md5 in files]
 
 
 def _count(path: Path) -> int:

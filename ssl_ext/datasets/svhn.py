@@ -52,3 +52,5 @@ class SVHN(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
+        _, name, md5 = source.split_list[split]
+        self.source_files = [(root / name, md5)]

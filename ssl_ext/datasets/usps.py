@@ -61,3 +61,5 @@ class USPS(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
+        _, name, md5 = source.split_list[split]
+        self.source_files = [(root / name, md5)]

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,21 +57,38 @@ class FeatureBank:
         return FeatureBank(self.features.to(device), self.labels.to(device), self.meta)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write an ``.npz`` file atomically; the ZIP format stores a checksum per array."""
-        meta = np.frombuffer(json.dumps(dict(self.meta)).encode(), dtype=np.uint8)
+        """Write features and metadata, with a hash of the features, as ``.npz`` file, atomically."""
+        features = self.features.numpy()
+        about = json.dumps({**self.meta, "sha256": _array_hash(features)})
         with replacing(path) as file:
-            np.savez(file, features=self.features.numpy(), labels=self.labels.numpy(), meta=meta)
+            np.savez(file, features=features, meta=np.frombuffer(about.encode(), dtype=np.uint8))
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> FeatureBank:
-        """Read a bank; raise ValueError if the file is damaged, FileNotFoundError if it is missing."""
+    def load(cls, path: str | os.PathLike, labels: Tensor) -> FeatureBank:
+        """Read the features of a file; the labels are those of the data set.
+
+        Raises:
+            ValueError: The file is damaged, its features are not (N, D) finite float32 numbers with one row
+                for each label, or they are not those that were written.
+            FileNotFoundError: It is missing.
+        """
         try:
             with np.load(path, allow_pickle=False) as file:
-                features, labels = torch.from_numpy(file["features"]), torch.from_numpy(file["labels"])
-                meta = json.loads(file["meta"].tobytes())
-            return cls(features, labels, meta)
-        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, AttributeError) as error:
+                array, meta = file["features"], dict(json.loads(file["meta"].tobytes()))
+            if array.dtype != np.float32 or array.ndim != 2 or not np.isfinite(array).all():
+                raise ValueError(f"{array.dtype} {array.shape} is no table of finite float32 numbers")
+            if meta.pop("sha256", None) != _array_hash(array):
+                raise ValueError("its features are not those that were written")
+            return cls(torch.from_numpy(array), labels, meta)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            # Damaged bytes can fail anywhere in the readers of ZIP, arrays and JSON.
             raise ValueError(f"the feature file {path} is damaged ({error})") from error
+
+
+def _array_hash(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def weights_fingerprint(module: nn.Module) -> str:
@@ -96,8 +112,10 @@ def dataset_fingerprint(dataset: Any) -> str | None:
     elif getattr(dataset, "files", None):
         options = {k: v for k, v in sorted(vars(dataset).items()) if isinstance(v, (int, float, str, tuple))}
         digest.update(f"{options}".encode())
-        for file in dataset.files:
-            digest.update(f"{file} {os.stat(file).st_size}\n".encode())
+        paths = [os.path.abspath(file) for file in dataset.files]
+        root = os.path.dirname(os.path.commonprefix(paths))
+        for path in paths:
+            digest.update(f"{os.path.relpath(path, root)} {os.stat(path).st_size}\n".encode())
     else:
         return None
     digest.update(torch.as_tensor(dataset.labels).cpu().numpy().tobytes())
@@ -112,18 +130,14 @@ def cache_key(weights: str, dataset: str, preprocessing: object) -> str:
     return hashlib.sha256(f"{weights} {dataset} {preprocessing!r}".encode()).hexdigest()[:32]
 
 
-def _load_if_sound(path: Path, length: int) -> FeatureBank | None:
+def _load_if_sound(path: Path, labels: Any) -> FeatureBank | None:
     if not path.is_file():
         return None
     try:
-        bank = FeatureBank.load(path)
+        return FeatureBank.load(path, torch.as_tensor(labels).cpu())
     except (ValueError, OSError) as error:
         logger.warning("%s; the features are computed again", error)
         return None
-    if len(bank) != length:
-        logger.warning("%s has %d rows, not %d; it is computed again", path, len(bank), length)
-        return None
-    return bank
 
 
 def _everywhere(here: bool) -> bool:
@@ -150,7 +164,7 @@ def cached_features(
     (True if loaded) and ``seconds`` (time of the extraction). The other arguments are those of
     :func:`ssl_ext.evaluation.features.extract_features`.
     """
-    bank = _load_if_sound(Path(path), len(dataset)) if path is not None else None
+    bank = _load_if_sound(Path(path), dataset.labels) if path is not None else None
     if _everywhere(bank is not None) and bank is not None:
         return FeatureBank(bank.features, bank.labels, {**bank.meta, "cached": True})
     start = time.perf_counter()

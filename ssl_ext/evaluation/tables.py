@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rich.console import Group
 from rich.table import Table
 
+from .identity import group_key, independent, spread_notes
 from .results import ResultRow
 
 WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
@@ -129,19 +130,38 @@ class Stat(NamedTuple):
 def aggregate(
     rows: Sequence[ResultRow], *, metric: str = "acc", which: str = "last"
 ) -> dict[str, dict[Condition, Stat]]:
-    """Mean, sample standard deviation and count over seeds and draws, by method and condition.
+    """Mean, sample standard deviation and count over independent seeds and draws, by method and condition.
 
     ``which`` is ``'last'`` or ``'best'``. Methods and conditions keep the order of the rows; rows without
-    the metric are skipped.
+    the metric are skipped. The names of methods are those of :func:`repeats`.
     """
-    values: dict[str, dict[Condition, list[float]]] = {}
-    for row in rows:
-        if metric in (found := getattr(row, which)):
-            values.setdefault(row.method, {}).setdefault(Condition.from_row(row), []).append(found[metric])
     return {
-        method: {condition: Stat.of(numbers) for condition, numbers in cells.items()}
-        for method, cells in values.items()
+        method: {
+            condition: Stat.of([getattr(row, which)[metric] for row in members])
+            for condition, members in cells.items()
+        }
+        for method, cells in repeats([row for row in rows if metric in getattr(row, which)]).items()
     }
+
+
+def repeats(rows: Sequence[ResultRow]) -> dict[str, dict[Condition, list[ResultRow]]]:
+    """Independent repeats by method and condition.
+
+    Rows of another network, checkpoint, data or settings, and a seed and draw that was measured again with
+    another result, stand under the method's name with a number: ``'SimCLR (2)'``.
+    """
+    groups: dict[str, list[ResultRow]] = {}
+    for row in rows:
+        groups.setdefault(group_key(row), []).append(row)
+    found: dict[str, dict[Condition, list[ResultRow]]] = {}
+    for group in groups.values():
+        condition, name, number = Condition.from_row(group[0]), group[0].method, 1
+        for members in independent(group):
+            while condition in found.get(name, {}):
+                number += 1
+                name = f"{group[0].method} ({number})"
+            found.setdefault(name, {})[condition] = members
+    return found
 
 
 def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | Group:
@@ -172,7 +192,7 @@ def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> 
 
 def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -> Table:
     accuracies, areas = (aggregate(rows, metric=metric, which=which) for metric in ("acc", "auc"))
-    table = Table("method", title=f"accuracy % / AUC, {which} epoch")
+    table = Table("method", title=f"accuracy % / AUC, {which} epoch", caption=_spread(rows))
     for column in columns:
         table.add_column(column.words, justify="right")
     for method, cells in accuracies.items():
@@ -189,27 +209,34 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
     """One row per condition and method, with the metrics that occur."""
     cells = {metric: aggregate(rows, metric=metric, which=which) for metric in metrics}
     shown = [metric for metric in metrics if cells[metric]]
-    table = Table(title=f"{which} epoch, mean ± std over n seeds and draws")
+    rows = [row for row in rows if any(metric in getattr(row, which) for metric in shown)]
+    table = Table(title=f"{which} epoch, mean ± std over n repeats", caption=_spread(rows))
     for header in ("protocol", "method"):
         table.add_column(header, overflow="fold", min_width=8)
     for header in (*(METRICS[metric].label for metric in shown), "n", "s"):
         table.add_column(header, justify="right", no_wrap=len(shown) <= NARROW)
     groups: dict[Condition, dict[str, list[ResultRow]]] = {}
-    for row in rows:
-        if any(metric in getattr(row, which) for metric in shown):
-            groups.setdefault(Condition.from_row(row), {}).setdefault(row.method, []).append(row)
+    for method, conditions in repeats(rows).items():
+        for condition, members in conditions.items():
+            groups.setdefault(condition, {})[method] = members
     for condition, methods in groups.items():
         table.add_section()
-        for number, (method, repeats) in enumerate(methods.items()):
+        for number, (method, members) in enumerate(methods.items()):
             stats = [cells[metric].get(method, {}).get(condition) for metric in shown]
             table.add_row(
                 "" if number else condition.words,
                 method,
                 *("-" if stat is None else stat.text(m) for m, stat in zip(shown, stats, strict=True)),
-                str(len(repeats)),
-                _seconds(repeats),
+                str(len(members)),
+                _seconds(members),
             )
     return table
+
+
+def _spread(rows: Sequence[ResultRow]) -> str | None:
+    """The caption that says over what a ± is."""
+    cells = [(c.words, members) for found in repeats(rows).values() for c, members in found.items()]
+    return "\n".join(spread_notes(cells)) or None
 
 
 def _seconds(rows: Sequence[ResultRow]) -> str:

@@ -95,7 +95,7 @@ def test_files_are_joined_and_methods_told_apart(runs, tmp_path):
         ["supervised, 5 labels/class", "supervised (one)", "25.00"],
         ["supervised, 5 labels/class", "supervised (two)", "35.00"],
     ]
-    assert not table.notes
+    assert table.notes == ["± is the deviation over 2 label draws: linear, 5 labels/class."]
     (linear,) = (
         r for r in records(tmp_path / "out") if r["method"] == "SimCLR (two)" and r["protocol"] == "linear"
     )
@@ -110,6 +110,49 @@ def test_runs_of_one_config_can_be_repeats(tmp_path):
         write(tmp_path / name, row("SimCLR", "knn", acc, checkpoint=tmp_path / name))
     (table,), _ = report([tmp_path], out_dir=tmp_path / "out", join_runs=True, which="best")
     assert table.rows == [["kNN", "SimCLR", "70.00 ± 14.14", "0.5000 ± 0.0000", "2", "-"]]
+    assert table.notes == ["± is the deviation over 2 pretraining seeds: kNN."]
+
+
+@pytest.mark.parametrize(
+    ("about", "ends"),
+    [
+        (dict(network={"backbone": {"depth": 50}, "neck": None}), ["backbone.depth=18", "backbone.depth=50"]),
+        (
+            dict(pretraining={"datasets": [{"type": "PathMNIST", "data_root": "/data/x"}]}),
+            [
+                'pretraining.datasets=[{"data_root": "x", "type": "BloodMNIST"}]',
+                'pretraining.datasets=[{"data_root": "x", "type": "PathMNIST"}]',
+            ],
+        ),
+    ],
+)
+def test_other_networks_and_pretraining_data_are_never_repeats(about, ends, tmp_path):
+    """Runs of one config file with overrides: another depth, or pretrained on another set."""
+    usual = dict(
+        network={"backbone": {"depth": 18}, "neck": None},
+        pretraining={"datasets": [{"type": "BloodMNIST", "data_root": "/other/x"}], "seed": 0},
+    )
+    for name, acc, change in (("one", 0.7, {}), ("two", 0.6, about)):
+        one = row("SimCLR", "knn", acc, checkpoint=tmp_path / name)
+        one.source.update({**usual, **change})
+        write(tmp_path / name, one)
+    (table,), _ = report([tmp_path], out_dir=tmp_path / "out", join_runs=True)
+    assert [cells[1:3] for cells in table.rows] == [
+        [f"SimCLR ({ends[0]})", "70.00"],
+        [f"SimCLR ({ends[1]})", "60.00"],
+    ]
+
+
+def test_one_seed_measured_twice_is_no_repeat_nor_is_a_data_file_of_other_content(tmp_path):
+    """Two checkpoints of one pretraining seed, and a second result of one checkpoint, stay apart."""
+    first, again, other = (row("SimCLR", "knn", acc, checkpoint="one") for acc in (0.5, 0.7, 0.9))
+    other.source["data"] = {"test": {"fingerprint": "abc", "files": []}}
+    write(tmp_path / "one", first, row("SimCLR", "knn", 0.5, checkpoint="one"))
+    write(tmp_path / "two", again)
+    write(tmp_path / "three", other)
+    (table,), _ = report([tmp_path], out_dir=tmp_path / "out", join_runs=True)
+    assert sorted(cells[2] for cells in table.rows) == ["50.00", "70.00", "90.00"]
+    assert "± " not in " ".join(table.notes)
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def _row(row):
     asked = ("labels_per_class", "budget", "fraction", "draw", "mode", "target")
     words = [row["method"], row["protocol"], *(f"{key} {row[key]}" for key in asked if row[key] is not None)]
     for key in KEYS_ALONE:
-        row[key] = sorted(row[key])
+        row[key] = dict.fromkeys(sorted(row[key]))
     for metrics in (row["last"], row["best"]):
         # Keep only the class sizes of the confusion matrix; other metrics cover the rest.
         metrics["confusion"] = [sum(counts) for counts in metrics.get("confusion", ())]

@@ -7,6 +7,7 @@ import torchvision
 from medmnist import INFO
 
 from ssl_ext.datasets import MedMNIST, medmnist
+from ssl_ext.datasets.files import data_files
 
 FLAT = [name for name in INFO if not name.endswith("3d")]
 COUNTS = {"train": 9, "val": 4, "test": 5}
@@ -114,6 +115,15 @@ def logged(monkeypatch):
 
 def md5_of(path):
     return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_the_md5_of_a_file_is_compared_with_the_official_one(tmp_path, monkeypatch):
+    write(tmp_path, "octmnist")
+    path = tmp_path / "octmnist.npz"
+    for official in (False, True):
+        (file,) = data_files(MedMNIST("octmnist", "val", str(tmp_path), as_rgb=True))
+        assert file == dict(path=str(path), md5=md5_of(path), official=official)
+        monkeypatch.setitem(INFO["octmnist"], "MD5", md5_of(path))
 
 
 def test_one_warning_for_a_file_that_is_not_official(tmp_path, monkeypatch, logged):

@@ -9,9 +9,11 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
 
 from ssl_ext.apis import build_model, pretrain
+from ssl_ext.config.stored import stored_training
 from ssl_ext.datasets.sampler import DefaultSampler, drawn_for
 from ssl_ext.engine import load_weights, read_checkpoint, write_checkpoint
 from ssl_ext.engine.hooks import train_log
+from ssl_ext.engine.weights.checkpoint import newest_checkpoint
 from ssl_ext.engine.weights.load import training_buffers
 
 pytestmark = pytest.mark.skipif(
@@ -188,6 +190,9 @@ def test_a_run_started_from_weights_counts_its_own_steps(images, tmp_path):
     # The same command resumes that run and does not restart from the weights.
     again = pretrain(config, work_dir=tmp_path / "new", init=init, resume="auto")
     assert int(again.steps) == 6
+    # The resumed run still records the weights that it was started from.
+    start = stored_training(read_checkpoint(newest_checkpoint(tmp_path / "new")))["initial_weights"]
+    assert (start["path"], start["method"], start["iter"]) == (str(init), "SwAV", 6)
     assert not torch.equal(again.head.prototypes, model.head.prototypes)
 
 

@@ -161,7 +161,7 @@ def test_a_part_of_a_foreign_backbone_is_refused(model, reference, tmp_path):
     some = {n: v for n, v in reference.state_dict().items() if not n.startswith("layer4")}
     torch.save(under("module.encoder_q.", some), tmp_path / "part.pth")
     before = model.backbone.conv1.weight.clone()
-    with pytest.raises(UserError, match=r"Only .*95%.*encoder_q"):
+    with pytest.raises(UserError, match=r"Only \d+ of the \d+ .*encoder_q"):
         load_weights(model, tmp_path / "part.pth")
     assert torch.equal(model.backbone.conv1.weight, before)
 

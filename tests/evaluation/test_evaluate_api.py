@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -6,8 +7,10 @@ import pytest
 import torch
 
 from ssl_ext.apis import evaluate
+from ssl_ext.apis.evaluate.rows import ResultRows as RunRows
 from ssl_ext.config.networks import random_network, without_pretrained
 from ssl_ext.datasets import Digits
+from ssl_ext.env import source_commit
 from ssl_ext.errors import UserError
 
 CPU = torch.device("cpu")
@@ -130,3 +133,96 @@ def test_a_random_start_is_seeded_and_never_loads_weights(tiny_config):
         pretrained="a.pth", backbone=dict(depth=18, init_cfg=loading), heads=[dict(init_cfg=loading)]
     )
     assert without_pretrained(model) == dict(backbone=dict(depth=18), heads=[{}])
+
+
+def kept(checkpoint):
+    return json.loads((checkpoint.parent / "evaluation" / "results.json").read_text())
+
+
+def write_run(config, path, **changes):
+    """A checkpoint as a run writes it, with its config."""
+    trained = config.copy()
+    trained.merge_from_dict(changes)
+    state = random_network(trained, seed=7, device=CPU).state_dict()
+    torch.save({"meta": {"cfg": trained.pretty_text, "iter": 4, "epoch": 2}, "state_dict": state}, path)
+    return path
+
+
+def test_results_of_other_measurements_stay_in_the_file(tiny_config, checkpoint, monkeypatch):
+    few = dict(protocols=[], labels_per_class=[2], device="cpu")
+    first = evaluate(tiny_config, checkpoint, draws=3, **few)
+    evaluate(tiny_config, checkpoint, protocols=["knn"], device="cpu")
+    assert [row["protocol"] for row in kept(checkpoint)] == ["knn", *["linear"] * 3]
+    # Another recipe is another measurement; the same one replaces its row.
+    evaluate(tiny_config, checkpoint, protocols=["knn"], device="cpu", options={"evaluation.knn.k": [3]})
+    evaluate(tiny_config, checkpoint, protocols=["knn"], device="cpu")
+    assert len(kept(checkpoint)) == 5
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    real = RunRows.add
+    monkeypatch.setattr(RunRows, "add", lambda *args: stop() if args[1].labels.draw == 1 else real(*args))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tiny_config, checkpoint, draws=3, **few)
+    draws = [row for row in kept(checkpoint) if row["protocol"] == "linear"]
+    assert sorted(row["draw"] for row in draws) == [0, 1, 2]
+    assert {row["draw"]: row["last"]["acc"] for row in draws} == {r.draw: r.last["acc"] for r in first}
+    subsets = np.load(checkpoint.parent / "evaluation" / "subsets.npz")
+    assert [len(subsets[row["settings"]["labels"]["rows"]]) for row in draws] == [20] * 3
+
+
+def test_a_damaged_result_file_and_a_folder_that_cannot_be_written_are_found_first(tiny_config, checkpoint):
+    (checkpoint.parent / "results.json").write_text("[{")
+    with pytest.raises(UserError, match=r"not a results\.json"):
+        evaluate(tiny_config, checkpoint, out_dir=checkpoint.parent, device="cpu")
+    assert (checkpoint.parent / "results.json").read_text() == "[{"
+    assert not (checkpoint.parent / "features").exists()
+    with pytest.raises(UserError, match="cannot be written to '/sys/none'"):
+        evaluate(tiny_config, checkpoint, out_dir="/sys/none", device="cpu")
+
+
+def test_a_row_states_network_pretraining_data_commit_and_command(tiny_config, tmp_path):
+    path = write_run(tiny_config, tmp_path / "a.pth", **{"randomness.seed": 3})
+    images, labels = np.zeros((40, 8, 8, 3), np.uint8), np.arange(40) % 2
+    images[labels == 1] = 9
+    data = tmp_path / "own.npz"
+    np.savez(data, **{f"{k}_{s}": v for s in ("train", "test") for k, v in (("x", images), ("y", labels))})
+    tiny_config.evaluation_dataset = dict(type="NPZDataset", data_root=str(data))
+    row, pixels = evaluate(tiny_config, path, protocols=["knn"], baselines=["pixels"], device="cpu")
+    assert row.source["network"]["backbone"] == tiny_config.model.backbone.to_dict()
+    assert row.source["network"]["neck"]["hid_channels"] == tiny_config.model.neck.hid_channels
+    pretraining = row.source["pretraining"]
+    assert pretraining["datasets"] == [tiny_config.train_dataloader.dataset.to_dict()]
+    assert (pretraining["seed"], pretraining["iter"]) == (3, 4)
+    md5 = hashlib.md5(data.read_bytes()).hexdigest()
+    for split in ("train", "test"):
+        assert row.source["data"][split]["files"] == [dict(path=str(data), md5=md5, official=None)]
+    assert row.source["data"]["train"]["fingerprint"] != row.source["data"]["test"]["fingerprint"]
+    assert row.source["command"] and "partial" not in row.source["checkpoint"]
+    assert (pixels.source["network"], pixels.source["pretraining"]) == (None, None)
+    git = Path(__file__).parents[2] / ".git"
+    assert bool(source_commit()) is git.exists() and row.source["commit"] == source_commit()
+
+
+def test_another_method_or_network_than_the_checkpoints_is_refused(tiny_config, tmp_path):
+    path = write_run(tiny_config, tmp_path / "other.pth")
+    content = torch.load(path)
+    content["meta"]["cfg"] = content["meta"]["cfg"].replace("'TriMix'", "'SimCLR'")
+    torch.save(content, path)
+    settings = dict(protocols=["knn"], device="cpu", out_dir=tmp_path / "out")
+    with pytest.raises(UserError, match=r"trained with SimCLR.*method is TriMix.*--as SimCLR"):
+        evaluate(tiny_config, path, **settings)
+    (row,) = evaluate(tiny_config, path, method="SimCLR", **settings)
+    assert row.method == "SimCLR"
+    (tmp_path / "run.py").write_text("")
+    with pytest.raises(UserError, match=r"The run was trained with '.*run\.py'"):
+        evaluate(tiny_config, path, **settings)
+    other = write_run(tiny_config, tmp_path / "stem.pth")
+    state = torch.load(other)
+    state["state_dict"].pop("backbone.conv1.weight")
+    torch.save(state, other)
+    with pytest.raises(UserError, match=r"Only \d+ of the .*run\.py"):
+        evaluate(tiny_config, other, **settings)
+    (row,) = evaluate(tiny_config, other, allow_partial=True, **settings)
+    assert row.source["checkpoint"]["partial"].endswith("% of the backbone")

@@ -17,6 +17,7 @@ from ssl_ext.apis.evaluate.request import PROTOCOLS
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import read_recipes
 from ssl_ext.datasets import Digits
+from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import aggregate, linear
 
@@ -159,11 +160,13 @@ def test_the_network_under_evaluation_stays_as_it_is(run, config, monkeypatch):
 
     monkeypatch.setattr(NETWORKS, "random_network", remember)
     seen = {}
-    monkeypatch.setattr(
-        NETWORKS,
-        "load_weights",
-        lambda model, *_, **__: seen.update({k: v.clone() for k, v in model.state_dict().items()}),
-    )
+
+    def keep(model, *args, **kwargs):
+        report = load_weights(model, *args, **kwargs)
+        seen.update({name: value.clone() for name, value in model.state_dict().items()})
+        return report
+
+    monkeypatch.setattr(NETWORKS, "load_weights", keep)
     run("knn", "linear", "linear-aug", "cluster", "finetune")
     after = built[0].state_dict()
     assert all(torch.equal(value, after[name]) for name, value in seen.items())
@@ -184,6 +187,9 @@ def test_seeds_give_rows_of_their_own_and_mean_and_deviation(run, tmp_path):
     values = [row.last["acc"] for row in linear]
     assert stats["linear"] == (statistics.fmean(values), statistics.stdev(values), 2)
     assert stats["budget"].n == 4
+    # kNN has no seed: two rows of it are one measurement.
+    assert stats["knn"] == (knn[0].last["acc"], 0.0, 1)
+    assert [one[0].settings.get("seed_matters") for one in (knn, linear)] == [False, None]
     subsets = dict(np.load(tmp_path / "out" / "subsets.npz"))
     assert len({tuple(subset) for subset in subsets.values()}) == 4
     assert [row.settings["labels"]["rows"] for row in budget] == list(subsets)

@@ -1,5 +1,8 @@
+import hashlib
+import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -91,7 +94,10 @@ def test_features_are_computed_once(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["train.npz"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other rows", "pickle"])
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", "flip", "empty", "pickle", "doubles", "flat", "nan", "list", "other-rows", "other-numbers"],
+)
 def test_a_damaged_file_is_passed_over_and_written_anew(damage, tmp_path, caplog):
     embed, path = Counted(), tmp_path / "train.npz"
     whole = cached_features(embed, Images(), path=path)
@@ -105,8 +111,17 @@ def test_a_damaged_file_is_passed_over_and_written_anew(damage, tmp_path, caplog
         path.write_bytes(b"")
     elif damage == "pickle":
         path.write_bytes(b"\x80\x04N.")
-    else:
+    elif damage == "other-rows":
         whole.select(torch.arange(5)).save(path)
+    else:
+        arrays = dict(np.load(path))
+        other = arrays["features"] + 1
+        other = dict(doubles=other.astype(float), flat=other.ravel(), nan=other * np.nan).get(damage, other)
+        meta = dict(json.loads(arrays["meta"].tobytes()))
+        if damage != "other-numbers":
+            meta["sha256"] = hashlib.sha256(np.ascontiguousarray(other)).hexdigest()
+        text = "[1]" if damage == "list" else json.dumps(meta)
+        np.savez(path, features=other, meta=np.frombuffer(text.encode(), np.uint8))
     with caplog.at_level(logging.WARNING):
         rebuilt = cached_features(embed, Images(), path=path)
     assert embed.calls == 2
@@ -116,6 +131,15 @@ def test_a_damaged_file_is_passed_over_and_written_anew(damage, tmp_path, caplog
     assert embed.calls == 2
 
 
+def test_labels_are_those_of_the_data_set_and_not_of_the_file(tmp_path):
+    data, path = Images(), tmp_path / "train.npz"
+    cached_features(Counted(), data, path=path)
+    arrays = dict(np.load(path))
+    np.savez(path, labels=1 - data.labels.numpy(), **arrays)
+    bank = cached_features(Counted(), data, path=path)
+    assert bank.meta["cached"] and torch.equal(bank.labels, data.labels)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "bank.npz"
     bank = FeatureBank(torch.ones(2, 3), torch.zeros(2, dtype=torch.int64), {"seconds": 1.0})
@@ -123,7 +147,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr("numpy.savez", lambda file, **_: file.write(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         bank.save(path)
-    assert torch.equal(FeatureBank.load(path).features, bank.features)
+    assert torch.equal(FeatureBank.load(path, bank.labels).features, bank.features)
     assert list(tmp_path.iterdir()) == [path]
 
 

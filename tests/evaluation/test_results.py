@@ -88,7 +88,10 @@ def test_labels_modes_and_targets_are_conditions_of_their_own():
 
 def test_many_protocols_make_a_long_table_and_clusters_one_of_their_own():
     rows = [
-        *(row("b", "linear", acc, cost={"wall_s": 2.0}, auc=auc) for acc, auc in ((0.5, 0.6), (0.7, 0.8))),
+        *(
+            replace(row("b", "linear", acc, cost={"wall_s": 2.0}, auc=auc), seed=seed)
+            for seed, (acc, auc) in enumerate(((0.5, 0.6), (0.7, 0.8)))
+        ),
         *(row("b", "semi", 0.9, fraction=share, mode="unfrozen") for share in (0.01, 0.1, 1.0)),
         row("a", "knn", 0.25),
         row("a", "linear", 0.125, cost={"wall_s": 0.5}),
@@ -105,6 +108,7 @@ def test_many_protocols_make_a_long_table_and_clusters_one_of_their_own():
     assert ["semi, 100 % of labels", "b", "90.00", "0.7500", "1", "-"] in cells
     assert cells[-1] == ["cluster", "b", "-0.100", "0.500", "1", "-"]
     heads = [[word.strip() for word in line.split("┃")[1:-1]] for line in lines if "┃" in line]
+    assert "± is the deviation over 2 probe seeds: linear, all labels." in " ".join(lines[-30:])
     assert heads[0] == ["protocol", "method", "acc. %", "AUC", "n", "s"]
     assert heads[1] == ["protocol", "method", "silh. PCA-2", "NMI", "n", "s"]
 
@@ -171,3 +175,27 @@ def test_cost_and_hash(tmp_path):
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
     assert file_hash(file) == "ba7816bf8f01cfea"
+
+
+def test_rows_are_averaged_over_independent_repeats_alone():
+    """Not over networks, data or a seed and draw measured twice; equal rows of one seed count once."""
+
+    def measured(acc, seed=0, **source):
+        settings = {"k": 5, "seed_matters": source.pop("seed_matters", True)}
+        source = {"network": {"backbone": {"depth": source.pop("depth", 18)}}, **source}
+        return replace(row("a", "linear", acc), seed=seed, settings=settings, source=source)
+
+    groups = [
+        ([measured(0.7), measured(0.6, depth=50)], [(0.7, 0.0, 1), (0.6, 0.0, 1)]),
+        ([measured(0.7), measured(0.7)], [(0.7, 0.0, 1)]),
+        ([measured(0.7), measured(0.5)], [(0.7, 0.0, 1), (0.5, 0.0, 1)]),
+        ([measured(0.7, s, seed_matters=False) for s in (0, 1)], [(0.7, 0.0, 1)]),
+        ([measured(0.5, s, data={"test": {"fingerprint": "ab"[s]}}) for s in (0, 1)], [(0.5, 0.0, 1)] * 2),
+        ([measured(0.5, s, checkpoint={"sha256": "ab"[s]}) for s in (0, 1)], [(0.5, 0.0, 1)] * 2),
+    ]
+    for rows, expected in groups:
+        assert [tuple(stat) for cells in aggregate(rows).values() for stat in cells.values()] == expected
+    mean, deviation, count = aggregate([measured(0.5), measured(0.7, 1)])["a"][Condition("linear")]
+    assert (mean, count) == (pytest.approx(0.6), 2)
+    assert deviation == pytest.approx(0.1 * math.sqrt(2))
+    assert list(aggregate(groups[0][0])) == ["a", "a (2)"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from mmengine.config import Config
 
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import VIEWS, ImageRecipe
+from ssl_ext.config.stored import stored_training
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import file_hash
@@ -31,8 +33,9 @@ class Networks:
         checkpoint: Path of the weights under evaluation; None for random ones.
         seed: Of the network that images are checked with.
         device: Device of all networks.
-        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+        allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         precision: Of features: ``'float32'`` or ``'bfloat16'``.
+        renamed: The user has named the method of the rows, so that the checkpoint may be of another one.
 
     Raises:
         UserError: The model cannot be built, or the checkpoint is not one of it.
@@ -47,13 +50,24 @@ class Networks:
         device: torch.device,
         allow_partial: bool,
         precision: str = FLOAT32,
+        renamed: bool = False,
     ) -> None:
         self.config, self.device, self.precision = config, device, precision
         self.main = self._random(seed)
-        self.checkpoint: dict[str, str] | None = None
+        self.checkpoint: dict[str, Any] | None = None
+        self.pretraining: dict[str, Any] | None = None
         if checkpoint is not None:
-            load_weights(self.main.model, checkpoint, allow_partial=allow_partial)
+            try:
+                report = load_weights(self.main.model, checkpoint, allow_partial=allow_partial)
+                self.pretraining = stored_training(report.training)
+                self._check_method(checkpoint, self.pretraining.pop("method", None), renamed)
+            except UserError as error:
+                raise UserError(f"{error}{_config_beside(checkpoint, config)}") from error
             self.checkpoint = {"path": str(checkpoint), "sha256": file_hash(checkpoint)}
+            if not report.whole:
+                self.checkpoint["partial"] = f"{report.backbone_share:.1%} of the backbone"
+                if report.foreign:
+                    self.checkpoint["partial"] += f", without {len(report.foreign)} tensors of the file"
         self._key: tuple[str, int | None] | None = None
         self._network: EvaluatedModel | None = None
         self._features: dict[int, Features] = {}
@@ -90,10 +104,24 @@ class Networks:
         assert network is not None  # raw pixels have no trained measurement
         return network
 
+    def _check_method(self, checkpoint: Any, stored: str | None, renamed: bool) -> None:
+        method = str(self.config.model.type).rpartition(".")[2]
+        if stored not in (None, method) and not renamed:
+            raise UserError(
+                f"Checkpoint '{checkpoint}' was trained with {stored}, and the config's method is {method}: "
+                f"give the config of its training, or name the method of the rows (--as {stored})."
+            )
+
     def source(self, measurement: Measurement) -> dict[str, Any]:
-        """The checkpoint of the method, None for baselines."""
-        baseline = measurement.method in ("untrained", "pixels", "supervised")
-        return {"checkpoint": None if baseline else self.checkpoint}
+        """Checkpoint and pretraining of the method (None for baselines), and backbone and neck."""
+        model, method = self.config.model.to_dict(), measurement.method
+        network = {key: model.get(key) for key in ("backbone", "neck")}
+        baseline = method in ("untrained", "pixels", "supervised")
+        return {
+            "checkpoint": None if baseline else self.checkpoint,
+            "pretraining": None if baseline else self.pretraining,
+            "network": None if method == "pixels" else network,
+        }
 
     def view(self, settings: ImageRecipe) -> AugmentedView | None:
         """Augmentation of a recipe; None for clean images.
@@ -124,3 +152,11 @@ class Networks:
 
     def _random(self, seed: int) -> EvaluatedModel:
         return EvaluatedModel(random_network(self.config, seed=seed, device=self.device), self.precision)
+
+
+def _config_beside(checkpoint: Any, config: Config) -> str:
+    """A sentence that names the one config in the checkpoint's folder, unless it is the present one."""
+    found = list(Path(checkpoint).parent.glob("*.py"))
+    if len(found) != 1 or (config.filename and Path(config.filename).resolve() == found[0].resolve()):
+        return ""
+    return f" The run was trained with '{found[0]}', in which its overrides are: evaluate with that config."

@@ -88,6 +88,8 @@ class Protocols:
             for each, outcome in zip(job.together or [one], outcomes, strict=True):
                 self._outcomes[self._key(each)] = outcome, cost
         source, settings = self.networks.source(one), job.settings
+        if self._key(one)[-1] is None:
+            settings = {**settings, "seed_matters": False}
         if one.kind != "unfrozen":
             features = self.networks.features(one, data.data)
             source["features"], settings = features.about, {**settings, **features.settings}

@@ -6,6 +6,9 @@ import hashlib
 import io
 import json
 import logging
+import shlex
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,14 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
-from ssl_ext.env import package_versions
-from ssl_ext.evaluation import ResultRow, text_hash, write_results
+from ssl_ext.config.data import data_content
+from ssl_ext.env import package_versions, source_commit
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
+from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.files import replacing
 
-from .data import SeededData
+from .data import EvaluationData, SeededData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
@@ -29,8 +35,12 @@ RESULTS, SUBSETS = "results.json", "subsets.npz"
 class ResultRows:
     """Rows of all measurements so far, in ``folder/results.json``.
 
-    Drawn rows of the train split are in ``subsets.npz``, int32, under the name in ``settings.labels.rows`` of
-    a result row.
+    A row replaces the one of the same measurement in the file; the file's other rows stay, after the new
+    ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
+    ``settings.labels.rows`` of a result row.
+
+    Raises:
+        UserError: The folder cannot be written to, or one of its files is damaged.
     """
 
     def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
@@ -41,11 +51,33 @@ class ResultRows:
             "config_hash": text_hash(json.dumps(plain, sort_keys=True, default=str)),
             "device": str(device),
             "versions": package_versions(),
+            "commit": source_commit(),
+            "command": shlex.join(sys.argv),
         }
         self.rows: list[ResultRow] = []
+        self.earlier: dict[str, ResultRow] = {}
         self.warned: set[str] = set()
         self.subsets: dict[str, np.ndarray] = {}
         self.new_subset = False
+        self.contents: dict[int, dict[str, Any]] = {}
+        if is_main_process():
+            self._check_folder()
+        if (folder / RESULTS).exists():
+            self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
+        if (folder / SUBSETS).exists():
+            with user_errors(f"'{folder / SUBSETS}'"), np.load(folder / SUBSETS) as content:
+                self.subsets = dict(content)
+
+    def _check_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"Results cannot be written to '{self.folder}' ({error.strerror}): "
+                "name another folder (--out)."
+            ) from error
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
         """Add the row of a measurement, write all rows and log it."""
@@ -70,6 +102,7 @@ class ResultRows:
                 **self.about,
                 "dataset": data.config.to_dict()["evaluation_dataset"],
                 "classes": data.splits.train.classes,
+                "data": self._content(data),
                 **measured.source,
             },
             budget=labels.budget,
@@ -78,11 +111,17 @@ class ResultRows:
             target=measurement.target,
         )
         self.rows.append(row)
+        self.earlier.pop(measurement_key(row), None)
         self._write()
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
         print_log(f"{measurement.words}: {text} in {row.cost['wall_s']:.1f} s", logger="current")
+
+    def _content(self, data: EvaluationData) -> dict[str, Any]:
+        if id(data) not in self.contents:
+            self.contents[id(data)] = data_content(data.splits)
+        return self.contents[id(data)]
 
     def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
         """How the labels were drawn; warns once if there are fewer than asked for."""
@@ -94,15 +133,19 @@ class ResultRows:
             self._warn(f"{labels.per_class} labels per class: these classes have fewer: {counts}.")
         if labels.budget is not None and len(rows) < labels.budget:
             self._warn(f"Budget of {labels.budget} labels: only {len(rows)} can be drawn, all are used.")
-        if labels.name not in self.subsets:
-            self.subsets[labels.name] = rows
+        digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+        name = labels.name
+        if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
+            name = f"{name}_{digest}"
+        if name not in self.subsets:
+            self.subsets[name] = rows
             self.new_subset = True
         return {
             "drawn": True,
             "seed": labels.draw_seed,
             "file": SUBSETS,
-            "rows": labels.name,
-            "sha256": hashlib.sha256(rows.tobytes()).hexdigest()[:16],
+            "rows": name,
+            "sha256": digest,
             "short_classes": short,
         }
 
@@ -115,7 +158,7 @@ class ResultRows:
             with replacing(self.folder / SUBSETS) as file:
                 file.write(content.getvalue())
             self.new_subset = False
-        write_results(self.folder / RESULTS, self.rows)
+        write_results(self.folder / RESULTS, [*self.rows, *self.earlier.values()])
 
     def _warn(self, message: str) -> None:
         if message not in self.warned:

@@ -44,6 +44,7 @@ def evaluate(
     device: str | torch.device | None = None,
     allow_partial: bool = False,
     dry_run: bool = False,
+    method: str | None = None,
     options: dict | None = None,
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
@@ -87,20 +88,22 @@ def evaluate(
             the order of training, and random networks.
         out_dir: Default: ``evaluation`` beside the checkpoint.
         device: Default: CUDA where there is a device.
-        allow_partial: Accept a checkpoint that matches less than 95 % of the backbone.
+        allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
+        method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
         options: Config keys to override.
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
-        ``out_dir/results.json``, after every measurement, and the drawn rows to ``subsets.npz``.
+        ``out_dir/results.json``, after every measurement, and the drawn rows to ``subsets.npz``. Rows of
+        other measurements that are already in the file are kept.
 
     Raises:
         UserError: Bad input; settings are checked before features are computed.
     """
     config = load_config(config, options, required=("model", "evaluation_dataset"))
     request = Request(
-        str(config.model.type) if checkpoint is not None else None,
+        (method or str(config.model.type)) if checkpoint is not None else None,
         protocols,
         labels_per_class,
         budgets,
@@ -127,6 +130,7 @@ def evaluate(
         device=choose_device(device),
         allow_partial=allow_partial,
         precision=recipes.precision,
+        renamed=method is not None,
     )
     folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)

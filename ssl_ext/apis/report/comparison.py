@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
-
-# Settings that may differ between comparable rows: repeats, results and file locations.
-REPEATS = ("seed", "chosen_on_validation", "k_used", "labels")
-PLACES = ("type", "name", "data_root", "download", "split")
-GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
+from ssl_ext.evaluation.identity import comparable_settings, data_name, repeat_key
 
 
 class NamedRow(NamedTuple):
@@ -86,43 +81,6 @@ class Comparison:
         return max(means, key=lambda mean: better * mean) if better and len(means) > 1 else None
 
 
-def data_name(row: ResultRow) -> str:
-    """Name of a row's data set: its ``name``, its class, or its file."""
-    if row.target is not None:
-        return row.target
-    settings = row.source.get("dataset") or {}
-    kind = str(settings.get("type", "unknown data"))
-    if "name" in settings:
-        return str(settings["name"])
-    return Path(str(settings.get("data_root", ""))).stem or kind if kind in GENERIC else kind
-
-
-def comparable_settings(row: ResultRow) -> dict[str, str]:
-    """The settings of a row as flat text; rows with equal settings can be compared.
-
-    A value that was chosen on validation data is replaced by the candidates.
-    """
-    chosen = row.settings.get("chosen_on_validation") or {}
-    settings: dict[str, Any] = {}
-    for name, value in row.settings.items():
-        if name in REPEATS:
-            continue
-        if name in chosen:
-            rates = chosen.get("validation_accuracy")
-            candidates = list(rates) if isinstance(rates, dict) else []
-            value = f"chosen from {', '.join(map(str, candidates))}" if len(candidates) > 1 else value
-        settings[name] = value
-    if short := (row.settings.get("labels") or {}).get("short_classes"):
-        settings["classes with fewer labels"] = short
-    data = row.source.get("dataset") or {}
-    settings |= {f"data {name}": value for name, value in data.items() if name not in PLACES}
-    parts = [part for part in ("train", "val", "test") if part in row.sizes]
-    if Condition.from_row(row).labels != (None, None, None):
-        parts = [part for part in parts if part != "train"]  # a draw of several labels varies
-    settings |= {f"{part} images": row.sizes[part] for part in parts}
-    return {name: _text(value) for name, value in settings.items()}
-
-
 def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison]:
     """Group rows into comparisons, in the order of the rows.
 
@@ -139,8 +97,13 @@ def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison
 def _comparison(data: str, condition: Condition, rows: Sequence[NamedRow], which: str) -> Comparison:
     ways: list[dict[str, str]] = []
     repeats: dict[tuple[int, str], list[ResultRow]] = {}
+    measured: Counter[str] = Counter()
     for method, row in rows:
         settings = comparable_settings(row)
+        # One seed and draw with another result is no repeat.
+        measured[key := f"{method} {repeat_key(row)} {settings}"] += 1
+        if measured[key] > 1:
+            settings["measurement of the same seed and draw"] = str(measured[key])
         if settings not in ways:
             ways.append(settings)
         repeats.setdefault((ways.index(settings), method), []).append(row)
@@ -167,7 +130,3 @@ def _letter(index: int) -> str:
     """A, B and so on to Z, then A2."""
     turn, place = divmod(index, len(string.ascii_uppercase))
     return string.ascii_uppercase[place] + (str(turn + 1) if turn else "")
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import Condition, ResultRow, read_results
+from ssl_ext.evaluation import Condition, ResultRow, read_results, text_hash
+from ssl_ext.evaluation.identity import network_settings, repeat_key
 from ssl_ext.files import distinct_names
 
 from .comparison import NamedRow, comparable_settings, data_name
 
-Method = tuple[str, str]
-"""An algorithm or baseline, and the origin of its weights."""
+Method = tuple[str, str, tuple[tuple[str, str], ...]]
+"""An algorithm or baseline, the origin of its weights, and its network."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def named_rows(files: Sequence[ResultFile], *, join_runs: bool = False) -> list[
 
     Args:
         files: Result files.
-        join_runs: Treat all checkpoints of one algorithm and config file as repeats of one method.
+        join_runs: Treat all checkpoints of one algorithm, config file and network as repeats of one method.
     """
     kept: dict[str, tuple[Method, ResultRow]] = {}
     places: dict[Method, str] = {}
@@ -74,7 +75,7 @@ def named_rows(files: Sequence[ResultFile], *, join_runs: bool = False) -> list[
 
 def _measurement(row: ResultRow) -> str:
     """Key of a measurement: condition, settings and results, without cost and file locations."""
-    repeat = [row.method, Condition.from_row(row), row.seed, row.draw, row.last, row.best]
+    repeat = [row.method, Condition.from_row(row), *repeat_key(row), row.last, row.best]
     checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
     content = [repeat, checkpoint, data_name(row), comparable_settings(row)]
     return json.dumps(content, sort_keys=True, default=str)
@@ -83,9 +84,9 @@ def _measurement(row: ResultRow) -> str:
 def _method(row: ResultRow, path: Path, join_runs: bool) -> tuple[Method, str]:
     """The method of a row, and the path that distinguishes it."""
     checkpoint, config = row.source.get("checkpoint"), row.source.get("config")
-    if checkpoint and not join_runs:
-        return (row.method, str(checkpoint["sha256"])), str(checkpoint["path"])
-    return (row.method, str(config or path.parent)), str(config or path.parent)
+    place = str(checkpoint["path"] if checkpoint and not join_runs else config or path.parent)
+    origin = str(checkpoint["sha256"]) if checkpoint and not join_runs else place
+    return (row.method, origin, tuple(network_settings(row).items())), place
 
 
 def _names(places: dict[Method, str]) -> dict[Method, str]:
@@ -94,9 +95,20 @@ def _names(places: dict[Method, str]) -> dict[Method, str]:
     for name in dict.fromkeys(method[0] for method in places):
         members = [method for method in places if method[0] == name]
         paths = [places[method] for method in members]
-        if len(set(paths)) < len(paths):  # the file was overwritten between two evaluations
-            paths = [f"{place}/{method[1][:8]}" for method, place in zip(members, paths, strict=True)]
-        endings = distinct_names(paths)
+        if len(set(paths)) == len(paths):
+            endings = distinct_names(paths)
+        elif len({method[2] for method in members}) == len(members):
+            endings = _differences([dict(method[2]) for method in members])
+        else:  # the file was overwritten between two evaluations
+            hashes = [text_hash(str(method[1:]))[:8] for method in members]
+            endings = [f"{Path(place).name}/{mark}" for place, mark in zip(paths, hashes, strict=True)]
         for method, ending in zip(members, endings, strict=True):
             names[method] = name if len(members) == 1 else f"{name} ({ending.removesuffix('.py')})"
     return names
+
+
+def _differences(networks: Sequence[dict[str, str]]) -> list[str]:
+    """For each network the settings in which it differs from the others."""
+    keys = dict.fromkeys(key for network in networks for key in network)
+    differing = [key for key in keys if len({network.get(key) for network in networks}) > 1]
+    return [", ".join(f"{key}={network.get(key, '-')}" for key in differing) for network in networks]

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ssl_ext.evaluation import METRICS, Condition
+from ssl_ext.evaluation.identity import spread_notes
 
 from .comparison import Comparison, Line
 
@@ -182,7 +183,8 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """A sentence for each comparison that was measured in several ways: in what they differ."""
+    """The differences of comparisons that were measured in several ways, and the repeats that a ± is over."""
+    spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [
         f"{comparison.data}, {comparison.condition.words} was measured in {len(comparison.variants)} ways "
         "that cannot be compared: "
@@ -192,7 +194,7 @@ def notes(comparisons: Sequence[Comparison]) -> list[str]:
         )
         for comparison in comparisons
         if len(comparison.variants) > 1
-    ]
+    ] + spread_notes(spread)
 
 
 def measurements_csv(comparisons: Sequence[Comparison]) -> str:

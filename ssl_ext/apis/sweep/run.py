@@ -176,8 +176,9 @@ class _Run:
                 traceback.print_exc(file=log)
             self._fail(f"{type(error).__name__}: {error}")
             return
-        self.point.last = {row.protocol: row.last for row in rows}
-        self.point.best = {row.protocol: row.best for row in rows}
+        # The newest rows are the first in the file.
+        self.point.last = {row.protocol: row.last for row in reversed(rows)}
+        self.point.best = {row.protocol: row.best for row in reversed(rows)}
         self.point.status, self.point.reason = "done", None
 
     def _fail(self, reason: str) -> None:

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ssl_ext.env import package_versions, peak_resident_bytes
-from ssl_ext.evaluation import ResultRow, batches, evaluation_mode, labelled_rows, write_results
+from ssl_ext.evaluation import ResultRow, batches, evaluation_mode, labelled_rows, read_results, write_results
 from ssl_ext.files import replacing
 from ssl_ext.registry import HOOKS
 
@@ -83,7 +83,9 @@ class ClassifierEvaluationHook(Hook):
             write_accuracies(Path(runner.work_dir) / FILE, epochs, self.last)
             path = Path(runner.work_dir) / RESULTS
             path.parent.mkdir(exist_ok=True)
-            write_results(path, [self.row(runner, epochs)])
+            # Rows of other protocols that are in the file stay.
+            others = [row for row in read_results(path) if row.protocol != PROTOCOL] if path.exists() else []
+            write_results(path, [self.row(runner, epochs), *others])
 
     def row(self, runner, epochs: list[dict[str, Any]]) -> ResultRow:
         """Medians of the last epochs as a result row; ``best`` is equal, as no epoch is selected."""

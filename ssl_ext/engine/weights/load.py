@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,12 +29,16 @@ CONTAINERS = (
 )
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 COUNTER = "num_batches_tracked"
-MIN_MATCHED = 0.95
+TRAINING = ("meta", "message_hub")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Result of a load: names of matched and missing model tensors, and of unused file tensors."""
+    """Result of a load: names of matched and missing model tensors, and of unused file tensors.
+
+    ``foreign`` are those among the unused ones that belong to a part of the backbone: the file's network has
+    more layers. ``training`` is the file's own record of its training, ``meta`` and ``message_hub``.
+    """
 
     path: str
     matched: tuple[str, ...]
@@ -43,6 +47,13 @@ class LoadReport:
     mismatched: tuple[str, ...]
     backbone_share: float
     layout: str = ""
+    foreign: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """True if the file has every tensor of the backbone, of the right shape, and no layer more."""
+        return self.backbone_share == 1 and not self.foreign
 
     def __str__(self) -> str:
         def names(keys: tuple[str, ...]) -> str:
@@ -99,7 +110,7 @@ def load_weights(
         model: Any model with a ``backbone`` attribute.
         path: Checkpoint of this project, torch file with a state dict, safetensors file, or pickle of NumPy
             arrays.
-        allow_partial: Accept a load that matches less than 95 % of the backbone's tensors.
+        allow_partial: Accept a backbone whose tensors are not all in the file, or a file with more layers.
         training_state: Also load buffers other than running statistics: queues, banks, clusters, step
             counters. False for a new training.
 
@@ -107,10 +118,11 @@ def load_weights(
         The report; it is also logged.
 
     Raises:
-        UserError: Unreadable file, numbers that are not finite, or too few matches and not
+        UserError: Unreadable file, numbers that are not finite, or another backbone and not
             ``allow_partial``.
     """
-    state, layout = own_names(find_state_dict(read_weights(path), str(path)))
+    content = read_weights(path)
+    state, layout = own_names(find_state_dict(content, str(path)))
     target = model.state_dict()
     if not training_state:
         for name in training_buffers(model):
@@ -119,24 +131,33 @@ def load_weights(
     mismatched = tuple(n for n, v in state.items() if n in target and v.shape != target[n].shape)
     usable = {n: v for n, v in state.items() if n in target and n not in mismatched}
     backbone = [name for name in target if name.startswith(OWN) and not name.endswith(COUNTER)]
-    share = sum(name in usable for name in backbone) / max(len(backbone), 1)
+    loaded = sum(name in usable for name in backbone)
+    parts = {name.split(".")[1] for name in backbone}
+    unexpected = tuple(name for name in state if name not in target)
     report = LoadReport(
         path=str(path),
         matched=tuple(usable),
         missing=tuple(name for name in target if name not in usable and name not in mismatched),
-        unexpected=tuple(name for name in state if name not in target),
+        unexpected=unexpected,
         mismatched=mismatched,
-        backbone_share=share,
+        backbone_share=loaded / max(len(backbone), 1),
         layout=layout,
+        foreign=tuple(
+            name
+            for name in unexpected
+            if name.startswith(OWN) and not name.endswith(COUNTER) and name.split(".")[1] in parts
+        ),
+        training={key: content[key] for key in TRAINING if isinstance(content, dict) and key in content},
     )
-    if share < MIN_MATCHED and not allow_partial:
+    if not (report.whole or allow_partial):
         hint = ""
         if any(name.endswith("backbone.conv1.weight") for name in mismatched):
             hint = " The stems differ: the config must use the stem the weights were trained with."
-        raise UserError(
-            f"Only {share:.1%} of the backbone would be loaded (at least {MIN_MATCHED:.0%} is required; "
-            f"pass --allow-partial to accept). {report}.{hint}"
-        )
+        reason = f"Only {loaded} of the {len(backbone)} tensors of the backbone would be loaded"
+        if report.foreign:
+            reason += f", and {len(report.foreign)} of the file belong to layers that the backbone lacks"
+            reason += f" ({report.foreign[0]} first)"
+        raise UserError(f"{reason} (--allow-partial accepts another backbone). {report}.{hint}")
     spoiled = [name for name, value in usable.items() if not torch.isfinite(value).all()]
     if spoiled:
         raise UserError(

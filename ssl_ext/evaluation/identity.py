@@ -1,0 +1,172 @@
+"""Identity of result rows: which are the same measurement, repeats of one, or of different things."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .results import ResultRow
+
+# Settings that may differ between comparable rows: repeats, results and file locations.
+REPEATS = ("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error")
+PLACES = ("type", "name", "data_root", "download", "split")
+GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
+CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target")
+LABELS = CONDITION[1:4]
+FROZEN = ("knn", "cluster", "linear", "linear-aug")
+
+
+def data_name(row: ResultRow) -> str:
+    """Name of a row's data set: its ``name``, its class, or its file."""
+    if row.target is not None:
+        return row.target
+    settings = row.source.get("dataset") or {}
+    kind = str(settings.get("type", "unknown data"))
+    if "name" in settings:
+        return str(settings["name"])
+    return Path(str(settings.get("data_root", ""))).stem or kind if kind in GENERIC else kind
+
+
+def comparable_settings(row: ResultRow) -> dict[str, str]:
+    """The settings of a row as flat text; rows with equal settings can be compared.
+
+    A value that was chosen on validation data is replaced by the candidates.
+    """
+    chosen = row.settings.get("chosen_on_validation") or {}
+    settings: dict[str, Any] = {}
+    for name, value in row.settings.items():
+        if name in REPEATS:
+            continue
+        if name in chosen:
+            rates = chosen.get("validation_accuracy")
+            candidates = list(rates) if isinstance(rates, dict) else []
+            value = f"chosen from {', '.join(map(str, candidates))}" if len(candidates) > 1 else value
+        settings[name] = value
+    if short := (row.settings.get("labels") or {}).get("short_classes"):
+        settings["classes with fewer labels"] = short
+    data = row.source.get("dataset") or {}
+    settings |= {f"data {name}": value for name, value in data.items() if name not in PLACES}
+    parts = [part for part in ("train", "val", "test") if part in row.sizes]
+    if any(getattr(row, name) is not None for name in LABELS):
+        parts = [part for part in parts if part != "train"]  # a draw of several labels varies
+    settings |= {f"{part} images": row.sizes[part] for part in parts}
+    content = row.source.get("data") or {}
+    settings |= {f"{part} content": about.get("fingerprint") for part, about in content.items()}
+    return {name: _text(value) for name, value in settings.items()}
+
+
+def network_settings(row: ResultRow) -> dict[str, str]:
+    """Architecture, pretraining data and length of a row's network as flat text.
+
+    >>> row = ResultRow("SimCLR", "knn", {}, {}, {}, {}, 0, source={"network": {"backbone": {"depth": 18}}})
+    >>> network_settings(row)
+    {'backbone.depth': '18'}
+    """
+    trained = row.source.get("pretraining") or {}
+    start = trained.get("initial_weights") or {}
+    known = {
+        "pretraining.datasets": _portable(trained.get("datasets")),
+        "pretraining.iter": trained.get("iter"),
+        "pretraining.start": _portable(start.get("datasets")) or start.get("sha256"),
+        "partly loaded": (row.source.get("checkpoint") or {}).get("partial"),
+    }
+    found = dict(_flat(row.source.get("network") or {}))
+    return found | {key: _text(value) for key, value in known.items() if value}
+
+
+def _portable(value: Any) -> Any:
+    """A data set's config without what depends on the machine: of paths the last part."""
+    if isinstance(value, dict):
+        kept = {key: _portable(item) for key, item in value.items() if key not in ("download", "device")}
+        return kept | ({"data_root": Path(str(kept["data_root"])).name} if "data_root" in kept else {})
+    return [_portable(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _text(value)
+
+
+def pretraining_run(row: ResultRow) -> str | None:
+    """The pretraining that a row's weights come from: its seed, or else the checkpoint's hash."""
+    seed = (row.source.get("pretraining") or {}).get("seed")
+    checkpoint = row.source.get("checkpoint") or {}
+    return f"seed {seed}" if seed is not None else checkpoint.get("sha256")
+
+
+def repeat_key(row: ResultRow) -> tuple[str | None, int | None, int | None]:
+    """Pretraining, seed and draw; rows that agree in them are never independent repeats.
+
+    A seed without effect (``settings.seed_matters`` is False) is None.
+    """
+    seed = row.seed if row.settings.get("seed_matters", True) else None
+    return pretraining_run(row), seed, row.draw
+
+
+def measurement_key(row: ResultRow) -> str:
+    """Equal for rows of one measurement: a later one replaces an earlier one in a result file."""
+    condition = [getattr(row, name) for name in CONDITION]
+    checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
+    content = [row.method, *condition, row.seed, row.draw, checkpoint, data_name(row)]
+    return _text([*content, network_settings(row), comparable_settings(row)])
+
+
+def group_key(row: ResultRow) -> str:
+    """Equal for repeats of a measurement with one checkpoint."""
+    condition = [getattr(row, name) for name in CONDITION]
+    checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
+    content = [row.method, *condition, checkpoint, data_name(row)]
+    return _text([*content, network_settings(row), comparable_settings(row)])
+
+
+def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
+    """Rows of one group without those that repeat an earlier one's result, as lists of independent repeats.
+
+    There is one list, and one more for each time that a seed and draw was measured with another result.
+    """
+    lists: list[dict[tuple, ResultRow]] = []
+    for row in rows:
+        key = repeat_key(row)
+        for found in lists:
+            if key not in found:
+                found[key] = row
+                break
+            if (found[key].last, found[key].best) == (row.last, row.best):
+                break
+        else:
+            lists.append({key: row})
+    return [list(found.values()) for found in lists]
+
+
+def varied(rows: Sequence[ResultRow]) -> str:
+    """The number of pretrainings, seeds and draws that differ between repeats, in words.
+
+    >>> def row(seed, draw):
+    ...     return ResultRow("SimCLR", "linear", {}, {}, {}, {}, seed, 10, draw)
+    >>> varied([row(0, 0), row(0, 1), row(1, 0), row(1, 1)])
+    '2 probe seeds, 2 label draws'
+    """
+    frozen = all((row.mode or ("frozen" if row.protocol in FROZEN else "")) == "frozen" for row in rows)
+    words = ("pretraining seeds", "probe seeds" if frozen else "training seeds", "label draws")
+    counts = [len(set(column)) for column in zip(*map(repeat_key, rows), strict=True)]
+    return ", ".join(f"{count} {word}" for count, word in zip(counts, words, strict=True) if count > 1)
+
+
+def spread_notes(repeats: Iterable[tuple[str, Sequence[ResultRow]]]) -> list[str]:
+    """For each kind of repeats a sentence that names the measurements whose ± it is."""
+    found: dict[str, dict[str, None]] = {}
+    for words, rows in repeats:
+        if len(rows) > 1:
+            found.setdefault(varied(rows), {})[words] = None
+    return [f"± is the deviation over {what}: {'; '.join(names)}." for what, names in found.items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
