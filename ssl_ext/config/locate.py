@@ -10,7 +10,8 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from ssl_ext.errors import UserError
 
@@ -76,7 +77,8 @@ def read_config(path: str | os.PathLike) -> Config:
 
     # The packages in which MMEngine finds a base such as "ssl_ext::trimix/….py".
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
-    config = Config.fromfile(file)
+    with patch("mmengine.config.config.open", _open_text, create=True):
+        config = Config.fromfile(file)
     if SHIPPED in config.text:
         _drop_scope(config._cfg_dict)
     source, overrides = successor(path)
@@ -86,6 +88,11 @@ def read_config(path: str | os.PathLike) -> Config:
     print_log(f"Config '{path}' is now '{source}' with {words}.", logger="current", level=logging.INFO)
     config.merge_from_dict(overrides)
     return Config(config._cfg_dict, config.text, str(path), config.env_variables)
+
+
+def _open_text(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO[Any]:
+    """Python's ``open``, without the byte order mark that some editors put at the start of a file."""
+    return open(file, mode, encoding="utf-8-sig" if (mode, encoding) == ("r", "utf-8") else encoding)
 
 
 def _drop_scope(value: Any) -> None:

@@ -41,7 +41,7 @@ class FolderDataset(FileDataset):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        root = Path(data_root)
+        root = Path(data_root).expanduser()
         if download:
             raise ValueError(f"dataset.download=True: {root} is a local folder and cannot be downloaded")
         if not root.is_dir():

@@ -69,7 +69,7 @@ class ImageFiles(ArrayDataset):
         task: str = "multi-class",
         device: str | torch.device | None = None,
     ) -> None:
-        root = Path(data_root)
+        root = Path(data_root).expanduser()
         if channels not in (1, 3):
             raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
         if image_size < 1:
@@ -82,7 +82,7 @@ class ImageFiles(ArrayDataset):
         if labels_file is None:
             entries = [Entry(name, "", "train") for name in _names(root)]
         else:
-            entries = _split(_read_csv(Path(labels_file)), test_share)
+            entries = _split(_read_csv(Path(labels_file).expanduser()), test_share)
         available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
         split = check_split(split or "train", available, f"ImageFiles {labels_file or root}")
         classes = sorted({entry.label for entry in entries} - {""}, key=_natural)

@@ -42,7 +42,7 @@ class SVHN(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_split(split, SPLITS, "SVHN")
-        source, root = torchvision.datasets.SVHN, Path(data_root)
+        source, root = torchvision.datasets.SVHN, Path(data_root).expanduser()
         url, filename, md5 = source.split_list[split]
         by_hand = f"put {url} into {os.path.abspath(root)}"
         if download:

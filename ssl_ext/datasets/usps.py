@@ -46,7 +46,7 @@ class USPS(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_split(split, SPLITS, "USPS")
-        source, root = torchvision.datasets.USPS, Path(data_root)
+        source, root = torchvision.datasets.USPS, Path(data_root).expanduser()
         url, filename, md5 = source.split_list[split]
         by_hand = f"put {url} into {os.path.abspath(root)}"
         if download:
