@@ -41,7 +41,7 @@ def _registered_name(kind: Any) -> str | None:
 
 
 def _own_and_inherited(place: Registry) -> Iterator[tuple[str, Any]]:
-    while place:
+    while place is not None:
         place.import_from_location()
         yield from place.module_dict.items()
         place = place.parent
