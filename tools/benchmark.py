@@ -29,7 +29,7 @@ def parse() -> argparse.Namespace:
     tools = parser.add_subparsers(dest="what", required=True)
     for name, text in COMMANDS.items():
         tool = tools.add_parser(name, help=text)
-        if name in sys.argv[1:2]:  # importing the others would take seconds
+        if name in sys.argv[1:2]:  # importing all would take seconds
             import_module(f"benchmarks.{name}").add_arguments(tool)
         tool.add_argument("--threads", type=whole(1), help="torch's threads (its default)")
         tool.add_argument("--json", metavar="FILE", help="write the figures to FILE")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Evaluate a checkpoint: any protocols, beside baselines and over seeds, in one table."""
+"""Evaluate a checkpoint with any protocols, baselines and seeds, in one table."""
 
 from ssl_ext.cli.evaluate import main
 from ssl_ext.errors import run_tool

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the backbone of a checkpoint for another program, once it was seen to give the same features."""
+"""Export the backbone of a checkpoint to another format, after checking that features are equal."""
 
 from ssl_ext.cli.export import main
 from ssl_ext.errors import run_tool

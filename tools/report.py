@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Join the results of many evaluations: a table here, as CSV, Markdown and LaTeX, and one HTML page."""
+"""Join the results of evaluations in tables (console, CSV, Markdown, LaTeX) and an HTML page."""
 
 from ssl_ext.cli.report import main
 from ssl_ext.errors import run_tool

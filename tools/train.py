@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Pretrain a model: on the CPU, on one GPU, or started by torchrun (tools/dist_train.sh)."""
+"""Pretrain a model on the CPU, on one GPU, or with torchrun (tools/dist_train.sh)."""
 
 from ssl_ext.cli.train import main
 from ssl_ext.errors import run_tool

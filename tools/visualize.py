@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw the figures of a config, a run or a checkpoint, each as PNG and PDF."""
+"""Draw figures of a config, a run or a checkpoint as PNG and PDF."""
 
 from ssl_ext.cli.visualize import main
 from ssl_ext.errors import run_tool

@@ -1,10 +1,10 @@
-"""Batched tensor augmentations: every sample of a batch gets its own draw, with torch alone.
+"""Batched tensor augmentations in plain torch, with separate random parameters for every sample.
 
 All of them take images (N, C, H, W), uint8 or floating point in [0, 1], on any device, and return
 float32 images in [0, 1] (``Normalize`` leaves that range). For given parameters each equals
 torchvision's operation on one tensor image (``RandomEqualize`` Pillow's, on the luma), and the parameters
-follow torchvision's distributions. ``draw_views`` draws several views of a batch in the form that is
-fastest for the device.
+follow torchvision's distributions. ``draw_views`` draws several views of a batch with the
+fastest implementation for the device.
 """
 
 from ssl_ext.augment.base import Augmentation, Params

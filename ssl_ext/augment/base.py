@@ -1,4 +1,4 @@
-"""The frame of one augmentation: draw parameters per sample, then apply them exactly."""
+"""Base class of augmentations: draw parameters per sample, then apply them."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ Shape = tuple[int, int, int, int]
 class Augmentation(nn.Module):
     """One random operation on a batch of images: ``forward`` is ``draw`` followed by ``transform``.
 
-    A subclass writes ``draws`` and ``_params`` (the random parameters) and ``_transform_planes`` (the
-    operation), and ``output_shape`` where it changes or restricts the shape of its input.
+    Subclasses define ``draws`` and ``_params`` (the random parameters), ``_transform_planes`` (the operation)
+    and, if they change or restrict the shape, ``output_shape``.
     """
 
     draws = 0
@@ -28,10 +28,9 @@ class Augmentation(nn.Module):
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return float32 images (N, C, H', W') of images (N, C, H, W), each with its own draw.
 
-        ``images`` are uint8, or floating point in [0, 1] (the range is not checked: on an
-        accelerator that would wait for the device). ``generator`` may live on the CPU while the
-        images do not; without one the default generator of the images' device is used. Nothing is
-        differentiated.
+        ``images`` are uint8, or floating point in [0, 1] (the range is not checked, as that would be
+        a host sync). ``generator`` may be on the CPU with images on another device; the default is the
+        global generator of the images' device. No gradients are computed.
 
         Raises TypeError for another dtype and ValueError for a shape the operation cannot take.
         """
@@ -48,8 +47,8 @@ class Augmentation(nn.Module):
     ) -> Params:
         """Return one draw of the parameters for images of ``shape`` (N, C, H, W) on ``device``.
 
-        Numbers are drawn where the generator lives and moved without waiting for the device, so a
-        CPU generator gives the same draw for images on every device.
+        Numbers are drawn on the generator's device and copied asynchronously, so a CPU generator gives
+        the same draw for images on every device.
         """
         self.output_shape(shape)
         device = torch.device(device)
@@ -57,17 +56,17 @@ class Augmentation(nn.Module):
         return self.moved(self._params(self.numbers(shape[0], generator, source), shape), device)
 
     def numbers(self, n: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-        """Return random numbers (draws, n), uniform in [0, 1), on ``device``, where ``generator`` lives."""
+        """Return random numbers (draws, n), uniform in [0, 1), on ``device``, that of ``generator``."""
         return torch.rand((self.draws, n), generator=generator, device=device)
 
     @staticmethod
     def moved(params: Params, device: torch.device) -> Params:
-        """Return the parameters on ``device``, without waiting for it."""
+        """Return the parameters on ``device``, copied asynchronously."""
         return {name: _move(value, device) for name, value in params.items()}
 
     @torch.no_grad()
     def transform(self, images: Tensor, params: Params) -> Tensor:
-        """Apply the operation with parameters as ``draw`` returns them; images stay untouched."""
+        """Apply the operation with parameters from ``draw``; ``images`` are not modified."""
         check_images(images)
         self.output_shape(shape_of(images))
         with full_precision(images.device):
@@ -90,7 +89,7 @@ class Augmentation(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
     def _params(self, numbers: Tensor, shape: Shape) -> Params:
-        """Return the parameters of ``numbers`` (draws, N), which may be overwritten, for that ``shape``."""
+        """Return the parameters from ``numbers`` (draws, N), which may be overwritten, for ``shape``."""
         return {}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
@@ -101,8 +100,8 @@ class Augmentation(nn.Module):
 def on_active(operation: Callable[[Tensor, Params], Tensor], planes: Tensor, params: Params) -> Tensor:
     """Apply ``operation``, which may overwrite its input, to the active samples of ``planes``.
 
-    On the CPU only those samples are computed. Elsewhere their number would have to travel to the
-    host, which stalls the queue of kernels: there all samples are computed and a mask chooses.
+    On the CPU only those samples are computed. On other devices their number would need a host sync, so all
+    samples are computed and a mask selects.
     """
     active = params["active"]
     if not planes.is_cpu:
@@ -126,7 +125,7 @@ def shape_of(images: Tensor) -> Shape:
 def _move(value: Tensor, device: torch.device) -> Tensor:
     if value.device == device:
         return value
-    # Only a copy from pinned memory returns before it has happened.
+    # Copies are asynchronous only from pinned memory.
     if device.type == "cuda" and value.is_cpu:
         value = value.pin_memory()
     return value.to(device, non_blocking=True)

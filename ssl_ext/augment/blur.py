@@ -10,7 +10,7 @@ from ssl_ext.augment.base import Augmentation, Params, Shape, on_active
 from ssl_ext.augment.planes import matmul_planes
 from ssl_ext.augment.sampling import check_probability, check_range, spread
 
-# Of the matrix of a whole axis most is 0: from this side on, blocks of it are multiplied instead.
+# The matrix of a long axis is mostly 0: from this side length on, blocks of it are multiplied instead.
 LARGE = 128
 BLOCK = 32
 
@@ -86,7 +86,7 @@ def blur_in_blocks(planes: Tensor, weights: Tensor) -> Tensor:
     band = weights.new_zeros(n, BLOCK, window)
     diagonals = band.as_strided((n, BLOCK, taps), (BLOCK * window, window + 1, 1))
     diagonals.copy_(weights.unsqueeze(1).expand_as(diagonals))
-    # Below and on the right of the border there is room for the rest of the last block.
+    # Padding at the bottom and on the right completes the last block.
     rest = [-size % BLOCK for size in (width, height)]
     for plane in planes:
         padded = F.pad(plane, (reach,) * 4, mode="reflect")

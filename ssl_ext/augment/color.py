@@ -12,7 +12,7 @@ TINY = 1e-20
 
 
 def grayscale(planes: Tensor) -> Tensor:
-    """Return the luminance (N, H, W); one channel is its own luminance."""
+    """Return the luminance (N, H, W); a single channel is returned as it is."""
     if planes.shape[0] == 1:
         return planes[0]
     red, green, blue = GRAY_WEIGHTS
@@ -49,7 +49,7 @@ def saturation_(planes: Tensor, factor: Tensor) -> Tensor:
 def hue_(planes: Tensor, shift: Tensor) -> Tensor:
     """Turn the hue of planes (3, N, H, W) by ``shift`` (N,) turns, in [-0.5, 0.5].
 
-    On the CPU this goes block by block over the samples: its thirty passes then stay in the cache.
+    On the CPU samples are processed in blocks, so that the thirty passes over memory stay in cache.
     """
     samples = planes.shape[1]
     block = max(1, samples)
@@ -65,8 +65,7 @@ def _turn_hue_(planes: Tensor, shift: Tensor) -> None:
     # h is the position on it, in sextants. Ordering the channels gives h = |k + (middle - smallest)
     # / c| with k from the two comparisons of the ordering. Back from hue h: red = m + c clamp(|h -
     # 3| - 1, 0, 1), green and blue = m + c clamp(2 - |h - 2|, 0, 1) and |h - 4|. This equals the
-    # way through HSV, without its six-way choice, its saturation or a division by the value;
-    # choices are slow, arithmetic is not.
+    # conversion to HSV and back, without its slow six-way selection.
     red, green, blue = planes
     high, low = torch.maximum(green, blue), torch.minimum(green, blue)
     middle, largest = torch.minimum(red, high), torch.maximum(red, high)
@@ -78,8 +77,7 @@ def _turn_hue_(planes: Tensor, shift: Tensor) -> None:
     offset.sub_(green_below_blue, alpha=6).sub_(red_below, alpha=2)
     numerator = middle.sub_(low)
     hue = torch.addcdiv(offset, numerator, torch.clamp(chroma, min=TINY, out=low), out=low).abs_()
-    # One turn is added to keep the sum positive: frac then is the remainder of the division by one
-    # turn.
+    # Adding one turn keeps the sum positive, so that frac is the remainder modulo one turn.
     hue.div_(6).add_((shift + 1).view(-1, 1, 1)).frac_().mul_(6)
     base = torch.sub(smallest, chroma, out=middle)
     torch.sub(hue, 3, out=red).abs_().clamp_(1, 2).mul_(chroma).add_(base)

@@ -13,12 +13,13 @@ LEVELS = 256
 class RandomEqualize(Augmentation):
     """Equalise the histogram of the luma of each image with probability ``p``.
 
-    Images of 3 channels go from RGB to YCbCr, Y is equalised, and back; 1 channel, or 3 that are equal, are
-    equalised directly. The operation is Pillow's ``ImageOps.equalize``, on 8 bits: the images it changes are
-    rounded to 256 levels. It changes no image with fewer than 255 pixels below its lightest level.
+    RGB images are converted to YCbCr, Y is equalised, and they are converted back; a single channel, or three
+    equal channels, are equalised directly. The operation is Pillow's ``ImageOps.equalize`` on 8 bits, so
+    changed images are rounded to 256 levels. Images with fewer than 255 pixels below their lightest level are
+    not changed.
 
-    Parameters drawn: ``active`` (N,), bool. Raises ValueError for p outside [0, 1] and for images of other
-    than 1 or 3 channels.
+    Parameters drawn: ``active`` (N,), bool. Raises ValueError for p outside [0, 1] and for images
+    without 1 or 3 channels.
 
     >>> ramp = torch.arange(1024).div(1023).mul(0.25).view(1, 1, 32, 32)
     >>> RandomEqualize(p=1.0)(ramp).amax()
@@ -53,18 +54,18 @@ def _equalize(planes: Tensor) -> Tensor:
 
 
 def equalize_levels(levels: Tensor) -> Tensor:
-    """Return levels (N, H, W), float32, of int32 ones in 0 … 255, each sample's histogram equalised."""
+    """Equalise each sample's histogram of int32 levels (N, H, W) in 0 … 255; returns float32 levels."""
     samples = torch.arange(len(levels), dtype=torch.int32, device=levels.device).view(-1, 1)
-    # Sample n counts in the bins 256 n to 256 n + 255: one histogram for the whole batch.
+    # One histogram for the whole batch: sample n uses the bins 256 n to 256 n + 255.
     bins = (levels.flatten(1) + LEVELS * samples).flatten()
     return equalizing_tables(_counts(bins, len(levels))).flatten().index_select(0, bins).view_as(levels)
 
 
 def equalizing_tables(histogram: Tensor) -> Tensor:
-    """Return, for histograms (N, 256) of counts, the new level of every level (N, 256), as float32.
+    """Return lookup tables (N, 256), float32, from old to new levels, for histograms (N, 256) of counts.
 
-    A level moves up by one for every ``step`` pixels that are darker, with steps of a 255th of all pixels but
-    those of the lightest level. Less than one pixel a step leaves every level where it is.
+    The new level is the number of darker pixels divided by ``step``, a 255th of all pixels except those of
+    the lightest level. If ``step`` is below one pixel, levels do not change.
     """
     upto = histogram.cumsum(1)
     below_lightest = torch.where(upto < upto[:, -1:], upto, 0).amax(1, keepdim=True)
@@ -79,6 +80,6 @@ def _counts(bins: Tensor, samples: int) -> Tensor:
     size = LEVELS * samples
     if bins.is_cpu:
         return torch.bincount(bins, minlength=size).view(samples, LEVELS)
-    # Elsewhere bincount would wait for the largest index, to know the size of its result.
+    # On other devices bincount would sync to find the largest index.
     counts = torch.zeros(size, dtype=torch.int32, device=bins.device)
     return counts.scatter_add_(0, bins.long(), torch.ones_like(bins)).view(samples, LEVELS)

@@ -1,4 +1,4 @@
-"""Views of small images on a GPU: as much of a sequence as one kernel does, for all views of a batch."""
+"""Views of small images on a GPU: one kernel does the leading members of a sequence for all views."""
 
 import importlib.util
 import math
@@ -21,9 +21,9 @@ from ssl_ext.augment.random_crop import RandomCrop
 from ssl_ext.augment.resized_crop import RandomResizedCrop
 
 SIDE = 32
-"""Largest side, in pixels, of images and views: an image of 64 pixels does not fit into the registers."""
+"""Largest side, in pixels, of images and views: 64 x 64 pixels do not fit into the registers."""
 
-# The kernel's order. A flip commutes with all but the crop, so one before and one behind it suffice.
+# The kernel's order. A flip commutes with all but the crop, so one before and one after it suffice.
 STAGES: tuple[type[Augmentation], ...] = (
     RandomHorizontalFlip,
     RandomResizedCrop,
@@ -40,18 +40,18 @@ NOTHING = 7  # the code of a jitter step without an operation
 
 @dataclass
 class Plan:
-    """The members that the kernel does, by their place in it, each with its first row of numbers."""
+    """Members done by the kernel, by their position in it, each with its first row of numbers."""
 
     taken: dict[str, tuple[Augmentation, int]] = field(default_factory=dict)
     rest: list[Augmentation] = field(default_factory=list)
 
     def row(self, name: str) -> int:
-        """Return the first row of numbers of a member, -1 where there is none."""
+        """Return the first row of numbers of a member, -1 if the sequence lacks it."""
         return self.taken[name][1] if name in self.taken else -1
 
 
 def plan(sequence: Iterable[Augmentation]) -> Plan:
-    """Return which leading members of a sequence the kernel does, and which remain."""
+    """Split a sequence into the leading members that the kernel does and the others."""
     result, row, reached = Plan(), 0, -1
     members = list(sequence)
     for number, member in enumerate(members):
@@ -77,7 +77,7 @@ def has_triton() -> bool:
 
 
 def is_fusible(sequence: Iterable[Augmentation], images: Tensor, shape: Shape) -> bool:
-    """Return whether the kernel can make views of ``shape`` from ``images``, at least their first steps."""
+    """Return whether the kernel can do at least the first members, for views of ``shape`` of ``images``."""
     if images.dtype != torch.uint8 or images.shape[1] not in (1, 3):
         return False
     sides = (*images.shape[2:], *shape[2:])
@@ -87,7 +87,7 @@ def is_fusible(sequence: Iterable[Augmentation], images: Tensor, shape: Shape) -
 def fused_views(sequence: Iterable[Augmentation], images: Tensor, numbers: Tensor) -> Tensor:
     """Return the views (V, C, H', W') of uint8 images (N, C, H, W): view v is one of image v % N.
 
-    ``numbers`` (draws, V) are uniform in [0, 1), the rows those of the members one after the other.
+    ``numbers`` (draws, V) are uniform in [0, 1), with the rows of the members in order.
     """
     from ssl_ext.augment.fused_kernel import views_kernel
 
@@ -174,7 +174,7 @@ def _values(own: Plan, channels: int) -> tuple[float, ...]:
 
 @lru_cache(maxsize=32)
 def _codes(colours: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the operations of each of the 24 orders, three bits a step, the first step lowest."""
+    """Return codes of the 24 orders: three bits per operation, the first operation in the lowest bits."""
     return tuple(
         sum((o if NAMES[o] in colours else NOTHING) << (3 * step) for step, o in enumerate(order))
         for order in ORDERS

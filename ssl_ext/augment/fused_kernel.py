@@ -1,18 +1,18 @@
-"""One Triton program for one view of one image, which stays on the chip from its pixels to the view.
+"""Triton kernel that makes all views of a batch in one launch; each program makes one view of one image.
 
-All draws of a view, its crop as two matrix products, jitter in its own order, grayscale, blur, solarisation
-and normalisation: one launch for all views of a batch. The mean that contrast needs is a sum within the
-program, and the order of the four colour operations is a branch that a whole program takes together.
+A program draws its parameters, crops by two matrix products, and does jitter in its own order, grayscale,
+blur, solarisation and normalisation without intermediate results in global memory. The mean for contrast is a
+sum within the program, and the branches for the order of colour operations are uniform within it.
 """
 
 # mypy: disable-error-code="no-untyped-def, unused-ignore"
 # ruff: noqa: SIM102
-# Nested conditions: the outer ones are known when the kernel is compiled, the inner ones are not.
+# Nested conditions: the outer ones are compile-time constants, the inner ones are not.
 
 import triton
 import triton.language as tl
 
-# Places in the table of settings, behind the codes of the 24 orders of jitter.
+# Indices in the table of settings, after the codes of the 24 orders of jitter.
 CROP_SETTINGS: tl.constexpr = tl.constexpr(24)
 BEFORE_P: tl.constexpr = tl.constexpr(28)
 AFTER_P: tl.constexpr = tl.constexpr(29)
@@ -34,7 +34,7 @@ def _clamp(x):
 
 @triton.jit
 def _turn_hue(r, g, b, shift):
-    # The arithmetic of color._turn_hue_.
+    # As color._turn_hue_.
     high, low = tl.maximum(g, b), tl.minimum(g, b)
     middle, largest = tl.minimum(r, high), tl.maximum(r, high)
     smallest = tl.minimum(middle, low)
@@ -59,7 +59,7 @@ def _blend(x, factor, target):
 def _resize_axis(
     start, length, flip, out: tl.constexpr, size: tl.constexpr, OUT: tl.constexpr, IN: tl.constexpr
 ):
-    """Return ``resize_matrix`` of one axis, (OUT, IN): powers of two that hold ``out`` and ``size``."""
+    """Return ``resize_matrix`` of one axis, (OUT, IN): powers of two of at least ``out`` and ``size``."""
     output = tl.arange(0, OUT).to(tl.float32) + 0.5
     output = tl.where(flip, out - output, output)
     scale = length.to(tl.float32) / out
@@ -74,7 +74,7 @@ def _resize_axis(
 @triton.jit
 def _padded_axis(start, flip, out: tl.constexpr, size: tl.constexpr, OUT: tl.constexpr, IN: tl.constexpr,
                  PADDING: tl.constexpr, REFLECT: tl.constexpr):  # fmt: skip
-    """Return zeros and ones (OUT, IN): which pixel each output pixel of ``RandomCrop`` reads, if any."""
+    """Return a 0/1 matrix (OUT, IN): the input pixel, if any, of each output pixel of ``RandomCrop``."""
     output = tl.arange(0, OUT)
     place = start + tl.where(flip, out - 1 - output, output) - PADDING
     if REFLECT:
@@ -90,7 +90,7 @@ def _gaussian(distance, sigma, REACH: tl.constexpr):
 
 @triton.jit
 def _blur_axis(sigma, size: tl.constexpr, PADDED: tl.constexpr, REACH: tl.constexpr):
-    """Return ``blur_matrix`` of one axis, (PADDED, PADDED): pixels, and their reflections at both ends."""
+    """Return ``blur_matrix`` of one axis, (PADDED, PADDED), with reflection at both ends."""
     output, pixel = tl.arange(0, PADDED)[:, None], tl.arange(0, PADDED)[None, :]
     left = tl.where(pixel > 0, _gaussian(-pixel - output, sigma, REACH), 0.0)
     right = tl.where(pixel < size - 1, _gaussian(2 * (size - 1) - pixel - output, sigma, REACH), 0.0)
@@ -107,7 +107,7 @@ def _sandwich(rows, plane, columns):
 @triton.jit
 def _box(numbers, rows, settings, H: tl.constexpr, W: tl.constexpr,
          CENTRAL_H: tl.constexpr, CENTRAL_W: tl.constexpr):  # fmt: skip
-    """Return the box that ``RandomResizedCrop`` draws from 22 numbers: top, left, height, width."""
+    """Return the box of ``RandomResizedCrop`` from 22 random numbers: top, left, height, width."""
     tries = tl.arange(0, 16)
     tried = tries < 10
     area = (tl.load(numbers + tries * rows, tried, 0.0) * tl.load(settings + 1) + tl.load(settings)) * (H * W)
@@ -149,8 +149,8 @@ def views_kernel(images, out, numbers, settings, mean, std, n, row_stride, chann
     """Write view ``program_id`` of image ``program_id % n``.
 
     ``images`` (n, C, H, W) uint8; ``out`` float32, its pixels (h, w) contiguous, its other strides given;
-    ``numbers`` (draws, views) uniform in [0, 1). BEFORE … SOLARIZE are the first row of numbers of an
-    operation, -1 where the sequence has none; F0 … F3 those of the factors of jitter. PH … Pw are powers
+    ``numbers`` (draws, views) uniform in [0, 1). BEFORE … SOLARIZE are the first row of numbers of each
+    operation, -1 if the sequence lacks it; F0 … F3 those of the factors of jitter. PH … Pw are powers
     of two of at least 16. MEANS is the number of means, 0 for no normalisation.
     """
     row = tl.program_id(0)
@@ -169,7 +169,7 @@ def views_kernel(images, out, numbers, settings, mean, std, n, row_stride, chann
         left = _whole(drawn + (PADDED_CROP + 1) * rows, total_width - w + 1)
         width = tl.full((), w, tl.int32)
     if BEFORE >= 0:
-        # A crop of a mirrored image is the mirror image of the crop on the other side.
+        # Cropping a mirrored image equals mirroring the crop from the other side.
         flip = tl.load(drawn + BEFORE * rows) < tl.load(settings + BEFORE_P)
         left = tl.where(flip, total_width - width - left, left)
     if AFTER >= 0:
@@ -219,7 +219,7 @@ def views_kernel(images, out, numbers, settings, mean, std, n, row_stride, chann
     if BLUR >= 0:
         if tl.load(drawn + BLUR * rows) < tl.load(settings + BLUR_SETTINGS):
             sigma = _spread(drawn + (BLUR + 1) * rows, settings + BLUR_SETTINGS + 1)
-            # Names of their own: the crop's matrices may have other shapes, and a branch keeps shapes.
+            # Separate names: a Triton variable must keep its shape across branches.
             down = _blur_axis(sigma, h, Ph, REACH)
             across = tl.trans(_blur_axis(sigma, w, Pw, REACH))
             r, g, b = _sandwich(down, r, across), _sandwich(down, g, across), _sandwich(down, b, across)

@@ -1,4 +1,4 @@
-"""Colour jitter with an order of its four operations drawn per sample."""
+"""Colour jitter; the order of its four operations is drawn per sample."""
 
 import torch
 from torch import Tensor
@@ -13,10 +13,10 @@ class ColorJitter(Augmentation):
 
     A number b for brightness, contrast or saturation means factors uniform in [max(0, 1 - b), 1 +
     b]; for hue, shifts uniform in [-hue, hue] turns, hue at most 0.5. A pair gives the range
-    itself. Images have 3 channels, or 1, for which saturation and hue do nothing.
+    itself. Images have 1 or 3 channels; saturation and hue do not change 1 channel.
 
-    Parameters drawn: ``active`` (N,), bool; ``order`` (N,), index into ``ORDERS``; of the
-    operations that are on, ``brightness``, ``contrast``, ``saturation``, ``hue`` (N,).
+    Parameters drawn: ``active`` (N,), bool; ``order`` (N,), index into ``ORDERS``; and, for enabled
+    operations, ``brightness``, ``contrast``, ``saturation``, ``hue`` (N,).
 
     Raises ValueError for a range outside [0, inf), for hue outside [-0.5, 0.5], or p outside [0,
     1].
@@ -48,7 +48,7 @@ class ColorJitter(Augmentation):
         self.p = check_probability("ColorJitter.p", p)
 
     def numbers(self, n: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-        """Return random numbers (draws, n); on the CPU the orders are whole numbers from the generator."""
+        """Return random numbers (draws, n); on the CPU the orders are drawn as integers."""
         if device.type != "cpu":
             return super().numbers(n, generator, device)
         active = torch.rand((1, n), generator=generator)

@@ -1,4 +1,4 @@
-"""Colour jitter of a batch in three forms, which differ in the number and the length of their operations."""
+"""Three implementations of batched colour jitter, each fastest for some device and batch size."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,7 +11,7 @@ from ssl_ext.augment.base import Params
 from ssl_ext.augment.color import brightness_, contrast_, grayscale, hue_, saturation_
 
 FEW = 1 << 17
-"""Pixels of a batch up to which the sorted form is the faster one on the CPU."""
+"""Number of pixels of a batch up to which ``jitter_sorted`` is faster on the CPU."""
 
 NAMES = ("brightness", "contrast", "saturation", "hue")
 HUE = NAMES.index("hue")
@@ -27,14 +27,14 @@ BLENDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-# Hue, the dearest operation, runs once, for all samples together: between the steps before and the
-# steps after it. Each step names, for every one of the 24 orders, the operation it does, if any.
+# Hue, the most expensive operation, runs once for all samples, between the steps before and after it.
+# Each step gives its operation, if any, for each of the 24 orders.
 BEFORE = [[o[k] if k < o.index(HUE) else None for o in ORDERS] for k in (0, 1, 2)]
 AFTER = [[o[k] if k > o.index(HUE) else None for o in ORDERS] for k in (1, 2, 3)]
 
 
 def _runs(step: Step) -> list[Run]:
-    """Return the neighbouring orders that share an operation: (name, first, behind the last)."""
+    """Return runs of consecutive orders with the same operation: (name, first, end)."""
     runs = []
     for operation, group in groupby(range(len(step)), key=step.__getitem__):
         orders = list(group)
@@ -48,7 +48,7 @@ RUNS_AFTER = [run for step in AFTER for run in _runs(step)]
 
 
 def jitter_grouped(planes: Tensor, params: Params) -> Tensor:
-    """Jitter on the CPU: samples sorted by order, so that operations act on contiguous runs."""
+    """Jitter large batches on the CPU: samples are sorted by order, so operations act on contiguous runs."""
     order = torch.where(params["active"], params["order"], len(ORDERS))
     counts = torch.bincount(order, minlength=len(ORDERS) + 1)
     bounds = [0, *counts.cumsum(0).tolist()]
@@ -70,14 +70,14 @@ def jitter_grouped(planes: Tensor, params: Params) -> Tensor:
 
 
 def jitter_sorted(planes: Tensor, params: Params) -> Tensor:
-    """Jitter few samples on the CPU: sorted by the place of hue in their order, all in six blends."""
+    """Jitter small batches on the CPU: samples are sorted by the position of hue, and all take six blends."""
     place = _places(planes.device)[_orders(params)]
     bounds = torch.bincount(place, minlength=len(NAMES) + 1).cumsum(0).tolist()
     rows = place.argsort(stable=True)[: bounds[HUE]]
     chosen = planes.index_select(1, rows)
     own = {name: value[rows] for name, value in params.items()}
     blends = list(zip(*_blends(own), strict=True))
-    # Sample i has hue at place p where bounds[p - 1] <= i < bounds[p]: p blends before it, 3 - p after it.
+    # Sample i has hue at position p where bounds[p - 1] <= i < bounds[p]: p blends before it, 3 - p after it.
     for number, (factor, mean, gray) in enumerate(blends[:3]):
         part = slice(bounds[number], None)
         _blend_(chosen[:, part], factor[part], mean[part], gray[part])
@@ -90,7 +90,7 @@ def jitter_sorted(planes: Tensor, params: Params) -> Tensor:
 
 
 def jitter_masked(planes: Tensor, params: Params) -> Tensor:
-    """Jitter on accelerators: all samples take all steps, as the host cannot know how many need one."""
+    """Jitter on accelerators: all samples take all steps, which avoids a host sync."""
     result = planes.clone()
     for number, blend in enumerate(zip(*_blends(params), strict=True)):
         if number == len(BEFORE) and "hue" in params:
@@ -100,15 +100,15 @@ def jitter_masked(planes: Tensor, params: Params) -> Tensor:
 
 
 def _orders(params: Params) -> Tensor:
-    """Return the order of each sample (N,), ``len(ORDERS)`` where it is not active."""
+    """Return the order of each sample (N,), ``len(ORDERS)`` for inactive samples."""
     return torch.where(params["active"], params["order"], len(ORDERS))
 
 
 def _blends(params: Params) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the shares (6, N) of the image, of its mean luminance and of its luminance in each step.
+    """Return the weights (6, N) of the image, its mean luminance and its luminance in each step.
 
     Brightness, contrast and saturation are one blend: ``factor image + (1 - factor) target``, where the
-    target is black, the mean luminance or the luminance. A factor of 1 leaves the sample as it is.
+    target is black, the mean luminance or the luminance. A factor of 1 does not change the sample.
     """
     kinds = _kinds(params["order"].device)[:, _orders(params)]
     neutral = torch.ones_like(params["order"], dtype=torch.float32)
@@ -126,13 +126,13 @@ def _blend_(planes: Tensor, factor: Tensor, mean: Tensor, gray: Tensor) -> None:
 
 @lru_cache(maxsize=8)
 def _places(device: torch.device) -> Tensor:
-    """Return the place of hue in each of the 24 orders, and 4 for none of them."""
+    """Return the position of hue in each of the 24 orders, and 4 for inactive samples."""
     return torch.tensor([*(order.index(HUE) for order in ORDERS), len(NAMES)]).to(device)
 
 
 @lru_cache(maxsize=8)
 def _kinds(device: torch.device) -> Tensor:
-    """Return the blend of each step (6) in each of the 24 orders or none (25); 3 is no blend."""
+    """Return the blend (6, 25) of each step for the 24 orders and for inactive samples; 3 is no blend."""
     nothing = len(BLENDS)
     steps = [[nothing if o is None else o for o in step] + [nothing] for step in BEFORE + AFTER]
     return torch.tensor(steps).to(device)

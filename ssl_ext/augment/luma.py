@@ -1,8 +1,7 @@
-"""Luma and chroma (YCbCr) of 8-bit colours, in the whole numbers that Pillow computes.
+"""Luma and chroma (YCbCr) of 8-bit colours, bit-exact with Pillow's integer arithmetic.
 
-A histogram of luma counts whole levels, so a luma that is rounded otherwise moves pixels to other bins and
-equalises to another image. Pillow's rounding is therefore followed to the last bit: products are rounded to
-64ths, sums cut off to whole levels.
+Equalisation counts integer levels of luma, so another rounding would change the result. As in Pillow,
+products are rounded to 64ths and sums are truncated to integers.
 """
 
 from collections.abc import Iterable
@@ -19,8 +18,8 @@ REDNESS = (0.5, -0.41869, -0.08131)
 def luma(levels: Tensor) -> Tensor:
     """Return Y (N, H, W), int32, of levels (3, N, H, W), float32, whole numbers in 0 … 255.
 
-    Of a sample whose channels are all equal Y is that channel, which Pillow's conversion would change by a
-    level here and there.
+    If all channels of a sample are equal, Y is that channel; Pillow's conversion would change some levels by
+    one.
     """
     red, green, blue = levels
     gray = (red.eq(green) & green.eq(blue)).flatten(1).all(1)
@@ -28,7 +27,7 @@ def luma(levels: Tensor) -> Tensor:
 
 
 def color_offsets(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what red, green and blue (N, H, W), int32, add to Y in the colours of levels (3, N, H, W)."""
+    """Return the offsets of red, green and blue from Y, each (N, H, W), int32, for levels (3, N, H, W)."""
     blueness, redness = _weighted(levels, BLUENESS), _weighted(levels, REDNESS)
     red = _weighted((redness,), (1.402,))
     green = _weighted((blueness, redness), (-0.34414, -0.71414))
@@ -36,7 +35,7 @@ def color_offsets(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _weighted(planes: Iterable[Tensor], weights: tuple[float, ...]) -> Tensor:
-    # Casts cut towards zero, shifts round down, as Pillow does it.
+    # As in Pillow, casts truncate towards zero and shifts round down.
     total, *others = (
         (plane * (weight * (1 << BITS))).add_(0.5).int()
         for plane, weight in zip(planes, weights, strict=True)

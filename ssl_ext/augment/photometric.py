@@ -11,7 +11,7 @@ from ssl_ext.augment.sampling import check_probability
 
 
 class RandomGrayscale(Augmentation):
-    """Replace all channels by the luminance with probability ``p``; 1 channel stays as it is.
+    """Replace all channels by the luminance with probability ``p``; 1 channel is not changed.
 
     Parameters drawn: ``active`` (N,), bool. Raises ValueError for p outside [0, 1].
 
@@ -66,7 +66,7 @@ class RandomSolarize(Augmentation):
 class Normalize(Augmentation):
     """Subtract ``mean`` and divide by ``std``, per channel, in units of images in [0, 1].
 
-    One value serves every channel. Raises ValueError if std is not positive, if the lengths differ,
+    A single value applies to all channels. Raises ValueError if std is not positive, if the lengths differ,
     or if they do not match the channels of the images.
 
     >>> Normalize(mean=[0.5], std=[0.25])(torch.ones(1, 3, 1, 1)).flatten()

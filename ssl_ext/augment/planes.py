@@ -1,8 +1,8 @@
-"""The memory layout that the operations share, and the checks on what comes in.
+"""Memory layout of the operations, and checks of input images.
 
-Inside a sequence images are "planes" (C, N, H, W), float32, contiguous. One channel of the whole
-batch is then one contiguous block, so that colour arithmetic runs over long vectors, and a batch of
-matrix products per channel needs no copy. Images are turned into planes once and back once.
+Inside a sequence images are "planes" (C, N, H, W), float32, contiguous. Each channel of the batch is one
+contiguous block, so colour arithmetic runs over long vectors and batched matrix products per channel need no
+copy. A sequence converts images to planes and back once.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def check_images(images: Tensor) -> None:
-    """Raise TypeError or ValueError, in one sentence, unless images are a batch of images."""
+    """Raise TypeError or ValueError unless ``images`` is (N, C, H, W), uint8 or floating point."""
     if not isinstance(images, Tensor):
         raise TypeError(
             f"images must be a tensor (N, C, H, W), got {type(images).__name__}; "
@@ -43,8 +43,8 @@ def matmul_planes(rows: Tensor, planes: Tensor, columns: Tensor) -> Tensor:
     """Return ``rows[n] @ planes[c, n] @ columns[n].T`` for every channel c and sample n.
 
     ``rows`` (N, H', H) and ``columns`` (N, W', W) act along height and width of planes (C, N, H, W),
-    which are overwritten by the result where it has their shape: fresh memory costs page faults, a fifth
-    of the time. One batched product per channel: broadcasting over channels would copy the matrices.
+    which are overwritten by a result of the same shape: page faults of fresh memory take a fifth of the
+    time. One batched product per channel, as broadcasting over channels would copy the matrices.
     """
     c, n, _, width = planes.shape
     shape = c, n, rows.shape[1], columns.shape[1]

@@ -1,4 +1,4 @@
-"""Random crop of a padded image, the usual augmentation of supervised training on small images."""
+"""Random crop of padded images."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ class RandomCrop(Augmentation):
     image.
 
     Raises ValueError for a negative padding, another mode, a size larger than the padded image, or
-    a reflection of more pixels than there are.
+    a reflected padding that is not smaller than the image sides.
 
     >>> RandomCrop(32, padding=4)(torch.rand(2, 3, 32, 32)).shape
     torch.Size([2, 3, 32, 32])

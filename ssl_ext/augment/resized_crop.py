@@ -1,4 +1,4 @@
-"""Random resized crop of a batch, as matrix products, antialiased like torchvision's."""
+"""Batched random resized crop as matrix products, antialiased as in torchvision."""
 
 import math
 
@@ -11,9 +11,9 @@ from ssl_ext.augment.planes import matmul_planes
 from ssl_ext.augment.sampling import check_range, check_size, spread, whole
 
 TRIES = 10
-# Sides from which on the products with matrices that are mostly 0 cost more than a call for each image.
+# From this side length on, products with mostly zero matrices cost more than one call per image.
 LARGE = 128
-# Pixels of a batch up to which fewer operations count more than the memory they touch.
+# Up to this number of pixels of a batch, fewer operations matter more than memory traffic.
 FEW = 1 << 16
 
 
@@ -22,11 +22,11 @@ class RandomResizedCrop(Augmentation):
 
     Images (N, C, H, W) become (N, C, *size); without a size they keep (H, W). ``scale`` bounds the
     share of the area, ``ratio`` the aspect ratio width / height, drawn uniformly in its logarithm.
-    As in torchvision ten sizes are tried; if none fits, the largest central crop with an allowed
-    ratio is taken.
+    As in torchvision up to ten sizes are drawn; if none fits, the largest central crop with an allowed
+    ratio is used.
 
     Parameters drawn: ``top``, ``left``, ``height``, ``width`` (N,), int64, in pixels. ``transform``
-    also takes ``flip`` (N,), a mask of samples to mirror, at no cost.
+    also takes ``flip`` (N,), a bool mask of samples to mirror, at no cost.
 
     Raises ValueError for a size, scale or ratio out of range.
 
@@ -60,7 +60,7 @@ class RandomResizedCrop(Augmentation):
         aspect = spread(numbers[TRIES : 2 * TRIES], *log_ratio).exp_()
         sizes = torch.stack((area / aspect, area * aspect)).sqrt_().round_().long()
         fits = (sizes[0] <= height) & (sizes[1] <= width) & (sizes > 0).all(0)
-        # argmax gives the first try that fits, or 0 if none does.
+        # argmax is the first size that fits, or 0 if none fits.
         first = fits.int().argmax(0, keepdim=True)
         none_fits = ~fits.any(0)
         h, w = (
@@ -100,7 +100,7 @@ class RandomResizedCrop(Augmentation):
 
 
 def crop_one_by_one(planes: Tensor, params: Params, size: tuple[int, int]) -> Tensor:
-    """Crop, resize and mirror the samples of planes (C, N, H, W) with torch's own resampling."""
+    """Crop, resize and mirror the samples of planes (C, N, H, W) one by one with ``interpolate``."""
     boxes = torch.stack([params[name] for name in ("top", "left", "height", "width")], 1).tolist()
     flips = params["flip"].tolist() if "flip" in params else [False] * len(boxes)
     result = planes.new_empty((*planes.shape[:2], *size))

@@ -40,7 +40,7 @@ class RandomRotation(Augmentation):
 
 
 def rotation_grid(angle: Tensor, height: int, width: int) -> Tensor:
-    """Return where each output pixel reads, (N, H, W, 2) as ``grid_sample`` takes it."""
+    """Return the sampling grid (N, H, W, 2) for ``grid_sample``."""
     radians = torch.deg2rad(angle).view(-1, 1, 1)
     cosine, sine = radians.cos(), radians.sin()
     x = torch.arange(width, device=angle.device) - (width - 1) / 2

@@ -1,10 +1,10 @@
-"""Parameters from uniform random numbers, and the checks on arguments that all operations share."""
+"""Parameters from uniform random numbers, and checks of arguments."""
 
 from torch import Tensor
 
 
 def spread(numbers: Tensor, low: float, high: float) -> Tensor:
-    """Return numbers uniform in [low, high) from ones uniform in [0, 1), which are overwritten."""
+    """Return numbers uniform in [low, high) from ``numbers`` uniform in [0, 1), which are overwritten."""
     return numbers.mul_(high - low).add_(low)
 
 

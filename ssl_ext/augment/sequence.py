@@ -1,4 +1,4 @@
-"""A chain of augmentations that is turned into planes once and back once."""
+"""Sequence of augmentations with one conversion to planes and back."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
@@ -13,17 +13,16 @@ from ssl_ext.augment.resized_crop import RandomResizedCrop
 
 
 class AugmentationSequence(nn.Module):
-    """Apply augmentations one after the other to images (N, C, H, W); sequences in it are unfolded.
+    """Apply augmentations in order to images (N, C, H, W); nested sequences are flattened.
 
-    A ``RandomHorizontalFlip`` right after a ``RandomResizedCrop`` costs nothing: it is folded into
-    the matrices of the crop. Draws and results are those of the two on their own.
+    A ``RandomHorizontalFlip`` right after a ``RandomResizedCrop`` is folded into the matrices of the crop and
+    costs nothing. Draws and results equal those of the separate operations.
 
     Reproducibility: the same seed of the generator gives the same views on the CPU, and with a CPU
-    generator the same parameters on every device. With several processes each draws from its own
-    stream (a generator seeded with seed + rank): the views of a sample then depend on the number of
-    processes, unless the caller passes generators that do not.
+    generator the same parameters on every device. If each process has its own generator (seeded with
+    seed + rank), the views of a sample depend on the number of processes.
 
-    Raises TypeError for a member that is no augmentation.
+    Raises TypeError for a member that is not an augmentation.
 
     >>> views = AugmentationSequence([RandomResizedCrop(8), RandomHorizontalFlip()])
     >>> views(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), torch.Generator().manual_seed(0)).shape
@@ -62,7 +61,7 @@ class AugmentationSequence(nn.Module):
         return self.transform(images, params)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the shape that images of ``shape`` get; ValueError if a member cannot take it."""
+        """Return the output shape for images of ``shape``; ValueError if a member cannot take it."""
         for member in self:
             shape = member.output_shape(shape)
         return shape
@@ -75,10 +74,10 @@ class AugmentationSequence(nn.Module):
         device: torch.device | str = "cpu",
         views: int = 1,
     ) -> list[Params]:
-        """Return every member's parameters of ``views`` views of images of ``shape``, on ``device``.
+        """Return the parameters of each member for ``views`` views of images of ``shape``, on ``device``.
 
-        Rows are view after view: (views N,). The CPU draws view by view and member by member, as many
-        calls with one view each would; an accelerator draws all uniform numbers at once.
+        Rows (views N,) are ordered by view. The CPU draws view by view and member by member, as separate
+        calls would; an accelerator draws all uniform numbers at once.
         """
         device = torch.device(device)
         source = device if generator is None else generator.device
@@ -92,7 +91,7 @@ class AugmentationSequence(nn.Module):
     def numbers(
         self, n: int, generator: torch.Generator | None, device: torch.device, views: int = 1
     ) -> Sequence[Tensor]:
-        """Return the uniform random numbers of every member (its draws, views n), drawn on ``device``."""
+        """Return uniform random numbers (draws, views n) for each member, drawn on ``device``."""
         if device.type != "cpu":
             draws = [member.draws for member in self]
             return torch.rand((sum(draws), views * n), generator=generator, device=device).split(draws)
@@ -101,7 +100,7 @@ class AugmentationSequence(nn.Module):
 
     @torch.no_grad()
     def transform(self, images: Tensor, params: list[Params]) -> Tensor:
-        """Apply the members with parameters as ``draw`` returns them; images stay untouched."""
+        """Apply the members with parameters from ``draw``; ``images`` are not modified."""
         check_images(images)
         self.output_shape(shape_of(images))
         with full_precision(images.device):

@@ -1,4 +1,4 @@
-"""Random sharpness: a blend of each image with its smoothed self."""
+"""Random sharpness: blend each image with a smoothed copy."""
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ WEIGHT = 13
 class RandomSharpness(Augmentation):
     """Sharpen, or smooth, each image by a factor uniform in ``factor``, with probability ``p``.
 
-    The result is smoothed + factor (image - smoothed), clamped to [0, 1]: 1 leaves the image as it is, 0
-    smooths it, more than 1 sharpens it. The kernel is [1 1 1; 1 5 1; 1 1 1] / 13. The outermost pixels
-    stay, as in torchvision's and Pillow's operation, hence images of less than 3 pixels a side too.
+    The result is smoothed + factor (image - smoothed), clamped to [0, 1]: 1 does not change the image, 0
+    smooths it, more than 1 sharpens it. The kernel is [1 1 1; 1 5 1; 1 1 1] / 13. As in torchvision and
+    Pillow the outermost pixels do not change, so images with a side below 3 pixels do not change at all.
 
     Parameters drawn: ``active`` (N,), bool; ``factor`` (N,). Raises ValueError for a negative factor, a
-    pair out of order, or p outside [0, 1].
+    decreasing pair, or p outside [0, 1].
 
     >>> dot = torch.zeros(1, 1, 3, 3).index_fill(2, torch.tensor([1]), 0.25)
     >>> RandomSharpness(factor=(0.0, 0.0))(dot)[0, 0, 1]
@@ -42,8 +42,8 @@ class RandomSharpness(Augmentation):
 
 
 def sharpness_(planes: Tensor, factor: Tensor) -> Tensor:
-    """Blend planes (C, N, H, W), at least 3 x 3, with their smoothed selves, in place; factor is (N,)."""
-    # The kernel is a box of nine ones plus four in the middle: the blend adds share (box - 9 image).
+    """Blend planes (C, N, H, W), at least 3 x 3, with smoothed copies, in place; factor is (N,)."""
+    # The kernel is a 3 x 3 box plus 4 in the centre, so the blend adds share · (box sum - 9 image).
     share = ((1 - factor) / WEIGHT).view(-1, 1, 1)
     box = _box_sums(planes)
     inner = planes[..., 1:-1, 1:-1]
@@ -52,9 +52,9 @@ def sharpness_(planes: Tensor, factor: Tensor) -> Tensor:
 
 
 def _box_sums(planes: Tensor) -> Tensor:
-    """Return the sums over 3 x 3 pixels around every pixel but those at the border, where anything stands."""
-    # Shifts of the whole memory instead of slices of every image: long vectors. They run over the ends of
-    # rows and images, but only sums around border pixels see that.
+    """Return the sums over 3 x 3 pixels around every inner pixel; border values are arbitrary."""
+    # Shifting flat memory gives longer vectors than slicing images. Shifts cross the ends of rows and images,
+    # which only affects sums around border pixels.
     width, flat = planes.shape[3], planes.flatten()
     rows = flat[:-2] + flat[1:-1]
     rows += flat[2:]

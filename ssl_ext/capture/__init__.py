@@ -1,4 +1,4 @@
-"""Training steps that are recorded once and replayed: as a CUDA graph, or as a tape on the CPU."""
+"""Recorded and replayed training steps: CUDA graphs, or tapes on the CPU."""
 
 from .host_access import HostAccess, accelerator_branches, host_access
 from .numbers import Numbers, Rates, fuse_adam, pinned

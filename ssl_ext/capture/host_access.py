@@ -1,4 +1,4 @@
-"""Operations that a CUDA graph cannot hold: the host reads a value, or hands one over."""
+"""Detection of operations that a CUDA graph cannot contain: host reads, and copies from the host."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 PACKAGE = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 
-# The result, or its shape, depends on values that the host has to know; ``lift_fresh`` is ``torch.tensor``.
+# The host must know values for the result or its shape; ``lift_fresh`` is ``torch.tensor``.
 READS = {
     *("_local_scalar_dense", "bincount", "equal", "is_nonzero", "lift_fresh", "masked_select", "nonzero"),
     *("_linalg_check_errors", "repeat_interleave", "_unique2", "unique_consecutive", "unique_dim"),
 }
-# These do not reach the dispatcher for a tensor that is on the CPU already.
+# These do not reach the dispatcher for tensors on the CPU.
 HOST_METHODS = {
     *(getattr(Tensor, name) for name in ("__array__", "cpu", "item", "numpy", "pin_memory", "tolist")),
     torch.from_numpy,
@@ -30,16 +30,16 @@ HOST_METHODS = {
 
 @contextmanager
 def accelerator_branches() -> Iterator[None]:
-    """Code that asks a tensor whether it is on the CPU hears no, and takes the way without host reads."""
+    """Make ``Tensor.is_cpu`` False inside, so that code takes its branch without host reads."""
     torch.Tensor.is_cpu = property(lambda tensor: False)  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
-        del torch.Tensor.is_cpu  # the one of its base class comes back
+        del torch.Tensor.is_cpu  # restores that of the base class
 
 
 def host_access(func: Any, args: tuple, kwargs: dict) -> str | None:
-    """Name of an operation (an ``OpOverload``) that needs the host, with its arguments; else None."""
+    """Name of the operation ``func`` (an ``OpOverload``) if it needs the host, else None."""
     name = func._schema.name.split("::")[-1]
     if name in READS:
         return str(func)
@@ -57,7 +57,7 @@ def host_access(func: Any, args: tuple, kwargs: dict) -> str | None:
 
 
 def caller() -> str:
-    """File and function of this package that is running, outside this folder; empty in a backward pass."""
+    """File and function of the innermost caller in ssl_ext outside this folder; empty in backward."""
     frame = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
@@ -79,7 +79,7 @@ class _Methods(TorchFunctionMode):
 
 
 class HostAccess(TorchDispatchMode):
-    """Notes every operation inside that needs the host, in ``found``, with the function that calls it.
+    """Collect in ``found`` every operation inside that needs the host, with the calling function.
 
     >>> with HostAccess() as access:
     ...     _ = torch.ones(2).sum().item()
@@ -93,7 +93,7 @@ class HostAccess(TorchDispatchMode):
         self.contexts = ExitStack()
 
     def __enter__(self) -> HostAccess:
-        # A compiled network would be traced again under a mode.
+        # Under a dispatch mode a compiled network would be retraced.
         self.contexts.enter_context(torch.compiler.set_stance("force_eager"))
         self.contexts.enter_context(_Methods(self.note))
         return super().__enter__()
@@ -103,7 +103,7 @@ class HostAccess(TorchDispatchMode):
         self.contexts.close()
 
     def note(self, operation: str) -> None:
-        """Keep the name of an operation."""
+        """Record the name of an operation."""
         self.found.append(operation)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Numbers that the host decides anew in every step, as tensors that stay where they are."""
+"""Per-step numbers from the host, as device tensors with fixed addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADAM = (Adam, AdamW)
 
 
 class Numbers(Mapping[str, Tensor]):
-    """Named float64 scalars in one vector on the device, written by one copy a step.
+    """Named float64 scalars in one device vector, written by one copy per step.
 
     >>> numbers = Numbers(["lr", "ema"], torch.device("cpu"))
     >>> numbers.write(dict(lr=0.5, ema=0.25))
@@ -28,8 +28,7 @@ class Numbers(Mapping[str, Tensor]):
 
     def write(self, numbers: Mapping[str, float]) -> None:
         """Set every number."""
-        # A new pinned block each time: torch's host allocator keeps it until the copy was made, however far
-        # the host is ahead of the device.
+        # A new pinned block each time: torch's host allocator keeps it until the asynchronous copy is done.
         host = torch.tensor(
             [numbers[name] for name in self.slots], dtype=torch.float64, pin_memory=self.vector.is_cuda
         )
@@ -46,14 +45,14 @@ class Numbers(Mapping[str, Tensor]):
 
 
 def pinned(value: Tensor, device: torch.device) -> Tensor:
-    """The tensor in pinned memory, where it is to be copied to a GPU: other memory waits for its stream."""
+    """``value`` in pinned memory if ``device`` is a GPU, so that the copy does not block the host."""
     return value.pin_memory() if device.type == "cuda" and value.is_cpu and not value.is_pinned() else value
 
 
 class Rates:
-    """Learning rates of an optimiser: floats that schedules replace, and slots of numbers inside a step.
+    """Learning rates of an optimiser: floats for schedulers, device tensors inside a step.
 
-    Groups whose rates have been equal from the start share a slot.
+    Parameter groups with equal initial rates share a slot, the name of their number.
 
     Raises:
         ValueError: The optimiser's rates cannot be tensors.
@@ -72,10 +71,10 @@ class Rates:
         move_step_counters(optimizer)
 
     def numbers(self) -> dict[str, float]:
-        """The rates of the step to come, by slot.
+        """Rates of the next step, by slot.
 
         Raises:
-            ValueError: Groups with one slot have come to have different rates.
+            ValueError: Groups that share a slot have different rates.
         """
         found: dict[str, float] = {}
         for name, group in zip(self.names, self.optimizer.param_groups, strict=True):
@@ -86,7 +85,7 @@ class Rates:
 
     @contextmanager
     def in_step(self, numbers: Numbers) -> Iterator[None]:
-        """Groups hold slots and settings for capture inside, and what they held before afterwards."""
+        """Set rates and capture options of the parameter groups to those for capture; restore on exit."""
         groups = self.optimizer.param_groups
         on_gpu = numbers.vector.is_cuda
         # Fused kernels read float32 on a GPU.
@@ -107,14 +106,14 @@ class Rates:
 
 
 def fuse_adam(optimizer: Adam) -> None:
-    """Set an Adam optimiser to its fused kernel, which can be captured; anew after ``load_state_dict``."""
+    """Switch an Adam optimiser to its capturable fused kernel; repeat after ``load_state_dict``."""
     for group in optimizer.param_groups:
         group.update(fused=True, foreach=False, capturable=group["params"][0].is_cuda)
     move_step_counters(optimizer)
 
 
 def move_step_counters(optimizer: Optimizer) -> None:
-    """Put the counters of steps beside the parameters; a state of an unfused run has them on the host."""
+    """Move step counters to the parameters' device; the state of an unfused run has them on the host."""
     optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
     for parameter, state in optimizer.state.items():
         step: Any = state.get("step")

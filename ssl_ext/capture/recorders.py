@@ -1,4 +1,4 @@
-"""What holds the operations of a step: a CUDA graph, or a tape that keeps a graph's rules on the CPU."""
+"""Recorders of a step: a CUDA graph, or a tape on the CPU with the same restrictions."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class CaptureError(RuntimeError):
 
 
 class Recorder(Protocol):
-    """Takes one step while it records it, and repeats it later with the very tensors of the first time.
+    """Run and record a step once, and replay it later on the same tensors.
 
-    Made with another recording of the same run, or None.
+    The constructor takes another recording of the same run, or None.
     """
 
     def __init__(self, sibling: Any = None) -> None: ...
 
     def record(self, step: Callable[[], Any]) -> Any:
-        """Take and record a step; return its result, whose tensors every replay overwrites."""
+        """Run and record a step; return its result, whose tensors every replay overwrites."""
 
     def replay(self) -> None:
-        """Take the step again."""
+        """Run the step again."""
 
 
 class Tape(HostAccess):
-    """Operations with their tensors, run again without the Python code that called them.
+    """Recorded operations with their tensors, replayed without the Python code that called them.
 
-    Numbers, branches and addresses are those of the recording, as in a CUDA graph; random numbers are drawn
-    anew from torch's generators.
+    As in a CUDA graph, Python numbers, branches and addresses are fixed by the recording, and random numbers
+    are drawn anew from torch's generators.
 
     >>> x, tape = torch.zeros(2), Tape()
     >>> y = tape.record(lambda: x.add_(1) * 2)
@@ -49,16 +49,16 @@ class Tape(HostAccess):
         self.calls: list[tuple[Any, tuple, dict, list[Tensor]]] = []
 
     def record(self, step: Callable[[], Any]) -> Any:
-        """Take and record a step.
+        """Run and record a step.
 
         Raises:
-            CaptureError: An operation reads a value back, or takes one from the host.
+            CaptureError: An operation reads a value on the host or copies one from it.
         """
         with self:
             return step()
 
     def note(self, operation: str) -> None:
-        """Refuse an operation that needs the host."""
+        """Raise CaptureError for an operation that needs the host."""
         raise CaptureError(operation)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -67,14 +67,14 @@ class Tape(HostAccess):
         alias = [r.alias_info for r in func._schema.returns]
         written = bool(alias) and alias[0] is not None
         is_view = written and not alias[0].is_write
-        # Views and empty memory stay where they are.
+        # Views and empty tensors keep their memory, so there is nothing to replay.
         if not (is_view or name.startswith(("profiler::", "aten::empty", "aten::new_empty"))):
             self.calls.append((func, args, kwargs or {}, [] if written else list(_tensors(result))))
         return result
 
     @torch.no_grad()
     def replay(self) -> None:
-        """Run the operations again; results take the places of those of the recording."""
+        """Run the operations again; results overwrite those of the recording."""
         for func, args, kwargs, results in self.calls:
             for old, new in zip(results, _tensors(func(*args, **kwargs)), strict=False):
                 old.copy_(new)
@@ -89,10 +89,10 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 class Graph:
-    """A CUDA graph; recorded on the current stream, which must be another than the default one.
+    """A CUDA graph, recorded on the current stream, which must not be the default stream.
 
-    The graphs of a run share one memory pool, as no two of them run at the same time. Random numbers come
-    from the default generator, which advances with every replay.
+    The graphs of a run share one memory pool, as they never run concurrently. Random numbers come from the
+    default generator, which advances with every replay.
     """
 
     def __init__(self, sibling: Graph | None = None) -> None:
@@ -100,12 +100,12 @@ class Graph:
         self.pool = None if sibling is None else sibling.graph.pool()
 
     def record(self, step: Callable[[], Any]) -> Any:
-        """Record a step, then take it.
+        """Record a step, then run it.
 
         Raises:
-            CaptureError: CUDA refuses an operation; nothing of the step was done.
+            CaptureError: CUDA cannot capture an operation; nothing was executed.
         """
-        # The thread that pins a loader's batches must not end the capture: "thread_local".
+        # "thread_local": CUDA calls of a data loader's pinning thread must not abort the capture.
         stream = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(
@@ -119,13 +119,13 @@ class Graph:
         return result
 
     def replay(self) -> None:
-        """Take the step again."""
+        """Run the step again."""
         self.graph.replay()
 
 
 @contextmanager
 def own_stream(recorder: object) -> Iterator[None]:
-    """Where ``recorder`` is :class:`Graph`, all work inside is on one stream that is not the default one."""
+    """If ``recorder`` is :class:`Graph`, run everything inside on one non-default stream."""
     if recorder is not Graph:
         yield
         return
@@ -139,7 +139,7 @@ def own_stream(recorder: object) -> Iterator[None]:
 
 
 def _restore_generator(stream: torch.cuda.Stream) -> None:
-    """Capture a trivial graph: after a failed capture the default generator takes itself for captured."""
+    """Capture a trivial graph: a failed capture leaves the default generator in capture state."""
     torch.cuda.synchronize()
     state = torch.cuda.CUDAGraph()
     buffer = torch.zeros(1, device="cuda")

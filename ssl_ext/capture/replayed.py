@@ -1,4 +1,4 @@
-"""A step that runs in Python a few times and is replayed from then on."""
+"""A step that is recorded after a few runs in Python and then replayed."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from .host_access import HostAccess
 from .recorders import CaptureError, Graph, Recorder
 
-# Steps in Python before a recording: optimiser states, cuDNN's choices and compiled code come to be.
+# Steps in Python before recording, in which optimiser states, cuDNN choices and compiled code are created.
 WARM_UP = 3
-# Each recording keeps its intermediate results.
+# Each recording holds memory for its intermediate results.
 MOST_RECORDINGS = 16
 
 
 class Replayed:
     """Call ``step`` in Python ``WARM_UP`` times for each key, then record it, then replay it.
 
-    The last step in Python is watched for operations that need the host; one is enough for the step to stay
-    in Python for good.
+    The last step in Python is checked for operations that need the host; if there is one, the step is never
+    recorded.
 
     Args:
-        step: Reads and writes tensors that stay where they are; its result is overwritten by a replay.
+        step: Reads and writes tensors with fixed addresses; replays overwrite its result.
         recorder: Class of the recordings; None: the step always runs in Python.
-        refuse: Called with the reason once the step turns out not to be recordable; may raise.
+        refuse: Called once with the reason if the step cannot be recorded; may raise.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Replayed:
         self.steps: Counter[Hashable] = Counter()
 
     def __call__(self, key: Hashable = None) -> Any:
-        """Take the step whose code, shapes and Python numbers are those of ``key``."""
+        """Run the step; ``key`` identifies its branches, shapes and Python numbers."""
         if self.recorder is None:
             return self.step()
         if key in self.records:
@@ -60,7 +60,7 @@ class Replayed:
         except CaptureError as error:
             self._stay_in_python(str(error))
             if not isinstance(record, Graph):
-                raise  # a tape takes the step while it records it
+                raise  # a tape has already run part of the step
             return self.step()
         self.records[key] = record, result
         return result

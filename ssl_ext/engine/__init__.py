@@ -1,4 +1,4 @@
-"""Runner, checkpoint files, weights in, and hooks."""
+"""Runner, training step, optimisers, hooks, and checkpoint and weight files."""
 
 from .hooks import (
     CheckpointHook,

@@ -1,4 +1,4 @@
-"""Activation checkpointing: computing the stages of a backbone again in the backward pass, to keep less."""
+"""Activation checkpointing: recompute the stages of a backbone in the backward pass to save memory."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from ssl_ext.models.utils import backbone_stages
 
 
 def recompute_stages(model: nn.Module) -> None:
-    """Keep of each stage of ``model.backbone`` its input alone, and compute the rest again in backward.
+    """Checkpoint the activations of each stage of ``model.backbone``.
 
-    No result changes: random numbers are drawn again as they were, and the second computation writes to no
-    buffer, so that running statistics move once a step. Names in the state dict stay. Passes without
-    gradient or in evaluation mode are computed as before, and so are copies of the backbone that were made
-    before, such as momentum networks, which keep nothing for a gradient.
+    Results do not change: the recomputation uses the same random numbers and writes to no buffer, so running
+    statistics are updated once per step. Names in the state dict do not change. Passes without gradient or in
+    evaluation mode, and existing copies of the backbone such as EMA networks, are not affected.
 
     Raises:
         UserError: The backbone has no stages.
     """
     for stage in checked_stages(model):
-        # On the module itself and not around its call, so that hooks on it run once.
+        # Wrap ``forward`` and not the call, so that hooks on the stage run once.
         stage.forward = MethodType(_recomputed_forward, stage)
 
 
@@ -37,7 +36,7 @@ def checked_stages(model: nn.Module) -> list[nn.Module]:
     """Stages or blocks of the model's backbone.
 
     Raises:
-        UserError: The backbone has none.
+        UserError: The backbone has no stages.
     """
     backbone = model.backbone
     stages = backbone_stages(backbone)
@@ -51,7 +50,7 @@ def checked_stages(model: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """What passes inside write to the buffers of ``module`` is forgotten: they read and write copies.
+    """Let passes inside read and write copies of the buffers of ``module``, which stay unchanged.
 
     >>> norm = nn.BatchNorm1d(2)
     >>> with buffers_kept(norm):
@@ -59,7 +58,7 @@ def buffers_kept(module: nn.Module) -> Iterator[None]:
     >>> norm.running_mean.tolist(), int(norm.num_batches_tracked)
     ([0.0, 0.0], 0)
     """
-    # Not written back afterwards: autograd would take a buffer that it holds for changed.
+    # Restoring values in place would raise in autograd for saved buffers, so copies are swapped in.
     owners = [(part, dict(part._buffers)) for part in module.modules() if part._buffers]
     try:
         for part, buffers in owners:
@@ -78,7 +77,7 @@ def _recomputed_forward(stage: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def _contexts(stage: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
-    # Called in the forward pass, which may be one that keeps running statistics (models.utils).
+    # Called in the forward pass, so it sees whether running statistics are kept (models.utils).
     tracking = [(part, part.track_running_stats) for part in stage.modules() if isinstance(part, _BatchNorm)]
     return nullcontext(), _second_pass(stage, tracking)
 

@@ -1,4 +1,4 @@
-"""``torch.compile`` where the time of a step is spent."""
+"""``torch.compile`` for backbones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import nn
 
 
 def compile_backbones(model: nn.Module, **settings: Any) -> None:
-    """Compile every backbone of ``model``, of copies that follow it too; names in the state dict stay.
+    """Compile every backbone of ``model``, including EMA copies, without renaming the state dict.
 
-    Losses, queues and schedules stay as they are: small beside the network, and some change every step.
+    Losses and queues are not compiled: they take little time, and some would be recompiled every step.
 
     Args:
         model: Algorithm with one or more modules called ``backbone``.

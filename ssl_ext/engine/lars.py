@@ -1,4 +1,4 @@
-"""Layer-wise adaptive rates for large batches."""
+"""LARS, layer-wise adaptive rate scaling for large batches."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class LARS(Optimizer):
     """SGD with momentum whose rate for every tensor w is lr · η‖w‖ / (‖g‖ + β‖w‖ + ε).
 
     You, Gitman, Ginsburg, *Large batch training of convolutional networks*, 2017, Algorithm 1, with gradient
-    g and weight decay β; the rate is part of what the momentum remembers. A tensor or gradient of norm 0, and
-    the parameters of a group with ``lars_exclude=True``, take the plain rate lr.
+    g and weight decay β; the momentum buffer accumulates updates that include the rate. Tensors with weight
+    or gradient norm 0, and parameters of groups with ``lars_exclude=True``, use lr alone.
 
-    All tensors of all groups are moved together, in a few kernels, and no norm is read back by the host.
-    MMPretrain's optimiser of this name waits for the device twice for every tensor.
+    All tensors of all groups are updated together in a few kernels without host syncs. MMPretrain's optimiser
+    of this name syncs twice for every tensor.
 
     Args:
-        params: Parameters, or dicts of groups, which may have ``lars_exclude``.
-        lr: Rate, above 0.
-        momentum: From 0 to below 1.
+        params: Parameters, or dicts of parameter groups, which may have ``lars_exclude``.
+        lr: Learning rate, above 0.
+        momentum: In [0, 1).
         weight_decay: β, at least 0.
         eta: Trust coefficient η, above 0.
         eps: ε, at least 0.
@@ -57,12 +57,12 @@ class LARS(Optimizer):
         settings = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, eps=eps)
         super().__init__(params, dict(settings, lars_exclude=False))
 
-    # Learning rates may be 0-dim tensors, for a step that is replayed.
+    # Learning rates are 0-dim tensors in a captured step.
     tensor_rates = True
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Move every parameter that has a gradient; return what ``closure`` does."""
+        """Update every parameter that has a gradient; return the result of ``closure``."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -81,7 +81,7 @@ class LARS(Optimizer):
         if adapted:
             rates = _trust(*([values[i] for i in adapted] for values in (weights, groups)))
             torch._foreach_mul_([moves[i] for i in adapted], rates)
-        # One product for all groups that share a rate, be it a number or a tensor.
+        # One product for all groups with the same learning rate, a number or a tensor.
         shared: dict[Any, tuple[Any, list[Tensor]]] = {}
         for move, group in zip(moves, groups, strict=True):
             rate = group["lr"]
@@ -95,7 +95,7 @@ class LARS(Optimizer):
 
 
 def _trust(weights: list[Tensor], groups: list[dict]) -> list[Tensor]:
-    """η‖w‖ / (‖g‖ + β‖w‖ + ε), or 1 where a norm is 0, as a tensor of no dimension for every weight."""
+    """η‖w‖ / (‖g‖ + β‖w‖ + ε), or 1 where a norm is 0, as a 0-dim tensor for every weight."""
     norms, gradients = torch._foreach_norm(weights), torch._foreach_norm([p.grad for p in weights])
     below = torch._foreach_mul(norms, [group["weight_decay"] for group in groups])
     torch._foreach_add_(below, gradients)

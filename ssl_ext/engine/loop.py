@@ -1,4 +1,4 @@
-"""The training loops: one resumes in the middle of an epoch, both take their steps by ``TrainStep``."""
+"""Training loops over epochs, which can resume within an epoch, and over iterations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .step import train_step
 
 
 class StepLoop:
-    """Mixin for a loop whose steps are those of :func:`ssl_ext.engine.step.train_step`."""
+    """Mixin for loops that run the steps of :func:`ssl_ext.engine.step.train_step`."""
 
     runner: Any
     _iter: int
@@ -24,7 +24,7 @@ class StepLoop:
             return super().run()  # type: ignore[misc]
 
     def take_step(self, index: int, batch: dict[str, Any]) -> None:
-        """One batch, with the hooks before and after it."""
+        """Run the step of one batch with the hooks before and after it."""
         self.runner.call_hook("before_train_iter", batch_idx=index, data_batch=batch)
         outputs = self.runner.train_step(batch)
         self.runner.call_hook("after_train_iter", batch_idx=index, data_batch=batch, outputs=outputs)
@@ -35,23 +35,23 @@ class IterLoop(StepLoop, IterBasedTrainLoop):
     """MMEngine's loop over iterations."""
 
     def run_iter(self, data_batch: dict[str, Any]) -> None:
-        """Take one step."""
+        """Run one step."""
         self.take_step(self._iter, data_batch)
 
 
 class EpochLoop(StepLoop, EpochBasedTrainLoop):
     """MMEngine's loop over epochs, except that a run resumes at the batch after its last step.
 
-    MMEngine starts the epoch again, and sees and counts its first batches twice. The sampler has to be
-    :class:`~ssl_ext.datasets.DefaultSampler`, which can leave out what has been seen.
+    MMEngine restarts the epoch, so its first batches are used and counted twice. The sampler must be
+    :class:`~ssl_ext.datasets.DefaultSampler`, which can skip the samples already used.
     """
 
     def run_epoch(self) -> None:
-        """One epoch, or what is left of it."""
+        """Run one epoch, or the rest of a resumed epoch."""
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
-        # A loader draws a seed when its epoch starts: in the middle of an epoch that draw has been made.
+        # A loader draws a seed when an epoch starts; for a resumed epoch that draw was already made.
         with kept_random_state() if done else nullcontext():
             if done:
                 self.dataloader.sampler.skip = done * self.dataloader.batch_size
@@ -62,5 +62,5 @@ class EpochLoop(StepLoop, EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
-        """Take one step."""
+        """Run one step."""
         self.take_step(idx, data_batch)

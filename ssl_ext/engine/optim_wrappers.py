@@ -1,4 +1,4 @@
-"""Optimiser wrappers that never wait for the device."""
+"""Optimiser wrappers without host syncs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ssl_ext.registry import OPTIM_WRAPPERS
 class OptimWrapper(mmengine.optim.OptimWrapper):
     """MMEngine's wrapper, except that clipping leaves the gradients' norm on the device.
 
-    ``grad_norm`` holds it after an update, for the log; MMEngine reads it back in every step. With
-    ``keep_gradients`` they are set to zero and not freed, so that they stay where they are.
+    ``grad_norm`` holds the norm after an update, for the log; MMEngine reads it on the host at every step.
+    With ``keep_gradients`` gradients are zeroed in place and not freed, so their addresses are fixed.
     """
 
     keep_gradients = False
@@ -37,10 +37,10 @@ class OptimWrapper(mmengine.optim.OptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Automatic mixed precision in bfloat16: no scaled loss, which its range does not need.
+    """Automatic mixed precision in bfloat16, whose range needs no loss scaling.
 
-    Weights are cast once a step. Autocast itself remembers only casts of weights that take a gradient; those
-    of the others, momentum networks above all, are cast here, all in one operation.
+    Weights are cast once per step. Autocast caches only casts of weights that require a gradient; the other
+    weights, mainly those of EMA networks, are cast here in one operation.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -49,7 +49,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Cast to bfloat16 where that is safe, in views and losses of a step."""
+        """Autocast to bfloat16 in the forward pass of a step, views included."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, torch.bfloat16), self._cast_frozen(model):
             yield

@@ -29,24 +29,24 @@ def _save_atomically(checkpoint: dict, filename: str, **_) -> None:
     write_checkpoint(checkpoint, filename)
 
 
-# Runner.save_checkpoint ends in this function, which writes in place: a kill in the middle would
-# leave a broken newest checkpoint.
+# Runner.save_checkpoint calls this function, which writes in place: a kill while it writes would leave a
+# broken newest checkpoint.
 mmengine_runner.save_checkpoint = _save_atomically
 
 
 @RUNNERS.register_module()
 class PretrainRunner(Runner):
-    """Runner for models and data loaders that were built and checked before it exists.
+    """Runner for models and data loaders that are already built and checked.
 
-    ``evaluation_splits`` is what hooks may measure features on; None without an evaluation data set.
+    ``evaluation_splits`` are the splits for hooks that evaluate features; None without evaluation data.
     """
 
     evaluation_splits: Splits | None = None
     train_step: TrainStep | None = None
 
     def _log_env(self, env_cfg: dict) -> None:
-        # MMEngine prints the build settings of torch and the whole config here; both are stored with
-        # the run, and the console keeps to what tells one run from another.
+        # MMEngine prints torch's build settings and the whole config here; both are stored with the run, so
+        # the console shows one line only.
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         self.logger.info(
             f"{self.experiment_name}: {self.world_size} process(es) on {device}, seed {self.seed}, "
@@ -54,14 +54,14 @@ class PretrainRunner(Runner):
         )
 
     def dump_config(self) -> None:
-        """Nothing yet: MMEngine calls this before it is known whether the config can train."""
+        """Do nothing: MMEngine calls this before the first step; see :meth:`write_config`."""
 
     def write_config(self) -> None:
-        """Write the whole config into the work dir."""
+        """Write the full config to the work dir."""
         super().dump_config()
 
     def build_train_loop(self, loop: dict) -> BaseLoop:
-        """Loop over epochs that resumes anywhere, one over iterations, or one of a type that is named."""
+        """Build ``EpochLoop`` or ``IterLoop``, or the loop of a given ``type``."""
         if "type" in loop or "by_epoch" not in loop:
             return super().build_train_loop(loop)
         settings = {key: value for key, value in loop.items() if key != "by_epoch"}
@@ -69,13 +69,13 @@ class PretrainRunner(Runner):
         return kind(self, self._train_dataloader, **settings)
 
     def get_hooks_info(self) -> str:
-        """Names of the hooks (MMEngine lists them once for each of their 20 stages)."""
+        """Names of the hooks, once (MMEngine lists them for each of 20 stages)."""
         return ", ".join(type(hook).__name__ for hook in self.hooks)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Put the model on its device, and under DDP when there is a process group.
+        """Move the model to its device and, with a process group, wrap it in DDP.
 
-        MMEngine's own version passes ``device_ids``, which DDP refuses for models on the CPU.
+        MMEngine's version passes ``device_ids``, which DDP rejects for models on the CPU.
         """
         if self.cfg.get("channels_last", False):
             model = model.to(memory_format=torch.channels_last)
@@ -88,7 +88,7 @@ class PretrainRunner(Runner):
         )
 
     def train(self) -> nn.Module:
-        """Train; what hooks have taken hold of outside the run is let go however it ends."""
+        """Train; call the ``release`` method of hooks however training ends."""
         try:
             return super().train()
         finally:
@@ -97,7 +97,7 @@ class PretrainRunner(Runner):
                     hook.release()
 
     def load_or_resume(self) -> None:
-        """Go on from a checkpoint, all of which has to fit; MMEngine only warns of other weights."""
+        """Resume from a checkpoint, whose weights must all match (MMEngine only warns of mismatches)."""
         if self._checkpointing is not None:
             self.cfg.activation_checkpointing = self._checkpointing
         if self._resume:
@@ -105,46 +105,46 @@ class PretrainRunner(Runner):
                 super().load_or_resume()
 
     def _maybe_compile(self, target: str) -> None:
-        # MMEngine compiles the method `target`, train_step: optimiser, schedules and log entries included,
-        # which falls into many pieces and is compiled again for every number that changes.
+        # MMEngine compiles train_step, including optimiser and log entries, which breaks into many graphs and
+        # is recompiled whenever a Python number changes.
         settings = self.cfg.get("compile", False)
         if settings:
             model = self.model.module if is_model_wrapper(self.model) else self.model
             compile_backbones(model, **({} if settings is True else settings))
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", **_: Any) -> dict:
-        """Load weights, optimiser and all else that was saved.
+        """Load the weights and return the checkpoint.
 
         Raises:
-            RuntimeError: The weights are those of another model.
+            RuntimeError: The weights do not match the model.
         """
         checkpoint = super().load_checkpoint(filename, map_location, strict=True)
-        # MMEngine would run this text as a Python program. No version of it that is supported writes it.
+        # MMEngine would execute this text as Python code; no supported version writes it.
         checkpoint["meta"].pop("config", None)
         return checkpoint
 
     def save_checkpoint(self, *args, **kwargs) -> None:
-        """Collect what every process contributes, then save on the first one (atomically)."""
+        """Collect the states of all processes and save them atomically on rank 0."""
         self.random_states = all_gather_object(random_state())
         model = self.model.module if is_model_wrapper(self.model) else self.model
         self.process_states = all_gather_object(process_state(model))
         super().save_checkpoint(*args, **kwargs)
 
     def _init_model_weights(self) -> None:
-        # The weights were initialised, and maybe loaded from a file, when the model was built; here
-        # every process takes those of the first.
+        # The weights were initialised or loaded when the model was built; here all processes copy those of
+        # rank 0.
         model = self.model.module if is_model_wrapper(self.model) else self.model
         for tensor in model.state_dict().values():
             broadcast(tensor)
-        # MMEngine looks at this key next, and would take it for names of modules that it lets write to their
-        # buffers twice; then it calls `load_or_resume`.
+        # MMEngine's own `activation_checkpointing` takes module names and lets the recomputation write to
+        # buffers; remove the key before MMEngine reads it.
         self._checkpointing = self.cfg.pop("activation_checkpointing", None)
         if self._checkpointing:
             recompute_stages(model)
 
 
 def init_process_group() -> bool:
-    """Join the process group that torchrun prepared; return whether there is one."""
+    """Join the process group of torchrun, if any; return whether there is one."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return False
     if not torch.distributed.is_initialized():

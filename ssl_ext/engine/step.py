@@ -1,4 +1,4 @@
-"""One training step, from a batch to updated weights: operation by operation, or replayed as a CUDA graph."""
+"""One training step, from a batch to updated weights: run in Python, or replayed as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -35,19 +35,18 @@ PRIVATE_GRAPHS = ("reduce-overhead", "max-autotune")
 
 
 class TrainStep:
-    """Take the training steps of a runner; with a recorder, record them once and replay them.
+    """Run the training steps of a runner; with a recorder, record them once and replay them.
 
-    A step is the model's ``train_step``, then the device parts of all :class:`StepHook`. The numbers that the
-    host decides anew in every step (learning rates, and those of the model's ``step_numbers``) reach it as
-    tensors, ``numbers``.
+    A step is the model's ``train_step``, then the device parts of all :class:`StepHook`. Numbers that change
+    every step (learning rates, and the model's ``step_numbers``) are passed as tensors, ``numbers``.
 
-    A recording holds one way through the code. Its key is the model's ``variant`` and the state of gradient
-    accumulation. A batch of another shape than the first one is trained on in Python.
+    There is one recording per key: the model's ``variant`` and the state of gradient accumulation. Batches of
+    another shape than the first one are trained on in Python.
 
     Args:
-        runner: Built, with its weights and states loaded.
+        runner: A runner with its weights and states loaded.
         recorder: Class of the recordings; None: every step runs in Python.
-        strict: Raise an error where a step cannot be recorded; else tell once in the log and run in Python.
+        strict: Raise an error if a step cannot be recorded; else log one warning and run in Python.
     """
 
     def __init__(self, runner: Any, recorder: type[Recorder] | None = None, *, strict: bool = False) -> None:
@@ -65,7 +64,7 @@ class TrainStep:
                     self.refuse(str(error))
                     recorder = None
         if recorder is not None:
-            # Gradients stay where they are between the recordings of a group of batches.
+            # Recordings of accumulated batches share the gradients, so their addresses must be fixed.
             self.wrapper.keep_gradients = self.every > 1
         self.replayed = Replayed(self.run, recorder, self.refuse)
         self.numbers: Numbers | None = None
@@ -73,17 +72,17 @@ class TrainStep:
 
     @property
     def records(self) -> bool:
-        """Whether the step is, or will be, replayed: values are then read after it, not inside."""
+        """True if steps are, or will be, replayed; values must then be read after the step, not inside."""
         return self.replayed.recorder is not None
 
     def refuse(self, reason: str) -> None:
-        """Tell why the step runs in Python, once.
+        """Log once why the step runs in Python.
 
         Raises:
             UserError: With ``strict``.
         """
         if self.every == 1:
-            # Gradients of a recording that failed were never computed.
+            # A failed recording has computed no gradients.
             self.wrapper.optimizer.zero_grad(set_to_none=True)
         text = f"{type(self.model).__name__}'s step cannot be recorded: {reason}"
         if self.strict:
@@ -91,10 +90,10 @@ class TrainStep:
         self.runner.logger.log(logging.WARNING, f"{text}. It runs operation by operation, which is slower.")
 
     def run(self) -> tuple[dict[str, Tensor], list[Any]]:
-        """The step itself; everything in here is on the device, and no value is read where it is recorded.
+        """The device part of a step, which is recorded; it must not read values on the host.
 
         Returns:
-            Loss terms by name, and what each hook's device part returned.
+            Loss terms by name, and the results of the hooks' device parts.
         """
         for hook in self.hooks:
             hook.begin_step()
@@ -106,13 +105,14 @@ class TrainStep:
             outputs[self.wrapper.grad_name] = self.wrapper.grad_norm
         results = [hook.device_step(self.runner, self.batch, outputs) for hook in self.hooks]
         if self.records:
-            # One vector of float64, which holds the terms of float32 exactly.
-            values = torch.stack([value.detach().double() for value in outputs.values()])
-            outputs = dict(zip(outputs, values.unbind(), strict=True))
+            # One float64 vector, which holds float32 terms exactly.
+            terms = [value.detach() for value in outputs.values()]
+            values = torch.stack([value if value.is_floating_point() else value.double() for value in terms])
+            outputs = dict(zip(outputs, values.double().unbind(), strict=True))
         return outputs, results
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Take a step; the loss terms by name."""
+        """Run a step; return the loss terms by name."""
         numbers = self.step_numbers()
         if self.numbers is None or self.numbers.slots.keys() != numbers.keys():
             self.numbers = Numbers(list(numbers), self.device)
@@ -126,23 +126,23 @@ class TrainStep:
                 outputs, results = self.run()
             elif self._fill(batch):
                 outputs, results = self.replayed(key)
-                # One copy: the next step overwrites what the log has not read yet.
+                # Copy, because the next step overwrites terms that the log has not read yet.
                 outputs = dict(zip(outputs, torch.stack(list(outputs.values())).unbind(), strict=True))
             else:
                 outputs, results = self._other_shape(batch)
-        # A replay moves no counter of Python.
+        # A replay does not advance Python counters.
         self.wrapper._inner_count = count + 1
         for hook, result in zip(self.hooks, results, strict=True):
             hook.host_step(self.runner, result)
         return outputs
 
     def step_numbers(self) -> dict[str, float]:
-        """The numbers of the step to come."""
+        """Numbers of the next step."""
         numbers = self.rates.numbers() if self.rates else {}
         return {**numbers, **self.model.step_numbers(*optimiser_steps(self.runner))}
 
     def key(self) -> Hashable:
-        """What decides which code runs: the model's variant, and the state of gradient accumulation."""
+        """Key of the recording: the model's variant and the state of gradient accumulation."""
         variant = self.model.variant
         if self.every == 1:
             return variant
@@ -150,7 +150,7 @@ class TrainStep:
         return variant, count % self.every == 0 or count == last, self.wrapper.scale_loss(1.0)
 
     def _fill(self, batch: dict[str, Tensor]) -> bool:
-        """Copy a batch into the buffers; return whether it has their shapes."""
+        """Copy a batch into the buffers; return False if its shapes differ from theirs."""
         if not self.batch:
             self.batch = {name: torch.empty_like(value, device=self.device) for name, value in batch.items()}
         same = self.batch.keys() == batch.keys() and all(
@@ -171,17 +171,17 @@ class TrainStep:
 
 
 def on_device(batch: Any, device: torch.device) -> Any:
-    """A batch of tensors on ``device``; any other batch is left to the model's preprocessor."""
+    """Copy a batch of tensors to ``device``; return other batches unchanged, for the preprocessor."""
     if not isinstance(batch, dict) or not all(torch.is_tensor(value) for value in batch.values()):
         return batch
     return {name: pinned(value, device).to(device, non_blocking=True) for name, value in batch.items()}
 
 
 def recorder_for(runner: Any) -> tuple[type[Recorder] | None, bool]:
-    """Class of the recordings that the config's ``captured_step`` asks for, and whether it must work.
+    """Recorder class for the config's ``captured_step`` (None: run in Python), and whether it is required.
 
     Raises:
-        UserError: It asks for what cannot be done.
+        UserError: The step cannot be recorded and ``captured_step`` requires it.
     """
     setting = runner.cfg.get(KEY, "auto")
     if setting is False:
@@ -198,7 +198,7 @@ def recorder_for(runner: Any) -> tuple[type[Recorder] | None, bool]:
 
 
 def why_not(runner: Any, *, on_gpu: bool) -> str | None:
-    """Why the steps of a runner cannot be recorded, as far as that is known beforehand; None if they can."""
+    """Reason, known before training, why the steps cannot be recorded; None if there is none."""
     wrapper, compiled = runner.optim_wrapper, runner.cfg.get("compile", False)
     mode = compiled.get("mode") if isinstance(compiled, dict) else None
     scheduled = {
@@ -225,7 +225,7 @@ def why_not(runner: Any, *, on_gpu: bool) -> str | None:
 
 @contextmanager
 def train_step(runner: Any) -> Iterator[TrainStep]:
-    """The step of a run; on a GPU everything inside happens on one stream that is not the default one."""
+    """Build the step of a run; with CUDA graphs everything inside runs on one non-default stream."""
     recorder, strict = recorder_for(runner)
     step = TrainStep(runner, recorder, strict=strict)
     with own_stream(recorder):

@@ -1,4 +1,4 @@
-"""The writer of a run's logs."""
+"""Visualizer, MMEngine's writer of logs, without an early import of matplotlib."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CANVAS = ("fig_save_canvas", "fig_save", "ax_save")
 
 @VISUALIZERS.register_module()
 class Visualizer(mmengine.visualization.Visualizer):
-    """MMEngine's visualizer, which makes its figure, and imports matplotlib, only to draw an image.
+    """MMEngine's visualizer, which imports matplotlib and creates its figure only to draw an image.
 
     Args:
-        name: Of this instance.
-        image: (H, W, 3), drawn on.
+        name: Name of this instance.
+        image: (H, W, 3), the image to draw on.
         **kwargs: See :class:`mmengine.visualization.Visualizer`.
     """
 
@@ -34,7 +34,7 @@ class Visualizer(mmengine.visualization.Visualizer):
         return None, SimpleNamespace(get_dpi=lambda: None), None
 
     def __getattr__(self, name: str) -> Any:
-        # Called for attributes that are missing: those of the figure until one of them is read.
+        # Called for missing attributes: those of the figure are created when one of them is read.
         if name not in (*CANVAS, "dpi"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         vars(self).update(zip(CANVAS, super()._initialize_fig(self.fig_save_cfg), strict=True))

@@ -1,4 +1,4 @@
-"""One clean pass over a data set: embeddings and labels of every image."""
+"""Embeddings and labels of all images of a data set, without augmentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WAITING_BYTES = 1 << 28
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put ``model`` in evaluation mode without gradients; give every submodule its mode back."""
+    """Put ``model`` in evaluation mode without gradients; restore the mode of every submodule on exit."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -29,17 +29,17 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _whole_batch(batch: Any) -> Any:
-    # A data set with `__getitems__` hands over a whole batch; one without, a list of samples.
+    # A data set with `__getitems__` returns a batch, others a list of samples.
     return batch if isinstance(batch, dict) else default_collate(batch)
 
 
 def batches(
     dataset: Any, rows: Tensor | None = None, *, batch_size: int = 512, num_workers: int = 0
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches of ``dataset`` (of its ``rows``, in that order): uint8 ``inputs`` and ``labels``.
+    """Yield batches of ``dataset`` (of its ``rows``, in that order): uint8 ``inputs`` and ``labels``.
 
-    A data set with ``__getitems__`` gives each batch by one index operation; ``num_workers``
-    processes help one that decodes images in ``__getitem__``.
+    A data set with ``__getitems__`` returns each batch by one index operation; ``num_workers`` processes
+    speed up data sets that decode images in ``__getitem__``.
     """
     sampler = range(len(dataset)) if rows is None else rows.tolist()
     return iter(
@@ -61,7 +61,7 @@ def process_group() -> tuple[int, int]:
 
 
 def _gather_rows(shard: Tensor, sizes: list[int]) -> Tensor:
-    """All processes' rows in rank order; process r has ``sizes[r]`` rows. Returned on the CPU."""
+    """Rows of all processes in rank order, on the CPU; process r has ``sizes[r]`` rows."""
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     padded = shard.new_zeros(max(sizes), *shard.shape[1:], device=device)
     padded[: len(shard)] = shard
@@ -71,7 +71,7 @@ def _gather_rows(shard: Tensor, sizes: list[int]) -> Tensor:
 
 
 class _OnHost:
-    """Collects batches on the CPU, from a GPU many at a time: each copy waits for the device."""
+    """Collect batches on the CPU; from a GPU many are copied at a time, as each copy is a host sync."""
 
     def __init__(self) -> None:
         self.done: list[Tensor] = []
@@ -113,15 +113,15 @@ def extract_features(
     process group each process embeds a contiguous part, and every process gets all rows in order.
 
     Args:
-        embed: From images (B, C, H, W), uint8 as the data set holds them, to (B, D).
-        dataset: Gives ``inputs`` and ``labels``, by ``__getitems__`` or ``__getitem__``.
+        embed: Map images of the data set, uint8 (B, C, H, W), to features (B, D).
+        dataset: Data set with ``inputs`` and ``labels``, by ``__getitems__`` or ``__getitem__``.
         batch_size: Images per call of ``embed``.
-        rows: Which images, in which order; default all.
-        model: What to put in evaluation mode; default ``embed`` where that is a module.
-        num_workers: Processes that decode images; leave 0 for images held in memory.
+        rows: Rows of the images, in order; default all.
+        model: Module to put in evaluation mode; default ``embed`` if it is a module.
+        num_workers: Processes that decode images; 0 for images in memory.
 
     Raises:
-        ValueError: No rows, or ``embed`` gives anything but (B, D).
+        ValueError: No rows, or the output of ``embed`` is not (B, D).
     """
     rows = torch.arange(len(dataset)) if rows is None else rows.cpu()
     if len(rows) == 0:
@@ -131,7 +131,7 @@ def extract_features(
     rank, world_size = process_group()
     bounds = [len(rows) * r // world_size for r in range(world_size + 1)]
     start, stop = bounds[rank], bounds[rank + 1]
-    # A process without rows embeds one all the same, to know the shapes it gathers.
+    # A process without rows embeds one row, to know the shapes to gather.
     mine = rows[start:stop] if stop > start else rows[:1]
     features, labels = _OnHost(), _OnHost()
     with evaluation_mode(model):

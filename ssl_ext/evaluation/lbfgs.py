@@ -1,4 +1,4 @@
-"""Logistic regressions of several problems and strengths at once, by L-BFGS in float64 without host waits."""
+"""Batched logistic regression over problems and strengths, by L-BFGS in float64 with few host syncs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 HISTORY = 10
 MOST_STEPS = 1000
 CHECK_EVERY = 10
-"""Steps between two looks at whether all problems have converged: the only waits for the device."""
+"""Steps between two checks for convergence of all problems, the only host syncs."""
 SEARCHES = 3
-"""Points of each line search."""
+"""Number of points of each line search."""
 GRADIENT = 1e-5
-"""Largest entry of a gradient at a minimum."""
+"""Tolerance for the largest entry of the gradient at convergence."""
 DECREASE = 1e-8
-"""Decrease that the next step promises at a minimum, as a share of the objective."""
+"""Tolerance for the predicted decrease at convergence, relative to the objective."""
 LOWEST = -1e30
-"""Logit of a class without a row, whose probability is 0."""
+"""Logit of a class without training rows, for a probability of 0."""
 
 
 def solve_logistic_regressions(
@@ -27,8 +27,9 @@ def solve_logistic_regressions(
 ) -> tuple[Tensor, Tensor]:
     """Minimise mean cross-entropy + l2/2 ‖weight‖² for P problems at S strengths; weights (P, S, C, D).
 
-    As :func:`ssl_ext.evaluation.logistic_regression.fit_logistic_regression`, one by one, whose conventions
-    hold: no penalty of the biases (P, S, C), one logit for two classes, no votes for a class without a row.
+    Results and conventions are those of
+    :func:`ssl_ext.evaluation.logistic_regression.fit_logistic_regression` for each: biases (P, S, C) are not
+    penalised, two classes have one logit, and classes without training rows are never predicted.
 
     Args:
         x: Features (P, N, D).
@@ -40,7 +41,7 @@ def solve_logistic_regressions(
     if task in ("binary", "multi-label"):
         target = y.view(*y.shape[:2], -1).double()
         first = target[:, :1]
-        # At one half a column of equal labels is solved at the start, by zeros.
+        # With targets of one half, a column of equal labels is solved by the zeros of the initialisation.
         constant = (target == first).all(1, keepdim=True)
         weight, bias = _solve(x, torch.where(constant, 0.5, target), strengths, softmax=False)
         return weight, torch.where(constant, torch.where(first > 0, math.inf, -math.inf), bias)
@@ -72,12 +73,12 @@ def _solve(
     mean = data.mean(1, keepdim=True)
     data = data - mean
     if data.shape[1] < data.shape[2]:
-        # The minimum lies in the span of the rows.
+        # The minimum is in the span of the rows.
         basis = torch.linalg.qr(data.mT).Q
         data = data @ basis
     else:
         basis = torch.eye(data.shape[2]).to(data).expand(len(data), -1, -1)
-    # Along the principal axes one number each takes away correlation and scale.
+    # In principal axes a diagonal scaling removes correlation and scale.
     spread, axes = torch.linalg.eigh(data.mT @ data / data.shape[1])
     basis, data = basis @ axes, data @ axes
     data = torch.cat([data, torch.ones_like(data[:, :, :1])], 2)
@@ -98,7 +99,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _wide(numbers: Tensor) -> Tensor:
-    """(P, S) as a factor of (P, S, C, R)."""
+    """Reshape (P, S) to broadcast over (P, S, C, R)."""
     return numbers[:, :, None, None]
 
 
@@ -116,7 +117,7 @@ class _Problem:
     offset: Tensor | None
 
     def logits(self, point: Tensor) -> Tensor:
-        """The linear part of the logits (P, S, N, C)."""
+        """Linear part (P, S, N, C) of the logits."""
         flat = torch.bmm(self.data, point.flatten(1, 2).mT)
         return flat.unflatten(2, point.shape[1:3]).transpose(1, 2)
 
@@ -147,7 +148,7 @@ class _Problem:
 
 
 def _minimize(problem: _Problem, curvature: Tensor, reach: Tensor, count: int) -> Tensor:
-    """The minima (P, S, C, R). ``curvature`` (P, S, 1, R) is a guess at the Hessian's diagonal."""
+    """Minima (P, S, C, R); ``curvature`` (P, S, 1, R) approximates the diagonal of the Hessian."""
     problems, _, size = problem.data.shape
     point = problem.data.new_zeros(problems, count, problem.target.shape[2], size)
     logits = problem.logits(point)
@@ -162,7 +163,7 @@ def _minimize(problem: _Problem, curvature: Tensor, reach: Tensor, count: int) -
         slope = _dot(gradient, direction)
         steepest = gradient.norm(dim=(2, 3)) * reach
         flat = -slope <= DECREASE * value
-        # Below the rounding of the objective nothing more can be gained.
+        # Stop when the possible decrease is below the rounding error of the objective.
         done = done | (flat & (steepest <= GRADIENT)) | (-slope <= 1e-15 * value)
         if step % CHECK_EVERY == CHECK_EVERY - 1 and bool(done.all()):
             break
@@ -185,7 +186,7 @@ def _minimize(problem: _Problem, curvature: Tensor, reach: Tensor, count: int) -
 
 
 def _times_inverse(gradient: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], first: Tensor) -> Tensor:
-    """The inverse Hessian of L-BFGS times a gradient (Nocedal & Wright, algorithm 7.4)."""
+    """Product of L-BFGS's inverse Hessian with a gradient (Nocedal & Wright, Algorithm 7.4)."""
     result, factors = gradient, []
     for moved, change, inverse in reversed(history):
         factors.append(inverse * _dot(moved, result))
@@ -200,9 +201,9 @@ def _search(
     problem: _Problem, logits: Tensor, point: Tensor, along: Tensor, direction: Tensor, value: Tensor,
     start: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Step lengths (P, S) by Newton's method within a bracket, and where to start if they are 0.
+    """Step lengths (P, S) by bracketed Newton's method, and initial lengths for a retry where they are 0.
 
-    The logits are linear in the length, so a point of the search costs no matrix product.
+    The logits are linear in the step length, so the search needs no matrix products.
     """
     inner = (problem.penalty * point * direction).sum((2, 3))
     square = (problem.penalty * direction.square()).sum((2, 3))
@@ -211,7 +212,7 @@ def _search(
     for _ in range(SEARCHES):
         first, second = problem.slopes(logits + _wide(length) * along, along)
         first, second = first + inner + length * square, second + square
-        # The objective is convex: it falls up to the minimum and rises behind it.
+        # The objective is convex, so the sign of its slope tells on which side the minimum is.
         low, high = torch.where(first <= 0, length, low), torch.where(first > 0, length, high)
         newton = length - first / second.clamp_min(1e-300)
         furthest = torch.where(high.isinf(), 10 * low, high)

@@ -1,4 +1,4 @@
-"""Linear classifiers on frozen features: a softmax (or sigmoid) layer."""
+"""Linear probes: a softmax (or sigmoid) layer on frozen features."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .tasks import labelled_rows
 
 SOLVERS = (*OPTIMIZERS, "lbfgs")
 TOGETHER = {"cuda": 1 << 28, "cpu": 1 << 23}
-"""Most numbers in the features of probes that are fitted together: a gigabyte in float32 on a GPU; on the
-CPU more of them are no faster together than one by one."""
+"""Maximum number of feature values of probes that are fitted together: one gigabyte of float32 on a GPU; on
+the CPU larger groups are not faster than single probes."""
 
 
 @dataclass(frozen=True)
 class ProbeData:
-    """What differs between probes that share a recipe; fields as the arguments of :func:`linear_probe`."""
+    """Arguments of :func:`linear_probe` that differ between probes with one recipe."""
 
     features: Tensor
     labels: Tensor
@@ -38,9 +38,9 @@ class ProbeData:
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """A fitted probe: the head of the last epoch, the one best on validation, and how they came.
+    """A fitted probe: the head of the last epoch and the head of best validation accuracy.
 
-    ``chosen`` holds what validation decided (``best_epoch`` or ``l2``) with its accuracies.
+    ``chosen`` holds the selected ``best_epoch`` or ``l2`` with its validation accuracies.
     """
 
     last: LinearHead
@@ -57,9 +57,9 @@ def check_probe(
     key: str = "evaluation.linear",
     **settings: Any,
 ) -> tuple[Recipe | None, list[float]]:
-    """The training recipe (None for ``lbfgs``) and the strengths ``l2`` of a linear probe's settings.
+    """Check a linear probe's settings; return its recipe (None for ``lbfgs``) and its values of ``l2``.
 
-    The arguments are those of :func:`linear_probe`. Raises ValueError when one is out of range.
+    The arguments are those of :func:`linear_probe`. Raises ValueError if one is out of range.
     """
     if solver not in SOLVERS:
         raise ValueError(f"{key}.solver={solver!r}: allowed are {', '.join(SOLVERS)}")
@@ -93,35 +93,35 @@ def linear_probe(
     keep_epoch: int | None = None,
     seed: int = 0,
 ) -> LinearProbe:
-    """Fit a linear classifier on features (N, D); rows with a negative label are left out.
+    """Fit a linear classifier on features (N, D); rows with a negative label are ignored.
 
-    ``sgd``, ``adam`` and ``adamw`` train a layer on shuffled batches and report the last epoch and the
-    one of best validation accuracy. ``lbfgs`` is converged logistic regression (scikit-learn's on
+    ``sgd``, ``adam`` and ``adamw`` train a layer on shuffled batches and return the heads of the last epoch
+    and of best validation accuracy. ``lbfgs`` is converged logistic regression (scikit-learn's on
     the CPU), which minimises mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
 
     Args:
-        train_features: (N, D), on the device to compute on.
+        train_features: (N, D), on the device to use.
         train_labels: int64 (N,), or 0/1 (N, L) for ``multi-label``.
         num_classes: Number of classes, or of labels.
         task: ``'multi-class'``, ``'ordinal'``, ``'binary'`` or ``'multi-label'``.
-        val_features: Validation features for the choice of epoch or ``l2``.
-        val_labels: Their labels.
+        val_features: Validation features for the selection of epoch or ``l2``.
+        val_labels: Validation labels.
         solver: ``'sgd'``, ``'adam'``, ``'adamw'`` or ``'lbfgs'``.
-        epochs: Passes over the features; this and the settings up to ``milestones`` are those of
-            :class:`ssl_ext.evaluation.recipe.Recipe` and do not count for ``lbfgs``.
+        epochs: Number of epochs; this and the settings up to ``milestones`` are those of
+            :class:`ssl_ext.evaluation.recipe.Recipe` and are not used by ``lbfgs``.
         batch_size: Rows per step.
         lr: Learning rate.
-        weight_decay: Of weight and bias.
-        momentum: Of ``sgd``.
+        weight_decay: Weight decay of weight and bias.
+        momentum: Momentum of ``sgd``.
         schedule: ``'constant'`` or ``'cosine'``.
-        milestones: Where ``lr`` falls to a tenth: epochs, or shares of the training.
-        l2: Strength, or a list to choose from on validation (``lbfgs`` only).
+        milestones: Where ``lr`` is divided by 10: epochs, or fractions of the training.
+        l2: Regularisation strength, or a list to select from on validation (``lbfgs`` only).
         standardize: Use (x − mean) / std of the training rows; default for ``lbfgs`` only.
-        keep_epoch: With no validation data: the epoch whose head is ``best``.
-        seed: Of the layer's start and the order of the rows.
+        keep_epoch: Without validation data, the epoch whose head is ``best``.
+        seed: Seed of the initialisation and the order of the rows.
 
     Raises:
-        ValueError: A setting out of range, nothing labelled, a list of ``l2`` without validation data.
+        ValueError: A setting out of range, no labelled row, or a list of ``l2`` without validation data.
     """
     data = ProbeData(train_features, train_labels, val_features, val_labels, seed, keep_epoch)
     (probe,) = linear_probes(
@@ -135,10 +135,11 @@ def linear_probe(
 def linear_probes(
     data: Sequence[ProbeData], *, num_classes: int, task: str = "multi-class", **settings: Any
 ) -> list[LinearProbe]:
-    """Fit the probes of several seeds, draws of labels or networks with one recipe; results as one by one.
+    """Fit probes of several seeds, label subsets or networks with one recipe.
 
-    Probes on equally many rows are fitted together, ``lbfgs`` on a GPU only, which takes a GPU little more
-    time than one of them. ``settings`` are those of :func:`linear_probe` from ``solver`` to ``standardize``.
+    Results equal those of :func:`linear_probe` for each. Probes with the same number of rows are fitted
+    together (``lbfgs`` on a GPU only), which takes a GPU little longer than a single probe. ``settings`` are
+    those of :func:`linear_probe` from ``solver`` to ``standardize``.
 
     Raises ValueError as :func:`linear_probe` does.
     """
@@ -173,7 +174,7 @@ def linear_probes(
 
 @dataclass(frozen=True)
 class _Rows:
-    """Labelled rows of a probe, and validation rows, standardised where asked for."""
+    """Labelled training rows and validation rows of a probe, optionally standardised."""
 
     data: ProbeData
     x: Tensor
@@ -203,7 +204,7 @@ class _Rows:
 
 
 def _groups(rows: Sequence[_Rows]) -> list[list[int]]:
-    """Numbers of the probes that are trained together: equal shapes, and not too much memory."""
+    """Indices of probes that are trained together: equal shapes, within the memory limit."""
     groups: dict[tuple, list[list[int]]] = {}
     for i, one in enumerate(rows):
         shapes = [None if part is None else part.shape for part in (one.x, one.y, one.val_x, one.val_y)]
@@ -215,7 +216,7 @@ def _groups(rows: Sequence[_Rows]) -> list[list[int]]:
 
 
 def most_together(numbers: int, device: torch.device, solver: str = "sgd") -> int:
-    """How many probes are fitted together if each has so many numbers in its features; at least 1."""
+    """Number of probes fitted together, at least 1, if each has ``numbers`` feature values."""
     alone = solver == "lbfgs" and device.type == "cpu"
     return 1 if alone else max(1, TOGETHER.get(device.type, TOGETHER["cpu"]) // numbers)
 
@@ -230,7 +231,7 @@ def _problems(rows: Sequence[_Rows]) -> Problems:
 
 
 def _stacked(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Stack features and labels (S, …); those that all problems share become (1, …)."""
+    """Stack features and labels to (S, …), or (1, …) if all problems share them."""
     x, y = zip(*pairs, strict=True)
     if all(one is x[0] for one in x) and all(one is y[0] for one in y):
         return x[0].unsqueeze(0), y[0].unsqueeze(0)
@@ -238,7 +239,7 @@ def _stacked(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def _chosen(rows: _Rows, fitted: dict[float, LinearHead], about: dict[str, Any]) -> LinearProbe:
-    """The strength that is best on validation; of equal ones the strongest."""
+    """Select the strength of best validation accuracy; among equal ones the largest."""
     rates: dict[float, float] = {}
     if rows.val_x is not None and rows.val_y is not None:
         rates = {s: accuracy(head.scores(rows.val_x), rows.val_y, head.task) for s, head in fitted.items()}

@@ -1,4 +1,4 @@
-"""The linear probe on augmented images: every epoch passes new views through the frozen backbone."""
+"""Linear probe on augmented images: every epoch draws new views for the frozen backbone."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def train_head(
     rate: Callable[[LinearHead], float] | None = None,
     keep_epoch: int | None = None,
 ) -> LinearProbe:
-    """Train a linear layer on batches of features (B, width) and labels that ``source`` gives.
+    """Train a linear layer on batches of features (B, width) and labels from ``source``.
 
-    ``best`` is the head of highest ``rate`` (the first of equal ones), looked at when the recipe
-    says; without ``rate`` the head after ``keep_epoch``, or the last one.
+    ``best`` is the head of highest ``rate`` (the first of equal ones), computed at the epochs given by the
+    recipe; without ``rate`` it is the head after ``keep_epoch``, or the last one.
     """
     generator = torch.Generator().manual_seed(seed)
     start = initial_layer(width, num_outputs(num_classes, task), generator)
@@ -82,25 +82,25 @@ def augmented_linear_protocol(
 ) -> Outcome:
     """Train a linear layer on features of augmented images of a frozen network.
 
-    He et al., "Momentum Contrast", 2020, Section 4.1. The network is in evaluation mode and without
-    gradients throughout: its parameters and buffers stay as they are. Validation and test images are
-    clean, so their features are banks. The caller's random state is untouched.
+    He et al., "Momentum Contrast", 2020, Section 4.1. The network is in evaluation mode without gradients, so
+    its parameters and buffers do not change. Validation and test images are not augmented, so their features
+    are computed once. The caller's random state is not changed.
 
     Args:
-        embed: From uint8 images to features (N, D) of a random view of each.
+        embed: Map uint8 images (N, C, H, W) to features (N, D) of a random view of each.
         train: Data set of uint8 images and labels.
-        rows: Labelled rows of it to train on.
-        val: Features for the choice of the epoch.
-        test: Features that are reported.
-        model: What to put in evaluation mode.
+        rows: Labelled training rows of ``train``.
+        val: Features for the selection of the epoch.
+        test: Features for the reported figures.
+        model: Module to put in evaluation mode.
         num_classes: Number of classes, or of labels.
         recipe: Optimiser, length, learning rate.
         task: Kind of labels.
-        num_workers: Processes that decode images; leave 0 for images held in memory.
-        seed: Of the layer, the order of the images and the augmentation.
+        num_workers: Processes that decode images; 0 for images in memory.
+        seed: Seed of initialisation, order of images and augmentation.
 
     Raises:
-        ValueError: No rows, or a loss that is no longer finite.
+        ValueError: No rows, or the loss is not finite.
     """
     if len(rows) == 0:
         raise ValueError("no training row is labelled: a linear probe needs labels")

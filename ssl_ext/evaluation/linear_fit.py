@@ -1,4 +1,4 @@
-"""Linear layers of several problems of one shape, trained together on features in memory."""
+"""Batched training of linear layers for several problems of one shape, on features in memory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .recipe import Recipe
 from .tasks import classification_loss, num_outputs, prediction_error, probabilities
 
 GRAPH_STEPS = 256
-"""Most steps that are captured as one CUDA graph."""
+"""Maximum number of steps in one CUDA graph."""
 
 
 @dataclass(frozen=True)
 class Problems:
-    """Training rows of S problems of one shape, and what the epoch of each is chosen by.
+    """Training rows of S problems of one shape, and validation rows for the selection of an epoch.
 
-    ``features`` (S, N, D) and ``labels`` (S, N) or (S, N, L), or (1, …) where all problems share them;
-    ``val_features`` and ``val_labels`` likewise. Without them ``keep_epochs`` (S,) are the epochs that
-    are kept, 0 for the last one.
+    ``features`` (S, N, D) and ``labels`` (S, N) or (S, N, L), or (1, …) if all problems share them;
+    ``val_features`` and ``val_labels`` likewise. Without validation rows ``keep_epochs`` (S,) are the
+    selected epochs, 0 for the last one.
     """
 
     features: Tensor
@@ -37,9 +37,10 @@ class Problems:
 
 @dataclass(frozen=True)
 class Layers:
-    """Weights (S, C, D) and biases (S, C) after the last epoch and after the kept one.
+    """Weights (S, C, D) and biases (S, C) after the last epoch and after the selected epoch.
 
-    ``epochs`` (S,) are the kept ones, and ``right`` (S,) their right predictions on validation, -1 without.
+    ``epochs`` (S,) are the selected epochs, ``right`` (S,) their correct predictions on validation rows, -1
+    without validation.
     """
 
     weight: Tensor
@@ -51,12 +52,12 @@ class Layers:
 
 
 def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recipe) -> Layers:
-    """Train a layer for every problem, each on its own order of the rows and as if it were alone.
+    """Train one layer per problem, each with its own order of rows; results equal separate training.
 
-    The optimisers of a recipe act on each weight by itself, so the problems are one batched layer with the
-    sum of their losses. On a GPU the steps of an epoch are CUDA graphs, and the host waits once, at the end.
+    The optimisers act elementwise, so the problems form one batched layer trained on the sum of their losses.
+    On a GPU the steps of an epoch are CUDA graphs with a single host sync at the end.
 
-    Raises ValueError when a loss is not finite after an epoch.
+    Raises ValueError if a loss is not finite after an epoch.
     """
     x, count = problems.features, len(problems.seeds)
     generators = [torch.Generator().manual_seed(seed) for seed in problems.seeds]
@@ -90,14 +91,14 @@ def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recip
 
 
 class _Steps:
-    """The steps of an epoch: one by one on the CPU, on a GPU as replays of a captured block of steps."""
+    """Steps of an epoch: one by one on the CPU, replays of a captured block of steps on a GPU."""
 
     def __init__(self, problems: Problems, weight: Tensor, bias: Tensor, task: str, recipe: Recipe) -> None:
         self.weight, self.bias, self.task = weight, bias, task
         shared, rows, _ = problems.features.shape
         self.size = size = min(recipe.batch_size, rows)
         self.features, self.labels = problems.features.flatten(0, 1), problems.labels.flatten(0, 1)
-        # Row r of problem s is row s N + r of all.
+        # Row r of problem s has flat index s N + r.
         self.offset = torch.arange(len(weight)).unsqueeze(1) * (rows if shared > 1 else 0)
         self.per_epoch = math.ceil(rows / size)
         total = recipe.epochs * self.per_epoch
@@ -114,16 +115,16 @@ class _Steps:
         self.optimizer = recipe.build_optimizer([weight, bias], capturable=self.captured)
 
     def epoch(self, order: Tensor, number: int) -> Tensor:
-        """Go through the rows in ``order`` (S, N), on the CPU; return the loss of the last step."""
+        """Train on the rows in ``order`` (S, N), on the CPU; return the loss of the last step."""
         order = order + self.offset
         first, done = (number - 1) * self.per_epoch, 0
         if self.captured:
             order = order.pin_memory().to(self.weight.device, non_blocking=True)
-            # The first epoch warms up what a capture must not see for the first time.
+            # The first epoch is the warm-up for the capture.
             done = 0 if number == 1 else self._replay(order, first)
         for step in range(done, self.per_epoch):
             self._step(step, order, self.rates[first + step])
-        # A static tensor of the graph changes with the next replay.
+        # The next replay overwrites tensors of the graph.
         return self.loss.clone()
 
     def _step(self, step: int, order: Tensor, rate: float | Tensor) -> None:
@@ -141,7 +142,7 @@ class _Steps:
         self.optimizer.step()
 
     def _replay(self, order: Tensor, first: int) -> int:
-        """Do as many whole blocks as the epoch has and return their steps."""
+        """Run the full blocks of the epoch; return their number of steps."""
         assert isinstance(self.rates, Tensor)
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
@@ -158,7 +159,7 @@ class _Steps:
 
 
 def _right(problems: Problems, weight: Tensor, bias: Tensor, task: str) -> Tensor:
-    """Return the right predictions (S,) of every layer on its validation rows."""
+    """Return the number of correct predictions (S,) of every layer on its validation rows."""
     assert problems.val_features is not None and problems.val_labels is not None
     rows = problems.val_features.expand(len(weight), -1, -1)
     logits = torch.baddbmm(bias.unsqueeze(1), rows, weight.transpose(1, 2))

@@ -28,19 +28,19 @@ def build_augmentation(
 
 @MODELS.register_module()
 class MultiViewPreprocessor(BaseDataPreprocessor):
-    """Move a uint8 batch to the device once and draw K normalised views of it.
+    """Copy a uint8 batch to the device and draw K normalised views of it.
 
     Random numbers come from torch's global generator of the device. The seed of process r is
-    ``seed + r``, so the views depend on the seed, the number of processes and the kind of device, and on
-    nothing else. :func:`ssl_ext.augment.draw_views` chooses the fastest form for device, size and batch.
+    ``seed + r``, so the views depend only on the seed, the number of processes and the device type.
+    :func:`ssl_ext.augment.draw_views` chooses the fastest implementation for device, size and batch.
 
     Args:
         mean: Channel means in the units of images in [0, 1].
         std: Channel standard deviations in the same units, each above 0.
         views: One dict per kind of view: ``transforms`` (list of augmentation configs), ``repeats``
-            (how many views are drawn with them, default 1) and ``type`` (the registered sequence,
-            default ``AugmentationSequence``). No views: clean images only.
-        non_blocking: Copy to the device without waiting (for pinned memory).
+            (number of views, default 1) and ``type`` (registered sequence class, default
+            ``AugmentationSequence``). Without views only clean images are returned.
+        non_blocking: Copy to the device asynchronously (needs pinned memory).
 
     Raises:
         ValueError: mean and std of different length or out of range, repeats below 1.
@@ -81,7 +81,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
 
     @property
     def num_views(self) -> int:
-        """How many views a training batch becomes."""
+        """Number of views of a training batch."""
         return sum(self.repeats)
 
     def draw_views(
@@ -91,11 +91,11 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
 
         Args:
             images: uint8 or float in [0, 1], (N, C, H, W).
-            generator: Source of random numbers; default is torch's global one.
+            generator: Default is torch's global generator of the device.
             normalize: Subtract the mean and divide by the std.
 
         Returns:
-            K float32 batches, in [0, 1] unless normalised.
+            K float32 batches (N, C, H', W'), in [0, 1] unless normalised.
         """
         tail = [self.normalize] if normalize else []
         sequences = (augment.AugmentationSequence([view, *tail]) for view in self.views)
@@ -110,13 +110,13 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs`` uint8 (N, C, H, W), and optionally ``labels`` and ``indices``.
-            training: Draw views (True) or give the clean normalised images (False).
+            training: Draw views (True) or return the clean normalised images (False).
 
         Returns:
             ``inputs``: list of K views, or one tensor; ``data_samples``: the other entries.
 
         Raises:
-            ValueError: The batch does not have as many channels as ``mean``.
+            ValueError: The number of channels differs from that of ``mean``.
         """
         batch = self.cast_data(dict(data))
         images = batch.pop("inputs")

@@ -1,4 +1,4 @@
-"""A network as evaluation uses it: uint8 images in, one feature vector per image out."""
+"""A network in evaluation: from uint8 images to one feature vector per image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRECISIONS = FLOAT32, BFLOAT16 = "float32", "bfloat16"
 class EvaluatedModel(nn.Module):
     """Pooled backbone features (N, D) of a model, without augmentation.
 
-    ``precision`` of ``features`` and ``embed``: ``'float32'``, or ``'bfloat16'`` by autocast.
+    ``features`` and ``embed`` compute in ``precision``: ``'float32'``, or ``'bfloat16'`` by autocast.
     """
 
     def __init__(self, model: TrainableModel, precision: str = FLOAT32) -> None:
@@ -26,7 +26,7 @@ class EvaluatedModel(nn.Module):
         self.model, self.precision = model, precision
 
     def forward(self, clean: Tensor) -> Tensor:
-        """Features of normalised images (N, C, H, W)."""
+        """Float32 features (N, D) of normalised images (N, C, H, W)."""
         return self.model.extract_embedding(clean)
 
     def clean(self, images: Tensor) -> Tensor:
@@ -34,17 +34,17 @@ class EvaluatedModel(nn.Module):
         return self.model.data_preprocessor(dict(inputs=images), False)["inputs"]
 
     def features(self, clean: Tensor) -> Tensor:
-        """Features of normalised images in the network's precision, returned as float32."""
+        """Features (N, D) of normalised images, computed in ``precision`` and returned as float32."""
         low = self.precision == BFLOAT16
         with torch.autocast(clean.device.type, torch.bfloat16, enabled=low):
             return self(clean).float()
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features of uint8 images."""
+        """Features (N, D) of uint8 images (N, C, H, W)."""
         return self.features(self.clean(images))
 
     def relative_error(self, images: Tensor) -> float:
-        """Norm of the error of ``embed`` by its precision, over the norm of the float32 features."""
+        """Relative L2 error of ``embed`` against features in float32."""
         with evaluation_mode(self.model):
             exact = self(self.clean(images)).float()
             return float((self.embed(images) - exact).norm() / exact.norm())
@@ -52,8 +52,8 @@ class EvaluatedModel(nn.Module):
     def cache_file(self, folder: Path, dataset: Any, split: str) -> Path | None:
         """Path of the cached features of a data set; None for a data set without a fingerprint.
 
-        The name is a hash of backbone weights, data and preprocessing (its output for a fixed ramp of grey
-        values, which depends on mean, std and every other step), and of a precision other than float32.
+        The name is a hash of backbone weights, data, preprocessing (its output for a fixed ramp of grey
+        values, which depends on every step of it) and any precision other than float32.
         """
         data = dataset_fingerprint(dataset)
         if data is None:
@@ -67,7 +67,7 @@ class EvaluatedModel(nn.Module):
 
 
 class AugmentedView:
-    """Random views of uint8 images (N, C, H, W), normalised, on the preprocessor's device."""
+    """Draw normalised random views of uint8 images (N, C, H, W) on the preprocessor's device."""
 
     def __init__(self, augmentation: nn.Module, preprocessor: Any) -> None:
         self.augmentation, self.preprocessor = augmentation, preprocessor

@@ -200,7 +200,7 @@ def test_stem_and_image_size_that_disagree_warn(tiny_config, tmp_path):
 def test_command_line_errors_are_one_line():
     for arguments, message in (
         (["no/such/config.py"], "no/such/config.py"),
-        (["x.py", "--cfg-options", "novalue"], "novalue"),
+        ([__file__, "--cfg-options", "novalue"], "novalue"),
     ):
         done = subprocess.run(
             [sys.executable, TRAIN, *arguments], capture_output=True, text=True, check=False

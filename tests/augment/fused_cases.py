@@ -1,6 +1,6 @@
-"""The fused kernel against the batched operations: cases, and the reference for given random numbers.
+"""Cases and reference for comparing the fused kernel with the batched operations.
 
-Run as a program under TRITON_INTERPRET=1 it compares all cases without a GPU.
+Run as a program with TRITON_INTERPRET=1, it compares all cases without a GPU.
 """
 
 import sys
@@ -19,7 +19,7 @@ SIMCLR = [
     a.RandomGrayscale(0.2),
     a.Normalize(MEAN, STD),
 ]
-# Name: members, shape of the images, how many of the members the kernel does.
+# Name: members, shape of the images, number of members that the kernel does.
 CASES = {
     "every order": ([a.ColorJitter(0.8, 0.7, 0.6, 0.4), NORMALIZE], (12, 3, 16, 12), 2),
     "simclr": (SIMCLR, (2, 3, 32, 32), 5),
@@ -66,13 +66,13 @@ VIEWS = 2
 
 
 def numbers_of(sequence, images, views=VIEWS, device="cpu"):
-    """Uniform numbers as ``draw_views`` gives them to the kernel."""
+    """Uniform random numbers as ``draw_views`` passes them to the kernel."""
     draws = sum(member.draws for member in sequence)
     return torch.rand((draws, views * len(images)), device=device)
 
 
 def reference(sequence, images, numbers):
-    """Views by the batched operations, from the same numbers."""
+    """Views by the batched operations, from the same random numbers."""
     shape, row, params = tuple(images.shape), 0, []
     for member in sequence:
         params.append(member._params(numbers[row : row + member.draws].clone(), shape))
@@ -81,7 +81,7 @@ def reference(sequence, images, numbers):
 
 
 def levels_apart(sequence, images, numbers):
-    """The largest difference between kernel and reference in each view, in levels of 1/255."""
+    """Largest difference between kernel and reference in each view, in levels of 1/255."""
     apart = fused.fused_views(sequence, images, numbers) - reference(sequence, images, numbers)
     last = list(sequence)[-1]
     if isinstance(last, a.Normalize):
@@ -90,12 +90,12 @@ def levels_apart(sequence, images, numbers):
 
 
 def main():
-    """Compare all cases and exit with what differs."""
+    """Compare all cases; exit with an error message if any differs."""
     wrong = []
     for name, (members, shape, taken) in CASES.items():
         torch.manual_seed(0)
         images = torch.randint(0, 256, shape, dtype=torch.uint8)
-        # Equalisation counts whole levels, and one that is rounded otherwise changes the histogram.
+        # Equalisation counts integer levels, so different rounding changes the histogram.
         stop = next((k for k, m in enumerate(members) if isinstance(m, a.RandomEqualize)), len(members))
         sequence = a.AugmentationSequence(members[:stop])
         numbers = numbers_of(sequence, images)

@@ -26,7 +26,7 @@ CLOSE = 1e-5
 
 
 def images_of(shape, seed=0):
-    """Random colours, with grey, black, white and pure pixels among them."""
+    """Random colours, including grey, black, white and pure colours."""
     images = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     images[..., 0, :] = images[:, :1, 0, :]
     images[..., 1, 0], images[..., 1, 1] = 0.0, 1.0
@@ -167,7 +167,7 @@ def test_blur_equals_torchvision(shape, kernel_size):
         assert (view - (blurred if active[n] else images[n])).abs().max() < CLOSE
 
 
-# Sides that are whole numbers of blocks, and others.
+# Sides that are multiples of the block size, and others.
 @pytest.mark.parametrize(("height", "width"), [(128, 160), (130, 129), (224, 224), (159, 300)])
 @pytest.mark.parametrize("taps", [1, 3, 23])
 def test_blur_of_large_images_in_blocks_equals_whole_matrices(height, width, taps):

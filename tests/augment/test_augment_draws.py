@@ -20,7 +20,7 @@ from ssl_ext.augment import (
 )
 
 DRAWS = 4000
-LEVEL = 1e-3  # each test rejects a right distribution once in a thousand seeds; seeds are fixed
+LEVEL = 1e-3  # a correct distribution fails for one in a thousand seeds; seeds are fixed
 
 
 def generator(seed=0):
@@ -56,14 +56,14 @@ def test_resized_crop_draws_torchvisions_boxes(height, width, scale, ratio):
     assert (ours[:, 0] + ours[:, 2] <= height).all() and (ours[:, 1] + ours[:, 3] <= width).all()
     for column in range(4):
         assert same(ours[:, column], expected[:, column])
-    # Products see what the single columns cannot: area, and how the place depends on the size.
+    # Products test joint properties: area, and dependence of position on size.
     assert same(ours[:, 2] * ours[:, 3], expected[:, 2] * expected[:, 3])
     assert same(ours[:, 0] * ours[:, 2], expected[:, 0] * expected[:, 2])
 
 
 @pytest.mark.parametrize(("height", "width"), [(30, 10), (10, 41), (20, 20)])
 def test_resized_crop_falls_back_to_torchvisions_central_crop(height, width):
-    # A share of 1 with a ratio that never fits exactly: ten tries fail, whatever is drawn.
+    # A scale of 1 with a ratio that never fits exactly: all ten draws fail.
     scale, ratio = (1.0, 1.0), (1.2, 1.3)
     image = torch.empty(3, height, width)
     expected = transforms.RandomResizedCrop.get_params(image, scale, ratio)

@@ -40,7 +40,7 @@ KINDS = ["colour", "grey", "dull", "constant", "two-valued", "equalised"]
 
 
 def equalize_pillow(image):
-    """Pillow's equalisation of Y; of one channel, or three equal ones, directly."""
+    """Pillow's equalisation of Y, or of the channel itself for one or three equal channels."""
     if all(torch.equal(channel, image[0]) for channel in image):
         level = np.asarray(ImageOps.equalize(Image.fromarray(image[0].numpy())))
         return torch.from_numpy(level.copy()).expand_as(image)
@@ -76,8 +76,8 @@ def test_equalize_mixes_colour_and_grey_samples():
 
 
 def test_equalize_converts_every_colour_as_pillow():
-    # Every level of each channel beside a lattice of the others, and random ones: one image, so that all
-    # bins are in use, a wrong level of Y shifts its neighbours too.
+    # All levels of each channel combined with a grid of the others, and random colours, in one image: with
+    # all bins in use, a wrong level of Y also shifts its neighbours.
     lattice = torch.cartesian_prod(*[torch.arange(0, 256, 17)] * 2)
     single = torch.arange(256)
     sets = [torch.randint(0, 256, (100_000, 3), generator=torch.Generator().manual_seed(0))]
@@ -97,7 +97,7 @@ def test_equalize_rounds_floats_to_the_nearest_level():
 
 
 def test_equalizing_tables_follow_the_definition():
-    """The definition in whole numbers, level by level, for histograms with gaps and with large bins."""
+    """Compare with the integer definition, level by level, for histograms with gaps and with large bins."""
     rng = np.random.default_rng(3)
     histograms = rng.integers(0, 400, (30, 256)) * (rng.random((30, 256)) < rng.random((30, 1)))
     histograms[0], histograms[1] = 0, 0
@@ -129,8 +129,8 @@ def test_sharpness_equals_torchvision(kind, channels, size):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_sharpness_equals_pillow_up_to_its_rounding(kind, channels):
-    # Pillow rounds the smoothed image to 8 bits, an error that the blend multiplies by |1 - factor|, and
-    # cuts the result off to whole levels.
+    # Pillow rounds the smoothed image to 8 bits, an error that the blend scales by |1 - factor|, and
+    # truncates the result to integer levels.
     images = levels_of(kind, channels, (23, 30))
     for factor in (0.0, 0.5, 1.0, 2.0, 5.5, 10.0):
         params = {"active": torch.ones(5, dtype=torch.bool), "factor": torch.full((5,), factor)}

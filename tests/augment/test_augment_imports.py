@@ -1,4 +1,4 @@
-"""The package stands on torch alone."""
+"""The package imports no other library than torch."""
 
 import subprocess
 import sys

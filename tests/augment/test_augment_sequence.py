@@ -1,4 +1,4 @@
-"""Sequences: folding, reproducibility, devices, types, and the errors for bad input."""
+"""Sequences: folding, reproducibility, devices, dtypes and errors for bad input."""
 
 import pytest
 import torch
@@ -106,7 +106,7 @@ def test_input_types_agree(operation, dtype):
     images = levels()
     expected = operation(images / 255, seeded())
     other = images if dtype == torch.uint8 else (images / 255).to(dtype)
-    # Half precision may move a level at the solarisation threshold by less than one of 256 levels.
+    # In half precision values at the solarisation threshold may move by less than one of 256 levels.
     atol = 1e-5 if dtype != torch.float16 else 5e-3
     if dtype == torch.float16 and "Solarize" in repr(operation):
         pytest.skip("a threshold between two roundings of one level")
@@ -131,7 +131,7 @@ def test_permuting_the_samples_permutes_the_views(operation):
 
 @pytest.mark.parametrize("operation", EVERY, ids=repr)
 def test_nothing_waits_for_the_device(operation):
-    """Tensors without data cannot be read back: every wait for a result raises on them."""
+    """Meta tensors have no data, so every host read raises."""
     images = levels().to("meta")
     views = operation(images, seeded())
     assert views.device.type == "meta"

@@ -1,4 +1,4 @@
-"""The kernel for views of small images, interpreted and compiled without a GPU; the choice of the form."""
+"""Kernel for views of small images, interpreted and compiled without a GPU; selection of the form."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def test_interpreted_kernel_equals_the_batched_operations():
 
 
 class Recorder:
-    """Takes the place of a kernel and keeps the arguments of its launch."""
+    """Replaces a kernel and records the arguments of its launch."""
 
     def __init__(self, kernel):
         self.kernel, self.arguments = kernel, {}
@@ -62,14 +62,14 @@ class Recorder:
 
 
 def source_of(sequence, shape, monkeypatch):
-    """The kernel with the constants of a sequence, and the options it is launched with."""
+    """Kernel source with the constants of a sequence, and its launch options."""
     from triton.compiler import ASTSource
 
     from ssl_ext.augment import fused_kernel
 
     kernel = fused_kernel.views_kernel
     recorder = Recorder(kernel)
-    # What follows the kernel would read pixels that nobody wrote.
+    # Operations after the kernel would read uninitialised pixels.
     sequence = a.AugmentationSequence([member for member, _ in fused.plan(sequence).taken.values()])
     with monkeypatch.context() as patch:
         patch.setattr(fused_kernel, "views_kernel", recorder)
@@ -113,7 +113,7 @@ def test_kernel_compiles_for_a_gpu_without_stack(side, tail, tmp_path, monkeypat
 
 
 def first_pass(source, options):
-    """The kernel as Triton reads it, for an H100."""
+    """First compiler pass over the kernel, for an H100."""
     from triton._C.libtriton import ir
     from triton.backends.compiler import GPUTarget
     from triton.compiler.compiler import make_backend
@@ -129,7 +129,7 @@ def first_pass(source, options):
 
 @pytest.mark.parametrize("name", CASES)
 def test_kernel_of_every_case_has_one_shape_for_each_name(name, monkeypatch):
-    """The compiler's first pass, which checks types and shapes; the interpreter does not."""
+    """The first compiler pass checks types and shapes, the interpreter does not."""
     pytest.importorskip("triton")
     members, shape, _ = CASES[name]
     source, options = source_of(a.AugmentationSequence(members), shape, monkeypatch)
@@ -150,7 +150,7 @@ def test_views_are_those_of_calls_one_after_the_other(few, tail, monkeypatch):
 
 def test_views_of_no_image_and_on_tensors_without_data():
     assert [v.shape for v in a.draw_views(simclr(), IMAGES[:0], 2)] == [(0, 3, 16, 16)] * 2
-    # Every wait for a result raises on tensors without data.
+    # Every host read raises on meta tensors.
     drawn = a.draw_views(simclr(a.RandomEqualize()), IMAGES.to("meta"), 2, seeded())
     assert [v.shape for v in drawn] == [(6, 3, 16, 16)] * 2
 

@@ -1,4 +1,4 @@
-"""Views on a GPU: the kernel against the batched operations for every shipped sequence, capture, time."""
+"""Views on a GPU: kernel against batched operations for every shipped sequence, capture, time."""
 
 import runpy
 import sys
@@ -16,7 +16,7 @@ from fused_cases import CASES, MEAN, SIMCLR, STD, levels_apart, numbers_of
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 FOLDER = Path(__file__).parents[2] / "configs/_base_/views"
-# Files that inherit are the same sequence, drawn another number of times.
+# Inheriting files have the same sequence with another number of views.
 SHIPPED = {
     f"{path.stem} {number}": (view["transforms"], 28 if "medical" in path.stem else 32)
     for path in sorted(FOLDER.glob("*.py"))
@@ -32,7 +32,7 @@ def built(transforms):
 
 
 def batch(*shape):
-    # Smooth images with some noise: of noise alone every crop looks alike.
+    # Smooth images with some noise: crops of pure noise would look alike.
     torch.manual_seed(0)
     small = torch.rand(shape[0], shape[1], 4, 4, device="cuda")
     smooth = torch.nn.functional.interpolate(small, shape[2:], mode="bicubic").clamp(0, 1) * 230
@@ -40,7 +40,7 @@ def batch(*shape):
 
 
 def check(sequence, images):
-    """At most 1 of 200 views may have another box, where a rounding decides between two sizes."""
+    """At most 1 of 200 views may have another crop, where rounding decides between two sizes."""
     numbers = numbers_of(sequence, images, device="cuda")
     kernel, rest = fused.plan(sequence).taken, fused.plan(sequence).rest
     part = a.AugmentationSequence([member for member, _ in kernel.values()])
@@ -48,7 +48,7 @@ def check(sequence, images):
     apart = levels_apart(part, images, numbers[:rows])
     assert (apart > 1).float().mean() <= 1 / 200, apart.sort(descending=True).values[:10]
     if rest:
-        # Equalisation rounds to whole levels, which differ between forms now and then.
+        # Equalisation rounds to integer levels, which may differ between forms.
         apart = levels_apart(sequence, images, numbers)
         assert apart.median() <= 1, apart.median()
 
@@ -69,7 +69,7 @@ def test_kernel_equals_the_batched_operations(name):
 
 @pytest.mark.parametrize("side", [32, 48])
 def test_views_are_drawn_in_a_cuda_graph_without_waiting(side):
-    """A replay draws anew from torch's generator, as the same calls without a graph do."""
+    """Replays draw from torch's generator as the same calls without a graph do."""
     sequence, images = a.AugmentationSequence(SIMCLR).to("cuda"), batch(64, 3, side, side)
     a.draw_views(sequence, images, 2)
     torch.cuda.set_sync_debug_mode("error")

@@ -10,7 +10,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
 
 @pytest.fixture
 def run_tool(monkeypatch, tmp_path, capsys):
-    """Runs tools/benchmark.py; gives what it printed and the figures that it wrote."""
+    """Run tools/benchmark.py; returns its output and the figures that it wrote."""
 
     def run(*arguments):
         file = tmp_path / "figures" / f"{arguments[0]}.json"
@@ -24,7 +24,7 @@ def run_tool(monkeypatch, tmp_path, capsys):
 
 @pytest.fixture
 def tool_error(run_tool, capsys):
-    """Runs tools/benchmark.py, which must refuse its arguments; gives the error."""
+    """Run tools/benchmark.py with bad arguments; returns the error message."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as error:
@@ -37,7 +37,7 @@ def tool_error(run_tool, capsys):
 
 @pytest.fixture
 def tiny_simsiam(tiny_config):
-    """A SimSiam run of a very small network."""
+    """Config of SimSiam with a very small network."""
     neck = tiny_config.model.neck
     predictor = dict(neck, in_channels=neck.out_channels, num_layers=2)
     tiny_config.model.update(type="SimSiam", predictor=predictor, head=dict(type="CosineRegressionHead"))

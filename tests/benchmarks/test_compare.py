@@ -69,7 +69,7 @@ def test_torchvision_operations_equal_ours_where_nothing_is_drawn():
     images = np.random.default_rng(1).integers(40, 90, (4, 30, 30, 3), np.uint8)
     for transforms, levels in (
         ([dict(type="RandomEqualize", p=1.0)], 0),
-        ([dict(type="RandomSharpness", factor=(3.0, 3.0))], 2),  # Pillow rounds before it blends
+        ([dict(type="RandomSharpness", factor=(3.0, 3.0))], 2),  # Pillow rounds before blending
         ([dict(type="RandomGrayscale", p=1.0)], 1),
         ([dict(type="RandomHorizontalFlip", p=1.0)], 0),
         ([dict(type="ColorJitter", brightness=(1.5, 1.5))], 1),
@@ -125,7 +125,7 @@ def test_probe_and_bare_loop_take_the_same_steps_on_all_rows(monkeypatch):
 
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
     assert linear.measure(rows=40, dim=4, epochs=3, batch_size=16, pairs=5).items == 120
-    # One round of warm-up and five that count, of both; three batches in each of three epochs.
+    # One warm-up and five timed rounds of both; three batches in each of three epochs.
     assert steps == [[1e-3, 0.9, 1e-6]] * (2 * 6 * 9)
 
 

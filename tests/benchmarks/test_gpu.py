@@ -1,5 +1,6 @@
-"""``benchmark.py gpu``: what a cell measures, and that finished cells are kept."""
+"""``benchmark.py gpu``: figures of a cell, and reuse of finished cells."""
 
+import io
 import json
 
 import pytest
@@ -25,7 +26,7 @@ def test_a_cell_replays_the_step_and_its_passes_alone(gpu, tiny_config, monkeypa
 
     monkeypatch.setattr(gpu_measure.Passes, "seconds", seconds)
     figures = gpu.step_figures(tiny_config, {}, 8, 8, 8, True)
-    # TriMix: two views and a mixed batch, all of them learned from.
+    # TriMix: two views and a mixed batch, all with a backward pass.
     assert seen == [((8, 3, 8, 8), True)] * 3
     assert figures["replayed"] and figures["outside_ms"] == pytest.approx(
         figures["ms"] - figures["passes_ms"]
@@ -43,7 +44,7 @@ def test_finished_cells_are_kept_and_failed_ones_are_measured_again(gpu, monkeyp
             calls.append(name)
             if len(calls) in fail:
                 raise RuntimeError("out of memory")
-            return dict(ms=1.0)
+            return dict(ms=1.0, images_per_second=123456.0, peak_reserved_mib=12345.0)
 
         return name, measure
 
@@ -52,7 +53,9 @@ def test_finished_cells_are_kept_and_failed_ones_are_measured_again(gpu, monkeyp
     gpu.run(Console(quiet=True), seconds=60, **settings)
     assert calls == ["a", "b", "c"]
     assert "out of memory" in json.loads((tmp_path / "cells.json").read_text())["b"]["error"]
-    found = gpu.run(Console(quiet=True), seconds=60, **settings)["cells"]
+    output = io.StringIO()
+    found = gpu.run(Console(file=output, width=80), seconds=60, **settings)["cells"]
+    assert "123,456.00" in output.getvalue() and "12,345.00" in output.getvalue()  # a pipe is wide enough
     assert calls == ["a", "b", "c", "b"] and "error" not in found["b"]
     (tmp_path / "cells.json").unlink()
     assert gpu.run(Console(quiet=True), seconds=-1, **settings)["cells"] == {}

@@ -1,4 +1,4 @@
-"""What the memory benchmark counts, how it measures, and what it shows."""
+"""Memory benchmark: counted bytes, measurement and output."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_a_step_keeps_half_for_half_the_batch_and_less_when_stages_are_recompute
     parameters = sum(4 * p.numel() for p in model.parameters())
     for measured in (whole, halves, again):
         assert measured.parameters == parameters
-        # Adam: two moments for every parameter, and its counter of steps.
+        # Adam: two moments and a step counter per parameter.
         assert measured.optimizer == 2 * parameters + 4 * len(list(model.parameters()))
         assert measured.buffers == sum(buffer.nbytes for buffer in model.buffers())
         assert measured.resident >= measured.libraries > 2**20 and measured.coupling is None

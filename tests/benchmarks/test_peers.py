@@ -1,4 +1,4 @@
-"""The contenders of the peers benchmark do the same work; no time is asserted."""
+"""The contenders of the peers benchmark do the same work; times are not tested."""
 
 import copy
 import math
@@ -22,7 +22,7 @@ NAMES = ["ssl_ext", "lightly", "mmpretrain"]
 
 @pytest.fixture
 def contend():
-    """Starts the three contenders and calls a function with them."""
+    """Start the three contenders and call a function with them."""
     pytest.importorskip("lightly")
 
     def start(config, use, workers=0, stem=None):
@@ -54,7 +54,7 @@ def test_each_contender_trains_on_views_of_the_same_shape(peer_config, contend, 
             assert len(steps) == 2 and len(losses) == 2 and all(map(math.isfinite, losses))
             assert [[view.shape for view in pair] for pair in views] == [[(4, 3, 8, 8)] * 2] * 2
             assert all(view.dtype == torch.float32 for pair in views for view in pair)
-            # Normalised with mean and std 0.5, so within ±1 and on both sides of 0.
+            # Normalised with mean and std 0.5, so within ±1 and of both signs.
             joined = torch.stack([view for pair in views for view in pair])
             assert -1.01 < joined.min() < -0.3 and 0.3 < joined.max() < 1.01
             after = [p for p in contender.model.parameters() if p.requires_grad]
@@ -146,7 +146,7 @@ def test_profile_gives_every_second_to_its_phase(monkeypatch):
             "rest": 11,
         }
     )
-    # Nothing stays behind: another epoch is not timed.
+    # The timers are removed: another epoch is not timed.
     for module in (model, preprocessor):
         assert not module._forward_hooks and not module._forward_pre_hooks
     assert torch.Tensor.backward.__name__ == "backward" and DataLoader.__iter__.__name__ == "__iter__"

@@ -1,4 +1,4 @@
-"""Scaling of a step over two processes, and the page on many GPUs."""
+"""Scaling of a step on two processes, and the projection to many GPUs."""
 
 import os
 
@@ -17,7 +17,7 @@ PAGE = CONFIGS.parent / "tools" / "scaling.md"
 
 @pytest.fixture
 def quick_start(monkeypatch):
-    """Forked processes: new interpreters take seconds to import what a step needs."""
+    """Fork processes: imports in new interpreters take seconds."""
     monkeypatch.setattr(scaling, "START_METHOD", "fork")
 
 

@@ -1,4 +1,4 @@
-"""Collectives of a training step of every algorithm: counted on two processes, and in closed form."""
+"""Collectives of a training step of every algorithm: counted on two processes and in closed form."""
 
 import copy
 import sys
@@ -20,7 +20,7 @@ from torch.nn.modules import _functions
 
 from ssl_ext.apis import build_model, load_config
 
-# The tiny run of every registered algorithm, and processes that are quick to start.
+# Tiny runs of all registered algorithms, and forked processes.
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
 from killed_runs import forked  # noqa: E402
 from methods import (  # noqa: E402
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="forked processes cannot use a GPU; run with CUDA_VISIBLE_DEVICES="
 )
 WORLD, BATCH, IMAGES, STEPS = 2, 8, 30, 2
-# Settings on which it depends what is sent, besides those in the table of algorithms.
+# Further settings that affect traffic, besides those in the table of algorithms.
 PUZZLE = dict(policy=dict(type="MixingPolicy", name="puzzlemix"))
 ALL_LOSSES = ("ce", "pbce", "bce", "infonce")
 VARIANTS = {
@@ -80,13 +80,13 @@ def counted_and_expected(case):
     config = tiny_case(case)
     step = ScaledStep(config, BATCH, 8, IMAGES)
     counted = Counter(step.count(STEPS))
-    # All gradients of so small a network fit in DDP's first bucket.
+    # All gradients of this small network fit in DDP's first bucket.
     counted["all_reduce", sum(4 * p.numel() for p in step.joined.parameters() if p.requires_grad)] -= 1
     return +counted, traffic(step.joined, config.model, BATCH, WORLD)
 
 
 def sent_by_synchronised_norms(channels):
-    """Traffic of torch's own function, one pass with a gradient and one without; its kernels are for GPUs."""
+    """Traffic of torch's function, one pass with gradient and one without; its kernels need a GPU."""
     few = torch.zeros(channels)
     kernels = dict(
         batch_norm_stats=lambda *_: (few, few),
@@ -108,7 +108,7 @@ def sent_by_synchronised_norms(channels):
 
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory):
-    """Traffic of every case, and that of synchronised batch norms, on either process."""
+    """Traffic of every case and of synchronised batch norms, on each process."""
     folder = tmp_path_factory.mktemp("traffic")
 
     def work():
@@ -135,7 +135,7 @@ def test_some_of_it_in_numbers(counts):
     }
     rows = 4 * WORLD * 2 * BATCH * DIM
     assert found["SimCLR"].items() >= {("all_gather", rows): 1, ("all_reduce", rows): 1}.items()
-    # Labels of all images and three centroids in every other step.
+    # Labels of all images and three centroids every other step.
     assert found["ODC"][("broadcast", 8 * IMAGES)] == found["ODC"][("broadcast", 4 * 3 * DIM)] == 0.5
     assert found["TriMix"].keys() - found["TriMix-epoch"].keys() == {("broadcast", 4)}
 
@@ -156,7 +156,7 @@ def test_passes_through_batch_norms(case, passes, backward):
         model.backbone(torch.randn(2, 3, 8, 8))
 
     found = norm_passes(model, step)
-    # The stem and the first stage, two blocks of two, are this wide; passes of EMA networks have no gradient.
+    # Stem and first stage (two blocks of two layers) have this width; EMA networks have no gradient.
     assert found[WIDTH, True] == 5 * backward and found[WIDTH, False] == 5 * (passes - backward)
 
 

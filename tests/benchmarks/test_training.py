@@ -1,4 +1,4 @@
-"""Steps and epochs through the runner, bare loops and pairs of methods; no time is asserted."""
+"""Steps and epochs of the runner, bare loops and pairs of methods; times are not tested."""
 
 import copy
 import sys
@@ -24,7 +24,7 @@ SMALL = dict(batch_size=4, size=8, steps=2, pairs=5)
 
 @pytest.fixture
 def runner_steps(monkeypatch):
-    """Of every step of a runner: ``channels_last`` of a convolution, and activation checkpointing."""
+    """Record for every step of a runner ``channels_last`` of a convolution and activation checkpointing."""
     seen = []
     real = TrainLogHook.after_train_iter
 
@@ -50,7 +50,7 @@ def test_step_alternates_the_real_runner_and_the_bare_loop(tiny_config, runner_s
     result = step.measure_runner(tiny_config, **SMALL)
     assert set(result.seconds) == {step.BARE, step.RUNNER} and result.reference == step.RUNNER
     assert (result.items, result.unit) == (8, "images")
-    # One round of warm-up and five that count, two steps each.
+    # One warm-up and five timed rounds of two steps each.
     assert bare == [0, 2, 4, 6, 8, 10] and len(runner_steps) == 12
     assert tiny_config.to_dict() == before
     assert not capsys.readouterr().out
@@ -135,7 +135,7 @@ def test_tool_compares_a_step_of_the_runner(run_tool, tiny_config_file):
 def test_tool_compares_a_method_with_its_twin(run_tool, tiny_config, jaccard_config, tmp_path, monkeypatch):
     types = {name: [load_config(path).model.type for path in pair] for name, pair in step.TWINS.items()}
     assert types == {"jaccard-simclr": ["JaccardSimCLR", "SimCLR"], "jaccard-moco": ["JaccardMoCo", "MoCo"]}
-    # Their ResNet-50 is slow to test: two tiny networks take its place.
+    # Tiny networks replace their ResNet-50, which is slow.
     tiny_config.model.update(type="MoCo", queue_size=7, head=dict(type="MoCoHead"))
     paths = [tmp_path / "jaccard.py", tmp_path / "plain.py"]
     for config, path in zip((jaccard_config, tiny_config), paths, strict=True):
@@ -157,7 +157,7 @@ def test_tool_shows_epochs_of_variants_that_differ_in_one_setting(
     small = ("--batch-size", 4, "--size", 8, "--steps", 2, "--images", 100)
     options = ("--variants", "contiguous", "checkpointed", "--cfg-options", "train_cfg.max_epochs=9")
     shown, figures = run_tool("epoch", "--config", tmp_path / "tiny.py", *small, *options)
-    # One round of warm-up and five that count, two steps each, in turn; then one more epoch of each.
+    # One warm-up and five timed rounds of two steps each, in turn; then one more epoch of each.
     assert runner_steps == ([(True, False)] * 2 + [(False, False)] * 2 + [(True, True)] * 2) * 7
     for words in ("milliseconds per step", "outside %", "9 epochs of 100 images would take"):
         assert words in shown, words

@@ -1,4 +1,4 @@
-"""The console command, names that options list, and configs named ``ssl_ext::…``."""
+"""Console command, names listed by options, and configs named ``ssl_ext::…``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Starting is quick: nothing heavy before the arguments are right, and nothing that training does not use."""
+"""Start-up imports: no heavy ones before arguments are checked, and none that training does not use."""
 
 import json
 import subprocess
@@ -55,7 +55,7 @@ WRONG = {
 
 
 def python(program, *arguments, path=(), **options):
-    """Run a program in another interpreter; the folders of ``path`` come first in its search path."""
+    """Run a program in a new interpreter with the folders of ``path`` first in its search path."""
     program = f"import sys; sys.path[:0] = {[*map(str, path), str(ROOT)]!r}\n{textwrap.dedent(program)}"
     return subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, **options
@@ -66,7 +66,7 @@ def test_help_and_wrong_paths_are_answered_before_torch_is_imported(tmp_path):
     (tmp_path / "config.py").write_text("")
     expected = {(command, "--help"): 0 for command in COMMANDS} | WRONG
     lines = [[word.format(config="config.py") for word in line] for line in expected]
-    # Help is printed, too; the answers are the last line.
+    # The output includes help texts; the answers are the last line.
     ended = python(BEFORE, json.dumps(lines), cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     answers, imported = json.loads(ended.stdout.splitlines()[-1])
@@ -92,7 +92,7 @@ from ssl_ext.registry import MODELS
 MODELS.build(dict(type="BlipCaption"))
 """
 UNUSED = {"matplotlib", "pandas", "sklearn", "scipy", "torchmetrics", "pycocotools", "timm"}
-# All names of transformers, in all of its modules, as far as MMPretrain's definitions need them.
+# A stub of transformers whose modules have all names that MMPretrain's definitions need.
 TRANSFORMERS = """
 import importlib.machinery, sys
 
@@ -129,7 +129,7 @@ sys.meta_path.append(Finder)
 
 @pytest.fixture
 def transformers(tmp_path):
-    """Makes a folder with a package that looks like ``transformers`` of a version to MMPretrain."""
+    """Create a folder with a stub of ``transformers`` of a given version."""
 
     def make(version, pretrained):
         about = tmp_path / f"site/transformers-{version}.dist-info"
@@ -150,11 +150,11 @@ def test_training_starts_beside_transformers_5_and_imports_only_what_it_uses(tra
     imported = set(json.loads(ended.stdout.splitlines()[-1]))
     assert UNUSED & {name.partition(".")[0] for name in imported} == set()
     assert not {name for name in imported if name.startswith("mmpretrain.models.multimodal.")}
-    # Named, the multimodal models are imported, and that fails in their own words.
+    # A multimodal model that is named is imported, which fails with the original error.
     assert "class BertPreTrainedModel(PreTrainedModel)" in ended.stderr, ended.stderr
 
 
-# Each in a process of its own, forked after the imports that all of them need.
+# Each in its own process, forked after the common imports.
 USES = """
 import os, traceback
 from ssl_ext.registry import MODELS, registered

@@ -41,7 +41,7 @@ def test_an_installed_wheel_trains_the_digits_in_an_empty_folder(tmp_path):
     shipped = site / "ssl_ext/.mim/configs"
     assert {path.relative_to(shipped) for path in shipped.rglob("*.py")} == configs
 
-    # A config of one's own on a shipped one, and the shipped one itself.
+    # A user's config that inherits from a shipped config, and the shipped config.
     (empty / "own.py").write_text(f'_base_ = "{DIGITS}"\ntrain_cfg = dict(max_epochs=1)\n')
     command = [sys.executable, str(site / "bin/ssl-ext"), "train"]
     options = ["--cfg-options", "default_hooks.checkpoint.interval=1"]

@@ -1,4 +1,4 @@
-"""Names, imports, options and configs as they are now."""
+"""Current names, imports, options and configs."""
 
 import argparse
 import importlib
@@ -22,9 +22,9 @@ PACKAGES = (
     "losses", "mixups", "models", "registry", "reporting", "visualization",
 )  # fmt: skip
 REQUIRED, ANYTHING = "required", "**"
-# Packages whose versions move with this project's: parameters that their base classes take are recorded, too.
+# Packages whose base classes' parameters are recorded too.
 FAMILY = {"ssl_ext", "mmpretrain", "mmengine"}
-# Each figure of the benchmarks has options of its own, which are free to change.
+# Options of benchmarks may change.
 EXEMPT = {"benchmark"}
 # Where commands and programs for users are written, and what tools/export.py prints.
 TEXTS = ("README.md", "setup.py", "configs/**/*.md", "configs/**/*.py", "tools/*.md", "tools/*.sh")
@@ -33,7 +33,7 @@ MENTION = re.compile(r"\bssl_ext(?:\.\w+)+")
 
 
 def signature(function):
-    """Parameters that a caller may name, each with its default; a class has those of its bases, too."""
+    """Parameters that a caller may name, with defaults; for a class including those of its bases."""
     if not inspect.isclass(function):
         return _parameters(function)
     found = {ANYTHING: ANYTHING}
@@ -62,7 +62,7 @@ def _parameters(function):
 
 
 def registered(recorded=None, only=None):
-    """For each registry of this project its names with their signatures."""
+    """Registered names with signatures, for each registry of this project."""
     importlib.import_module("ssl_ext.detection")
     found = {}
     for children in vars(registry).values():
@@ -76,7 +76,7 @@ def registered(recorded=None, only=None):
 
 
 def imports(recorded=None, only=None):
-    """For each package its public names, those of ``ssl_ext.apis`` with signatures; and what texts name."""
+    """Public names of each package (with signatures for ``ssl_ext.apis``), and names used in texts."""
     found = {}
     for package in PACKAGES:
         path = f"ssl_ext.{package}"
@@ -105,7 +105,7 @@ def imports(recorded=None, only=None):
 
 
 def exists(name):
-    """Whether a dotted name is a module, or an attribute of one."""
+    """True if a dotted name is a module or an attribute of one."""
     try:
         importlib.import_module(name)
         return True
@@ -115,11 +115,11 @@ def exists(name):
 
 
 class _ParserReached(BaseException):
-    """Ends a tool where it parses its arguments; no handler of the tool catches it."""
+    """Ends a tool when it parses its arguments; not caught by the tool's handlers."""
 
 
 def options(recorded=None, only=None):
-    """For each tool, and each of its commands, the options and arguments."""
+    """Options and arguments of each tool and each of its commands."""
     found = {}
     for path in sorted((ROOT / "tools").glob("*.py")):
         if path.stem not in EXEMPT and (only is None or any(e.split()[0] == path.stem for e in only)):
@@ -129,7 +129,7 @@ def options(recorded=None, only=None):
 
 
 def reached_parser(path):
-    """The parser that a tool parses its command line with, and the words it is given."""
+    """Argument parser of a tool, and the words that it parses."""
 
     def stop(self, args=None, namespace=None):
         raise _ParserReached(self, sys.argv[1:] if args is None else list(args))
@@ -155,7 +155,7 @@ def _collect(parser, name, given, found):
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             if given and given[0] in action.choices:
-                # A door to one command of a larger program.
+                # The tool runs one command of a larger program.
                 _collect(action.choices[given[0]], name, given[1:], found)
                 return
             for command, inner in action.choices.items():
@@ -173,7 +173,7 @@ def _describe(action):
     default = plain(action.default)
     described = dict(
         nargs=action.nargs,
-        # No values are no values, however they are written.
+        # Treat an empty list and False as no default.
         default=None if default is False or default == [] else default,
         choices=action.choices and sorted(map(str, action.choices)),
         required=action.required,
@@ -183,7 +183,7 @@ def _describe(action):
 
 
 def configs(recorded=None, only=None):
-    """Every shipped config with all its values, and every recorded path that still loads."""
+    """All values of every shipped config, and of every recorded path that still loads."""
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.py")}
     paths = {
         path
@@ -201,7 +201,7 @@ def configs(recorded=None, only=None):
 
 
 def resolved(path):
-    """All values of a config, by the path that users give below the project's folder."""
+    """All values of a config, given by its path relative to the project folder."""
     return plain(load_config(path).to_dict())
 
 

@@ -1,4 +1,4 @@
-"""Very small runs as they are now: six steps of every algorithm, a resumed run, and evaluations."""
+"""Current results of very small runs: six steps of every algorithm, a resumed run, and evaluations."""
 
 import json
 import lzma
@@ -24,15 +24,15 @@ EVALUATED = "TriMix"
 PROTOCOLS = (
     "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
 )  # fmt: skip
-# A logged figure that is no loss: one head divides by n, the other by n - 1, which is to change.
+# A logged figure that is not a loss.
 FREE = {"mask_std"}
-# Of a result row: what tells when, how fast and where. Their keys are compared, not their values.
+# Fields of a result row that depend on time and machine: keys are compared, values are not.
 KEYS_ALONE = ("cost", "source")
 
 
 @contextmanager
 def run_folder():
-    """A temporary working folder with the recorded images, so that configs and checkpoints name no other."""
+    """Temporary working folder with the recorded images, for relative paths in configs and checkpoints."""
     here = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(RECORDED / IMAGES, folder)
@@ -44,9 +44,9 @@ def run_folder():
 
 
 def train(config, work_dir, resume=False):
-    """Loss terms of each step and the weights after the last.
+    """Loss terms of each step and the weights after the last step.
 
-    MMEngine keeps one visualizer for each name of a work folder and second: no two runs share a name.
+    MMEngine keeps one visualizer per work dir name and second, so each run has its own name.
     """
     losses, call_hook = [], Runner.call_hook
 
@@ -69,12 +69,12 @@ def _summary(tensor):
 
 
 def resume(config, case):
-    """The steps after the recorded checkpoint."""
+    """Resume from the recorded checkpoint; return the remaining steps."""
     return train(config, f"{case}-resumed", resume=str(unpack(case)))
 
 
 def unpack(case):
-    """The recorded checkpoint of an algorithm, in the working folder."""
+    """Write the recorded checkpoint of an algorithm to the working folder."""
     path = Path(f"{case}.pth")
     path.write_bytes(lzma.decompress((RECORDED / "checkpoints" / f"{case}.pth.xz").read_bytes()))
     return path
@@ -87,7 +87,7 @@ def neighbours(config, checkpoint):
 
 
 def algorithms(recorded=None, only=None):
-    """For every entry of the table of algorithms its config, loss terms, weights and kNN metrics."""
+    """Config, loss terms, weights and kNN metrics of every entry of the table of methods."""
     found = {}
     cases = tiny_configs()
     for case, config in cases.items():
@@ -107,7 +107,7 @@ def algorithms(recorded=None, only=None):
 
 
 def tiny_configs():
-    """Configs of the tests' table of methods: the only place that reads it, and only to record."""
+    """Configs of the tests' table of methods, read only for recording."""
     sys.path.insert(0, str(RECORDED.parents[1]))
     from methods import METHODS, tiny_run, write_images
 
@@ -124,7 +124,7 @@ def tiny_configs():
 
 
 def digits(recorded=None, only=None):
-    """Every result row of an evaluation of the recorded checkpoint on the digits, by what it measured."""
+    """All result rows of an evaluation of the recorded checkpoint on digits, by protocol and settings."""
     config = Config(read("algorithms")[EVALUATED]["config"])
     config.evaluation_dataset = dict(type="Digits", image_size=8)
     config.evaluation = dict(
@@ -173,7 +173,7 @@ def _row(row):
     for key in KEYS_ALONE:
         row[key] = sorted(row[key])
     for metrics in (row["last"], row["best"]):
-        # Of the matrix the number of images of each class: what is left of it is in the other metrics.
+        # Keep only the class sizes of the confusion matrix; other metrics cover the rest.
         metrics["confusion"] = [sum(counts) for counts in metrics.get("confusion", ())]
     return ", ".join(words), row
 

@@ -1,11 +1,11 @@
-"""The recorded behaviour that later commits must keep, and the command that records it again.
+"""The recorded behaviour that later commits must keep, and the command that records it.
 
     python tests/contract/snapshot.py                         record everything
     python tests/contract/snapshot.py options digits          record two parts
     python tests/contract/snapshot.py algorithms:SwAV         record one entry of a part
     python tests/contract/snapshot.py names:model options:train
 
-Run it only in a commit that changes an entry on purpose, and say why in its message. The parts are
+Run it only in a commit that changes an entry on purpose, and explain why in its message. The parts are
 ``names``, ``imports``, ``options``, ``configs``, ``algorithms`` (with one checkpoint each) and ``digits``.
 """
 
@@ -38,7 +38,7 @@ def read(part):
 
 
 def write(part, entries):
-    """Record the entries of a part; the same entries give the same bytes."""
+    """Record the entries of a part; equal entries give equal bytes."""
     path = RECORDED / PARTS[part]
     path.parent.mkdir(exist_ok=True)
     if path.suffix == ".gz":
@@ -49,14 +49,14 @@ def write(part, entries):
 
 
 def plain(value):
-    """A value as it reads back from JSON; what JSON lacks becomes its ``repr``."""
+    """Value after a round trip through JSON; unsupported types become their ``repr``."""
     return json.loads(json.dumps(value, default=repr))
 
 
 def differences(recorded, present, *, where, additions=False, rtol=0.0, atol=0.0):
-    """One sentence for each recorded value that is gone or differs.
+    """One sentence for each recorded value that is missing or differs.
 
-    Keys that are new are differences, too, unless ``additions`` is true. Numbers may differ by
+    New keys are differences too, unless ``additions`` is true. Numbers may differ by
     ``atol + rtol * abs(recorded)``.
     """
     if isinstance(recorded, dict) and isinstance(present, dict):
@@ -89,7 +89,7 @@ def _same(recorded, present, rtol, atol):
         if math.isnan(recorded):
             return math.isnan(present)
         return abs(recorded - present) <= atol + rtol * abs(recorded)
-    # True == 1 in Python, and not in a config.
+    # True == 1 in Python, but they differ in a config.
     return type(recorded) is type(present) and recorded == present
 
 
@@ -104,7 +104,7 @@ def main():
     )
     parser.add_argument("parts", nargs="*", metavar="PART[:ENTRY]", default=list(PARTS))
     words = parser.parse_args().parts
-    # Imported here: --help does not wait for torch.
+    # Imported here, so that --help does not import torch.
     import contract_interface
     import contract_runs
 
@@ -127,6 +127,6 @@ def main():
 
 
 if __name__ == "__main__":
-    # The module that the collectors import is this one.
+    # The collectors import this module by name.
     sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
     main()

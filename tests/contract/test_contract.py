@@ -1,4 +1,4 @@
-"""The project still does what was recorded: see snapshot.py, which records it again on purpose."""
+"""Behaviour equals the recorded snapshot; see snapshot.py, which records changes made on purpose."""
 
 import os
 import tempfile
@@ -11,8 +11,8 @@ from snapshot import ROOT, differences, read
 
 from ssl_ext.errors import UserError
 
-# On the machine that recorded, all figures are equal: SSL_EXT_CONTRACT_EXACT=1 asks for that. Another
-# processor or another version of torch rounds otherwise, and six steps carry that on.
+# On the recording machine all figures are equal; SSL_EXT_CONTRACT_EXACT=1 tests that. Other processors and
+# versions of torch round differently, which grows over six steps.
 EXACT = bool(os.environ.get("SSL_EXT_CONTRACT_EXACT"))
 RTOL = 0.0 if EXACT else 1e-3
 CLOSE = dict(rtol=RTOL, atol=1e-3 * RTOL)
@@ -26,7 +26,7 @@ MEMORY = "/dev/shm"
 
 @pytest.fixture(autouse=True)
 def temporary_files_in_memory(monkeypatch):
-    """MMEngine writes ten small files for each config that it reads; on a slow disk that takes longest."""
+    """MMEngine writes ten small files per config, which is slow on a slow disk."""
     if os.access(MEMORY, os.W_OK):
         monkeypatch.setattr(tempfile, "tempdir", MEMORY)
 
@@ -39,7 +39,7 @@ def report(found):
 
 
 def signature_differences(recorded, present, where):
-    """Recorded parameters keep their defaults; new ones are welcome where they have one."""
+    """Differences of signatures: defaults must not change, new parameters need a default."""
     new = [f"{where}: the new parameter {name} has no default." for name, default in present.items()
            if name not in recorded and default == contract_interface.REQUIRED]  # fmt: skip
     return new + differences(recorded, present, where=where, additions=True)
@@ -89,11 +89,11 @@ def test_configs(monkeypatch):
 @on_cpu
 @pytest.mark.parametrize("case", ALGORITHMS)
 def test_algorithms(case):
-    """Six steps, the last two from a checkpoint of then, and that checkpoint's features."""
+    """Six steps, the last two resumed from the recorded checkpoint, and features of that checkpoint."""
     recorded = ALGORITHMS[case]
     with contract_runs.run_folder():
         present = contract_runs.train(recorded["config"], case)
-        # Where weights have other names the checkpoint cannot fit: say which.
+        # If weights are renamed the checkpoint cannot load: report the names.
         report(run_differences(recorded, present, case))
         resumed = contract_runs.resume(recorded["config"], case)
         later = dict(recorded, losses=recorded["losses"][contract_runs.SAVED :])
@@ -104,13 +104,13 @@ def test_algorithms(case):
 
 
 def run_differences(recorded, present, where):
-    """In the loss terms of each step and in the weights after the last."""
+    """Differences of the loss terms of each step and of the weights after the last step."""
     found = differences(recorded["losses"], present["losses"], where=f"{where}: losses", **CLOSE)
     return found + state_differences(recorded["state"], present["state"], where)
 
 
 def state_differences(recorded, present, where):
-    """A sum may differ as if every value were another one by ``RTOL``."""
+    """Differences of state dicts; a sum may differ as if every value had changed by ``RTOL``."""
     found = [f"{where}: {key} is new in the state dict." for key in present if key not in recorded]
     for key, tensor in recorded.items():
         if key not in present:

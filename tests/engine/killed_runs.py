@@ -1,4 +1,4 @@
-"""Training in forked processes that can be killed, and what two runs that should be the same differ in."""
+"""Training in forked processes that can be killed, and comparison of runs that should be equal."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from ssl_ext.engine.hooks.random_state import random_state
 from ssl_ext.errors import run_tool
 from ssl_ext.registry import HOOKS
 
-# Of a checkpoint: what tells when, how fast and where, not what was learned.
+# Entries of a checkpoint that depend on time and place, not on training.
 ASIDE = {
     "time",
     "data_time",
@@ -35,7 +35,7 @@ ASIDE |= {"epoch_seconds", "training_seconds", "mmengine_version"}
 
 @HOOKS.register_module()
 class KillHook(Hook):
-    """Kills its process, as ``kill -9`` does, when ``step`` steps have been taken."""
+    """Kill this process with SIGKILL after ``step`` steps."""
 
     def __init__(self, step):
         self.step = step
@@ -47,7 +47,7 @@ class KillHook(Hook):
 
 @HOOKS.register_module()
 class RecordHook(Hook):
-    """Writes what only its process knows: images and losses of its steps, the state at the end."""
+    """Write per-process records: images and losses of each step, and the final state."""
 
     priority = "LOWEST"
 
@@ -65,9 +65,9 @@ class RecordHook(Hook):
 
 
 def forked(world, work, log):
-    """Run ``work`` in ``world`` processes of one gloo group; their exit statuses (−9: killed).
+    """Run ``work`` in ``world`` forked processes of one gloo group; return exit statuses (−9: killed).
 
-    Forked, because a new interpreter takes seconds to import what a run needs.
+    Forked, because imports in a new interpreter take seconds.
     """
     rendezvous = Path(log).with_suffix(".rendezvous")
     rendezvous.unlink(missing_ok=True)
@@ -90,9 +90,9 @@ def _be_a_process(rank, world, work, log, rendezvous):
         if world > 1:
             os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
             dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
-        # A new process has no loggers of earlier runs, whose files it would write into.
+        # Remove loggers of earlier runs, as a new process has none.
         MMLogger._instance_dict.clear()
-        # Laying out the config takes longer than the training here, and is done for every checkpoint.
+        # Formatting the config, done for every checkpoint, takes longer than the training here.
         mmengine_config.FormatCode = lambda text, **_: (text, False)
         run_tool(work)
         status = 0
@@ -118,7 +118,7 @@ def output(work_dir):
 
 
 def differences(a, b, path=""):
-    """Paths of the entries in which two nested containers differ, whatever tells time left out."""
+    """Paths of the entries in which two nested containers differ, except time-dependent entries."""
     if torch.is_tensor(a) and torch.is_tensor(b):
         same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
         return [] if same else [path]
@@ -145,7 +145,7 @@ def differences(a, b, path=""):
 
 
 def run_differences(whole, resumed, last, *, world=1):
-    """In what the end of a resumed run differs from that of one that was never cut."""
+    """Differences between the ends of a resumed and an uninterrupted run."""
     one, two = (read_checkpoint(folder / last) for folder in (whole, resumed))
     found = differences(one, two, "checkpoint")
     for rank in range(world):

@@ -1,4 +1,4 @@
-"""Runs whose checkpoints stay in memory, with the step as it is or recorded."""
+"""Runs with checkpoints in memory, with a plain or recorded step."""
 
 import copy
 
@@ -25,7 +25,7 @@ def recordable_run(case, images, *, epochs=7, every=PER_EPOCH, **options):
     config = tiny_run(case, images)
     config.train_cfg.max_epochs = epochs
     config.param_scheduler[0].T_max = epochs
-    # The kernels of a recorded step, so that nothing else differs.
+    # Use the kernels of a recorded step, so that only recording differs.
     config.optim_wrapper.optimizer.fused = True
     config.default_hooks.checkpoint.update(interval=every, max_keep_ckpts=-1)
     for hook in config.custom_hooks:
@@ -47,7 +47,7 @@ def checkpoints_of(config, folder, mode, monkeypatch, **options):
             mmengine_runner, "save_checkpoint", lambda saved, path, **_: kept.append(copy.deepcopy(saved))
         )
         if mode is False and not torch.cuda.is_available():
-            # The branches that do not read on the host, as a recorded step takes.
+            # Take the branches without host reads, as a recorded step does.
             run = TrainStep.run
 
             def on_accelerator(step):

@@ -1,4 +1,4 @@
-"""Stages that are computed again in backward: less is kept, and nothing else changes."""
+"""Activation checkpointing saves memory and changes no result."""
 
 import copy
 
@@ -27,7 +27,7 @@ def images(tmp_path):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """How often stages were computed a second time."""
+    """List with an entry per recomputation of a stage."""
     entered = []
     real = activation_checkpointing.buffers_kept
 
@@ -40,7 +40,7 @@ def counted(monkeypatch):
 
 
 def three_steps(model, count):
-    """Train on random views; the losses, and all parameters and buffers afterwards."""
+    """Train on random views; return losses and the final state dict."""
     torch.manual_seed(1)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
     seen = []
@@ -58,7 +58,7 @@ def three_steps(model, count):
 
 
 def both(model, count):
-    """The same steps, plainly and with stages that are computed again."""
+    """Run the same steps without and with activation checkpointing."""
     other = copy.deepcopy(model)
     recompute_stages(other)
     return three_steps(model, count), three_steps(other, count)
@@ -77,7 +77,7 @@ def assert_equal(plain, again):
 def test_no_algorithm_changes_in_a_bit(case, images, counted):
     config = tiny_run(case, images)
     config.model.data_preprocessor = dict(type="BaseDataPreprocessor")
-    # A path that is dropped is dropped again.
+    # The recomputation drops the same paths.
     config.model.backbone.drop_path_rate = 0.5
     torch.manual_seed(0)
     model = build_model(config).train()
@@ -119,7 +119,7 @@ def test_split_batch_norm_under_autocast(images, counted):
 
 
 def test_torch_alone_would_count_statistics_twice():
-    """What ``buffers_kept`` is for."""
+    """Reason for ``buffers_kept``."""
     norm = nn.Sequential(nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2))
     x = torch.randn(8, 2, requires_grad=True)
     checkpoint(norm, x, use_reentrant=False).sum().backward()
@@ -127,7 +127,7 @@ def test_torch_alone_would_count_statistics_twice():
 
 
 def kept_bytes(model, views):
-    """Bytes of distinct storages, parameters aside, that the graph of the loss holds."""
+    """Bytes of distinct storages, without parameters, that the graph of the loss holds."""
     own = {tensor.untyped_storage().data_ptr() for tensor in model.parameters()}
     found = {}
 
@@ -149,14 +149,14 @@ def test_less_is_kept_for_the_backward_pass(tiny_config):
     plain, _ = kept_bytes(model, views)
     recompute_stages(model)
     again, _ = kept_bytes(model, views)
-    # Of each stage the input, of 8 · 32² floats a channel and smaller ones; the stem keeps its own.
+    # The input of each stage, at most 8 · 32² floats per channel; the stem keeps its activations.
     assert again < 0.35 * plain
     with torch.no_grad():
         assert model.eval().backbone(views[0])[0].shape == (8, 64, 4, 4)
 
 
 def test_a_run_of_two_processes_is_equal(images, tmp_path):
-    """Under DDP, which here looks for parameters that had no part."""
+    """With DDP and ``find_unused_parameters``."""
     config = tiny_run("TriBYOL", images, world=2)
     for switch in (False, True):
         config.activation_checkpointing = config.find_unused_parameters = switch
@@ -185,7 +185,7 @@ def test_the_runner_follows_the_switch_and_keeps_it_in_the_config(images, tmp_pa
 
 
 def test_what_does_not_go_with_it_is_named(images, tmp_path):
-    """A backbone without stages, a value that is no switch, and a compiler, which sees no contexts."""
+    """A backbone without stages, a value that is not a bool, and compilation."""
     config = tiny_run("ImageClassifier", images)
     config.activation_checkpointing = True
     with pytest.raises(UserError, match="activation_checkpointing and compile do not go together"):

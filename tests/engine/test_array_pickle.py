@@ -1,4 +1,4 @@
-"""Pickles of arrays are read as data, however they are made."""
+"""Pickles of arrays are read as data without calling anything they name."""
 
 import pickle
 import struct
@@ -21,7 +21,7 @@ def name(path):
 
 
 def plain(value):
-    """The opcodes of a plain value, without those of its beginning and end and without memo."""
+    """Opcodes of a plain value without header, end and memo."""
     body = pickle.dumps(value, 2)[2:-1]
     return bytes(body) if not isinstance(value, tuple) else together(*map(plain, value))
 
@@ -60,7 +60,7 @@ def file(value, start=b"\x80\x04"):
 OBJECT = call("numpy.dtype", plain("O8"), plain(False), plain(True))
 FIELDS = b"}" + plain("f0") + together(OBJECT, plain(0)) + b"s"
 VOID = call("numpy.dtype", plain("V8"), plain(False), plain(True))
-# Anything of NumPy (and beside it) that does something when it is called, none of which is called.
+# Callables of NumPy and other modules with side effects; none must be called.
 IN_NUMPY = (
     "load fromfile memmap save savetxt loadtxt array genfromtxt frombuffer fromstring frompyfunc "
     "vectorize zeros lib.npyio.NpzFile lib.format.read_array lib.format.open_memmap recarray "
@@ -205,7 +205,7 @@ for bad in (
 for bad in ("", ">>", "O", "\n", 5, None):
     HOSTILE[f"the byte order {bad!r}"] = file(array(dtype(order=bad)))
 EMPTY = {"collections.OrderedDict", "__builtin__.bytes"}
-# These take nothing and are read.
+# These cause no side effect and are read.
 HARMLESS = {
     "a memo of gigabytes": b"\x80\x02}r" + struct.pack("<I", 0xFFFFFFFF) + b".",
     "a frame of exabytes": b"\x80\x04\x95" + struct.pack("<Q", 1 << 62) + b"}.",
@@ -231,7 +231,7 @@ print("megabytes", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) /
 
 
 def test_hostile_files_are_refused_and_nothing_crashes(tmp_path):
-    """In another process, where a crash is seen."""
+    """Run in another process, to detect crashes."""
     for number, content in enumerate((HOSTILE | HARMLESS).values()):
         (tmp_path / f"{number:03}.pkl").write_bytes(content)
     command = [sys.executable, "-c", READ_ALL, str(tmp_path)]
@@ -293,7 +293,7 @@ def test_arrays_of_numbers_keep_their_values(protocol):
 
 
 def test_files_of_python_2_and_state_dicts_with_metadata():
-    """There the bytes of an array are a text, and an OrderedDict is made of pairs."""
+    """They store bytes of arrays as text and build an OrderedDict from pairs."""
     data = np.float32([1.5, -2]).tobytes()
     body = call("numpy.core.multiarray._reconstruct", name("numpy.ndarray"), plain((0,)), b"U\x01b") + state(
         plain(1), plain((2,)), dtype(), plain(False), b"U" + bytes([len(data)]) + data

@@ -1,4 +1,4 @@
-"""A step that is recorded once and replayed without its Python code equals the plain one bit for bit."""
+"""A recorded and replayed step equals the plain step bit for bit."""
 
 import itertools
 import re
@@ -36,7 +36,7 @@ QUICK = {
     "TriMix-epoch",
     "UnMix",
 }
-# Their steps take several ways through the code.
+# Methods with several variants of a step.
 SEVERAL = {"MixupClassifier-features", "TriBYOL", "UnMix"}
 OPTIMIZERS = {
     "SGD": dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True, _delete_=True),
@@ -44,14 +44,14 @@ OPTIMIZERS = {
     "LARS": dict(type="LARS", lr=0.3, _delete_=True),
 }
 
-# Tensors of host data (calls per file) outside a recorded step, or made once and kept.
+# Calls per file that copy host data to tensors, outside a recorded step or cached.
 HOST_DATA = re.compile(r"torch\.tensor\(|torch\.as_tensor\(|from_numpy\(|\.pin_memory\(")
 ALLOWED = {
-    "augment/base.py": 1,  # draws of a generator on the CPU
+    "augment/base.py": 1,  # draws of a CPU generator
     "augment/fused.py": 1,  # constants, cached on the device
     "augment/jitter_forms.py": 2,  # likewise
     "augment/photometric.py": 1,  # buffers
-    "losses/mixup_contrastive.py": 1,  # λ of a caller that gives a number
+    "losses/mixup_contrastive.py": 1,  # λ given as a Python number
     "mixups/co_mixup.py": 1,  # solved on the host
     "mixups/graph_cut.py": 2,
     "mixups/puzzlemix.py": 1,
@@ -60,9 +60,9 @@ ALLOWED = {
     "models/selfsup/base.py": 1,  # numbers of a step that is not recorded
     "models/utils/cluster_bank.py": 1,  # the first clusters
     "models/utils/label_source.py": 1,  # labels of the data set
-    "models/utils/mixing.py": 1,  # the policy is tried when it is built
+    "models/utils/mixing.py": 1,  # trial run when the policy is built
 }
-# Values that differ between two steps and need not be the same.
+# Values that may differ between two steps.
 MAY_CHANGE: dict[str, str] = {}
 
 
@@ -76,7 +76,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture
 def compare(tmp_path, monkeypatch):
-    """Entries of the checkpoints in which the recorded run differs from the plain one."""
+    """Entries in which the checkpoints of the recorded and the plain run differ."""
 
     def find(config):
         replays = []
@@ -142,12 +142,12 @@ def test_every_optimiser(name, images, compare):
 
 
 def test_mixed_precision(images, compare):
-    """In bfloat16, whose casts of the target's weights stay in one place."""
+    """In bfloat16, with casts of the target's weights at fixed addresses."""
     assert compare(recordable_run("BYOL", images, **{"optim_wrapper.type": "BFloat16OptimWrapper"})) == []
 
 
 def test_gradients_that_accumulate(images, compare):
-    """27 batches of 16 in groups of 2, of which the last has one."""
+    """27 batches of 16 in groups of 2; the last group has one batch."""
     config = recordable_run("MoCo", images, **{"optim_wrapper.accumulative_counts": 2}, epochs=9)
     assert compare(config) == []
 
@@ -221,7 +221,7 @@ def test_a_value_that_the_host_reads_is_named(images, tmp_path, monkeypatch):
 
 
 def test_step_code_takes_no_data_from_the_host():
-    """A graph would hold the values of its recording."""
+    """A graph would repeat the values of its recording."""
     package, found = Path(ssl_ext.__file__).parent, {}
     for room in ("augment", "losses", "mixups", "models"):
         for path in sorted((package / room).rglob("*.py")):

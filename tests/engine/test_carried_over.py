@@ -1,4 +1,4 @@
-"""What a checkpoint carries besides the model: gradients, each process's buffers, a log that stays short."""
+"""Checkpoint contents besides the model: gradients, per-process buffers, a bounded log."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def images(tmp_path):
 
 
 def test_gradients_that_wait_for_an_update_are_kept(images, tmp_path):
-    """Of 6 iterations every fourth and the last one update; the run is cut after the third."""
+    """Of 6 iterations the fourth and the last one update; the run is stopped after the third."""
     config = tiny_run("SimCLR", images)
     config.optim_wrapper.accumulative_counts = 4
     assert train(config, tmp_path / "whole") == [0], output(tmp_path / "whole")
@@ -60,13 +60,13 @@ def test_the_history_of_the_log_is_bounded_and_resumes_exactly(images, tmp_path,
     assert train(config, tmp_path / "cut", resume="auto") == [0], output(tmp_path / "cut")
     assert run_differences(tmp_path / "whole", tmp_path / "cut", "iter_6.pth") == []
     scalars = read_checkpoint(tmp_path / "cut" / "iter_6.pth")["message_hub"]["log_scalars"]
-    # An epoch has 3 steps, which a log of whole epochs needs.
+    # Logs of whole epochs need the 3 steps of an epoch.
     assert {len(history.data[0]) for name, history in scalars.items() if "loss" in name} == {2}
 
 
 @pytest.mark.parametrize("persistent", [False, True])
 def test_crops_that_workers_draw_go_on_where_they_were(persistent, images, tmp_path):
-    """Killed within the second epoch: what a worker has drawn before is stored nowhere."""
+    """Killed within the second epoch; draws of workers are not stored."""
     from PIL import Image
 
     arrays = np.load(images)
@@ -174,7 +174,7 @@ def test_weights_to_start_from_bring_no_counters(case, counters, images, tmp_pat
 
 
 def test_a_run_started_from_weights_counts_its_own_steps(images, tmp_path):
-    """Prototypes stand still in the first steps of the new run, whatever the old one had taken."""
+    """Prototypes are frozen in the first steps of the new run, independent of the old run's steps."""
     config = tiny_run("SwAV", images)
     config.model.freeze_prototypes_steps = 4
     pretrain(config, work_dir=tmp_path / "old")
@@ -185,14 +185,14 @@ def test_a_run_started_from_weights_counts_its_own_steps(images, tmp_path):
     stored = read_checkpoint(init)["state_dict"]
     assert int(stored["steps"]) == 6
     torch.testing.assert_close(model.head.prototypes.data, stored["head.prototypes"], rtol=1e-6, atol=1e-7)
-    # The very same command goes on with that run, and does not start again from the weights.
+    # The same command resumes that run and does not restart from the weights.
     again = pretrain(config, work_dir=tmp_path / "new", init=init, resume="auto")
     assert int(again.steps) == 6
     assert not torch.equal(again.head.prototypes, model.head.prototypes)
 
 
 def test_a_buffer_of_a_long_run_stays_small(tmp_path):
-    """What 100,000 steps leave in a checkpoint, with and without the bound."""
+    """Size of the log buffer after 100,000 steps, with and without the bound."""
     sizes = {}
     for length in (10**6, train_log.HISTORY):
         history = HistoryBuffer([0.0] * 100_000, [1] * 100_000)

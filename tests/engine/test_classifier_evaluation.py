@@ -1,4 +1,4 @@
-"""Accuracies during the training of a classifier: right, stored, joined by the report, and without effect."""
+"""Accuracies of a classifier during training: correct, stored, in the report, and without side effects."""
 
 import json
 import statistics
@@ -70,11 +70,11 @@ def test_interval_leaves_epochs_out_but_not_the_last(classifier_config, tmp_path
     pretrain(classifier_config, work_dir=tmp_path)
     epochs = stored(tmp_path)["epochs"]
     assert [epoch["epoch"] for epoch in epochs] == [2, 3]
-    assert epochs[0]["training_seconds"] > epochs[0]["epoch_seconds"]  # the time of both epochs
+    assert epochs[0]["training_seconds"] > epochs[0]["epoch_seconds"]  # the sum of both epochs
 
 
 class Threshold(nn.Module):
-    """Says 1 for images of a mean above a threshold, of which there are two."""
+    """Predicts class 1 for images with a mean above a threshold, with two thresholds."""
 
     def data_preprocessor(self, data, training):
         return dict(inputs=data["inputs"].float().mean((1, 2, 3)), data_samples=dict(labels=data["labels"]))

@@ -1,4 +1,4 @@
-"""Compiling the backbone changes nothing but the time that it takes."""
+"""Compiling the backbone does not change results."""
 
 import copy
 
@@ -31,7 +31,7 @@ def trained(case, images, folder, **options):
     return pretrain(config, work_dir=folder, options=options).state_dict()
 
 
-# Traced as for any backend, then run operation by operation: every bit is the same.
+# Traced as for any backend, then run operation by operation, so results are bitwise equal.
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in METHODS]
 )
@@ -43,7 +43,7 @@ def test_every_algorithm_is_traced_and_trains_as_before(case, images, tmp_path, 
     assert not compiled
     torch._dynamo.utils.counters.clear()
     state = trained(case, images, tmp_path / "compiled", compile=dict(backend="eager", fullgraph=True))
-    # Traced whole; copies of a network may share what was traced.
+    # No graph breaks; copies of a network may share a graph.
     assert compiled and torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
     assert state.keys() == plain.keys()
     for name, value in plain.items():
@@ -56,7 +56,7 @@ def test_generated_kernels_train_as_well(case, images, tmp_path):
     plain = trained(case, images, tmp_path / "plain")
     state = trained(case, images, tmp_path / "compiled", compile=True)
     for name, value in plain.items():
-        # Adam turns rounding into steps of a share of its rate, 1e-3, where a gradient is next to nothing.
+        # For nearly zero gradients Adam amplifies rounding to a fraction of its learning rate, 1e-3.
         torch.testing.assert_close(state[name], value, rtol=1e-2, atol=2e-3, msg=name)
 
 

@@ -1,4 +1,4 @@
-"""The first loss or gradient that is not finite ends the run, and nothing after it is saved."""
+"""The first loss or gradient that is not finite stops the run, and nothing is saved afterwards."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from ssl_ext.registry import HOOKS
 
 @HOOKS.register_module()
 class SpoilHook(Hook):
-    """Makes one loss term, or with ``what='gradient'`` one gradient, not finite at one step."""
+    """Make one loss term, or with ``what='gradient'`` one gradient, not finite at one step."""
 
     def __init__(self, step, what):
         self.step, self.what = step, what
@@ -63,7 +63,7 @@ def test_a_learning_rate_that_explodes_is_caught(tiny_config, tmp_path):
 
 
 def test_large_but_finite_gradients_pass(tiny_config, tmp_path):
-    """The square of 1e25 is not a float32."""
+    """The square of 1e25 overflows float32."""
     tiny_config.train_cfg.max_epochs = 1
     tiny_config.optim_wrapper.optimizer = dict(type="SGD", lr=0.0)
     tiny_config.model.head.update(virtual_weight=1e25)

@@ -1,4 +1,4 @@
-"""Checkpoints as other programs write them: names, containers and files that are made here."""
+"""Checkpoints in the layouts of other libraries, created by the tests."""
 
 import pickle
 from collections import OrderedDict
@@ -19,7 +19,7 @@ WIDTH = 8
 
 
 def randomize(net, seed):
-    """Weights and statistics without two equal layers, so that no two can be exchanged unnoticed."""
+    """Randomise weights and statistics, so that exchanged layers are noticed."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in net.state_dict().items():
         if name.endswith("running_var"):
@@ -53,7 +53,7 @@ def under(prefix, state):
 
 
 def numbered(state, stages=4):
-    """Names of nn.Sequential(conv1, bn1, ..., layer1, ...): stage i has the number stages + i - 1."""
+    """Rename as nn.Sequential(conv1, bn1, ..., layer1, ...): stage i has the index stages + i - 1."""
     children = {"conv1": "0", "bn1": "1"} | {f"layer{i}": str(stages + i - 1) for i in range(1, 5)}
     parts = (name.partition(".") for name in state)
     return {f"{children[p[0]]}.{p[2]}": value for p, value in zip(parts, state.values(), strict=True)}
@@ -203,7 +203,7 @@ def test_safetensors_are_read(model, reference, tmp_path):
 
 
 class Touches:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

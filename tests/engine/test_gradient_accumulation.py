@@ -1,4 +1,4 @@
-"""Gradients accumulated over batches against those of one large batch, and what an algorithm says of that."""
+"""Accumulated gradients against those of one large batch, and each algorithm's ``batch_dependence``."""
 
 import copy
 import warnings
@@ -19,7 +19,7 @@ from ssl_ext.models.selfsup.base import UNKNOWN, adapted
 from ssl_ext.registry import MODELS
 
 IMAGES = 8
-# One image's weight is not relative to others' in this form of ODC.
+# In this form of ODC images have equal weights.
 CASES = {**dict.fromkeys(METHODS, {}), "ODC ": dict(head=dict(power=0))}
 
 
@@ -32,7 +32,7 @@ def images(tmp_path):
 
 @pytest.fixture
 def plain_config(images):
-    """Makes a run in which every image is shown as it is and goes through the network on its own."""
+    """Config of a run without augmentation and with a network that processes images independently."""
 
     def make(case, *, batch_size, world=1, count=1):
         config = tiny_run(case, images, world=world)
@@ -45,7 +45,7 @@ def plain_config(images):
         config.custom_hooks = [dict(type="RandomStateHook")]
         config.default_hooks.checkpoint = None
         config.train_dataloader.batch_size = batch_size
-        # The rate of an epoch, so that it does not depend on the number of iterations.
+        # A learning rate per epoch, independent of the number of iterations.
         config.param_scheduler = [dict(type="CosineAnnealingLR", T_max=2, by_epoch=True)]
         optimizer = dict(type="SGD", lr=0.3, momentum=0.9)
         config.optim_wrapper = dict(type="OptimWrapper", optimizer=optimizer, accumulative_counts=count)
@@ -55,7 +55,7 @@ def plain_config(images):
 
 
 def model_of(case, images, options):
-    """The algorithm in float64, with all normalisation by running statistics: only the loss can couple."""
+    """The algorithm in float64, normalised by running statistics, so that only the loss couples images."""
     config = tiny_run(case, images)
     config.merge_from_dict({"model": options})
     config.model.data_preprocessor = dict(type="BaseDataPreprocessor")
@@ -70,7 +70,7 @@ def model_of(case, images, options):
 
 
 def gradients(model, views, samples, parts):
-    """Of the mean over as many equal parts of a batch, each seen by the model in turn."""
+    """Gradients of the mean loss over ``parts`` equal parts of a batch, processed in turn."""
     model = copy.deepcopy(model)
     torch.manual_seed(1)
     for rows in torch.arange(IMAGES).chunk(parts):
@@ -99,7 +99,7 @@ def test_an_algorithm_says_truly_whether_its_gradient_depends_on_the_batch(case,
 def test_every_registered_algorithm_says_it():
     for name in registered_algorithms() - {"PlainBackbone"}:
         assert MODELS.get(name).batch_dependence != UNKNOWN, name
-    assert ELSEWHERE.keys() == {"FasterRCNN", "PlainBackbone"}  # those that are not measured above
+    assert ELSEWHERE.keys() == {"FasterRCNN", "PlainBackbone"}  # those not tested above
 
 
 @pytest.mark.parametrize("case", ["BYOL", "ImageClassifier", "TriBYOL"])
@@ -115,7 +115,7 @@ def test_a_run_of_small_batches_ends_where_one_of_large_batches_does(case, plain
 
 
 def test_two_processes_accumulate_what_one_does(plain_config, tmp_path):
-    """Without a synchronisation between updates; the third iteration of an epoch begins a group of two."""
+    """Without synchronisation between updates; the third iteration of an epoch starts a group of two."""
     for world in (1, 2):
         config = plain_config("SimSiam", batch_size=16 // world, world=world, count=2)
         folder = tmp_path / str(world)

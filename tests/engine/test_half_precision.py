@@ -1,4 +1,4 @@
-"""Mixed precision with a scaled loss: a step that is left out, and gradients that never fit."""
+"""Mixed precision with loss scaling: a skipped step, and gradients that always overflow."""
 
 import copy
 
@@ -15,7 +15,7 @@ from ssl_ext.registry import HOOKS
 
 @HOOKS.register_module()
 class OverflowHook(Hook):
-    """Makes the scaled gradients of some steps infinite, as float16 does with a scale that is too large."""
+    """Make the scaled gradients of some steps infinite, as float16 does if the scale is too large."""
 
     def __init__(self, steps):
         self.steps = steps

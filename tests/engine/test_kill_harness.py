@@ -1,4 +1,4 @@
-"""A run that is killed at random moments, many of them while it saves, ends as one that never was."""
+"""A run killed at random moments, often while saving, ends as an uninterrupted run."""
 
 import os
 import random
@@ -23,8 +23,8 @@ from ssl_ext.registry import HOOKS
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="bit for bit on the CPU; run with CUDA_VISIBLE_DEVICES="
 )
-# Where a process dies. The first four are during saving: while bytes are written, before they are on the
-# disk, before the file has its name, and before the checkpoint that it makes superfluous is removed.
+# Where a process dies. The first four are during saving: while bytes are written, before fsync, before the
+# rename, and before the old checkpoint is removed.
 SAVING = ("write", "fsync", "rename", "renamed")
 EPOCHS = 32
 
@@ -54,7 +54,7 @@ class Dying:
 
 @HOOKS.register_module()
 class DyingHook(Hook):
-    """Lets its process die at ``place`` of the ``after``-th step, ``share`` of the way."""
+    """Kill this process at ``place`` of the ``after``-th step, after a fraction ``share`` of it."""
 
     priority = "HIGH"
 
@@ -63,7 +63,7 @@ class DyingHook(Hook):
 
     def before_train(self, runner):
         self.last = runner.iter + self.after
-        # A checkpoint here is about as large as the one before it; the first has at least so many bytes.
+        # A checkpoint is about as large as the previous one; the first has at least this many bytes.
         self.size = min((path.stat().st_size for path in Path(runner.work_dir).glob("*.pth")), default=20_000)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -107,7 +107,7 @@ class DyingHook(Hook):
 
 
 def kill_until_done(config, folder, draws):
-    """Start, kill and resume again and again; the places where the run died."""
+    """Start, kill and resume until the run is done; return the places where it died."""
     survived, newest_step = Counter(), 0
     for place, after, share in draws:
         hook = dict(type="DyingHook", place=place, after=after, share=share)
@@ -121,7 +121,7 @@ def kill_until_done(config, folder, draws):
             assert len(temporary) == 1, place
         survived[place] += 1
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # nothing damaged has to be passed over
+            warnings.simplefilter("error")  # no damaged file is skipped
             newest = newest_checkpoint(folder)
         if newest is None:
             assert newest_step == 0
@@ -183,7 +183,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_says_so(run, tmp_path):
     def with_little_room():
         import resource
 
-        # Refused in the middle of the file, by the system, as on a full disk.
+        # A write fails in the middle of the file, as on a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
         pretrain(config, work_dir=folder, resume="auto")
 

@@ -23,7 +23,7 @@ def network():
 
 
 def groups(model):
-    """A group for every parameter, as MMEngine's constructor makes them."""
+    """One group per parameter, as MMEngine's constructor builds them."""
     return [
         dict(
             params=[p], lars_exclude=p.ndim == 1, weight_decay=0.0 if p.ndim == 1 else 1e-2, lr=0.1 * (1 + i)
@@ -55,7 +55,7 @@ def test_all_tensors_move_as_one_by_one(grouped):
 
 
 class Reads(TorchDispatchMode):
-    """Counts the values that the host reads."""
+    """Count host reads."""
 
     count = 0
 

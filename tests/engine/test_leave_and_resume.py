@@ -1,4 +1,4 @@
-"""A run that is told to stop, or is cut anywhere, goes on to the very result of one that was not."""
+"""A run stopped by a signal or interrupted anywhere resumes to the result of an uninterrupted run."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ STATES = ("state_dict", "optimizer", "param_schedulers", "random_states", "onlin
 
 @HOOKS.register_module()
 class SignalHook(Hook):
-    """Sends this process a signal at one step."""
+    """Send this process a signal at one step."""
 
     def __init__(self, step, number):
         self.step, self.number = step, number
@@ -66,7 +66,7 @@ def whole(config, tmp_path):
     return tmp_path / "whole" / LAST
 
 
-# Within an epoch, at the last step of one, at the first of the next, and before the very last.
+# Within an epoch, at its last step, at the first step of the next, and before the last step of the run.
 @pytest.mark.parametrize(
     ("step", "number"), [(2, "SIGTERM"), (4, "SIGUSR1"), (5, "SIGTERM"), (11, "SIGTERM")]
 )

@@ -1,4 +1,4 @@
-"""Several processes: told to stop they save once and leave together; one that dies takes the others along."""
+"""Several processes: on a signal they save once and exit together; if one dies, the others end."""
 
 import json
 import os
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.skipif(
 )
 TOOLS = Path(__file__).parents[2] / "tools"
 WORLD = 2
-SECONDS = 60  # far less than the 30 minutes that a collective waits for a peer
+SECONDS = 60  # far less than the collectives' timeout of 30 minutes
 
-# The same hooks for processes that a launcher starts: they import this file.
+# Processes of a launcher import this file for the hooks.
 IMPORTS = dict(imports=["test_leaving_together"])
 
 
@@ -57,7 +57,7 @@ class RaiseHook(Hook):
 
 @HOOKS.register_module()
 class SlowHook(Hook):
-    """Every step takes a while, and the first leaves a sign."""
+    """Slow down every step; write a file after the first."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         Path(runner.work_dir, f"running{get_rank()}").touch()
@@ -96,7 +96,7 @@ def test_a_process_that_fails_takes_the_other_along(config, tmp_path):
 
 @pytest.mark.parametrize("images", [43, 45])
 def test_uneven_last_batches_do_not_hang(config, tmp_path, images):
-    """Odd numbers of images, an incomplete last batch, validation images that cannot be shared evenly."""
+    """Odd numbers of images, an incomplete last batch, validation images that do not divide evenly."""
     import numpy as np
 
     arrays = dict(np.load(tmp_path / "images.npz"))
@@ -113,7 +113,7 @@ def test_uneven_last_batches_do_not_hang(config, tmp_path, images):
         for rank in range(WORLD):
             sizes = [len(step["indices"]) for step in torch.load(tmp_path / name / f"rank{rank}.pt")["steps"]]
             assert sizes == [8, 8, (images + 1) // 2 - 16] * 2
-    # The shares of the processes add up to what one process counts: a multiple of 1/19.
+    # Counts of the processes add up to that of one process: a multiple of 1/19.
     epochs = json.loads((tmp_path / "amix" / "accuracies.json").read_text())["epochs"]
     assert (19 * epochs[-1]["accuracy"]) % 1 == pytest.approx(0, abs=1e-9)
 
@@ -172,7 +172,7 @@ def test_the_launcher_is_told_to_stop(config, tmp_path, number):
     newest = newest_checkpoint(tmp_path / "run")
     assert newest.name == "interrupted.pth"
     assert not list((tmp_path / "run").glob(".*.pth.*"))
-    # Goes on from there.
+    # Resume.
     step = read_checkpoint(newest)["meta"]["iter"]
     config.train_cfg.max_epochs = -(-step // 3) + 1
     process = launch(config, tmp_path, resume=True)
@@ -187,7 +187,7 @@ def test_a_failing_process_ends_the_launcher_with_its_own_error(config, tmp_path
     text, _ = process.communicate(timeout=300)
     assert process.returncode not in (0, None)
     assert "RuntimeError: the scanner is on fire" in text
-    # What torchrun calls the root cause is that process, not the one that lost its peer.
+    # Torchrun reports that process as the root cause, not the one that lost its peer.
     cause = text[text.index("Root Cause") :]
     assert "rank      : 1" in cause
 
@@ -200,7 +200,7 @@ def fake(folder, name, script):
 
 @pytest.fixture
 def slurm(tmp_path):
-    """Commands of Slurm that note how they were called; ``sbatch`` runs the job as Slurm would."""
+    """Fake Slurm commands that record their calls; ``sbatch`` runs the job as Slurm would."""
     folder = tmp_path / "bin"
     folder.mkdir()
     calls = tmp_path / "calls.txt"
@@ -260,7 +260,7 @@ def test_a_job_that_fails_keeps_its_status_and_is_not_requeued(slurm):
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_job_whose_time_is_up_saves_and_is_requeued(slurm, finished):
-    """srun passes the signal on; a run that just then came to its end is not queued again."""
+    """srun forwards the signal; a run that has just finished is not requeued."""
     status = 0 if finished else 1
     process = in_job(
         slurm,

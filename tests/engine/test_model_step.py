@@ -1,4 +1,4 @@
-"""The model's own step: after which iterations it is called, and that a resumed run goes on exactly."""
+"""The model's step methods: iterations at which they are called, and exact resuming."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def config(prediction_config):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What happens in a run, in order: steps of the optimiser and of the model."""
+    """Calls in a run, in order: steps of the optimiser and of the model."""
     calls = []
 
     def record(owner, name, note):
@@ -41,7 +41,7 @@ def calls(monkeypatch):
 
 
 def iterations(count):
-    """Options of a short run that counts iterations instead of epochs."""
+    """Options of a short run over iterations instead of epochs."""
     return {
         "train_cfg": dict(by_epoch=False, max_iters=count, _delete_=True),
         "train_dataloader.batch_size": 32,
@@ -53,7 +53,7 @@ def iterations(count):
 def test_steps_are_those_of_the_optimiser_when_gradients_accumulate(config, calls, tmp_path):
     options = {"train_dataloader.batch_size": 256, "optim_wrapper.accumulative_counts": 3}
     pretrain(config("BYOL"), work_dir=tmp_path, options=options)
-    # 2 epochs of 4 iterations: every third one steps, and the last because nothing comes after it.
+    # 2 epochs of 4 iterations: every third one updates, and the last one of the run.
     momenta = [round(momentum_at(step, 3, 0.996, "cosine"), 6) for step in (1, 2, 3)]
     assert calls == ["optimiser", momenta[0], 1, "optimiser", momenta[1], 2, "optimiser", momenta[2], 3]
 

@@ -1,4 +1,4 @@
-"""What is measured during pretraining is right, is stored, and changes nothing in the run."""
+"""Monitored figures are correct and stored, and monitoring does not change the run."""
 
 import json
 import random
@@ -35,7 +35,7 @@ SAVED = []
 
 @HOOKS.register_module()
 class FeatureRecorderHook(Hook):
-    """Keeps the first features of every step, and the labels, for a probe trained the plain way."""
+    """Record the first features of every step and the labels, for a probe trained directly."""
 
     def before_train(self, runner):
         self.passes = []
@@ -150,7 +150,7 @@ def test_resume_goes_on_with_probe_and_figures(tiny_config, tmp_path):
 
 
 class View(nn.Module):
-    """Stands for a preprocessor: two random views of a batch in training, clean images else."""
+    """Fake preprocessor: two random views in training mode, else clean images."""
 
     def forward(self, data, training=False):
         images = data["inputs"].float()
@@ -159,7 +159,7 @@ class View(nn.Module):
 
 
 class Model(nn.Module):
-    """Stands for a contrastive model; its loss is the mean of the views of the joined batch."""
+    """Fake contrastive model; its loss is the mean of the views of the joined batch."""
 
     uses_indices = False
 
@@ -196,7 +196,7 @@ def fake_runner(train, val=None, *, model=None, splits=True, batch_size=4):
 
 
 def pass_by(hook, runner, rows, batch=None):
-    """One training step of the fake model: the backbone sees ``batch``."""
+    """Training step of the fake model, whose backbone gets ``batch``."""
     data = runner.train_dataloader.dataset.__getitems__(rows)
     hook.before_train_iter(runner, 0, data)
     runner.model.backbone(data["inputs"].float() if batch is None else batch)
@@ -227,7 +227,7 @@ def test_rows_held_out_for_validation_are_not_learned():
 
 def test_validation_is_silent_where_it_would_not_be_honest():
     train, features, labels = dataset([0, 1] * 20), torch.ones(2, 4), torch.tensor([0, 1])
-    # The images of the probe and the held-out ones may be the same, in another order.
+    # Images of the probe and held-out images may be equal, in another order.
     hook, runner = started(train)
     pass_by(hook, runner, [0, 1])
     hook.held_out = None
@@ -280,7 +280,7 @@ def test_validation_loss_by_hand():
     assert torch.equal(torch.rand(4), torch.rand(4, generator=torch.Generator().manual_seed(3)))
     assert figures == again and runner.model.training
     seen = runner.model.seen[:2]
-    assert [len(views[0]) for views in seen] == [4, 4]  # whole batches, two of them
+    assert [len(views[0]) for views in seen] == [4, 4]  # two full batches
     rows = torch.cat([views[0].floor() for views in seen])
     assert len(rows.flatten(1).unique(dim=0)) == 8
     first = torch.stack([views[0].mean() for views in seen]).mean()
@@ -322,7 +322,7 @@ def test_a_warning_when_the_features_stay_collapsed():
         hook.warn_of_collapse(runner, std, 0.1, False)
         assert bool(runner.said) is warns, epoch
     assert "nearly the same features for every image" in runner.said[0] and "Since epoch 30" in runner.said[0]
-    # A new hook after a resume finds what was measured before in the message hub.
+    # After a resume a new hook reads earlier measurements from the message hub.
     FeatureMonitorHook().warn_of_collapse(runner, low, 0.1, False)
     assert "Since epoch 30" in runner.said[1]
     runner = fake_runner(dataset([0] * 4))
@@ -350,7 +350,7 @@ def work(rank, folder):
 
 
 def test_two_processes_have_the_figures_of_the_joined_batch(tmp_path):
-    # Forked: importing everything once more takes longer than the whole file.
+    # Forked, as imports in a new interpreter would take longer than all these tests.
     mp.start_processes(work, args=(str(tmp_path),), nprocs=WORLD, start_method="fork")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD))
     for key in ("layer", "scalars", "figures"):
@@ -369,7 +369,7 @@ def test_two_processes_have_the_figures_of_the_joined_batch(tmp_path):
 
 
 def test_the_time_of_a_step_is_the_mean_since_the_last_line(monkeypatch):
-    """The host runs ahead, and waits where a line reads the terms."""
+    """The host runs ahead and waits only at log lines."""
     clock = iter([0.0, 0.0, *(0.1 * i for i in range(1, 4)), 2.0, *(2.1, 2.2)])
     monkeypatch.setattr("time.time", lambda: next(clock))
     timer, throughput, runner = IterTimerHook(), ThroughputHook(), fake_runner(dataset([0] * 8), batch_size=1)

@@ -1,4 +1,4 @@
-"""Clipping without a read, gradients that stay in place, and bfloat16 with weights cast once a step."""
+"""Clipping without host reads, gradients at fixed addresses, and weights cast to bfloat16 once per step."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_gradients_are_freed_or_set_to_zero_in_place(kept):
 
 
 class Casts(TorchDispatchMode):
-    """Names of the operations that make bfloat16 of float32 weights."""
+    """Record operations that cast float32 weights to bfloat16."""
 
     def __init__(self, weights):
         super().__init__()
@@ -93,7 +93,7 @@ def test_momentum_networks_are_cast_once_a_step():
         assert casts.seen == ["all"]
         assert outputs[0].dtype == torch.bfloat16 and all(torch.equal(o, expected) for o in outputs)
         assert all(value is weights[name] for name, value in model.target.named_parameters())
-        with torch.no_grad():  # the next step casts what has become of the weights
+        with torch.no_grad():  # the next step casts the changed weights
             for weight in weights.values():
                 weight += 0.5
         with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Every registered algorithm: killed and resumed, or run again, it ends bit for bit where one run ends."""
+"""Every registered algorithm, killed and resumed or run again, ends bit for bit as an uninterrupted run."""
 
 from itertools import product
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 LAST = f"iter_{STEPS}.pth"
 # Killed within an epoch, and between two: 2 and 3 steps of two epochs of 3 have been taken.
 CUTS = (2, 3)
-# On two processes: a copy that judges in evaluation mode; clusters and a queue; a bank; a frozen first phase.
+# On two processes: an EMA copy in evaluation mode; clusters and a queue; a bank; frozen prototypes.
 QUICK = {("AMix", 2, 2), ("MixMoCo-clusters", 2, 3), ("PIRL-jigsaw", 2, 2), ("SwAV", 2, 3), ("TriBYOL", 1, 3)}
 REPEATED = {"AMixC", "TriMix"}
 
@@ -29,7 +29,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def whole(images, tmp_path_factory):
-    """Folders of runs that were never cut, each made once."""
+    """Folders of uninterrupted runs, each made once."""
     folders = {}
 
     def folder(case, world):

@@ -1,4 +1,4 @@
-"""No way that weights are read runs what is in the file, wherever it comes from."""
+"""Reading weights from any source never runs code from the file."""
 
 import hashlib
 import pickle
@@ -41,7 +41,7 @@ def evil(tmp_path, marker):
 
 @pytest.fixture
 def fetched(monkeypatch, tmp_path, evil):
-    """Every address gives the same file."""
+    """Make every address return the same file."""
     hub = tmp_path / "hub"
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(hub))
 
@@ -87,7 +87,7 @@ def test_every_address_is_read_safely(address, evil, marker, fetched):
 
 
 def test_a_scheme_that_is_added_by_mmengine_is_looked_at():
-    """A new one has to be covered above."""
+    """New schemes must be covered above."""
     assert set(CheckpointLoader._schemes) == {
         *("", "http://", "https://", "torchvision://", "modelzoo://", "open-mmlab://", "openmmlab://"),
         *("mmcls://", "pavi://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://"),
@@ -125,7 +125,7 @@ def test_in_a_tool_no_library_unpickles_with_torch(evil, marker, monkeypatch):
     assert not marker.exists()
     monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0")
     torch.load(evil, weights_only=False)
-    assert marker.exists()  # the file does what it is made for
+    assert marker.exists()  # the file does run code when unpickled
 
 
 UNSAFE = re.compile(

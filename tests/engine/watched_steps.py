@@ -1,4 +1,4 @@
-"""The operations of training steps, with the Python numbers and persistent tensors that they are given."""
+"""Operations of training steps with their Python numbers and persistent tensors."""
 
 import difflib
 from collections import Counter
@@ -8,7 +8,7 @@ import torch
 from ssl_ext.capture import HostAccess
 from ssl_ext.capture.host_access import caller
 
-# They move no data.
+# These move no data.
 VIEWS = {
     *("alias", "as_strided", "chunk", "detach", "diagonal", "expand", "narrow", "permute", "reshape"),
     *("_reshape_alias", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose"),
@@ -19,14 +19,14 @@ VIEWS = {
 
 
 class Watch(HostAccess):
-    """Takes every step in Python and keeps its operations; a recorder that records nothing."""
+    """Recorder that runs every step in Python and stores its operations."""
 
     made = []
-    names = {}  # persistent tensors by the address of their memory
+    names = {}  # persistent tensors by address
 
     def __init__(self, sibling=None):
         super().__init__()
-        self.steps = []  # of each: name, arguments and caller of every operation
+        self.steps = []  # for each step: name, arguments and caller of every operation
         Watch.made.append(self)
 
     def record(self, step):

@@ -1,4 +1,4 @@
-"""AMix and AutoMix: which images, masks, shares and networks meet, and where gradients go."""
+"""AMix and AutoMix: images, masks, λ and networks of each loss term, and gradient flow."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from ssl_ext.engine import load_weights, read_checkpoint
 from ssl_ext.registry import MODELS
 
 CHANNELS, CLASSES, COUNT = 8, 3, 5
-# Exact in binary: 1 − λ has no rounding error either.
+# Exact in binary, so 1 − λ has no rounding error.
 LAM1, LAM2 = torch.tensor([0.25, 0.75, 0.5, 0.875, 0.375]), torch.tensor([0.75, 0.125, 0.625, 0.25, 0.5])
 ORDER1, ORDER2 = torch.tensor([1, 2, 0, 4, 3]), torch.tensor([3, 4, 1, 2, 0])
 LABELS = torch.tensor([0, 1, 2, 2, 1])
@@ -38,7 +38,7 @@ def settings(model_type="AMix", **options):
 
 
 def built(model_type="AMix", **options):
-    """A model whose block, heads and momentum copy are all far from their start."""
+    """A model whose block, heads and EMA copy differ from their initialisation."""
     init_default_scope("ssl_ext")
     torch.manual_seed(0)
     model = MODELS.build(settings(model_type, **options))
@@ -81,16 +81,16 @@ def terms_of(losses, *names):
     return sum(losses[name] for name in losses if name.startswith(names))
 
 
-# What meets what.
+# Inputs of each loss term.
 
 
 def test_constant_images_show_that_each_branch_mixes_by_its_own_draw(monkeypatch):
-    """Image n is all n²: the coefficient of mixing is visible in every pixel."""
+    """Image n has the constant value n², so every pixel shows the mixing coefficient."""
     model = built(adjust_lam=True)
     drawn(monkeypatch, model)
     colours = torch.arange(float(COUNT)).square()
     constant = colours.view(-1, 1, 1, 1).expand(COUNT, 3, 16, 16).clone()
-    constant += 1e-3 * images()  # the network's batch statistics need some variance
+    constant += 1e-3 * images()  # batch statistics need some variance
     seen_q, seen_k = [], []
     watched(model.backbone, seen_q)
     watched(model.deployed.backbone, seen_k)
@@ -106,11 +106,11 @@ def test_constant_images_show_that_each_branch_mixes_by_its_own_draw(monkeypatch
         coefficient = (mixed - other) / (own - other)
         assert coefficient.min() > -1e-3
         assert coefficient.max() < 1 + 1e-3
-        if mask is None:  # adjusted: the means are the shares of this branch's draw
+        if mask is None:  # adjusted: the mean of each mask is λ of this branch
             torch.testing.assert_close(coefficient.mean((1, 2, 3)), LAM1, rtol=0, atol=1e-3)
         else:
             torch.testing.assert_close(coefficient, mask.expand_as(mixed), rtol=0, atol=2e-3)
-    assert (masks[0].mean((1, 2, 3)) - LAM1).abs().max() > 0.05  # adjusting had something to do
+    assert (masks[0].mean((1, 2, 3)) - LAM1).abs().max() > 0.05  # without adjustment the means differ from λ
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_figures_that_are_logged(monkeypatch):
     torch.testing.assert_close(losses["mask_std"], block_mask.std(1).mean())
 
 
-# Where gradients go, and what is left as it was.
+# Gradient flow, and state that must not change.
 
 
 def gradients(part):
@@ -210,7 +210,7 @@ def test_each_branch_teaches_its_own_network_only(model_type):
 
 
 def test_the_judge_passes_a_gradient_through_its_activations(monkeypatch):
-    """The block's gradient is that of finite differences of what the frozen copy says."""
+    """The block's gradient equals finite differences of the frozen copy's output."""
     model = built(block_head=dict(mask_weight=0)).double().eval()
     bias, values = model.mix_block.content[-1].bias, []
     for shift in (0.0, 1e-6, -1e-6):
@@ -368,7 +368,7 @@ def test_automix_is_amix_with_its_own_block_and_mask_loss():
 
 
 def test_table_8_leads_from_automix_to_amix():
-    """Each row of the table is one more option of AutoMix; all but λ adjusting make it AMix."""
+    """Each row of the table adds an option to AutoMix; all except λ adjusting make it AMix."""
     block = dict(lam_encoding="adaptive", content="nonlinear", attention="self", upsampling="bilinear")
     models = built(), built("AutoMix", mix_block=block, block_head=dict(variance_weight=1.0))
     losses = []
@@ -409,7 +409,7 @@ def test_clusters_teach_the_block_and_classes_the_classifier():
     terms_of(losses, "loss_classifier").backward()
     assert all(g is not None for g in gradients(classifier))
     assert all(g is None for g in gradients(model.backbone))
-    # Other classes change what the classifier learns, and nothing of the block's.
+    # Other classes change the classifier's losses, but not the block's.
     model.eval()
     values = []
     for labels in (LABELS, 2 - LABELS):
@@ -448,7 +448,7 @@ def test_learns_digits_resumes_exactly_and_is_deployed_as_the_copy(amix_config, 
     assert epochs[-1]["accuracy_plain"] > 0.5
     assert epochs[-1]["accuracy"] == epochs[-1]["accuracy_plain_momentum"] > 0.5
 
-    # Killed after epoch 2: what epoch_2.pth holds is all that is left.
+    # Killed after epoch 2: only epoch_2.pth is left.
     (tmp_path / "part").mkdir()
     (tmp_path / "part/epoch_2.pth").write_bytes((tmp_path / "whole/epoch_2.pth").read_bytes())
     resumed = pretrain(amix_config, work_dir=tmp_path / "part", resume=tmp_path / "part/epoch_2.pth")
@@ -461,7 +461,7 @@ def test_learns_digits_resumes_exactly_and_is_deployed_as_the_copy(amix_config, 
             k: v for k, v in other.items() if "seconds" not in k
         }
 
-    # Loading and evaluating take the copy.
+    # Loading and evaluation use the copy.
     checkpoint = tmp_path / "whole/epoch_4.pth"
     model = MODELS.build(amix_config.model)
     assert "momentum network 'deployed.*'" in str(load_weights(model, checkpoint))

@@ -21,7 +21,7 @@ CONFIG = dict(
         out_indices=(3,),
         stem_channels=8,
         base_channels=8,
-        norm_cfg=dict(type="GN", num_groups=4),  # every image on its own
+        norm_cfg=dict(type="GN", num_groups=4),  # images are independent
         zero_init_residual=False,
     ),
     head=dict(type="LinearClsHead", num_classes=CLASSES, in_channels=64),
@@ -51,7 +51,7 @@ def batch(step):
 
 
 def accuracies(count):
-    """Of a fresh model on ``count`` images; one of three has no label."""
+    """Accuracies of a new model on ``count`` images; one of three has no label."""
     init_default_scope("ssl_ext")
     torch.manual_seed(1)
     preprocessor = dict(type="MultiViewPreprocessor", mean=[0.5] * 3, std=[0.5] * 3)
@@ -84,7 +84,7 @@ def work(rank, folder):
         data = dict(inputs=[images[rank]], data_samples=dict(labels=labels[rank]))
         saved[step] = dict(wrapped.train_step(data, optimizer))
         model.after_step(step, 10)
-    # Of one labelled image a process has none.
+    # With one labelled image, one process has none.
     saved.update(
         draws=draws, state=model.state_dict(), accuracies=[accuracies(count) for count in (1, 14, 15)]
     )

@@ -1,4 +1,4 @@
-"""Plain classifiers, where policies act by default, and ResNeXt for small images."""
+"""Plain classifiers, default layers of mixing policies, and ResNeXt for small images."""
 
 import pytest
 import torch

@@ -37,7 +37,7 @@ def inputs():
     """Embeddings q1, q2, k1, k2 of both processes, (4, WORLD, BATCH, DIMS)."""
     z = torch.randn(4, WORLD, BATCH, DIMS, dtype=torch.float64, generator=torch.manual_seed(0))
     z[2:] += z[:2]
-    z[:, 1] += 1  # processes with different statistics
+    z[:, 1] += 1  # different statistics per process
     return z
 
 
@@ -55,12 +55,12 @@ LOSSES = {
     "Jaccard, SimCLR form": lambda z: jaccard_contrastive_terms(z[:2], z[2:], temperature=0.3),
     "Jaccard, MoCo form": lambda z: jaccard_contrastive_terms(z[:2], z[2:], queues(), temperature=0.3),
 }
-# One image per process: every negative comes from the other process.
+# One image per process: all negatives come from the other process.
 SINGLE = {f"{name}, one image": LOSSES[name] for name in ("NT-Xent", "Jaccard, SimCLR form")}
 
 
 def total(terms):
-    """A sum with unequal weights of all but the logged figure."""
+    """Sum of the loss terms with unequal weights."""
     return sum((i + 1) * term for i, term in enumerate(terms[:-1]))
 
 
@@ -101,7 +101,7 @@ def work(rank, folder):
 
     init_default_scope("ssl_ext")
     torch.manual_seed(2)
-    # In float64: the order of the batch, which MoCo shuffles, must not show in the rounding.
+    # In float64, so that MoCo's shuffling does not matter for rounding.
     model = MODELS.build(MODEL).double().train()
     for count in (3, 2):
         before = [q.snapshot() for q in model.queues]
@@ -155,7 +155,7 @@ def test_both_processes_have_the_same_queues(processes):
         ours, theirs = first["queues"][number], second["queues"][number]
         assert torch.equal(ours["features"], theirs["features"])
         assert ours["pointer"] == theirs["pointer"] == (6 + 4) % 7
-        # The six keys of the first batch lie in rows 0 to 5: the four of the second begin in row 6.
+        # The six keys of the first batch are in rows 0 to 5; the four of the second start in row 6.
         joined = torch.cat([saved["keys"][number] for saved in processes])
         expected = first["before"][number].clone()
         expected[[6, 0, 1, 2]] = joined

@@ -1,4 +1,4 @@
-"""SimCLR, MoCo and their Jaccard forms as models: passes, key network, queues, what reaches the losses."""
+"""SimCLR, MoCo and their Jaccard forms as models: passes, key network, queues, inputs of the losses."""
 
 import copy
 
@@ -18,7 +18,7 @@ JACCARD = ("loss_projector1", "loss_projector2", "loss_jaccard")
 
 @pytest.fixture
 def configure(tiny_config):
-    """Makes the tiny run one of the four methods."""
+    """Configure the tiny run for one of the four methods."""
 
     def change(method, head=None, **options):
         tiny_config.model.update(type=method, head=dict(type=HEADS[method], **(head or {})), **options)
@@ -45,7 +45,7 @@ def views(count=6, seed=1):
 
 
 def embeddings(backbone, neck, images):
-    """Outputs of the neck in one forward pass, written out."""
+    """Outputs of the neck, computed step by step in one forward pass."""
     return neck((backbone(images)[-1].mean((2, 3)),))
 
 
@@ -91,7 +91,7 @@ def test_moco_forms_compare_queries_with_keys_of_the_copy_and_the_queue(make, me
         head.update(alpha=(0.5, 0.2), intersection="affine", eps=0.01)
     model = make(method, head=head)
     model.after_step(1, 10)
-    with torch.no_grad():  # a key network that differs from the network
+    with torch.no_grad():  # make the key network differ from the online network
         for parameter in model.key_network.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     hand = copy.deepcopy(model)
@@ -110,7 +110,7 @@ def test_moco_forms_compare_queries_with_keys_of_the_copy_and_the_queue(make, me
     assert_same(model.loss(views()), expected)
     # Each network made one pass, with its own batch statistics.
     assert {int(norm.num_batches_tracked) for norm in batch_norms(model)} == {1}
-    # Then the keys of every projector took the places of the oldest entries.
+    # Then the keys of every projector replaced the oldest entries.
     assert len(model.queues) == len(keys) == (1 if method == "MoCo" else 2)
     for queue, key, before in zip(model.queues, keys, queues, strict=True):
         torch.testing.assert_close(queue.features, torch.cat([key, before[6:]]))

@@ -1,4 +1,4 @@
-"""Under autocast every loss is computed in float32, from embeddings of whatever precision."""
+"""Under autocast every loss is computed in float32, for embeddings of any precision."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_a_head_under_autocast_gives_the_float32_loss(name):
     assert losses
     for term in losses:
         assert found[term].dtype == torch.float32, term
-        # bfloat16 keeps three digits: anything computed in it would be a thousand times further off.
+        # bfloat16 has three digits: a computation in it would have a thousand times larger errors.
         torch.testing.assert_close(found[term], expected[term], rtol=2e-6, atol=1e-6, msg=f"{name}: {term}")
 
 

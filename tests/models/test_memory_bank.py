@@ -15,7 +15,7 @@ def bank(seed=0, **options):
 
 
 def loop_update(features, indices, embeddings, momentum):
-    """One image after the other; the last embedding of an image in the batch counts."""
+    """Update one image at a time; the last embedding of an image in the batch is used."""
     features = [row.clone() for row in features]
     for index, z in dict(zip(indices.tolist(), embeddings, strict=True)).items():
         mixed = momentum * features[index] + (1 - momentum) * z / z.norm()

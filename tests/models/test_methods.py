@@ -1,4 +1,4 @@
-"""Every method makes one step at its smallest batch, and says so where a batch is smaller."""
+"""Every method runs a step at its smallest batch, and rejects smaller batches."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Hand-made mixing on MoCo: which images and keys meet, what each method's loss is, whole runs."""
+"""Hand-crafted mixing on MoCo: images and keys of each term, losses of each method, whole runs."""
 
 import copy
 
@@ -25,7 +25,7 @@ def policy(name, **options):
 
 @pytest.fixture
 def configure(tiny_config):
-    """Makes the tiny run one of the methods; keys of ``head`` go to the head."""
+    """Configure the tiny run for one of the methods; ``head`` updates the head."""
 
     def change(method, head=None, **options):
         parts = {key: tiny_config.model[key] for key in ("backbone", "neck")}
@@ -38,7 +38,7 @@ def configure(tiny_config):
 
 @pytest.fixture
 def make(configure):
-    """A model in training mode whose key network is not its network."""
+    """Build a model in training mode whose key network differs from its online network."""
 
     def build(method, **options):
         torch.manual_seed(0)
@@ -176,7 +176,7 @@ def test_saliency_is_that_of_the_frozen_key_network(make, monkeypatch, labels):
     if labels is None:
         z = unit_rows(judge.neck((features,))[0])
         keys = model.queues[0].features[:N]
-        # The queue as it was before the keys of this step.
+        # The queue before the keys of this step are enqueued.
         again = make("MixMoCo", labels=labels, **policy("puzzlemix"))
         loss = info_nce(z, keys, again.queues[0].features)
     else:

@@ -1,4 +1,4 @@
-"""The mixing policy of a config: what it draws, what it asks for, and what it refuses."""
+"""Mixing policies: random draws, required inputs and rejected options."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Networks that follow another one: closed forms, starting points, and what must not change."""
+"""EMA networks: closed forms, initial weights, and state that must not change."""
 
 import copy
 import math
@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from ssl_ext.apis import build_model, pretrain
+from ssl_ext.capture import accelerator_branches
 from ssl_ext.engine import read_checkpoint
 from ssl_ext.models.utils import MomentumNetwork, momentum_at
 
 
 class Neck(nn.Module):
-    """A projector as MMPretrain's are: a tuple in, a tuple out."""
+    """Projector that maps a tuple to a tuple, as MMPretrain's do."""
 
     def __init__(self):
         super().__init__()
@@ -57,7 +58,7 @@ def test_after_n_steps_it_is_the_closed_form(schedule, momentum):
         m = [momentum] * steps
     else:
         m = [1 - (1 - momentum) * (1 + math.cos(math.pi * k / steps)) / 2 for k in range(steps)]
-    # The weights of the start and of every later network in the average.
+    # Weights of the initial and of every later network in the average.
     shares = [math.prod(m), *[(1 - m[k]) * math.prod(m[k + 1 :]) for k in range(steps)]]
     assert sum(shares) == pytest.approx(1)
     for found, *past in zip(values(follower), start, *history, strict=True):
@@ -74,6 +75,19 @@ def test_one_foreach_operation_equals_a_loop():
     follower.update(backbone, neck, device_number(0.996))
     for found, value in zip(values(follower), expected, strict=True):
         torch.testing.assert_close(found, value, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_update_on_an_accelerator_is_the_same_in_every_bit(layout):
+    """Its weights have the layout of each parameter, for one kernel."""
+    backbone, neck = networks()
+    backbone.float().to(memory_format=layout)
+    on_cpu, other = MomentumNetwork(backbone, neck.float()), MomentumNetwork(backbone, neck)
+    change(backbone, neck)
+    on_cpu.update(backbone, neck, device_number(0.996))
+    with accelerator_branches():
+        other.update(backbone, neck, device_number(0.996))
+    assert all(torch.equal(a, b) for a, b in zip(values(on_cpu), values(other), strict=True))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 1.0])

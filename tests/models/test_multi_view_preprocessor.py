@@ -36,7 +36,7 @@ def test_clean_pass_normalises_and_hands_on_the_rest():
     assert result["inputs"].dtype == torch.float32
     assert result["data_samples"].keys() == {"labels", "indices"}
     assert torch.equal(result["data_samples"]["indices"], torch.arange(5) + 10)
-    # What the caller holds is untouched.
+    # The caller's batch is not modified.
     assert data.keys() == {"inputs", "labels", "indices"} and torch.equal(data["inputs"], images)
 
 
@@ -121,7 +121,7 @@ def test_augmentations_are_built_by_name():
     sequence = build_augmentation([dict(type="RandomHorizontalFlip", p=1.0), BLUR])
     assert isinstance(sequence, AugmentationSequence)
     assert [type(member) for member in sequence] == [RandomHorizontalFlip, GaussianBlur]
-    assert BLUR["type"] == "GaussianBlur"  # configs are not consumed
+    assert BLUR["type"] == "GaussianBlur"  # configs are not modified
     with pytest.raises(KeyError, match="RandomFlipp"):
         AUGMENTATIONS.build(dict(type="RandomFlipp"))
     assert MODELS.get("MultiViewPreprocessor") is MultiViewPreprocessor

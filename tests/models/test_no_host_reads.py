@@ -30,7 +30,7 @@ INDEXED = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}
 
 
 def reader():
-    """File and function of this project that a read came from."""
+    """File and function of this project that caused a read."""
     frames = [f for f in traceback.extract_stack(limit=60) if PACKAGE in Path(f.filename).parents]
     return f"{Path(frames[-1].filename).name} {frames[-1].name}" if frames else "a test"
 
@@ -43,7 +43,7 @@ def numbers_of(arguments):
 
 
 class Reads(TorchDispatchMode):
-    """Where operations came from whose result depends on values that the host has to know."""
+    """Record the callers of operations whose result needs values on the host."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""ODC and its clusters: against slow versions, under features made to empty clusters, and on real images."""
+"""ODC and its clusters: against slow versions, with adversarial embeddings, and on real images."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def normal(*shape, seed=0):
 
 @pytest.fixture
 def bank():
-    """Started on random embeddings."""
+    """Bank started on random embeddings."""
     bank = ClusterBank(SIZE, DIM, K, momentum=0.25, min_size=3)
     bank.start(normal(SIZE, DIM))
     return bank
@@ -70,7 +70,7 @@ def test_update_moves_entries_and_gives_them_the_nearest_cluster(bank):
     old, indices, new = bank.labels.clone(), torch.tensor([7, 3, 50, 3]), normal(4, DIM, seed=1)
     changed = bank.update(indices, new)
     expected = before.clone()
-    for index, row in ((7, new[0]), (50, new[2]), (3, new[3])):  # the last one of an image counts
+    for index, row in ((7, new[0]), (50, new[2]), (3, new[3])):  # the last embedding of an image is used
         expected[index] = F.normalize(0.25 * before[index] + 0.75 * F.normalize(row, dim=0), dim=0)
     torch.testing.assert_close(bank.features, expected)
     assert torch.equal(bank.labels[indices], nearest(bank.features[indices], centroids))
@@ -97,7 +97,7 @@ def test_small_clusters_go_to_the_nearest_and_come_back_as_half_of_the_largest()
     bank.features.copy_(features)
     bank.labels.copy_(labels)
     bank.refresh()
-    assert bank.labels[:9].tolist() == [0] * 9  # the single image went to the cluster beside it
+    assert bank.labels[:9].tolist() == [0] * 9  # the single image moved to the nearest cluster
     assert bank.labels[9:17].tolist() == [2] * 8
     parts = bank.labels[17:29].unique().tolist(), bank.labels[29:].unique().tolist()
     assert sorted(parts) == [[1], [3]]
@@ -105,7 +105,7 @@ def test_small_clusters_go_to_the_nearest_and_come_back_as_half_of_the_largest()
 
 
 def adversary(kind, step):
-    """Embeddings of all images that draw them to few clusters."""
+    """Embeddings that move all images to few clusters."""
     if kind == "equal":
         return torch.ones(SIZE, DIM)
     if kind == "zero":
@@ -140,11 +140,11 @@ def test_the_last_images_of_a_cluster_stay_until_the_next_refresh():
     bank.features.copy_(torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1], [-1, 0], [-1, 0]]))
     bank.labels.copy_(torch.tensor([0, 0, 1, 1, 2, 2]))
     bank.refresh()
-    # Both images of cluster 0 want to go to 1, both of 1 to 2: each would leave an empty cluster behind.
+    # Both images of cluster 0 are nearest to 1, both of 1 to 2: moving all would empty clusters.
     towards = torch.tensor([[0.0, 1], [0, 1], [-1, 0], [-1, 0]])
     assert bank.update(torch.arange(4), towards) == 0
     assert bank.labels.tolist() == [0, 0, 1, 1, 2, 2]
-    # One at a time may go.
+    # One at a time may move.
     assert bank.update(torch.tensor([0]), towards[:1]) == 1
     assert bank.labels.tolist() == [1, 0, 1, 1, 2, 2]
 
@@ -160,7 +160,7 @@ def test_split_finds_two_groups_and_keeps_both_large_enough():
 
 @pytest.fixture
 def configure(tiny_config):
-    """Makes the tiny run one of ODC, on a shallow network and mild views."""
+    """Configure the tiny run for ODC, with a shallow network and weak augmentation."""
 
     def change(**options):
         model = tiny_config.model

@@ -16,13 +16,13 @@ ALGORITHMS = ("BYOL", "SimSiam", "Cross", "TriBYOL")
 
 
 def build(config, algorithm):
-    """A float64 model whose layers treat every image on its own (no batch normalisation)."""
+    """A float64 model without batch normalisation."""
     init_default_scope("ssl_ext")
     config = Config(config)
     config.model.type = algorithm
     norm = dict(type="GN", num_groups=4)
     config.model.backbone.norm_cfg = config.model.neck.norm_cfg = config.model.predictor.norm_cfg = norm
-    config.model.data_preprocessor = dict(type="BaseDataPreprocessor")  # views come as they are
+    config.model.data_preprocessor = dict(type="BaseDataPreprocessor")  # views are passed unchanged
     torch.manual_seed(0)
     return build_model(config).double().train()
 
@@ -39,7 +39,7 @@ def embeddings():
 
 
 def step(model, images):
-    """One optimiser step with EMA; gives losses, gradients and the weights of every copy."""
+    """One optimiser step with EMA; returns losses, gradients and the weights of every copy."""
     inner = getattr(model, "module", model)
     losses = model(list(images), None, mode="loss")
     sum(losses.values()).backward()

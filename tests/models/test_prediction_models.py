@@ -22,7 +22,7 @@ EVERY = pytest.mark.parametrize("case", ALGORITHMS)
 
 @pytest.fixture
 def make(prediction_config):
-    """Builds the tiny model in float64, its targets moved away from the online network."""
+    """Build the tiny model in float64, with targets that differ from the online network."""
 
     def build(case, **options):
         torch.manual_seed(0)
@@ -43,12 +43,12 @@ def views(model, count=6):
 
 
 def project(network, images):
-    """Projection of one forward pass, written out."""
+    """Projection, computed step by step in one forward pass."""
     return network.neck((network.backbone(images)[-1].mean((2, 3)),))[0]
 
 
 def distance(p, z):
-    """ℓ(p, z) = 2 - 2 cos, averaged row by row; the target stands still."""
+    """ℓ(p, z) = 2 - 2 cos, averaged over rows, with a stop-gradient on the target."""
     rows = [
         2 - 2 * (a * b).sum() / ((a * a).sum().sqrt() * (b * b).sum().sqrt())
         for a, b in zip(p, z.detach(), strict=True)
@@ -112,7 +112,7 @@ def test_gradient_by_finite_differences_with_the_projections_held_fixed(make, ca
     weight = model.predictor.fc1.weight
     losses = model.loss(images)
     (gradient,) = torch.autograd.grad(sum(losses.values()), weight)
-    # The predictor comes after every projection, so its weights move nothing that stands still.
+    # Targets do not depend on the predictor's weights.
     step = 1e-6 * torch.randn_like(weight)
     with torch.no_grad():
         weight.add_(step)
@@ -165,7 +165,7 @@ def parameters(network):
 
 
 def train(model, steps):
-    """Optimiser steps with EMA; gives each target's parameters before the first and after every one."""
+    """Optimiser steps with EMA; returns each target's parameters before the first and after every step."""
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     model.sync_ema()
     history = [[parameters(target) for target in model.targets]]

@@ -1,4 +1,4 @@
-"""PIRL's pretext transforms: rotations and jigsaw patches move pixels and nothing else."""
+"""PIRL's pretext transforms: rotations and jigsaw patches only move pixels."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def test_patches_are_windows_inside_their_cells(height, width):
         assert torch.equal(found, (first[..., None, None] + steps).expand_as(found))
         index = torch.arange(3).view([3, 1] if axis == 3 else [3])
         shift = first - (side - 3 * cell) // 2 - cell * index
-        # Every place in the cell is used, by every one of the nine patches.
+        # All nine patches use every position in their cell.
         allowed = torch.arange(cell - patch + 1)
         assert all(torch.equal(shift[:, i, j].unique(), allowed) for i in range(3) for j in range(3))
 

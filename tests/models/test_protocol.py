@@ -1,4 +1,4 @@
-"""The model protocol: asked for in one way, EMA bit for bit, and MMPretrain's algorithms adapted."""
+"""The model protocol: no attribute lookups by name, exact EMA, and adapted algorithms of MMPretrain."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ ASKED = re.compile(r"\b(model|template|head|policy|preprocessor|data_preprocesso
 
 
 def attribute_questions(source):
-    """Lines of a source text where a model or a part of one is asked for an attribute by its name."""
+    """Lines of a source with ``hasattr`` or ``getattr`` on a model or a part of one."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
             asked = ASKED.search(ast.unparse(node.args[0]))

@@ -7,12 +7,12 @@ from ssl_ext.models.utils import Queue
 
 
 def numbered(*numbers):
-    """Rows that are recognised by their number."""
+    """Rows that are identified by their number."""
     return torch.tensor(numbers, dtype=torch.float32)[:, None].repeat(1, 2)
 
 
 def oldest_first(queue):
-    """Content in the order of arrival."""
+    """Content, oldest first."""
     return queue.features.roll(-int(queue.pointer), 0)[:, 0].tolist()
 
 

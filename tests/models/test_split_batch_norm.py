@@ -1,4 +1,4 @@
-"""Batch normalisation over parts of a batch, and what MoCo uses it for."""
+"""Batch normalisation over parts of a batch, and its use in MoCo."""
 
 import pytest
 import torch

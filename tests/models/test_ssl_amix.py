@@ -1,4 +1,4 @@
-"""AMix on MoCo: what is mixed with what, who learns from which term, what is put back, what is stored."""
+"""AMix on MoCo: inputs of each term, gradient flow, restored state and checkpoints."""
 
 import copy
 
@@ -20,7 +20,7 @@ PSEUDO = dict(source="pseudo", num_classes=CLUSTERS)
 
 @pytest.fixture
 def configure(tiny_config):
-    """Makes the tiny run one of AMix; keys of ``head`` go to the head."""
+    """Configure the tiny run for AMix; ``head`` updates the head."""
 
     def change(method="AMixI", head=None, **options):
         options = dict(queue_size=QUEUE, mix_block=dict(in_channels=32), **options)
@@ -33,7 +33,7 @@ def configure(tiny_config):
 
 @pytest.fixture
 def make(configure):
-    """A model in training mode whose masks are far from constant and whose key network is not its network."""
+    """Build a model in training mode with non-constant masks and a key network unlike its online network."""
 
     def build(method="AMixI", **options):
         torch.manual_seed(0)
@@ -59,7 +59,7 @@ def samples(count=N):
 
 
 def spy(monkeypatch, owner, name):
-    """Arguments and results of every call of a method, which does its work all the same."""
+    """Record arguments and results of every call of a method, which still runs."""
     calls, real = [], getattr(owner, name)
 
     def wrapper(*args, **kwargs):
@@ -90,7 +90,7 @@ def test_constant_colours_show_that_each_branch_mixes_with_its_own_lam_and_partn
     (_, _, (network, network_mask)), (_, _, (block, block_mask)) = mixes
     assert not torch.equal(network.lam, block.lam)
     assert not torch.equal(network.permutation, block.permutation)
-    # What reaches the networks and what the losses are told belong together.
+    # Inputs of the networks and arguments of the losses match.
     assert torch.equal(learned[1][0][0], network.images) and compared[0][0][3] is network
     assert torch.equal(judged[0][0][0], block.images) and blocked[0][0][4] is block
     assert masked[0][0][0] is block_mask and masked[0][0][1] is block.lam
@@ -112,7 +112,7 @@ def test_the_block_sees_maps_of_the_mixed_views_permuted_once(make, monkeypatch)
     drawn, blocks = spy(monkeypatch, model, "draw"), spy(monkeypatch, model.mix_block, "forward")
     model.loss(views(), samples())
     with torch.no_grad():
-        key_backbone(views()[1])  # the keys' pass comes first, each normalises by its own batch
+        key_backbone(views()[1])  # the pass of the keys comes first, with its own batch statistics
         maps = stage_features(key_backbone, views()[0], 3)
     assert maps.shape == (N, 32, 2, 2) and len(blocks) == len(drawn) == 2
     for (args, _, mask), (_, _, (lam, permutation)) in zip(blocks, drawn, strict=True):
@@ -140,7 +140,7 @@ def test_losses_are_those_of_the_paper(make, monkeypatch):
     q = embed(hand.backbone, hand.neck, x_query)[1]
     features, k = (part.detach() for part in embed(hand.key_network.backbone, hand.key_network.neck, x_key))
     mixed_q = embed(hand.backbone, hand.neck, network.images)[1]
-    # The block's judge is in evaluation mode, after the key network's passes of this step.
+    # For the block the key network is in evaluation mode, after its passes of this step.
     judge = copy.deepcopy(model.key_network).eval()
     features_mix, z = embed(judge.backbone, judge.neck, block.images)
     logits, j = hand.label_source.classifier(features_mix), labels[block.permutation]
@@ -203,7 +203,7 @@ def test_mixtures_leave_the_key_networks_running_statistics_alone(make):
     model = make()
     model.loss(views(), samples())
     backbone = model.key_network.backbone
-    # The keys' pass, and the maps' pass through three of four stages.
+    # The pass of the keys, and the pass of the feature maps through three of four stages.
     assert backbone.bn1.num_batches_tracked == backbone.layer3[0].bn1.num_batches_tracked == 2
     assert backbone.layer4[0].bn1.num_batches_tracked == model.key_network.neck.bn0.num_batches_tracked == 1
     assert model.backbone.bn1.num_batches_tracked == 2

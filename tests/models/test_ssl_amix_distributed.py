@@ -1,4 +1,4 @@
-"""Two gloo processes: AMix's step against one process on the joined batch; clusters the same on both."""
+"""Two gloo processes: AMix's step against one process on the joined batch; equal clusters on both."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from ssl_ext.models.utils import ClusterBank
 from ssl_ext.registry import MODELS
 
 WORLD, BATCH, SIZE = 2, 4, 40
-NORM = dict(type="GN", num_groups=4)  # every image on its own
+NORM = dict(type="GN", num_groups=4)  # images are independent
 CONFIG = dict(
     type="AMixC",
     backbone=dict(
@@ -126,7 +126,7 @@ def test_two_processes_take_the_steps_of_one_on_the_joined_batch(processes):
             if name.startswith("loss"):
                 for saved in processes:
                     torch.testing.assert_close(saved[step][name], value, rtol=1e-7, atol=1e-9, msg=name)
-    # Weights after two steps: gradients were right; queues and clusters: every process took all rows.
+    # Equal weights after two steps need equal gradients; queues and clusters contain rows of all processes.
     for name, value in model.state_dict().items():
         for saved in processes:
             torch.testing.assert_close(saved["state"][name], value, rtol=1e-6, atol=1e-8, msg=name)

@@ -1,4 +1,4 @@
-"""TriMix and Barlow Twins as models: what they feed to the losses, and in how many forward passes."""
+"""TriMix and Barlow Twins as models: inputs of the losses and number of forward passes."""
 
 import copy
 
@@ -17,7 +17,7 @@ LOGGED = {"virtual_p_lam", "virtual_p_complement"}
 
 @pytest.fixture
 def make(tiny_config):
-    """Builds the tiny model with a changed head; λ is fixed."""
+    """Build the tiny model with a changed head and a fixed λ."""
 
     def build(model_type="TriMix", **head):
         torch.manual_seed(0)
@@ -40,13 +40,13 @@ def batch_norms(model):
 
 
 def embed(model, images):
-    """y and z of one forward pass, written out."""
+    """y and z, computed step by step in one forward pass."""
     y = model.backbone(images)[-1].mean((2, 3))
     return y, model.neck((y,))[0]
 
 
 def expected_terms(model, view1, view2, on=("z", "z"), **options):
-    """Loss terms from three forward passes by hand; options as the pure losses take them."""
+    """Loss terms from three explicit forward passes; options are those of the loss functions."""
     eps = options.get("eps", 1e-5)
     (y1, z1), (_, z2) = embed(model, view1), embed(model, view2)
     yv, zv = embed(model, LAM * view1 + (1 - LAM) * view1.flip(0))
@@ -76,7 +76,7 @@ def test_terms_are_the_pure_losses_of_three_separate_passes(make, count):
     model = make()
     by_hand = copy.deepcopy(model)
     assert_same_terms(model.loss(views(count)), expected_terms(by_hand, *views(count)))
-    # Each pass had its own batch statistics: running averages went the same way, three times.
+    # Each pass had its own batch statistics, so running averages were updated three times.
     for norm, expected in zip(batch_norms(model), batch_norms(by_hand), strict=True):
         assert norm.num_batches_tracked == 3
         torch.testing.assert_close(norm.running_mean, expected.running_mean)
@@ -138,7 +138,7 @@ def test_each_term_alone_has_a_gradient(make, term, on):
     model = make(virtual_on=on, consistency_on=on, temperature=0.1)
     model.loss(views())[term].backward()
     assert all(p.grad.abs().max() > 0 for p in model.backbone.parameters())
-    # Terms on the backbone's features leave the projector alone.
+    # Terms on backbone features give the projector no gradient.
     projector = [p.grad for p in model.neck.parameters()]
     if on == "y" and term in ("loss_virtual", "loss_consistency"):
         assert all(gradient is None for gradient in projector)
@@ -176,7 +176,7 @@ def test_lam_per_epoch_is_a_function_of_seed_and_epoch_alone(make):
     def lam(seed, epoch):
         hub.update_info("seed", seed)
         hub.update_info("epoch", epoch)
-        torch.rand(7)  # the global generator may be anywhere
+        torch.rand(7)  # the state of the global generator does not matter
         state = torch.get_rng_state()
         model.before_step(1, 1)
         value = TriMix.draw_lam(model, torch.zeros(1))

@@ -1,7 +1,7 @@
-"""Every registered algorithm: two processes take the steps of one on the joined batch.
+"""Every registered algorithm: steps of two processes equal those of one process on the joined batch.
 
-What is drawn is replaced by numbers that are the same on every process: partners by the neighbour within a
-process's images, shares by constants. Batch norms use their running statistics, which tie no images together.
+Random draws are replaced by values that are equal on all processes: the partner of an image is its neighbour
+within the process, λ is constant. Batch norms use running statistics, so images are independent in them.
 """
 
 import sys
@@ -70,7 +70,7 @@ def nothing_drawn():
 
 
 def rows_of(case, rank):
-    """Places of a process's images in the joined batch."""
+    """Rows of a process's images in the joined batch."""
     if case != REVERSED:
         return torch.arange(rank * BATCH, (rank + 1) * BATCH)
     half = torch.arange(rank * BATCH // 2, (rank + 1) * BATCH // 2)
@@ -78,7 +78,7 @@ def rows_of(case, rank):
 
 
 class Losses(nn.Module):
-    """The loss of a model as what DDP calls."""
+    """Module whose forward pass is the loss of a model, for DDP."""
 
     def __init__(self, model):
         super().__init__()
@@ -89,11 +89,11 @@ class Losses(nn.Module):
 
 
 def steps_of(case, rank=None):
-    """Losses and states after some steps; on all images, or on those of one process."""
+    """Losses and states after some steps on all images, or on those of one process."""
     torch.manual_seed(0)
     config = load_config(tiny_run(case, "unread.npz"))
     if case == REVERSED:
-        config.model.queue_size = 2 * WORLD * BATCH  # whole batches leave it, whatever the order in them
+        config.model.queue_size = 2 * WORLD * BATCH  # whole batches leave it, in any order
     model = build_model(config).double().train()
     model.set_dataset_size(IMAGES)
     model.double()
@@ -130,7 +130,7 @@ def steps_of(case, rank=None):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What both processes came to, in a file for each of them and each algorithm."""
+    """Results of both processes, one file per process and algorithm."""
     folder = tmp_path_factory.mktemp("processes")
     init_default_scope("ssl_ext")
 
@@ -158,6 +158,6 @@ def test_two_processes_take_the_steps_of_one(case, folder):
         for process in both:
             found = process["state"][name]
             if case == REVERSED and "queue" in name and value.ndim == 2:
-                # The keys of the processes lie one after the other, in another order than the joined batch.
+                # The keys are ordered by process, unlike in the joined batch.
                 value, found = (entries[entries[:, 0].argsort()] for entries in (value, found))
             torch.testing.assert_close(found, value, **close, msg=lambda text, name=name: f"{name}: {text}")

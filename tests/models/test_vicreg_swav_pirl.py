@@ -1,4 +1,4 @@
-"""VICReg, SwAV and PIRL: what each network sees, state that changes, and whole runs."""
+"""VICReg, SwAV and PIRL: inputs of each network, state changes, and whole runs."""
 
 import copy
 
@@ -21,7 +21,7 @@ MODELS = {
 
 
 def configure(config, name, **changes):
-    """The tiny run with one of ``MODELS`` (keys of ``head`` among the changes go to the head)."""
+    """Configure the tiny run for one of ``MODELS``; ``head`` updates the head."""
     keys = copy.deepcopy(MODELS[name])
     keys["head"].update(changes.pop("head", {}))
     config.model = dict(
@@ -33,7 +33,7 @@ def configure(config, name, **changes):
 
 @pytest.fixture
 def make(tiny_config):
-    """Builds one of the models, in training mode; PIRL with a bank of 20 images."""
+    """Build one of the models in training mode; PIRL with a bank of 20 images."""
 
     def build(name, **changes):
         torch.manual_seed(0)

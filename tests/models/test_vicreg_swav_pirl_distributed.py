@@ -15,14 +15,14 @@ def inputs():
     """z1, z2 and prototypes' scores of both processes, a bank, and image indices with duplicates."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(3, WORLD, BATCH, DIM, dtype=torch.float64, generator=generator)
-    z[:, 1] = 2 * z[:, 1] + 1  # processes with different statistics
+    z[:, 1] = 2 * z[:, 1] + 1  # different statistics per process
     bank = MemoryBank(BANK, DIM, momentum=0.5).double()
     bank.features.copy_(F.normalize(torch.randn(BANK, DIM, generator=generator), dim=1))
     return z, bank, torch.tensor([[3, 0, 3, 7], [7, 1, 0, 11]])
 
 
 def losses(z, bank, indices):
-    """Values and the scalars that are differentiated, of the rows at hand (z: (3, N, D))."""
+    """Loss values and differentiated scalars of the given rows (z: (3, N, D))."""
     vicreg = torch.stack(vicreg_terms(z[0], z[1]))
     swav = swapped_prediction_loss(*z.tanh(), epsilon=0.1, iterations=2)
     drawn = torch.tensor([3, 1, 5, 0, 8])
@@ -40,7 +40,7 @@ def losses(z, bank, indices):
 
 
 def work(rank, folder):
-    """What one process computes; saved for the test."""
+    """Compute and save the results of one process."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     z, bank, indices = inputs()

@@ -1,4 +1,4 @@
-"""``benchmark.py augment``: batched augmentations and the peers' transforms per image."""
+"""``benchmark.py augment``: batched augmentations against the peers' transforms per image."""
 
 import argparse
 import random
@@ -22,7 +22,7 @@ from .compare import Comparison, compare, show
 from .options import CONFIGS, add_numbers, whole
 
 SEQUENCES = ("simclr", "simclr-without-blur")
-# Sequences for medical images, and the side of their images.
+# Sequences for medical images, and the side of the images in pixels.
 MEDICAL = {name: CONFIGS / f"_base_/views/medical-{name}.py" for name in ("nat", "short", "nov", "grey")}
 MEDICAL_SIZE = 28
 VIEWS = 2
@@ -53,12 +53,12 @@ def run(console: Console, *, sequence: str, size: int | None, batch_size: int, p
 
 
 def measure(sequence: str | Sequence[dict], *, batch_size: int, size: int, pairs: int) -> Comparison:
-    """Time two views of every image of a batch, all in one process; items are views.
+    """Time drawing two views of every image of a batch in one process; items are views.
 
-    ``sequence`` is a name, or configs of augmentations. SimCLR's are crop, flip, jitter, greyscale and blur,
-    and the reference is MMPretrain's pipeline; for configs it is torchvision's on Pillow images (MMPretrain,
-    which equalises RGB and not luma, is left out). Probabilities and ranges are the same in all. Each ends
-    with one float32 batch per view in [0, 1], MMPretrain's through its own ``PackInputs``.
+    ``sequence`` is a name, or configs of augmentations. SimCLR's are crop, flip, jitter, grayscale and blur,
+    with MMPretrain's pipeline as the reference; for configs the reference is torchvision on Pillow images
+    (MMPretrain is omitted, as it equalises RGB instead of luma). Probabilities and ranges are equal in all.
+    Each ends with one float32 batch per view in [0, 1], MMPretrain's by its own ``PackInputs``.
 
     Raises:
         ValueError: An augmentation without a torchvision equivalent.
@@ -112,13 +112,13 @@ def _mmpretrain(images: np.ndarray, size: int, blur: bool) -> Callable[[], list[
 
 def mmpretrain_views(size: int, blur: bool) -> tuple[Callable[[dict], dict], Callable[[dict], dict]]:
     """MMPretrain's transforms of one image: two views of SimCLR's sequence, and packing them."""
-    # Imported here: it takes seconds, and only this peer needs it.
+    # Imported here because it takes seconds.
     from mmpretrain.registry import TRANSFORMS
 
-    # A registry imports its classes by itself only while its scope is the default.
+    # A registry imports its classes automatically only while its scope is the default.
     TRANSFORMS.import_from_location()
 
-    # OpenCV is its faster backend.
+    # OpenCV is MMPretrain's faster backend.
     jitter = TRANSFORMS.build(dict(type="ColorJitter", backend="cv2", **JITTER))
     operations = [
         dict(type="RandomResizedCrop", scale=size, crop_ratio_range=SCALE, backend="cv2"),
@@ -127,7 +127,7 @@ def mmpretrain_views(size: int, blur: bool) -> tuple[Callable[[dict], dict], Cal
         dict(type="RandomGrayscale", prob=GRAY_P, keep_channels=True),
     ]
     if blur:
-        # Without the infinite deviation it would always use the largest radius.
+        # Without an infinite deviation it would always use the largest radius.
         strength = dict(magnitude_range=SIGMA, magnitude_std="inf")
         operations.append(dict(type="GaussianBlur", prob=BLUR_P, **strength))
     members = [TRANSFORMS.build(operation) for operation in operations]
@@ -153,7 +153,7 @@ def _torchvision_operation(ours: augment.Augmentation, size: int) -> Callable:
         case augment.ColorJitter():
             operation: Callable = tv.ColorJitter(**ours.ranges)
         case augment.GaussianBlur():
-            # Pillow's approximation, whose window follows sigma: several times faster than torchvision's.
+            # Pillow's approximation is several times faster than torchvision's blur.
             operation = partial(_blur_pillow, ours.sigma)
         case augment.RandomEqualize():
             operation = _equalize_pillow

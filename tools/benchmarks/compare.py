@@ -1,7 +1,7 @@
 """Time several callables in turn (A B C A B C …) and compare them round by round.
 
-Times drift on shared machines; the ratio of two neighbouring measurements drifts much less. A comparison
-therefore reports the median and the range of the ratios, not the ratio of two averages.
+Times drift on shared machines; the ratio of two consecutive measurements drifts much less. Therefore a
+comparison reports the median and range of ratios per round, not a ratio of averages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .options import MIN_PAIRS
 
 WARMUP = 1
 MIB = 2**20
-# Distributions whose versions are written beside a measurement.
+# Distributions whose versions are reported with a measurement.
 PEERS = ("torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmpretrain", "lightly", "pillow")
 PEERS += ("opencv-python", "numpy")
 
@@ -55,7 +55,7 @@ class Comparison:
         return self.items / self.median(name)
 
     def speedup(self, name: str) -> tuple[float, float, float]:
-        """Median, smallest and largest over the rounds of the reference's time over that of ``name``."""
+        """Median, minimum and maximum over rounds of the reference's time divided by that of ``name``."""
         return ratio(self.seconds[self.reference], self.seconds[name])
 
     def sentence(self, name: str) -> str:
@@ -63,18 +63,18 @@ class Comparison:
         return interval(self.speedup(name))
 
     def figures(self) -> dict[str, Any]:
-        """All fields and the speedups, JSON-serialisable."""
+        """All fields and the speedups as JSON-serialisable values."""
         return dict(asdict(self), speedup={name: self.speedup(name) for name in self.seconds})
 
 
 def ratio(times: Sequence[float], others: Sequence[float], factor: float = 1) -> tuple[float, float, float]:
-    """Median, smallest and largest of ``factor · time / other``, round by round."""
+    """Median, minimum and maximum over rounds of ``factor · time / other``."""
     ratios = [factor * a / b for a, b in zip(times, others, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
 def interval(figures: tuple[float, float, float]) -> str:
-    """Text for a median and its range."""
+    """Format a median and its range."""
     return "{:.3f}× ({:.3f} … {:.3f})".format(*figures)
 
 
@@ -87,9 +87,9 @@ def compare(
     items: int = 1,
     unit: str = "calls",
 ) -> Comparison:
-    """Call every callable once per round in the given order, time the rounds after ``warmup``.
+    """Call every callable once per round in the given order; time the rounds after ``warmup``.
 
-    A call includes the GPU work that it queued.
+    Times include the GPU work that a call launches.
     """
     seconds: dict[str, list[float]] = {name: [] for name in callables}
     gc.collect()
@@ -104,7 +104,7 @@ def compare(
 
 
 def now() -> float:
-    """Seconds of a clock, after the GPU has finished its queue."""
+    """Clock in seconds, after synchronising the GPU."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -142,7 +142,7 @@ def table(title: str, *headings: str, caption: str | None = None) -> Table:
 
 
 def peaks_text(resident: int, device: int | None) -> str:
-    """Text for peak memory in bytes."""
+    """Format peak memory, given in bytes."""
     text = f"peak resident memory {resident / MIB:,.0f} MiB"
     return text if device is None else f"{text}, peak device memory {device / MIB:,.0f} MiB"
 

@@ -22,7 +22,7 @@ from .workload import Workload, add_training, start_ours, training_config
 
 CONFIG = CONFIGS / "trimix/trimix_resnet18_1xb256-adam-200e_cifar10.py"
 SHIPPED, RESIDENT = "as shipped", "resident"
-# Changes of the config; where the images are is no setting of the model.
+# Changes of the config; the device of the images is not a setting of the model.
 CHANGES: dict[str, dict[str, Any]] = {
     "contiguous": dict(channels_last=False),
     "checkpointed": dict(activation_checkpointing=True),
@@ -57,7 +57,7 @@ def run(
     cfg_options: Sequence[str],
     **settings: Any,
 ) -> dict[str, Any]:
-    """Measure, print also how long the whole training would take, return the figures."""
+    """Measure, print times and the projected length of the whole training, return the figures."""
     loaded = training_config(load_config(config, parse_options(cfg_options)), stem)
     epochs = loaded.train_cfg.max_epochs
     comparison, phases, peaks, _ = measure(loaded, **settings)
@@ -80,10 +80,10 @@ def measure(
     workers: int,
     pairs: int,
 ) -> tuple:
-    """Time epochs through the runner; returns as :func:`compare_epochs`.
+    """Time epochs of the runner; returns those of :func:`compare_epochs`.
 
     Raises:
-        UserError: An unknown variant, or one that needs a GPU where there is none.
+        UserError: An unknown variant, or a variant that needs a GPU without one.
     """
     for name in variants:
         if name not in CHANGES:

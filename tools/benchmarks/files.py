@@ -22,7 +22,7 @@ from .compare import Comparison, compare, show
 from .options import add_numbers
 
 WORKERS = f"{OURS}, without the views"
-# The mean size of ImageNet's images; the size at which ours leave the workers, for views of size 1.
+# Mean size of ImageNet's images; size of the images from our workers, relative to the size of views.
 PHOTOGRAPH = (500, 375)
 QUALITY = 90
 DECODED = 256 / 224
@@ -50,9 +50,9 @@ def measure(*, batch_size: int, steps: int, size: int, workers: int, pairs: int)
     """Time two normalised views of every JPEG file; items are images.
 
     Ours decodes an image once in a worker, returns its centre as bytes, at 256 px for views of 224 px (as
-    ``configs/_base_/datasets/imagenet-256px.py``), and draws the views of a whole batch on the device; a
-    third time is without them, for where a GPU draws them while the workers read on. MMPretrain decodes once,
-    and draws every view in the worker by OpenCV, out of the whole image and without antialiasing.
+    ``configs/_base_/datasets/imagenet-256px.py``), and draws the views of a batch on the device; a third
+    contender omits the views, for a GPU that draws them in parallel to the workers. MMPretrain decodes once
+    and draws every view in the worker by OpenCV, from the whole image and without antialiasing.
     """
     with tempfile.TemporaryDirectory() as folder:
         write_photographs(Path(folder) / "photographs", batch_size * steps)
@@ -67,12 +67,12 @@ def measure(*, batch_size: int, steps: int, size: int, workers: int, pairs: int)
         items = batch_size * steps
         result = compare(calls, reference=MMPRETRAIN, pairs=pairs, items=items, unit="images")
         for epoch in calls.values():
-            epoch.loader._iterator = None  # ends the workers
+            epoch.loader._iterator = None  # stops the workers
         return result
 
 
 def write_photographs(folder: Path, count: int) -> None:
-    """Write JPEG files of smooth random colours with a little noise, some 70 KiB each."""
+    """Write JPEG files of smooth random colours with noise, about 70 KiB each."""
     folder.mkdir()
     random = np.random.default_rng(0)
     for number in range(count):
@@ -84,13 +84,13 @@ def write_photographs(folder: Path, count: int) -> None:
 
 
 class Epoch:
-    """A call reads every file once."""
+    """Callable that reads every file once."""
 
     def __init__(self, loader: DataLoader, views: Callable[[dict], object]) -> None:
         self.loader, self.views = loader, views
 
     def __call__(self) -> None:
-        """Read."""
+        """Iterate over the loader."""
         for batch in self.loader:
             self.views(batch)
 

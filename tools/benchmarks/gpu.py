@@ -1,9 +1,8 @@
 """``benchmark.py gpu``: steps of several methods on a GPU, replayed and operation by operation.
 
-Every method runs as ``tools/train.py`` runs it, on random images that are kept on the device. Beside it: the
-network passes of its step alone, replayed; an epoch of Barlow Twins in lightly and MMPretrain; a linear
-probe.
-Without a GPU everything runs on the CPU, replayed by the tape, to try the command out.
+Every method runs as in ``tools/train.py``, on random images on the device. Also measured: the network passes
+of its step alone, replayed; an epoch of Barlow Twins in lightly and MMPretrain; a linear probe.
+Without a GPU everything runs on the CPU, replayed by the tape, to test the command.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ssl_ext.files import replacing
 
 from .compare import table, timed
 from .gpu_measure import EPOCHS, measure_step
+from .gpu_views import time_views
 from .options import CONFIGS, add_numbers
 from .workload import CLASSES, Contender, Start, Workload, start_ours, training_config, with_contenders
 
@@ -50,6 +51,7 @@ COLUMNS = {
     "waits": "waits",
     "peak_reserved_mib": "MiB",
 }
+WIDTH = 150  # of a table in a file or pipe
 Cell = Callable[[], dict[str, Any]]
 
 
@@ -98,6 +100,8 @@ def run(
         if "ms" in figures:
             values = (figures.get(key) for key in COLUMNS)
             made.add_row(name, *("" if value is None else f"{value:,.2f}" for value in values))
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
     console.print(made)
     return dict(cells=found)
 
@@ -118,6 +122,8 @@ def all_cells(
             for precision, what in reversed(PRECISIONS.items()):
                 yield f"{method}, {precision}, {mode}", step(config, {**how, **what})
         if mode == "captured":
+            if torch.cuda.is_available():
+                yield "two views of a batch", lambda: dict(time_views(batch_size, size))
             yield "linear probe", lambda: probe_figures(rows)
             yield "peers", lambda: peer_figures(batch_size, size, steps, workers)
             changes = {**PRECISIONS["bfloat16"], "compile": True}
@@ -125,7 +131,7 @@ def all_cells(
 
 
 def every_method() -> Iterator[tuple[str, Path]]:
-    """A config for CIFAR with ResNet-18 of each type of model."""
+    """Yield for each model type its name and a CIFAR config with ResNet-18."""
     seen = set()
     for path in sorted(CONFIGS.glob("*/*_resnet18_*_cifar10*.py")):
         kind = Config.fromfile(path).model.type
@@ -137,7 +143,7 @@ def every_method() -> Iterator[tuple[str, Path]]:
 def step_figures(
     config: Path, changes: dict, batch_size: int, size: int, steps: int, alone: bool
 ) -> dict[str, Any]:
-    """Figures of a step of a config with some keys changed."""
+    """Figures of a step of a config with ``changes``."""
     device = "cuda" if torch.cuda.is_available() else None
     if not device:
         changes = {"captured_step": "dry", **changes}
@@ -158,7 +164,10 @@ def _lent(work: Workload, start: Start, measure: Callable[[Contender], dict]) ->
 
 
 def peer_figures(batch_size: int, size: int, steps: int, workers: int) -> dict[str, Any]:
-    """Seconds of an epoch of Barlow Twins in float32 here and in the peers, images in the host's memory."""
+    """Seconds of an epoch of Barlow Twins, here and in the peers, with images in host memory.
+
+    All in float32, as in the peers' examples; here also in bfloat16.
+    """
     from .peers import peers_config
 
     config = peers_config(METHODS["barlow-twins"], "cifar", batch_size)
@@ -169,18 +178,21 @@ def peer_figures(batch_size: int, size: int, steps: int, workers: int) -> dict[s
         seconds = timed(contender.epoch)
         return dict(epoch_s=seconds, images_per_second=batch_size * steps / seconds)
 
-    figures = dict(ours=_lent(work, start_ours, epoch))
+    figures = {}
+    for precision, changes in PRECISIONS.items():
+        start = partial(start_ours, changes=changes)
+        figures[f"ours, {precision}"] = _lent(work, start, epoch)
     for name in PEERS:
         try:
-            start = getattr(import_module(f".peers_{name}", __package__), f"start_{name}")
-            figures[name] = _lent(work, start, epoch)
+            peer = getattr(import_module(f".peers_{name}", __package__), f"start_{name}")
+            figures[name] = _lent(work, peer, epoch)
         except Exception as error:
             figures[name] = dict(error=f"{type(error).__name__}: {str(error)[:300]}")
     return figures
 
 
 def probe_figures(rows: int) -> dict[str, Any]:
-    """Seconds of a linear probe by SGD, 100 epochs on random features (rows, 512), the second time."""
+    """Seconds of a linear probe by SGD, 100 epochs on random features (rows, 512), after a warm-up run."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     features = torch.randn(rows, 512, device=device)
     labels = torch.randint(CLASSES, (rows,), device=device)
@@ -192,7 +204,12 @@ def probe_figures(rows: int) -> dict[str, Any]:
 
 
 def _sentence(figures: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{key} {value:,.3g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in figures.items()
-    )
+    return ", ".join(f"{key} {_text(value)}" for key, value in figures.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({_sentence(value)})"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return str(value)

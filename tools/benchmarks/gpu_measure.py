@@ -1,10 +1,10 @@
-"""Measurements of ``benchmark.py gpu``: time, work and waits of a step, and its network passes alone."""
+"""Measurements of ``benchmark.py gpu``: time, kernels and host syncs of a step, and its network passes."""
 
 from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from itertools import islice
 from typing import Any
@@ -19,8 +19,8 @@ from ssl_ext.engine.loop import EpochLoop
 from .compare import MIB, timed
 from .workload import Contender
 
-EPOCHS = 2  # timed, after one that warms up
-WATCHED = 8  # steps under the profiler: no log line is due among them
+EPOCHS = 2  # timed, after one epoch of warm-up
+WATCHED = 8  # steps under the profiler, none with a log line
 ALONE = 10  # replays of the network passes
 
 
@@ -39,21 +39,22 @@ def measure_step(contender: Contender, steps: int, *, alone: bool = True) -> dic
         ms=1e3 * seconds,
         images_per_second=loop.dataloader.batch_size / seconds,
         first_epoch_s=first,
-        # The memory of a graph is not counted as allocated while it is replayed.
+        # Memory of a graph does not count as allocated during replays.
         peak_reserved_mib=torch.cuda.max_memory_reserved() / MIB if on_gpu else None,
         replayed=loop.runner.train_step.records,
         **(watch(loop) if on_gpu else {}),
     )
     if alone:
-        limit = passes.seconds(loop.runner.optim_wrapper)
+        limit, work = passes.seconds(loop.runner.optim_wrapper)
         figures |= dict(
             passes_ms=1e3 * limit, outside_ms=1e3 * (seconds - limit), over_passes=seconds / limit
         )
+        figures |= {f"passes_{name}": value for name, value in work.items()}
     return figures
 
 
 def take_steps(loop: EpochLoop, count: int) -> None:
-    """Take the first steps of an epoch, which starts anew afterwards."""
+    """Run the first steps of an epoch, which restarts afterwards."""
     taken = loop._iter
     loop.runner.call_hook("before_train_epoch")
     loop.runner.model.train()
@@ -63,40 +64,47 @@ def take_steps(loop: EpochLoop, count: int) -> None:
 
 
 def watch(loop: EpochLoop) -> dict[str, float]:
-    """Share of the time in which the GPU works, kernels and host waits of a step."""
+    """Fraction of time in which the GPU is busy, and kernels and host syncs per step."""
     torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         take_steps(loop, WATCHED)
         torch.cuda.set_sync_debug_mode("default")
-    waits = sum("synchroniz" in str(warning.message) for warning in caught)
+    # Setting the mode warns too, once, that it is a prototype.
+    waits = sum("called a synchronizing" in str(warning.message) for warning in caught)
+    kernels = kernels_of(lambda: take_steps(loop, WATCHED))
+    return dict(busy=busy_share(kernels), **work_of(kernels, WATCHED), waits=waits / WATCHED)
+
+
+def kernels_of(call: Callable[[], object]) -> list[tuple[int, int]]:
+    """Start and end, in nanoseconds, of all that the GPU does in a call."""
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        take_steps(loop, WATCHED)
+        call()
         torch.cuda.synchronize()
-    kernels = [
+    return [
         (event.start_ns(), event.start_ns() + event.duration_ns())
         for event in profiler.profiler.kineto_results.events()
         if event.device_type() == torch.autograd.DeviceType.CUDA and not is_annotation(event)
     ]
-    return dict(
-        busy=busy_share(kernels),
-        kernels=len(kernels) / WATCHED,
-        gpu_ms=sum(end - start for start, end in kernels) / 1e6 / WATCHED,
-        waits=waits / WATCHED,
-    )
+
+
+def work_of(kernels: list[tuple[int, int]], steps: int) -> dict[str, float]:
+    """Number of kernels and their milliseconds in each of ``steps`` steps."""
+    milliseconds = sum(end - start for start, end in kernels) / 1e6
+    return dict(kernels=len(kernels) / steps, gpu_ms=milliseconds / steps)
 
 
 def is_annotation(event: Any) -> bool:
-    """Whether an event of the device is a named range and no work; the type is not told by every torch."""
+    """True if a device event is a named range, not a kernel; not every torch reports its type."""
     if hasattr(event, "activity_type"):
         return "annotation" in event.activity_type()
     return event.name().startswith(("Optimizer.", "##", "Torch-Compiled"))
 
 
 def busy_share(spans: Iterable[tuple[int, int]]) -> float:
-    """Share of the time from the first start to the last end that the spans cover.
+    """Fraction of the time from the first start to the last end that the spans cover.
 
     >>> busy_share([(0, 2), (1, 3), (5, 6)])
     0.6666666666666666
@@ -112,7 +120,7 @@ def busy_share(spans: Iterable[tuple[int, int]]) -> float:
 
 
 class Passes:
-    """The forward passes of all backbones of a model in one step, to be repeated without the rest."""
+    """Forward and backward passes of all backbones of a model in one step, without the rest."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.calls, self.stack = model, [], ExitStack()
@@ -132,7 +140,7 @@ class Passes:
         self.calls.append((module, images, torch.is_grad_enabled() and (weights or images.requires_grad)))
 
     def run(self, wrapper: Any) -> Tensor:
-        """Take the passes, backward where the network learns."""
+        """Run the passes, backward only for trained networks."""
         with wrapper.optim_context(self.model):
             outputs = []
             for module, images, learns in self.calls:
@@ -145,8 +153,8 @@ class Passes:
             tensor.grad = None
         return total.detach()
 
-    def seconds(self, wrapper: Any) -> float:
-        """Seconds of the passes of a step, replayed."""
+    def seconds(self, wrapper: Any) -> tuple[float, dict[str, float]]:
+        """Seconds of the replayed passes of a step, and their kernels and milliseconds on a GPU."""
 
         def refuse(reason: str) -> None:
             raise RuntimeError(f"the network passes cannot be recorded: {reason}")
@@ -159,4 +167,5 @@ class Passes:
         with torch.cuda.stream(stream):
             for _ in range(5):
                 replayed()
-            return timed(lambda: [replayed() for _ in range(ALONE)]) / ALONE
+            seconds = timed(lambda: [replayed() for _ in range(ALONE)]) / ALONE
+            return seconds, work_of(kernels_of(replayed), 1) if stream is not None else {}

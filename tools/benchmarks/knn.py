@@ -1,4 +1,4 @@
-"""``benchmark.py knn``: the classifier and the least it must do, matrix products and top-k in chunks."""
+"""``benchmark.py knn``: the kNN classifier against matrix products and top-k in chunks."""
 
 import argparse
 from typing import Any
@@ -32,7 +32,7 @@ def run(console: Console, **settings: Any) -> dict[str, Any]:
 def measure(*, queries: int, bank: int, dim: int, k: int, pairs: int) -> Comparison:
     """Time the classification of random features and a bare search on unit vectors.
 
-    Both search the same neighbours in chunks of the same size; ours also normalises and weighs the votes.
+    Both find the same neighbours in chunks of the same size; ours also normalises and computes votes.
     """
     if k > bank:
         raise UserError(f"--k is {k}; allowed are 1 to --bank, {bank}.")

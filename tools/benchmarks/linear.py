@@ -1,4 +1,4 @@
-"""``benchmark.py linear``: a linear probe on cached features and the shortest loop that trains one."""
+"""``benchmark.py linear``: a linear probe on cached features against a minimal training loop."""
 
 import argparse
 from typing import Any
@@ -33,8 +33,8 @@ def run(console: Console, **settings: Any) -> dict[str, Any]:
 def measure(*, rows: int, dim: int, epochs: int, batch_size: int, pairs: int) -> Comparison:
     """Time probes by SGD on random features.
 
-    The bare loop has shuffled batches, forward, loss, backward and optimiser step; the probe also follows its
-    schedule and checks that the loss is finite.
+    The bare loop has shuffled batches, forward, loss, backward and optimiser step; the probe also applies a
+    learning rate schedule and checks that the loss is finite.
     """
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(rows, dim, generator=generator)

@@ -1,4 +1,4 @@
-"""``benchmark.py memory``: memory of a training step, plain and with what saves memory."""
+"""``benchmark.py memory``: memory of a training step, plain and with memory-saving options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .compare import MIB, table
 from .options import CONFIGS
 from .workload import add_training, model_in_training, random_batch, training_config
 
-# The config for CIFAR or for the most similar data set that a method has.
+# For each method the config for CIFAR or for the most similar data set.
 METHODS = {
     "amix": "amix/amix_resnet18_1xb100-sgd-800e_cifar100",
     "amix-c": "amix_ssl/amix-c_resnet18_1xb256-sgd-400e_tiny-imagenet",
@@ -56,7 +56,7 @@ PLAIN, RECOMPUTED = "plain", "recomputed"
 START_METHOD = "spawn"  # a forked process starts with the memory of its parent
 PARTS = 4
 DATASET = 50_000  # entries of memory banks: CIFAR's training images
-WARMUP_BATCH = 16  # the smallest that any batch norm here takes
+WARMUP_BATCH = 16  # the smallest that all batch norms here accept
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +85,7 @@ def run(
 
 
 def configs_of(methods: list[str] | None) -> dict[str, Path]:
-    """Config files by the names of their methods, by default of all.
+    """Config files by method name; None for all methods.
 
     Raises:
         UserError: An unknown method.
@@ -96,7 +96,7 @@ def configs_of(methods: list[str] | None) -> dict[str, Path]:
 
 
 def measure(config: str, *, batch_size: int, **settings: Any) -> Iterator[tuple[str, Usage]]:
-    """Measure a step each way, in a new process each; accumulation only where it gives the same update."""
+    """Measure each variant of a step in a new process; accumulation only if the update is the same."""
     settings.update(config=config, batch_size=batch_size)
     plain = in_new_process(settings)
     yield PLAIN, plain
@@ -106,7 +106,7 @@ def measure(config: str, *, batch_size: int, **settings: Any) -> Iterator[tuple[
 
 
 def in_new_process(settings: dict[str, Any]) -> Usage:
-    """Call :func:`measure_step` in a new process with as many threads as torch has here.
+    """Call :func:`measure_step` in a new process with the same number of torch threads.
 
     Raises:
         UserError: As :func:`measure_step`, or the process was killed.
@@ -123,10 +123,10 @@ def in_new_process(settings: dict[str, Any]) -> Usage:
 class Usage:
     """Bytes of one training step.
 
-    ``kept``: held for the backward pass at the end of the forward pass, parameters and buffers apart.
-    ``parameters``, ``buffers`` and ``optimizer``: the state between two steps, without gradients.
-    ``libraries``: peak resident memory after the imports; ``resident``: at the end. ``device``: peak of what
-    torch allocated on a GPU, None without one. ``coupling``: the model's ``batch_dependence``.
+    ``kept``: saved for backward at the end of the forward pass, without parameters and buffers.
+    ``parameters``, ``buffers`` and ``optimizer``: state between steps, without gradients.
+    ``libraries``: peak resident memory after the imports; ``resident``: at the end. ``device``: peak memory
+    allocated by torch on a GPU, None without one. ``coupling``: the model's ``batch_dependence``.
     """
 
     kept: int
@@ -140,12 +140,12 @@ class Usage:
 
     @property
     def state(self) -> int:
-        """Bytes between two steps."""
+        """Bytes of state between two steps."""
         return self.parameters + self.buffers + self.optimizer
 
 
 class SavedForBackward:
-    """Counts, while it is entered, the bytes of tensors that autograd saves, those of ``excluded`` apart."""
+    """Context that counts the bytes of tensors saved by autograd, except those of ``excluded``."""
 
     def __init__(self, excluded: Iterable[Tensor] = ()) -> None:
         self.excluded = {tensor.untyped_storage().data_ptr() for tensor in excluded}
@@ -160,7 +160,7 @@ class SavedForBackward:
         self.hooks.__exit__(*error)
 
     def bytes(self) -> int:
-        """Bytes of the storages that are held now, each counted once and whole."""
+        """Bytes of the storages held now, each counted once and in full."""
         storages = [saved.tensor.untyped_storage() for saved in self.held]
         sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
         return sum(size for pointer, size in sizes.items() if pointer not in self.excluded)
@@ -172,7 +172,7 @@ class SavedForBackward:
 
 
 class _Saved:
-    """A tensor in the graph; freed with its node."""
+    """A saved tensor, freed with its node of the graph."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
@@ -187,9 +187,9 @@ def measure_step(
     parts: int = 1,
     checkpointing: bool = False,
 ) -> Usage:
-    """Take a training step on random images; for a process that does nothing else.
+    """Run a training step on random images; the process must do nothing else.
 
-    The batch goes through the network in ``parts`` equal parts (``accumulative_counts``), with
+    The batch is processed in ``parts`` equal parts (``accumulative_counts``), with
     ``activation_checkpointing`` if ``checkpointing``.
     """
     libraries = peak_resident()
@@ -198,7 +198,7 @@ def measure_step(
     if checkpointing:
         recompute_stages(model)
     optimizer = build_optim_wrapper(model, dict(config.optim_wrapper, accumulative_counts=1))
-    update(model, optimizer, WARMUP_BATCH, size, 1)  # makes gradients and the optimiser's state
+    update(model, optimizer, WARMUP_BATCH, size, 1)  # creates gradients and optimiser state
     kept = update(model, optimizer, batch_size, size, parts)
     states = [value for state in optimizer.optimizer.state.values() for value in state.values()]
     return Usage(
@@ -214,7 +214,7 @@ def measure_step(
 
 
 def update(model: nn.Module, optimizer: OptimWrapper, batch_size: int, size: int, parts: int) -> int:
-    """Take one optimiser step; return the most bytes that a part kept for its backward pass."""
+    """Run one optimiser step; return the maximum over parts of the bytes saved for backward."""
     kept, batch = 0, random_batch(model, batch_size, size)
     optimizer._accumulative_counts = parts
     optimizer.initialize_count_status(nn.Identity(), 0, parts)
@@ -237,9 +237,9 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def peak_resident() -> int:
-    """Peak resident bytes of this process since its program began.
+    """Peak resident bytes of this process since its program started.
 
-    The usual figure of a new process includes the memory of its parent; Linux has that of the program alone.
+    ``ru_maxrss`` of a new process includes memory of its parent; ``VmHWM`` of Linux does not.
     """
     try:
         with open("/proc/self/status", encoding="utf-8") as lines:
@@ -249,7 +249,7 @@ def peak_resident() -> int:
 
 
 def memory_table(found: Mapping[str, Mapping[str, Usage]], title: str) -> Table:
-    """A row for each way of each method, in MiB and as shares of the plain step."""
+    """Table with a row per method and variant, in MiB and relative to the plain step."""
     usages = [usage for ways in found.values() for usage in ways.values()]
     libraries = max(usage.libraries for usage in usages)
     on_device = ["device", "of plain"] if any(usage.device is not None for usage in usages) else []

@@ -1,4 +1,4 @@
-"""Command-line options that several benchmarks have; nothing heavy is imported here."""
+"""Command-line options shared by benchmarks, without heavy imports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MIN_PAIRS = 5
 
 
 def whole(minimum: int) -> Callable[[str], int]:
-    """An argparse type: whole numbers of at least ``minimum``."""
+    """Argparse type for integers of at least ``minimum``."""
 
     def number(word: str) -> int:
         value = int(word)
@@ -23,7 +23,7 @@ def whole(minimum: int) -> Callable[[str], int]:
 
 
 def add_numbers(parser: argparse.ArgumentParser, *options: tuple, pairs: int | None = MIN_PAIRS) -> None:
-    """Add whole-number options (name, default, help and maybe the minimum, else 1), then ``--pairs``."""
+    """Add integer options (name, default, help and optional minimum, default 1), then ``--pairs``."""
     if pairs:
         options += (("pairs", pairs, f"interleaved rounds, at least {MIN_PAIRS}", MIN_PAIRS),)
     for name, default, text, *minimum in options:

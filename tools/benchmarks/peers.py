@@ -1,8 +1,8 @@
 """``benchmark.py peers``: epochs of four methods here, in lightly and in MMPretrain.
 
-The three train the same network (equal numbers of parameters are checked) with the same optimiser in float32
-on two views of the same random images in memory, drawn by the same augmentations. Each does so in its own
-way; only this project's configs ship ``channels_last``. solo-learn is left out: it needs torch 1.9.
+All three train the same network (the number of parameters is checked) with the same optimiser in float32 on
+two views of the same random images in memory, with the same augmentations, each with its own code; only this
+project's configs set ``channels_last``. solo-learn is omitted, as it needs torch 1.9.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def run(
     """Measure, print a table per method and a sentence per peer, return the figures.
 
     Raises:
-        UserError: An unknown method or stem, a missing peer, settings that a peer does not have.
+        UserError: An unknown method or stem, a missing peer, or settings that a peer lacks.
     """
     for method in methods:
         if method not in METHODS:
             raise UserError(f"--methods has {method!r}; allowed are {', '.join(METHODS)}.")
-    # All of them are checked before the first is measured.
+    # Check all methods before measuring the first.
     configs = {method: peers_config(METHODS[method], stem, batch_size) for method in methods}
     starts, figures, ratios = peer_starts(), {}, {}
     for method, config in configs.items():
@@ -93,14 +93,14 @@ def run(
 
 
 def peer_starts() -> list[Start]:
-    """The three contenders; MMPretrain's classes ask the newest runner for settings, so it is the last.
+    """The three contenders; MMPretrain is last, as its classes read settings of the newest runner.
 
     Raises:
         UserError: lightly is missing.
     """
     if find_spec("lightly") is None:
         raise UserError("The package lightly is missing; install the peers with: pip install -e .[bench]")
-    # Imported here: this takes seconds, and lightly is an extra.
+    # Imported here: it takes seconds, and lightly is an optional dependency.
     from .peers_lightly import start_lightly
     from .peers_mmpretrain import start_mmpretrain
 
@@ -108,10 +108,10 @@ def peer_starts() -> list[Start]:
 
 
 def peers_config(config: Any, stem: str | None, batch_size: int) -> Config:
-    """Read a config that all three can train; ``SplitBN``, which no peer has, becomes plain batch norm.
+    """Read a config that all three can train, with ``SplitBN``, which the peers lack, as plain batch norm.
 
     Raises:
-        UserError: Bad config, unknown stem, a method or views that the peers do not have.
+        UserError: Bad config, unknown stem, or a method or views that the peers lack.
     """
     config = training_config(config, stem)
     if config.model.type not in TYPES:

@@ -1,8 +1,8 @@
 """lightly as a contender: a loop in plain PyTorch, as in its examples.
 
-Its transforms take every setting of the sequence crop, flip, jitter, greyscale; they also draw for operations
-of probability 0 (rotation, vertical flip, blur). The momentum of EMA networks, which rises from epoch to
-epoch in some examples, is constant here; the time is the same. MoCo's example has no shuffling.
+Its transforms support all settings of crop, flip, jitter and grayscale; they also draw random numbers for
+operations of probability 0 (rotation, vertical flip, blur). The EMA momentum, which increases per epoch in
+some examples, is constant here, which does not change the time. MoCo's example does not shuffle.
 """
 
 import copy
@@ -27,7 +27,7 @@ NAME = "lightly"
 
 
 def start_lightly(work: Workload, use: Use) -> None:
-    """Lend the epochs of the loop."""
+    """Call ``use`` with the contender of this loop."""
     device = get_device()
     model = ALGORITHMS[work.model.type](work.model).to(device)
     loader = DataLoader(PillowImages(work, _transform(work)), shuffle=True, **work.loader_settings())
@@ -49,7 +49,7 @@ def start_lightly(work: Workload, use: Use) -> None:
 
 
 class PillowImages(Dataset):
-    """Images in memory, returned one by one as Pillow images, as by torchvision's CIFAR-10."""
+    """Images in memory, returned as single Pillow images, as by torchvision's CIFAR-10."""
 
     def __init__(self, work: Workload, transform: Callable[[Image.Image], list[Tensor]]) -> None:
         (self.images, self.labels), self.transform = work.data(), transform
@@ -84,7 +84,7 @@ def _transform(work: Workload) -> Callable[[Image.Image], list[Tensor]]:
 
 
 class Features(nn.Module):
-    """A backbone of MMPretrain and pooling, in place of the examples' torchvision network."""
+    """Backbone of MMPretrain with pooling, instead of the examples' torchvision network."""
 
     def __init__(self, backbone: dict) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def _head(neck: dict) -> ProjectionHead:
 
 
 class TwoViews(nn.Module):
-    """One network and a loss of two projections; a call computes the loss."""
+    """One network and a loss of two projections; the forward pass returns the loss."""
 
     def __init__(self, settings: dict, criterion: nn.Module) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class TwoViews(nn.Module):
         return self.criterion(self.project(x0), self.project(x1))
 
     def update_ema(self) -> None:
-        """Update the EMA networks; there are none here."""
+        """Do nothing: there are no EMA networks."""
 
 
 def _simclr(settings: dict) -> TwoViews:
@@ -169,7 +169,7 @@ class MoCo(WithEMA):
 
 
 class BYOL(WithEMA):
-    """BYOL; half the sum of two negative cosines."""
+    """BYOL with half the sum of two negative cosines."""
 
     def __init__(self, settings: dict) -> None:
         super().__init__(settings, NegativeCosineSimilarity())

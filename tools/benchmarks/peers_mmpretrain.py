@@ -1,8 +1,8 @@
 """MMPretrain as a contender: its algorithms, pipeline and data preprocessor in MMEngine's Runner.
 
-Its SimCLR joins both views in one pass, which mixes their batch statistics; its MoCo shuffles keys in one
-process as well. Crop and jitter use OpenCV, their faster backend, without antialiasing. The momentum of the
-EMA network is constant in MoCo and follows a cosine in BYOL.
+Its SimCLR computes both views in one pass with joint batch statistics; its MoCo shuffles keys on one process
+too. Crop and jitter use OpenCV, the faster backend, without antialiasing. The EMA momentum is constant in
+MoCo and follows a cosine in BYOL.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ NAME = "mmpretrain"
 
 
 def start_mmpretrain(work: Workload, use: Use) -> None:
-    """Lend the epochs of the runner: default hooks, log lines as often as here, no checkpoints."""
+    """Call ``use`` with the runner as a contender: default hooks, the same log interval, no checkpoints."""
     register_all_modules(init_default_scope=False)
     interval = work.config.get("default_hooks", {}).get("logger", {}).get("interval", 10)
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def start_mmpretrain(work: Workload, use: Use) -> None:
 
 
 class ImagesInMemory(BaseDataset):
-    """Images (N, H, W, 3) and labels (N,) in memory, passed one by one through the pipeline."""
+    """Images (N, H, W, 3) and labels (N,) in memory; the pipeline processes single images."""
 
     def __init__(self, data: tuple[np.ndarray, np.ndarray], pipeline: list[dict]) -> None:
         self.arrays = data
@@ -60,7 +60,7 @@ class ImagesInMemory(BaseDataset):
 def _pipeline(work: Workload) -> list[dict]:
     crop, flip, jitter, grey = work.transforms.values()
     ranges = {key: jitter.get(key, 0.0) for key in ("brightness", "contrast", "saturation", "hue")}
-    # Images are RGB here, unlike those of a file read by OpenCV.
+    # Images are RGB here; files read by OpenCV are BGR.
     luma = dict(keep_channels=True, channel_weights=(0.2989, 0.587, 0.114))
     view = [
         dict(type="RandomResizedCrop", scale=work.size, crop_ratio_range=crop["scale"], backend="cv2"),

@@ -23,9 +23,9 @@ Phases = Mapping[str, float]
 def profile_epoch(contender: Contender, steps: int) -> dict[str, float]:
     """Train for one epoch and return seconds per step of each of ``PHASES``.
 
-    ``data`` is waiting for batches and preprocessing them, ``rest`` everything outside the other four: hooks,
-    log lines, ``zero_grad``, EMA updates unless the forward pass makes them. The GPU is synchronised at each
-    border.
+    ``data`` is waiting for and preprocessing batches, ``rest`` everything outside the other four phases:
+    hooks, log lines, ``zero_grad``, and EMA updates unless the forward pass does them. The GPU is
+    synchronised between phases.
     """
     seconds = dict.fromkeys(PHASES, 0.0)
     started: dict[str, float] = {}
@@ -75,10 +75,10 @@ def profile_epoch(contender: Contender, steps: int) -> dict[str, float]:
 def compare_epochs(
     work: Workload, starts: Sequence[Start], pairs: int, profile: bool = True
 ) -> tuple[compare.Comparison, dict[str, Phases], dict[str, int], int]:
-    """Time epochs of the contenders, relative to the first; then profile one more of each.
+    """Time epochs of the contenders, relative to the first; then profile one more epoch of each.
 
     Returns:
-        The times, phases by name, peak bytes of GPU memory by name (without a GPU empty), trained parameters.
+        Times, phases by name, peak bytes of GPU memory by name (empty without a GPU), trained parameters.
     """
     results = []
 
@@ -100,12 +100,12 @@ def compare_epochs(
 
 
 def share_outside(seconds: Phases) -> float:
-    """Share of a step that is neither forward pass and loss nor backward pass nor optimiser."""
+    """Fraction of a step outside forward pass with loss, backward pass and optimiser."""
     return (seconds[DATA] + seconds[REST]) / sum(seconds.values())
 
 
 def phases_table(phases: Mapping[str, Phases], title: str, peaks: Mapping[str, int] | None = None) -> Table:
-    """Milliseconds per step of each phase, and peak bytes of GPU memory where they were measured."""
+    """Table of milliseconds per step of each phase, and peak GPU memory if given."""
     headings = (*PHASES, "sum", "outside %", *(["device MiB"] if peaks else []))
     made = compare.table(title, "", *headings, caption="one more epoch, after the rounds")
     for name, seconds in phases.items():

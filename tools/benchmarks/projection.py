@@ -1,4 +1,4 @@
-"""The page of ``benchmark.py scaling --page``: bytes per step of every method, and its wait on many GPUs."""
+"""Page of ``benchmark.py scaling --page``: bytes per step of every method, and waiting time on many GPUs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ COLUMNS = [
 
 
 class Sent(NamedTuple):
-    """Traffic of a step on ``world`` GPUs, and bytes of the trained weights."""
+    """Traffic of a step on ``world`` GPUs, and size of the trained weights in bytes."""
 
     world: int
     weights: int
@@ -65,7 +65,7 @@ class Sent(NamedTuple):
 
     @property
     def wait(self) -> float:
-        """Seconds that the collectives of batch norms and losses take one after the other."""
+        """Total seconds of the collectives of batch norms and losses, in sequence."""
         found = Counter(self.norms)
         found.update(self.losses)
         start = START + math.ceil(math.log2(self.world)) * HOP
@@ -83,7 +83,7 @@ def write_page(path: str) -> list[list[str]]:
 
 
 def row(name: str, config: Config) -> list[str]:
-    """Cells of a method; ``name`` is that of ``benchmark.py memory``."""
+    """Table cells of a method, named as in ``benchmark.py memory``."""
     first, *_ = found = sent_on(config)
     mib = [f"{sent_bytes(each.losses, each.world) / MIB:,.1f}" for each in found]
     waits = [f"{each.wait * 1e3:.2f}" for each in found]

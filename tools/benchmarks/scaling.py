@@ -45,7 +45,7 @@ DATASET = 50_000  # entries of memory banks
 SETTLING = 2  # steps after which DDP keeps its buckets
 ALONE, HALF = "one process", "one process, half a batch"
 APART, WEAK, STRONG = "two, apart", "two, joined", "two, joined, half a batch each"
-# Number of processes at work, divisor of the batch, whether gradients are exchanged.
+# Number of active processes, divisor of the batch size, whether gradients are reduced.
 ARRANGEMENTS = {
     ALONE: (1, 1, False),
     APART: (2, 1, False),
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     console: Console, *, config: str, stem: str | None, page: str | None, batch_size: int, **settings: Any
 ) -> dict[str, Any]:
-    """Measure, print, return the figures; or write the page.
+    """Measure and print, or write the page; return the figures.
 
     Raises:
         UserError: Bad config, an odd batch, a timeout that is not positive.
@@ -91,12 +91,12 @@ def run(
 
 
 def measure(config: Config, *, timeout: float, dataset: int = DATASET, **settings: Any) -> dict[str, Any]:
-    """Time ``steps`` steps in each of ``ARRANGEMENTS`` in turn, and count what a joined step sends.
+    """Time ``steps`` steps in each of ``ARRANGEMENTS`` in turn, and count the traffic of a joined step.
 
-    Torch's threads are shared by the processes. Seconds are those of a step, of the slower process.
+    Torch's threads are divided among the processes. Seconds are per step, of the slower process.
 
     Raises:
-        torch.multiprocessing.ProcessRaisedException: A process failed; the other one is ended.
+        torch.multiprocessing.ProcessRaisedException: A process failed; the other one is terminated.
     """
     threads = max(1, torch.get_num_threads() // WORLD)
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +123,7 @@ def _process(rank: int, folder: str, config: dict, timeout: float, settings: dic
     device = torch.device("cuda", rank) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(rank)
-    # They meet in a file: a TCP store would listen on every interface of the machine.
+    # A file store, as a TCP store would listen on all network interfaces.
     store, limit = dist.FileStore(f"{folder}/store", WORLD), timedelta(seconds=timeout)
     backend = "nccl" if on_gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=WORLD, timeout=limit)
@@ -163,9 +163,9 @@ def _process(rank: int, folder: str, config: dict, timeout: float, settings: dic
 
 
 class ScaledStep:
-    """One step of a model bare and of its equal under DDP, on views that were drawn before.
+    """Steps of a bare model and of an equal model under DDP, on precomputed views.
 
-    All random numbers are the same on all processes, except for the images.
+    All processes use the same random numbers, except for the images.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class ScaledStep:
         network = MMDistributedDataParallel(module=self.joined, broadcast_buffers=False, **options)
         self.losses = [partial(module, mode="loss") for module in (self.bare, network)]
         self.optimizers = [build_optimizer(config, model) for model in (self.bare, self.joined)]
-        # Steps of each model: joined processes must renew clusters in the same step.
+        # Steps of each model: joined processes must update centroids in the same step.
         self.taken = [0, 0]
         set_random_seed(dist.get_rank())
         batch = random_batch(self.bare, batch_size, size, dataset)
@@ -187,7 +187,7 @@ class ScaledStep:
         self.views, self.samples = data["inputs"], data["data_samples"]
 
     def take(self, batch_size: int, joined: bool) -> None:
-        """Take a training step on the first ``batch_size`` images."""
+        """Run a training step on the first ``batch_size`` images."""
         views = [view[:batch_size] for view in self.views]
         samples = {name: values[:batch_size] for name, values in self.samples.items()}
         self.taken[joined] += 1
@@ -195,7 +195,7 @@ class ScaledStep:
         train_step(self.losses[joined], model, self.optimizers[joined], self.taken[joined], views, samples)
 
     def seconds(self, batch_size: int, steps: int, joined: bool) -> float:
-        """Mean seconds of a step; without ``joined`` torch sees no process group meanwhile."""
+        """Mean seconds of a step; without ``joined`` the process group is hidden from torch."""
 
         def call() -> None:
             for _ in range(steps):
@@ -217,7 +217,7 @@ class ScaledStep:
 
 
 def show(console: Console, figures: dict[str, Any], title: str) -> None:
-    """Print times and efficiencies, and what a step sends."""
+    """Print times, efficiencies and the traffic of a step."""
     seconds, batch = figures["seconds"], figures["batch_size"]
     caption = f"{len(seconds[ALONE])} interleaved rounds, {figures['backend']}, torch threads of a process: "
     caption += f"{figures['threads']}\n"

@@ -36,7 +36,7 @@ from .workload import (
 )
 
 CONFIG = CONFIGS / "barlow_twins/barlow-twins_resnet18_1xb256-adam-200e_cifar10.py"
-# Pairs of configs that differ in the method alone, and configs of methods that learn to mix.
+# Pairs of configs that differ only in the method, and configs of methods with learned mixing.
 TWINS = {
     method: [CONFIGS / f"{folder}_resnet50_1xb512-adam-500e_cifar10.py" for folder in pair]
     for method, pair in {
@@ -92,11 +92,11 @@ def run(
 
 
 def measure_runner(config: Config, *, batch_size: int, size: int, steps: int, pairs: int) -> Comparison:
-    """Time epochs of ``steps`` batches through the runner, and as many steps in a bare loop.
+    """Time epochs of ``steps`` batches in the runner, and the same number of steps in a bare loop.
 
-    The runner's have data loader, augmentation, every hook of the config but checkpoints and monitors, and
-    log lines. The bare loop has forward, loss, backward, optimiser and EMA of an equal network on one batch
-    of views that were drawn before.
+    The runner has data loader, augmentation, all hooks of the config except checkpoints and monitors, and log
+    lines. The bare loop has forward, loss, backward, optimiser and EMA of an equal network on one batch of
+    precomputed views.
     """
     results: list[Comparison] = []
 
@@ -126,7 +126,7 @@ def measure_twins(
 
 
 class ReadyMixtures(nn.Module):
-    """AMix without its Mix Block: two passes of one network, given the mixed images."""
+    """AMix without its Mix Block: two passes of one network, on plain and given mixed images."""
 
     def __init__(self, model: AMix, mixed: Mixed) -> None:
         super().__init__()
@@ -150,10 +150,10 @@ class ReadyMixtures(nn.Module):
 
 
 def measure_mixing(config: Config, *, batch_size: int, size: int, steps: int, pairs: int) -> Comparison:
-    """Time ``steps`` bare steps of AMix, and of cross-entropy on a plain and on a ready mixed batch.
+    """Time ``steps`` bare steps of AMix, and of cross-entropy on a plain and a given mixed batch.
 
     Raises:
-        UserError: The model does not learn to mix.
+        UserError: The model has no learned mixing.
     """
     ours, twin = (model_in_training(config) for _ in range(2))
     if not isinstance(ours, AMix):

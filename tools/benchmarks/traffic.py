@@ -1,7 +1,7 @@
 """Collectives of a training step, counted or in closed form.
 
-``Traffic`` maps kind and bytes of the result (the tensor of an all-reduce or a broadcast, the joined tensor
-of an all-gather) to the calls per step.
+``Traffic`` maps kind and result size in bytes (the tensor of an all-reduce or a broadcast, the joined tensor
+of an all-gather) to the number of calls per step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 Traffic = Mapping[tuple[str, int], float]
 FLOAT = 4
-# Bytes that each process sends per byte of the result, on a ring of so many processes.
+# Bytes sent by each process per byte of the result, as a function of the size of the ring.
 SENT: dict[str, Callable[[int], float]] = {
     "all_reduce": lambda world: 2 * (world - 1) / world,
     "all_gather": lambda world: (world - 1) / world,
@@ -30,7 +30,7 @@ NAMESPACES = ("c10d", "_c10d_functional")
 
 
 class CollectiveCounter(TorchDispatchMode):
-    """Counts the collectives started inside: of losses, of their backward passes, of DDP's reducer."""
+    """Count collectives inside: of losses, of their backward passes and of DDP's reducer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class CollectiveCounter(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         name = func._schema.name.partition("::")[2]
         if func.namespace in NAMESPACES and not any(word in name for word in NO_COLLECTIVE):
-            # Operators of c10d write into their first argument, the others return a tensor.
+            # Operators of c10d write to their first argument, the others return a tensor.
             written = args[0] if func.namespace == "c10d" else result
             size = sum(x.numel() * x.element_size() for x in tree_leaves(written) if isinstance(x, Tensor))
             self.calls[kind_of(name), size] += 1
@@ -53,18 +53,18 @@ class CollectiveCounter(TorchDispatchMode):
 
 
 def kind_of(operator: str) -> str:
-    """The key of ``SENT`` for an operator like ``_allgather_base_``; other operators keep their name."""
+    """Key of ``SENT`` for operators such as ``_allgather_base_``; other names are returned unchanged."""
     plain = operator.replace("_", "")
     return next((kind for kind in SENT if plain.startswith(kind.replace("_", ""))), operator)
 
 
 def sent_bytes(traffic: Traffic, world: int) -> float:
-    """Bytes that each of ``world`` processes sends in a step."""
+    """Bytes sent by each of ``world`` processes per step."""
     return sum(calls * size * SENT[kind](world) for (kind, size), calls in traffic.items())
 
 
 def norm_passes(model: nn.Module, step: Callable[[], object]) -> Counter[tuple[int, bool]]:
-    """Training passes through batch norms in a step, by channels and whether the input takes a gradient."""
+    """Count training passes of batch norms in a step, by channels and whether the input needs a gradient."""
     passes: Counter[tuple[int, bool]] = Counter()
 
     def count(norm: _BatchNorm, inputs: tuple[Tensor]) -> None:
@@ -81,7 +81,7 @@ def norm_passes(model: nn.Module, step: Callable[[], object]) -> Counter[tuple[i
 def norm_traffic(passes: Mapping[tuple[int, bool], int], world: int) -> Traffic:
     """Traffic of these passes through :class:`torch.nn.SyncBatchNorm`.
 
-    Forward gathers mean, inverse deviation (C each) and count of every process; backward reduces two sums.
+    Forward gathers mean, inverse std (C each) and count of every process; backward reduces two sums.
     """
     found: Counter[tuple[str, int]] = Counter()
     for (channels, backward), calls in passes.items():

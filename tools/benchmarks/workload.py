@@ -1,4 +1,4 @@
-"""The training that is timed (:class:`Workload`) and the ways of doing it (:class:`Contender`)."""
+"""Training to be timed (:class:`Workload`) and its implementations (:class:`Contender`)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add_training(
     stem: str | None = None,
     **pairs: Any,
 ) -> None:
-    """Add the options of the training that is measured, those in ``more``, and ``--pairs``."""
+    """Add the options of the measured training, those in ``more``, and ``--pairs``."""
     shown = stem or "the config's"
     parser.add_argument("--stem", default=stem, metavar="NAME", help=f"{' '.join(STEMS)} ({shown})")
     size = ("size", 32, "side of the images in pixels")
@@ -70,9 +70,9 @@ def training_config(config: Config | str | os.PathLike, stem: str | None) -> Con
 def model_in_training(
     config: Config, *, dataset: int = 1, device: torch.device | str | None = None
 ) -> nn.Module:
-    """The model of a config with the weights of seed 0, in its memory layout, in training mode.
+    """Build a config's model in training mode, with weights of seed 0 and the config's memory format.
 
-    Memory banks get ``dataset`` entries. ``device`` is by default the GPU, if there is one.
+    Memory banks get ``dataset`` entries. ``device`` defaults to the GPU, if any.
     """
     set_random_seed(0)
     model = build_model(config)
@@ -83,7 +83,7 @@ def model_in_training(
 
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of a config for the trainable parameters."""
+    """Build the optimiser of a config for the trainable parameters."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     return OPTIMIZERS.build(dict(config.optim_wrapper.optimizer, params=weights))
 
@@ -95,7 +95,7 @@ def train_step(
     step: int,
     *batch: Any,
 ) -> None:
-    """Take training step ``step`` (1-based): ``loss(*batch)``, backward, optimiser, EMA updates."""
+    """Run training step ``step`` (1-based): ``loss(*batch)``, backward, optimiser, EMA updates."""
     model.before_step(step, step)
     total = sum(value for name, value in loss(*batch).items() if name.startswith("loss"))
     optimizer.zero_grad()
@@ -111,7 +111,7 @@ def bare_steps(
     steps: int,
     data_samples: dict | None = None,
 ) -> Callable[[], None]:
-    """A function that takes ``steps`` training steps on the same views and labels."""
+    """Return a function that runs ``steps`` training steps on the same views and labels."""
 
     def run() -> None:
         for step in range(steps):
@@ -121,7 +121,7 @@ def bare_steps(
 
 
 def random_batch(model: nn.Module, count: int, size: int, dataset: int | None = None) -> dict[str, Tensor]:
-    """Random uint8 images (N, C, size, size), labels, and rows of a data set of ``dataset`` images."""
+    """Random uint8 images (N, C, size, size), labels, and row indices of a data set of ``dataset`` images."""
     source = getattr(model, "label_source", None)
     classes = getattr(model, "num_classes", None) or getattr(source, "num_classes", 1)
     shape = (count, len(model.data_preprocessor.mean), size, size)
@@ -136,7 +136,7 @@ def random_batch(model: nn.Module, count: int, size: int, dataset: int | None = 
 class Workload:
     """Epochs of ``steps`` batches of random images with the network, views and optimiser of a config.
 
-    ``epochs`` is how many will be asked for.
+    ``epochs`` is the number of epochs that will be run.
     """
 
     config: Config
@@ -157,23 +157,23 @@ class Workload:
         return {transform["type"]: dict(transform) for transform in self.config.views[0].transforms}
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Images (N, size, size, C), uint8, and labels (N,), the same in every call."""
+        """Images (N, size, size, C), uint8, and labels (N,), equal in every call."""
         random, count = np.random.default_rng(0), self.batch_size * self.steps
         shape = (count, self.size, self.size, len(self.config.data_preprocessor.mean))
         return random.integers(0, 256, shape, np.uint8), random.integers(0, CLASSES, count)
 
     def loader_settings(self) -> dict:
-        """Common settings of the data loaders; workers persist from epoch to epoch."""
+        """Common settings of the data loaders; workers persist between epochs."""
         workers = dict(num_workers=self.workers, persistent_workers=self.workers > 0)
         return dict(workers, batch_size=self.batch_size, drop_last=True)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way of doing the work.
+    """One implementation of the workload.
 
-    Calling ``epoch`` trains for one epoch, calling ``model`` is forward pass and loss of a step;
-    ``preprocessor`` is the module that batches pass before that, if there is one.
+    Calling ``epoch`` trains for one epoch; calling ``model`` computes forward pass and loss of a step;
+    ``preprocessor`` is the module that processes batches before, if any.
     """
 
     name: str
@@ -189,11 +189,11 @@ Start = Callable[[Workload, Use], None]
 
 
 class LendEpochs(Hook):
-    """Pass the epochs of a runner to a function in the place where it would train.
+    """Pass a runner's epochs to a function instead of training.
 
     Args:
         name: Name of the contender.
-        use: Gets the contender; training ends when it returns.
+        use: Called with the contender; training ends when it returns.
     """
 
     priority = "LOWEST"
@@ -203,7 +203,7 @@ class LendEpochs(Hook):
         self.use = use
 
     def before_train(self, runner: Runner) -> None:
-        """Call the function; every other hook is ready by now."""
+        """Call the function, after all other hooks."""
         model, loop = runner.model, runner.train_loop
         optimizer = runner.optim_wrapper.optimizer
         self.use(
@@ -215,9 +215,9 @@ class LendEpochs(Hook):
 def start_ours(
     work: Workload, use: Use, *, name: str = OURS, changes: dict | None = None, device: str | None = None
 ) -> None:
-    """Lend the epochs that ``tools/train.py`` trains: every hook but checkpoints and monitors, log lines.
+    """Call ``use`` with the runner of ``tools/train.py``, without checkpoints and monitors, as a contender.
 
-    ``changes`` are merged into the config; images are kept on ``device``, by default in memory.
+    ``changes`` are merged into the config; images are stored on ``device``, by default in host memory.
     """
     config = copy.deepcopy(work.config)
     config.merge_from_dict(changes or {})
@@ -236,7 +236,7 @@ def start_ours(
     if loader.persistent_workers:
         loader.generator = torch.Generator()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as config.work_dir:
-        warnings.simplefilter("ignore", UserWarning)  # the effect of a stem on the accuracy
+        warnings.simplefilter("ignore", UserWarning)  # warns of the effect of a stem on accuracy
         check_batches(config, loader, model)
         runner = build_runner(config, model, loader, None, False)
         runner.register_hook(LendEpochs(name, use))
@@ -246,9 +246,9 @@ def start_ours(
 def with_contenders(
     work: Workload, starts: Sequence[Start], use: Callable[[Sequence[Contender]], None]
 ) -> None:
-    """Start contenders, each within the one before, and call ``use`` with all of them.
+    """Start contenders, each inside the previous one, and call ``use`` with all of them.
 
-    Log lines are formatted and written as in any run, but not to the console.
+    Log lines are formatted and written as in any run, except to the console.
 
     Raises:
         RuntimeError: The trained networks differ in size.
@@ -262,7 +262,7 @@ def with_contenders(
         if len(set(counts.values())) > 1:
             raise RuntimeError(f"The trained networks differ in their number of parameters: {counts}.")
         use(contenders)
-        for contender in contenders:  # end the workers now: the garbage collector waits 5 s for each
+        for contender in contenders:  # stop the workers now: garbage collection waits 5 s for each
             contender.loader._iterator = None
 
     with redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("ssl_ext"):
@@ -270,5 +270,5 @@ def with_contenders(
 
 
 def trained_parameters(model: nn.Module) -> int:
-    """Number of parameters that the optimiser changes; those of EMA networks are not."""
+    """Number of parameters that the optimiser updates; those of EMA networks are excluded."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -15,13 +15,13 @@ KEPT = "keep_ckpt_ids"
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """MMEngine's hook, except that an old checkpoint goes after the new one is complete.
+    """MMEngine's hook, except that an old checkpoint is deleted after the new one is complete.
 
-    MMEngine deletes first: a kill or a full disk while it saves could then leave nothing.
+    MMEngine deletes first, so a kill or a full disk while it saves could leave no checkpoint.
     """
 
     def before_train(self, runner) -> None:
-        """Remove what a run that was killed while it saved has left in the work dir."""
+        """Remove unfinished checkpoint files of a killed run from the work dir."""
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir)
@@ -31,7 +31,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         try:
             if limit > 0:
                 kept = [old for old in runner.message_hub.runtime_info.get(KEPT, []) if old != step]
-                # Part of the checkpoint: a run that is killed before it deletes does so when it goes on.
+                # Stored in the checkpoint: a run killed before it deletes does so after resuming.
                 runner.message_hub.update_info(KEPT, [*kept, step])
             super()._save_checkpoint_with_step(runner, step, meta)
         finally:

@@ -29,20 +29,20 @@ EPOCHS = "classifier_epochs"
 
 @HOOKS.register_module()
 class ClassifierEvaluationHook(Hook):
-    """Every few epochs: top-1 accuracy of every prediction of the model on clean images.
+    """Log the top-1 accuracy of every prediction of the model on clean images every few epochs.
 
-    Of the split that is reported: ``accuracy_plain`` and, where the model has them, ``accuracy_mix``,
-    ``accuracy_plain_momentum``, ``accuracy_mix_momentum``; ``accuracy`` is the one of the network that is
-    meant for use. With a validation split the same as ``val_accuracy...``. Nothing is chosen by them: the
-    figure to report is the median of the last epochs (:func:`median_of_last`), a rule fixed beforehand.
+    On the reported split: ``accuracy_plain`` and, if the model has them, ``accuracy_mix``,
+    ``accuracy_plain_momentum``, ``accuracy_mix_momentum``; ``accuracy`` is that of the network used for
+    inference. On a validation split: the same as ``val_accuracy...``. No epoch is selected by them: the
+    reported figure is the median of the last epochs (:func:`median_of_last`).
 
-    They are logged, and written with the seconds of training to ``accuracies.json`` in the work directory,
-    anew after each measurement; a resumed run goes on with the epochs of its checkpoint. The medians are a
-    result row besides, ``classification/results.json``, which ``tools/report.py`` joins with others.
+    The accuracies are logged, and written with the training time in seconds to ``accuracies.json`` in the
+    work dir after each measurement; a resumed run keeps the epochs of its checkpoint. The medians are also
+    written as a result row, ``classification/results.json``, for ``tools/report.py``.
 
     Args:
         interval: Epochs between two measurements; the last epoch is always measured.
-        last: Of how many last measurements the median is taken.
+        last: Number of last measurements of which the median is taken.
 
     Raises:
         ValueError: ``interval`` or ``last`` below 1.
@@ -57,7 +57,7 @@ class ClassifierEvaluationHook(Hook):
         self.since = 0.0
 
     def before_train(self, runner) -> None:
-        """Go on where a checkpoint left off; it has been loaded by now."""
+        """Restore the measurements of a resumed run."""
         stored = _stored(runner)
         self.seconds = stored[-1]["training_seconds"] if stored else 0.0
         self.since = time.perf_counter()
@@ -86,7 +86,7 @@ class ClassifierEvaluationHook(Hook):
             write_results(path, [self.row(runner, epochs)])
 
     def row(self, runner, epochs: list[dict[str, Any]]) -> ResultRow:
-        """The medians of the last epochs as a row; ``best`` is the same: nothing is chosen."""
+        """Medians of the last epochs as a result row; ``best`` is equal, as no epoch is selected."""
         medians, splits = median_of_last(epochs, self.last), runner.evaluation_splits
         figures = {name.replace("accuracy", "acc"): value for name, value in medians.items()}
         return ResultRow(
@@ -116,7 +116,7 @@ class ClassifierEvaluationHook(Hook):
         )
 
     def measure(self, runner) -> dict[str, float]:
-        """Accuracies on the reported split and on a validation split."""
+        """Accuracies, in [0, 1], on the reported split and on a validation split."""
         model, splits = bare_model(runner), runner.evaluation_splits
         size = runner.cfg.get("evaluation", {}).get("batch_size", 512)
         figures = {}
@@ -130,11 +130,11 @@ class ClassifierEvaluationHook(Hook):
 
 
 def classifier_accuracies(model: Any, dataset: Any, *, batch_size: int = 512) -> dict[str, float]:
-    """Top-1 accuracy of each of ``model.logits`` on the labelled images; processes share them out."""
+    """Top-1 accuracy in [0, 1] of each of ``model.logits`` on the labelled images of all processes."""
     rows = labelled_rows(torch.as_tensor(dataset.labels)).nonzero()[:, 0].cpu()
     hits: Tensor | None = None
     names: list[str] = []
-    # A process without rows takes one along, to know the names, and does not count it.
+    # A process without rows computes one uncounted row, to know the names.
     mine = rows[get_rank() :: get_world_size()]
     for batch in batches(dataset, mine if len(mine) else rows[:1], batch_size=batch_size):
         data = model.data_preprocessor(batch, False)
@@ -170,6 +170,6 @@ def write_accuracies(path: Path, epochs: list[dict[str, Any]], last: int) -> Non
 
 
 def _stored(runner) -> list[dict[str, Any]]:
-    """What was measured up to the epoch that training is in."""
+    """Stored measurements of the epochs before the current one."""
     epochs = runner.message_hub.get_info(EPOCHS, []) or []
     return [epoch for epoch in epochs if epoch["epoch"] <= runner.epoch]

@@ -1,4 +1,4 @@
-"""Clusters of a data set that a model keeps: their start, and what becomes of them."""
+"""Initialisation and monitoring of a model's clusters."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ SETTLING_BATCHES = 50
 
 @HOOKS.register_module()
 class ClusterHook(Hook):
-    """Start the clusters of a model before training; after each epoch, log how they lie.
+    """Initialise the clusters of a model before training, and log statistics of them after each epoch.
 
-    The start is k-means on the embeddings of all clean training images. Their network, fresh or loaded,
-    first sees up to 50 training batches without learning, so that the running statistics of its batch
-    normalisation, with which clean images are embedded, are of these images. A resumed run takes its
-    clusters from the checkpoint. No random number is taken from the run.
+    The initialisation is k-means on the embeddings of all clean training images. Before it, up to 50 training
+    batches are passed through the network without updates, so that the running statistics of batch
+    normalisation fit these images. A resumed run takes its clusters from the checkpoint. The run's random
+    state is not changed.
 
-    Logged are the sizes of the smallest and of the largest cluster and, if the images have one class each,
-    ``cluster_nmi``: the normalised mutual information of clusters and classes (in [0, 1]), which the training
-    does not see. The start has a line of text with the same.
+    Logged are the sizes of the smallest and the largest cluster and, if the images have one class each,
+    ``cluster_nmi``: the normalised mutual information of clusters and classes, in [0, 1], which is not used
+    in training.
 
     The runner adds this hook for every model with a ``cluster_bank``.
     """
 
-    # Before LoggerHook, so that the figures stand in the log ahead of the checkpoint's line.
+    # Before LoggerHook, so that the figures are logged before the line of the checkpoint.
     priority = "NORMAL"
 
     def before_train(self, runner) -> None:
-        """Cluster the first embeddings, unless there are clusters already."""
+        """Cluster the initial embeddings, unless clusters were loaded."""
         model = bare_model(runner)
         bank = model.cluster_bank
         if bool(bank.started):
@@ -66,13 +66,13 @@ class ClusterHook(Hook):
     @staticmethod
     @torch.no_grad()
     def settle(runner, model: nn.Module) -> None:
-        """Let running statistics become those of the training views."""
+        """Update the running statistics on training views."""
         model.train()
         for batch in islice(runner.train_dataloader, SETTLING_BATCHES):
             model.embed_for_clusters(model.data_preprocessor(batch, True)["inputs"][0])
 
     def after_train_epoch(self, runner) -> None:
-        """Log the sizes of the clusters, and their agreement with the classes."""
+        """Log the cluster sizes and the agreement with the classes."""
         bank = bare_model(runner).cluster_bank
         counts = bank.counts()
         figures = {"cluster_smallest": int(counts.min()), "cluster_largest": int(counts.max())}
@@ -83,9 +83,9 @@ class ClusterHook(Hook):
 
 
 def agreement_with_classes(dataset: Any, clusters: Tensor) -> float | None:
-    """Normalised mutual information of clusters (n,) and the classes of the images that have one, in [0, 1].
+    """Normalised mutual information, in [0, 1], of clusters (n,) and classes of the labelled images.
 
-    None where no image has a class, or an image has several.
+    None if no image has a label or images have several.
     """
     classes = torch.as_tensor(getattr(dataset, "labels", -torch.ones(1))).cpu()
     rows = labelled_rows(classes)

@@ -1,4 +1,4 @@
-"""Online kNN and signs of collapse during pretraining."""
+"""Online kNN and detection of collapse during pretraining."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ COLLAPSED_SINCE = "features_collapsed_since_epoch"
 
 @HOOKS.register_module()
 class FeatureMonitorHook(Hook):
-    """Every few epochs: kNN top-1 on validation images, feature std and RankMe.
+    """Log kNN top-1 on validation images, feature std and RankMe every few epochs.
 
-    Features are clean images through the backbone in evaluation mode. The feature std is that of the
-    L2-normalised features; spread evenly over the sphere it is about 1/√D. A warning follows when it
-    is under a tenth of that at two measurements in a row, or at the last one. The test split is
-    never loaded. A data set without labels, or with several labels an image, gets no kNN figure.
-    With an :class:`OnlineProbeHook`, its loss and accuracy on the same validation features are added.
+    Features are backbone features of clean images in evaluation mode. The feature std is that of the
+    L2-normalised features, about 1/√D if they are uniform on the sphere. A warning is logged if it is
+    below a tenth of that at two measurements in a row, or at the last one. The test split is never
+    loaded. Data sets without labels, or with several labels per image, get no kNN figure. With an
+    :class:`OnlineProbeHook`, its loss and accuracy on the same validation features are added.
 
     Args:
         interval: Epochs between two measurements; the last epoch is always measured.
-        max_images: Bank and queries are each cut to a seeded draw of this many images.
+        max_images: Bank and queries are each limited to a seeded sample of this many images.
 
     Raises:
         ValueError: ``interval`` or ``max_images`` below 1.
     """
 
-    # Before LoggerHook, so that the figures stand in the log ahead of the checkpoint's line.
+    # Before LoggerHook, so that the figures are logged before the line of the checkpoint.
     priority = "NORMAL"
 
     def __init__(self, interval: int = 10, max_images: int = 10_000) -> None:
@@ -53,7 +53,7 @@ class FeatureMonitorHook(Hook):
         self.max_images = max_images
 
     def after_train_epoch(self, runner) -> None:
-        """Measure, log, and warn of a collapse."""
+        """Measure, log, and warn of collapse."""
         last = runner.epoch + 1 == runner.max_epochs
         if runner.evaluation_splits is None or not (last or self.every_n_epochs(runner, self.interval)):
             return
@@ -63,7 +63,7 @@ class FeatureMonitorHook(Hook):
         self.warn_of_collapse(runner, figures["feature_std"], figures["feature_std_uniform"], last)
 
     def warn_of_collapse(self, runner, std: float, uniform: float, last: bool) -> None:
-        """Say in plain words that the features stay almost the same for all images."""
+        """Warn if the features are nearly equal for all images."""
         hub = runner.message_hub
         if std >= COLLAPSE_SHARE * uniform:
             hub.update_info(COLLAPSED_SINCE, 0)
@@ -80,7 +80,7 @@ class FeatureMonitorHook(Hook):
 
     @torch.no_grad()
     def measure(self, runner) -> dict[str, float]:
-        """The figures, from one pass over (a draw of) the train and validation images."""
+        """Compute the figures in one pass over (samples of) the train and validation images."""
         model = bare_model(runner)
         settings = runner.cfg.get("evaluation", {})
 
@@ -124,7 +124,7 @@ class FeatureMonitorHook(Hook):
         return figures
 
     def draw(self, rows: torch.Tensor) -> torch.Tensor:
-        """At most ``max_images`` of ``rows``, the same ones every time."""
+        """Seeded sample of at most ``max_images`` of ``rows``, equal at every call."""
         if len(rows) <= self.max_images:
             return rows
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Stop at the first number that is not finite, before it reaches a checkpoint."""
+"""Stop at the first loss or gradient that is not finite, before it reaches a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class NonFiniteError(FloatingPointError):
 
 @HOOKS.register_module()
 class FiniteGuardHook(StepHook):
-    """Check every loss term, and every gradient that the optimiser is about to use.
+    """Check every loss term, and every gradient before the optimiser uses it.
 
-    On the CPU the check is made at once, so that the weights are still good. An accelerator must not be
-    waited for: there the figures of a step are read once they have arrived, and before anything is saved.
-    Where steps are replayed, they are read after the step. :class:`NonFiniteError` names the step and what
-    was not finite, and the batch is kept in ``non_finite_rank<r>.pth`` in the work dir: ``inputs``,
+    On the CPU the check is immediate, before the weights are updated. On an accelerator the flags of a step
+    are copied asynchronously and read when they have arrived, at the latest before a checkpoint is saved.
+    Replayed steps are checked after the step. :class:`NonFiniteError` names the step and the tensors that
+    were not finite, and the batch is saved as ``non_finite_rank<r>.pth`` in the work dir: ``inputs``,
     ``labels``, ``indices`` (rows of the data set) and the random states from which its views were drawn.
 
-    Under float16 the scale of the loss is too large now and then: the scaler leaves that step out and halves
-    it. That is no error, until the scale falls below 1: then the gradients do not fit however small.
+    Under float16 gradients overflow now and then: the scaler skips the step and halves the loss scale. This
+    is an error only when the scale falls below 1.
     """
 
     priority = "VERY_HIGH"
@@ -50,7 +50,7 @@ class FiniteGuardHook(StepHook):
         self.handles: list = []
 
     def before_train(self, runner) -> None:
-        """Watch the model's loss terms and the optimiser's gradients."""
+        """Wrap the model's loss and the optimiser's step with checks."""
         self.folder = Path(runner.work_dir)
         self.at_once = runner.train_step is None or not runner.train_step.records
         self.handles = [
@@ -60,16 +60,16 @@ class FiniteGuardHook(StepHook):
         self.names = {parameter: name for name, parameter in bare_model(runner).named_parameters()}
 
     def after_train(self, runner) -> None:
-        """Read the figures of the last steps."""
+        """Read the flags of the last steps."""
         self._settle(wait=True)
 
     def release(self) -> None:
-        """Stop watching, whichever way training ended."""
+        """Remove the checks, however training ended."""
         for handle in self.handles:
             handle.remove()
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Remember the batch until its figures were read."""
+        """Keep the batch until its flags are read."""
         self.batch, self.step = data_batch, runner.iter + 1
         self.states = random_state()
 
@@ -80,7 +80,7 @@ class FiniteGuardHook(StepHook):
     def device_step(
         self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]
     ) -> tuple[list[str], Tensor] | None:
-        """Names and flags of all that was checked, where it is still to be read."""
+        """Names and flags of the checks that are still to be read, if any."""
         scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
         if scaler is not None and scaler.is_enabled():
             fits = scaler._scale.reshape(1) >= LEAST_SCALE
@@ -91,7 +91,7 @@ class FiniteGuardHook(StepHook):
         return [name for group, _ in found for name in group], torch.cat([flags for _, flags in found])
 
     def host_step(self, runner, result: tuple[list[str], Tensor] | None) -> None:
-        """Read the flags on the CPU; send for those of an accelerator, and read those that have arrived."""
+        """Read the flags: on the CPU now, from an accelerator when their asynchronous copy has arrived."""
         if result is not None:
             names, finite = result
             context = (self.step, self.batch, self.states)
@@ -105,25 +105,25 @@ class FiniteGuardHook(StepHook):
         self._settle()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Save nothing that comes after a figure that was not finite."""
+        """Read all flags, so that nothing is saved after a failed check."""
         self._settle(wait=True)
 
     def _see_terms(self, model: nn.Module, inputs: tuple, output: object) -> None:
         if model.training and isinstance(output, Mapping):
             terms = {name: value.detach() for name, value in output.items() if torch.is_tensor(value)}
-            # A largest magnitude is NaN or infinite with any of its elements.
+            # The maximum norm is NaN or infinite if any element is.
             peaks = [value if value.ndim == 0 else value.abs().amax() for value in terms.values()]
-            flags = torch.stack([peak.double() for peak in peaks]).isfinite()
+            flags = torch.stack(peaks).isfinite()
             self._check([f"'{name}'" for name in terms], flags)
 
     def _see_gradients(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         if getattr(optimizer, "found_inf", None) is not None:
-            # A fused optimiser divides by the scale of the loss, and leaves a step out, by itself.
+            # A fused optimiser unscales gradients and skips steps itself.
             return
         used = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients = [parameter.grad for parameter in used]
-        # A norm is NaN or infinite with any of its elements. On the CPU that of squares takes a tenth of the
-        # time of the largest magnitude, but squares may overflow.
+        # A norm is NaN or infinite if any element is. On the CPU the L2 norm takes a tenth of the time of the
+        # maximum norm, but squares may overflow.
         at_once = gradients[0].is_cpu and self.at_once
         if at_once and torch.stack(torch._foreach_norm(gradients)).isfinite().all():
             return

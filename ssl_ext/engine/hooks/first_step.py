@@ -1,4 +1,4 @@
-"""What is written once a run is known to work."""
+"""Files written after the first training step."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ssl_ext.registry import HOOKS
 
 @HOOKS.register_module()
 class FirstStepHook(Hook):
-    """After the first step of a process, write the config and call ``write``.
+    """After the first step, write the config and call ``write``.
 
-    A config that cannot train replaces nothing that an earlier run has left in the work dir.
+    So a config that cannot train does not overwrite files of an earlier run in the work dir.
 
     Args:
         write: Called on the first process.
     """
 
-    # When all hooks with settings of their own have run, and before the run can be told to leave.
+    # After the other hooks, and before TerminationHook, which may end the run.
     priority = "VERY_LOW"
 
     def __init__(self, write: Callable[[], None]) -> None:
@@ -29,7 +29,7 @@ class FirstStepHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Write, and remember that a step was taken."""
+        """Write once."""
         if self.taken:
             return
         self.taken = True

@@ -1,4 +1,4 @@
-"""Calls the model's own parts of a training step."""
+"""Hook that calls the model's methods around a training step."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .step_hook import StepHook
 
 @HOOKS.register_module()
 class ModelStepHook(StepHook):
-    """Call ``model.before_step`` before every batch, and the parts that follow an optimiser step.
+    """Call ``model.before_step`` before every batch, ``after_update`` and ``between_steps`` after updates.
 
-    Those are ``after_update`` within the step and ``between_steps`` after it. With gradient accumulation
-    several batches make one optimiser step. A step that float16's scaler skips, as its gradients overflowed,
-    is followed by neither. The runner adds this hook.
+    ``after_update`` is called within the step, ``between_steps`` after it. With gradient accumulation several
+    batches make one optimiser step. Neither is called for steps that the float16 scaler skips because of
+    overflow. The runner adds this hook.
     """
 
     # Before checkpoints are written and before anything is measured.
@@ -28,14 +28,14 @@ class ModelStepHook(StepHook):
         self.stepped, self.handle = False, None
 
     def before_train(self, runner) -> None:
-        """Watch the optimiser, which is not called for a skipped step."""
+        """Register a hook on the optimiser, which is not called for skipped steps."""
         self.handle = runner.optim_wrapper.optimizer.register_step_post_hook(self._see_step)
 
     def _see_step(self, *_: object) -> None:
         self.stepped = True
 
     def release(self) -> None:
-        """Stop watching, whichever way training ended."""
+        """Remove the hook, however training ended."""
         if self.handle is not None:
             self.handle.remove()
 
@@ -45,24 +45,24 @@ class ModelStepHook(StepHook):
         bare_model(runner).before_step(step, runner.iter + 1, data_batch)
 
     def begin_step(self) -> None:
-        """Forget the optimiser's call of an unfinished step."""
+        """Reset the flag of an unfinished step."""
         self.stepped = False
 
     def device_step(self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]) -> bool:
-        """Let the model follow the optimiser; whether it was called."""
+        """Call ``after_update`` if the optimiser was called; return whether it was."""
         stepped, self.stepped = self.stepped, False
         if stepped:
             bare_model(runner).after_update(runner.train_step.numbers)
         return stepped
 
     def host_step(self, runner, result: bool) -> None:
-        """Let the model do what needs the host."""
+        """Call ``between_steps`` if the optimiser was called."""
         if result:
             step, _ = optimiser_steps(runner)
             bare_model(runner).between_steps(step)
 
 
 def optimiser_steps(runner) -> tuple[int, int]:
-    """Optimiser step that the current batch counts towards, from 1, and their number in the whole run."""
+    """1-based optimiser step of the current batch, and the number of optimiser steps of the run."""
     every = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
     return -(-(runner.iter + 1) // every), -(-runner.max_iters // every)

@@ -1,4 +1,4 @@
-"""What the monitors share: the bare model, and one way of reporting figures."""
+"""Functions shared by monitoring hooks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def bare_model(runner) -> nn.Module:
-    """The model without the wrapper of several processes."""
+    """The model without its DDP wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
@@ -21,14 +21,14 @@ def log_interval(runner) -> int:
 
 
 def line_due(hook: Hook, runner, batch_idx: int) -> bool:
-    """Whether a log line follows this step; ``hook.interval`` is the runner's :func:`log_interval`."""
+    """True if a log line follows this step; ``hook.interval`` is the runner's :func:`log_interval`."""
     return hook.every_n_inner_iters(batch_idx, hook.interval) or hook.end_of_epoch(
         runner.train_dataloader, batch_idx
     )
 
 
 def report(runner, figures: Mapping[str, float]) -> None:
-    """Write figures of the epoch that has just ended to the log files and as one line."""
+    """Write figures of the finished epoch to the log files and as one log line."""
     if not figures or not is_main_process():
         return
     epoch = runner.epoch + 1

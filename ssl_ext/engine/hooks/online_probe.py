@@ -1,4 +1,4 @@
-"""A linear classifier that watches the features during pretraining and leaves them alone."""
+"""A linear probe trained on detached features during pretraining."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ KEY = "online_probe"
 
 @HOOKS.register_module()
 class OnlineProbeHook(StepHook):
-    """Train a softmax layer on the backbone's features of each training batch as it passes.
+    """Train a softmax layer on the backbone features of every training batch.
 
-    The features are detached copies of what the first forward pass of a step gave (its first view,
-    augmented, in training mode), so that no second pass is needed and labels have no way into the
-    pretraining. The layer starts at zero and Adam trains it, on the gradient of the batch of all processes.
-    Its figures on the training batches since the last log line, ``probe_cross_entropy`` and
-    ``probe_top1``, stand beside the losses; :class:`FeatureMonitorHook` adds those on validation images.
+    The features are detached outputs of the first forward pass of a step (first view, augmented, training
+    mode), so no extra pass is needed and labels do not affect pretraining. The layer is initialised to zero
+    and trained by Adam on the gradient of the batch of all processes. ``probe_cross_entropy`` and
+    ``probe_top1`` on the training batches since the last log line are logged with the losses;
+    :class:`FeatureMonitorHook` adds those on validation images.
 
-    Negative labels are ignored. Of a set without a validation split, the rows that the monitor
-    holds out of train are not learned from. A data set without labels, or with several labels an
-    image, gets no probe. Layer and optimiser are stored in checkpoints, beside the model.
+    Negative labels are ignored. Without a validation split, the training rows that the monitor holds out are
+    excluded. A data set without labels, or with several labels per image, gets no probe. Layer and optimiser
+    are stored in checkpoints.
 
     Args:
         lr: Learning rate of Adam.
@@ -55,12 +55,12 @@ class OnlineProbeHook(StepHook):
         self.rows = 0  # size of the batch whose features are wanted; 0: none
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Take layer and optimiser out of a checkpoint that training resumes from."""
+        """Read layer and optimiser from a checkpoint to resume."""
         if runner._resume:
             self.saved = checkpoint.get(KEY)
 
     def before_train(self, runner) -> None:
-        """Listen to the backbone, where there are labels to learn."""
+        """Register a hook on the backbone, if the images have labels."""
         self.layer, self.listener = None, None
         dataset = runner.train_dataloader.dataset
         labels = torch.as_tensor(getattr(dataset, "labels", -torch.ones(1))).cpu()
@@ -74,7 +74,7 @@ class OnlineProbeHook(StepHook):
 
     @staticmethod
     def _held_out(runner, labels: Tensor) -> Tensor | None:
-        """Mask of the training rows that serve for validation."""
+        """Mask of the training rows used for validation."""
         splits = runner.evaluation_splits
         if splits is None or splits.val is not None:
             return None
@@ -87,12 +87,12 @@ class OnlineProbeHook(StepHook):
     def _listen(self, backbone: nn.Module, inputs: Any, outputs: Any) -> None:
         if self.rows and self.features is None:
             features = pool_features(outputs).detach()
-            # Some algorithms make patches or other batches of the images: theirs are other rows.
+            # Some algorithms also pass patches or other batches with another number of rows.
             if len(features) == self.rows:
                 self.features = features
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Wait for the features of this batch."""
+        """Expect the features of this batch."""
         self.rows = len(data_batch["labels"]) if self.listener is not None else 0
 
     def begin_step(self) -> None:
@@ -100,7 +100,7 @@ class OnlineProbeHook(StepHook):
         self.features = None
 
     def device_step(self, runner, batch: dict[str, Any], outputs: dict[str, Tensor]) -> None:
-        """One step of the layer."""
+        """Train the layer for one step."""
         features, self.features = self.features, None
         if features is None:
             return
@@ -116,7 +116,7 @@ class OnlineProbeHook(StepHook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Pass the layer's figures on when a log line is due."""
+        """Log the layer's figures when a log line is due."""
         self.rows = 0
         if self.layer is not None and line_due(self, runner, batch_idx):
             loss, right, count = self.sums.tolist()
@@ -126,7 +126,7 @@ class OnlineProbeHook(StepHook):
                 runner.message_hub.update_scalar("train/probe_top1", right / count)
 
     def _start(self, features: Tensor) -> None:
-        # All zeros: the problem is convex, and no random number is drawn from the run's stream.
+        # The problem is convex; zeros leave the run's random state unchanged.
         layer = nn.utils.skip_init(nn.Linear, features.shape[1], self.classes, device=features.device)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
@@ -141,7 +141,7 @@ class OnlineProbeHook(StepHook):
         fuse_adam(self.optimizer)
 
     def _step(self, features: Tensor, labels: Tensor) -> None:
-        """An Adam step on the joined batch: sums of gradients, loss, hits and rows in one reduction."""
+        """Adam step on the batch of all processes; gradients, loss, hits and rows are reduced together."""
         parameters = list(self.layer.parameters())
         logits = self.layer(features)
         loss = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
@@ -156,7 +156,7 @@ class OnlineProbeHook(StepHook):
         self.sums += figures
 
     def after_train(self, runner) -> None:
-        """Stop listening."""
+        """Remove the hook."""
         if self.listener is not None:
             self.listener.remove()
 
@@ -169,10 +169,10 @@ class OnlineProbeHook(StepHook):
 
     @torch.no_grad()
     def validate(self, runner, features: Tensor, labels: Tensor) -> dict[str, float]:
-        """Loss and accuracy on validation features (N, D); nothing where that would not be honest.
+        """Loss and accuracy on validation features (N, D); empty if they would be misleading.
 
-        It would not be where another set's labels are asked for, or where the layer may have learned
-        from the images.
+        That is the case for labels of another data set, or if the layer may have been trained on these
+        images.
         """
         splits, trained = runner.evaluation_splits, runner.train_dataloader.dataset
         same = splits.train.num_classes == self.classes if self.layer is not None else False

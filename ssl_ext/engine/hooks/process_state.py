@@ -1,4 +1,4 @@
-"""What each process keeps for itself, carried over a resume."""
+"""Per-process buffers and gradients in checkpoints."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEY = "process_states"
 
 
 def process_state(model: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """Buffers in which this process differs from the first one, and gradients that wait for an update.
+    """Buffers in which this process differs from rank 0, and accumulated gradients.
 
-    To be called on every process at the same time. Both are empty on most runs: on one process, or with
-    synchronised batch normalisation, and after an update of the optimiser.
+    Call it on all processes. Buffers are empty on one process or with synchronised batch normalisation,
+    gradients after an update of the optimiser.
     """
     own: dict[str, Tensor] = {}
     if get_world_size() > 1:
@@ -31,18 +31,17 @@ def process_state(model: nn.Module) -> dict[str, dict[str, Tensor]]:
                     own[name] = value.cpu().clone()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     if not any(bool(gradient.any()) for gradient in gradients.values()):
-        gradients = {}  # a captured step sets them to zero after an update
+        gradients = {}  # a captured step zeroes gradients after an update
     return dict(buffers=own, gradients={name: value.cpu().clone() for name, value in gradients.items()})
 
 
 @HOOKS.register_module()
 class ProcessStateHook(Hook):
-    """Give every process of a resumed run its own buffers and gradients back.
+    """Restore the buffers and gradients of every process when a run is resumed.
 
-    MMEngine stores the model of the first process only and no gradients. But running statistics differ
-    between processes unless batch normalisation is synchronised, and algorithms that let a network judge in
-    evaluation mode learn through them; gradients are there when a run is cut between two updates of an
-    optimiser that accumulates them.
+    MMEngine stores only the model of rank 0 and no gradients. Running statistics differ between processes
+    unless batch normalisation is synchronised, and affect the training of algorithms that use a network in
+    evaluation mode; gradients are pending if a run stops during gradient accumulation.
     """
 
     priority = "VERY_HIGH"
@@ -51,12 +50,12 @@ class ProcessStateHook(Hook):
         self.states: list[dict] | None = None
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Take the states out of a checkpoint that training resumes from."""
+        """Read the states from a checkpoint to resume."""
         if runner._resume:
             self.states = checkpoint.get(KEY)
 
     def before_train(self, runner) -> None:
-        """Put this process's state in place; with another number of processes, none."""
+        """Restore this process's state, if the number of processes has not changed."""
         states, self.states = self.states, None
         if states is None or len(states) != get_world_size():
             return
@@ -67,5 +66,5 @@ class ProcessStateHook(Hook):
                 parameter.grad = state["gradients"][name].to(parameter)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Store the states of every process, which the runner collected on all of them."""
+        """Store the states of all processes, which the runner has collected."""
         checkpoint[KEY] = runner.process_states

@@ -1,4 +1,4 @@
-"""One random stream per process, kept in checkpoints."""
+"""Random states of all processes in checkpoints."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def set_random_state(state: dict) -> None:
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Whatever is drawn in the block, the random streams go on as if nothing had been."""
+    """Restore all random states on exit."""
     state = random_state()
     try:
         yield
@@ -57,9 +57,9 @@ def kept_random_state() -> Iterator[None]:
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Seed process r with seed + r when training starts, and carry the states over a resume.
+    """Seed process r with seed + r when training starts, and restore random states when a run is resumed.
 
-    MMEngine stores no generator states: a resumed run would repeat the views of its first epoch.
+    MMEngine stores no generator states, so a resumed run would repeat the views of its first epoch.
     """
 
     priority = "VERY_HIGH"
@@ -68,7 +68,7 @@ class RandomStateHook(Hook):
         self.states: list[dict] | None = None
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Take the states out of a checkpoint that training resumes from."""
+        """Read the states from a checkpoint to resume."""
         if runner._resume:
             self.states = checkpoint.get(KEY)
 
@@ -90,5 +90,5 @@ class RandomStateHook(Hook):
         torch.manual_seed(seed)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Store the states of every process, which the runner collected on all of them."""
+        """Store the states of all processes, which the runner has collected."""
         checkpoint[KEY] = runner.random_states

@@ -1,4 +1,4 @@
-"""Time of a training step, as a mean over the steps since the last log line."""
+"""Mean time of a training step since the last log line."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .monitoring import line_due, log_interval
 class IterTimerHook(MMEngineIterTimerHook):
     """Log ``time``, the mean over the steps since the last line, and ``data_time``.
 
-    The host runs ahead of an accelerator until it reads the terms of a line: the time between two of its
-    steps says nothing.
+    The host runs ahead of an accelerator until it reads the terms of a log line, so times of single steps on
+    the host are meaningless.
     """
 
     def before_train(self, runner: Any) -> None:
-        """Start with the step that a run resumes at."""
+        """Start counting at the first step of this run, also when it is resumed."""
         super().before_train(runner)
         self.interval, self.steps, self.since = log_interval(runner), 0, time.time()
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Start the clock anew: what happens between two epochs is no step."""
+        """Restart the clock, to exclude the time between epochs."""
         super().before_train_epoch(runner)
         self.steps, self.since = 0, self.t
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Count the step; at a log line, give every step of the window its mean time."""
+        """Count the step; at a log line, log the mean time for every step since the last one."""
         self.t = time.time()
         self.steps += 1
         if not line_due(self, runner, batch_idx):

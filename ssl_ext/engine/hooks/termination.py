@@ -1,4 +1,4 @@
-"""Leaving when the system asks for it, with everything saved."""
+"""Save and exit on termination signals."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ssl_ext.registry import HOOKS
 from .monitoring import log_interval
 
 EXIT_STATUS = 128 + signal.SIGTERM
-# Well within the 30 seconds that torchrun and Slurm leave between SIGTERM and SIGKILL, with time to save.
+# Torchrun and Slurm send SIGKILL 30 seconds after SIGTERM; this leaves time to save.
 ASK_SECONDS = 5.0
 
 
 @HOOKS.register_module()
 class TerminationHook(Hook):
-    """On SIGTERM or SIGUSR1, save ``interrupted.pth`` after the current step and leave with status 143.
+    """On SIGTERM or SIGUSR1, save ``interrupted.pth`` after the current step and exit with status 143.
 
-    Schedulers send these some time before they kill (Slurm: ``--signal``). Several processes must stop
-    after the same step: they ask each other every five seconds or so only, since asking takes an exchange,
-    and at every line of the log at least.
+    Schedulers send these signals some time before they kill (Slurm: ``--signal``). All processes must stop
+    after the same step; since that takes a collective, they synchronise only about every five seconds, and at
+    least at every log line.
     """
 
-    # After everything that belongs to a step.
+    # After all other hooks of a step.
     priority = "LOWEST"
     signals = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -39,7 +39,7 @@ class TerminationHook(Hook):
         self.before: dict[int, object] = {}
 
     def before_train(self, runner) -> None:
-        """Take over the signals."""
+        """Install the signal handlers."""
         self.steps, self.next, self.asked = 1, runner.iter + 1, time.monotonic()
         self.longest = log_interval(runner)
         if threading.current_thread() is threading.main_thread():
@@ -49,17 +49,17 @@ class TerminationHook(Hook):
         self.received = number
 
     def release(self) -> None:
-        """Give the signals back, whichever way training ended."""
+        """Restore the signal handlers, however training ended."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Save and leave if any process was told to.
+        """Save and exit if any process has received a signal.
 
         Raises:
-            SystemExit: With status 143, after the checkpoint was written.
+            SystemExit: With status 143, after saving.
         """
         number = self.ask(runner.iter + 1)
         if not number:
@@ -71,12 +71,12 @@ class TerminationHook(Hook):
                 f"{name} received: saved '{runner.work_dir}/{INTERRUPTED}' after step {runner.iter + 1} of "
                 f"{runner.max_iters}. Go on with --resume."
             )
-        # Nobody leaves before the file is whole: a launcher that sees one process end kills the others.
+        # No process exits before the file is complete: the launcher kills all others when one exits.
         barrier()
         raise SystemExit(EXIT_STATUS)
 
     def ask(self, step: int) -> int:
-        """The signal that any process has received, if it is time to ask after ``step``; else 0."""
+        """Signal received by any process, if processes synchronise after ``step``; else 0."""
         if get_world_size() == 1:
             return self.received or 0
         if step < self.next:
@@ -85,7 +85,7 @@ class TerminationHook(Hook):
         answers = torch.tensor([self.received or 0, seconds], device=get_device())
         all_reduce(answers, "max")
         number, seconds = answers.tolist()
-        # From the slowest process's time, so that all come to the same step.
+        # The slowest process's time, so that all processes choose the same step.
         self.steps = max(1, min(self.longest, int(self.steps * ASK_SECONDS / max(seconds, 1e-3))))
         self.next, self.asked = step + self.steps, time.monotonic()
         return int(number)

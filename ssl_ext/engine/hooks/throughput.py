@@ -1,4 +1,4 @@
-"""Images per second and peak memory, logged beside the losses."""
+"""Logging of images per second and peak memory."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .monitoring import line_due, log_interval
 class ThroughputHook(Hook):
     """Log ``images_per_second`` (all processes) and peak memory of host and device in MiB.
 
-    Images per second are those of the mean step since the last log line.
+    Images per second are computed from the mean step time since the last log line.
     """
 
-    # After IterTimerHook (NORMAL, 50) has timed the step, before LoggerHook (60) prints it.
+    # After IterTimerHook (50) has timed the step, before LoggerHook (60) prints it.
     priority = 55
 
     def before_train(self, runner) -> None:
-        """Take over the interval of the logger."""
+        """Read the log interval."""
         self.interval = log_interval(runner)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Add the figures to the log buffers, where a log line follows."""
+        """Add the figures to the log buffers, if a log line follows."""
         if not line_due(self, runner, batch_idx):
             return
         hub = runner.message_hub

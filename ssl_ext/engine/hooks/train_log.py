@@ -1,4 +1,4 @@
-"""Loss terms into the log without waiting for the device at every step."""
+"""Logging of loss terms without a host sync at every step."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HISTORY = 1000
 
 @HOOKS.register_module()
 class TrainLogHook(RuntimeInfoHook):
-    """MMEngine's ``RuntimeInfoHook``, which reads every loss term back from the device once a step.
+    """MMEngine's ``RuntimeInfoHook``, without reading every loss term from the device at every step.
 
-    Here the terms of all steps since the last log line are read in one transfer just before the next
-    line is written (on the CPU: at once).
+    The terms of all steps since the last log line are read in one transfer just before the next line is
+    written (on the CPU: immediately).
 
     MMEngine keeps a million values of every figure, copies them all whenever one is added, and stores them in
-    every checkpoint. Here it keeps 1,000, or as many as the longest window that the log is smoothed over.
+    every checkpoint. Here 1,000 are kept, or as many as the longest smoothing window of the log.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class TrainLogHook(RuntimeInfoHook):
         self.interval = 1
 
     def before_train(self, runner) -> None:
-        """Take over the interval of the logger."""
+        """Read the log interval."""
         super().before_train(runner)
         self.interval = log_interval(runner)
         self.kept = history_length(runner)
@@ -36,7 +36,7 @@ class TrainLogHook(RuntimeInfoHook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Keep the terms of this step; pass them on when a log line is due."""
+        """Keep the terms of this step; log them when a line is due."""
         for history in runner.message_hub.log_scalars.values():
             history.max_length = self.kept
         if not outputs:
@@ -45,7 +45,7 @@ class TrainLogHook(RuntimeInfoHook):
         on_device = any(value.is_cuda for value in outputs.values())
         if on_device and not line_due(self, runner, batch_idx):
             return
-        # Terms come in the dtypes float32 and float64; one stacked tensor is one transfer.
+        # Terms are float32 or float64; stacking them makes one transfer.
         values = torch.stack([v.double() for terms in self.pending for v in terms.values()]).tolist()
         names = [name for terms in self.pending for name in terms]
         for name, value in zip(names, values, strict=True):
@@ -54,7 +54,7 @@ class TrainLogHook(RuntimeInfoHook):
 
 
 def history_length(runner) -> int:
-    """How many values of a figure are needed to write the log lines to come."""
+    """Number of values per figure that later log lines need."""
     processor = runner.log_processor
     windows = [processor.window_size, *(entry.get("window_size") for entry in processor.custom_cfg)]
     lengths = {"epoch": len(runner.train_dataloader), "global": runner.max_iters, None: 0}

@@ -18,16 +18,16 @@ FIGURES = ("positive_top1",)
 
 @HOOKS.register_module()
 class ValidationLossHook(Hook):
-    """Every few epochs: ``val_loss``, the sum of the loss terms, on views of validation images.
+    """Log ``val_loss``, the sum of the loss terms on views of validation images, every few epochs.
 
-    Where the model logs ``positive_top1``, ``val_positive_top1`` too (Fig. 7.1 of the thesis "SimCLR
-    for medical images"). Batches are as large as in training and are measured in evaluation mode; images and
-    views are the same every time, and no random number is taken from the run. There is nothing to
-    measure without a validation split, or for a model that keeps a memory bank of the training images.
+    If the model logs ``positive_top1``, also log ``val_positive_top1`` (Fig. 7.1 of the thesis "SimCLR for
+    medical images"). Batches have the size of training batches, in evaluation mode; images and views are
+    equal at every measurement, and the run's random state is not changed. Nothing is measured without a
+    validation split, or for models with a memory bank of the training images.
 
     Args:
         interval: Epochs between two measurements; the last epoch is always measured.
-        max_batches: How many batches at most.
+        max_batches: Maximum number of batches.
 
     Raises:
         ValueError: ``interval`` or ``max_batches`` below 1.
@@ -48,7 +48,7 @@ class ValidationLossHook(Hook):
 
     @torch.no_grad()
     def measure(self, runner) -> dict[str, float]:
-        """The figures of the batch of all processes; empty where there is nothing to measure."""
+        """Figures on the batches of all processes; empty if nothing can be measured."""
         model, splits = bare_model(runner), runner.evaluation_splits
         if splits is None or splits.val is None or model.uses_indices:
             return {}
@@ -58,7 +58,7 @@ class ValidationLossHook(Hook):
             torch.manual_seed(get_rank())
             for rows in self.rows(len(splits.val), size):
                 (batch,) = batches(splits.val, rows, batch_size=len(rows))
-                batch.pop("indices", None)  # they count rows of another split than the model knows
+                batch.pop("indices", None)  # they are rows of another split than the model's banks
                 data = model.data_preprocessor(batch, True)
                 logged = model.loss(data["inputs"], data["data_samples"])
                 figures = {"loss": sum(value for name, value in logged.items() if name.startswith("loss"))}
@@ -71,7 +71,7 @@ class ValidationLossHook(Hook):
         return {f"val_{name}": value for name, value in zip(measured[0], means.tolist(), strict=True)}
 
     def rows(self, count: int, size: int) -> list[Tensor]:
-        """Rows of this process for each batch: whole batches, or a single smaller one."""
+        """Rows of this process for each batch: full batches, or a single smaller batch."""
         rank, world = get_rank(), get_world_size()
         order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
         size = min(size, count // world)

@@ -1,4 +1,4 @@
-"""Weights and checkpoints: files, foreign layouts, loading, writing."""
+"""Weights and checkpoints: file formats, layouts of other libraries, loading and writing."""
 
 from .checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
 from .load import LoadReport, find_state_dict, load_weights

@@ -1,4 +1,4 @@
-"""Pickles of NumPy arrays, read as data: no class or function that they name is ever called."""
+"""Reader for pickles of NumPy arrays that never calls the classes and functions they name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from ssl_ext.errors import UserError
 
-# Where NumPy's versions keep what their pickles call, and our word for each.
+# Globals in pickles of NumPy's versions, and our name for each.
 KNOWN = {
     **{
         f"numpy.{core}.{name}": name.rpartition(".")[2]
@@ -24,11 +24,11 @@ KNOWN = {
     "numpy.dtype": "dtype",
     "collections.OrderedDict": "OrderedDict",
     "_codecs.encode": "encode",
-    # How protocol 2 writes no bytes.
+    # Empty bytes in protocol 2.
     "__builtin__.bytes": "bytes",
 }
 DTYPE = re.compile(r"[<>|=][fiub][1248]")
-# Opcodes that carry a number, a text or bytes.
+# Opcodes with a number, text or bytes as argument.
 LITERALS = {
     op.name
     for op in pickletools.opcodes
@@ -43,15 +43,15 @@ def read_array_pickle(data: bytes) -> Any:
     """Content of a pickle of plain containers and numeric arrays, with tensors in place of arrays.
 
     Raises:
-        UserError: It names any other class or function, uses a known one in a way that no array does, or
-            makes more of its bytes than there are.
+        UserError: It names an unknown class or function, uses a known one in another way than arrays do, or
+            its arrays are larger than the data.
     """
     return _ArrayPickle(data).load()
 
 
 @dataclass
 class _Name:
-    """A value of :data:`KNOWN`, in place of the function or class."""
+    """A value of :data:`KNOWN` that stands for a function or class."""
 
     name: str
 
@@ -67,16 +67,15 @@ class _Array:
 
 
 class _ArrayPickle:
-    """Interprets a pickle of plain containers and numeric arrays.
+    """Interpreter for pickles of plain containers and numeric arrays.
 
-    Python's unpickler calls what a file names. This one knows the opcodes of data only, and calls nothing:
-    arrays are made of their bytes.
-
+    Unlike Python's unpickler it supports opcodes for data only and calls nothing that a file names; arrays
+    are built from their bytes.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        # Protocol 2 keeps the bytes of arrays as texts, so they count twice.
+        # Protocol 2 stores bytes of arrays as text of up to twice the size.
         self.left = 2 * len(data)
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
@@ -177,7 +176,7 @@ class _ArrayPickle:
             case _Array(tensor=None), (1, tuple(shape), _DType() as dtype, 0 | 1 as fortran, data):
                 value.tensor = self.tensor(data, dtype, shape, "F" if fortran else "C")
             case dict(), dict():
-                # torch's state dicts carry _metadata as an attribute.
+                # torch's state dicts have _metadata as an attribute.
                 pass
             case _:
                 raise UserError("it sets the state of an array or a dtype in a way that is not NumPy's.")
@@ -198,7 +197,7 @@ class _ArrayPickle:
         return torch.from_numpy(array.astype(kind.newbyteorder("="), order="C"))
 
     def bytes_of(self, text: str) -> bytes:
-        # How protocol 2 and Python 2 write bytes.
+        # Bytes in pickles of protocol 2 and of Python 2.
         self.spend(len(text))
         return text.encode("latin1")
 
@@ -216,7 +215,7 @@ def _extended(target: Any, items: list[Any]) -> list:
 
 
 def _updated(target: Any, items: list[Any]) -> dict:
-    # Hashing a tuple that is nested deeply enough ends the process.
+    # Hashing a deeply nested tuple can crash the process.
     if type(target) is not dict or not all(isinstance(key, str | int | float | None) for key in items[::2]):
         raise UserError("it has a dict with keys that are neither texts nor numbers.")
     target.update(zip(items[::2], items[1::2], strict=True))
@@ -224,7 +223,7 @@ def _updated(target: Any, items: list[Any]) -> dict:
 
 
 def _tensors(value: Any, done: dict[int, Any]) -> Any:
-    """``value`` with tensors for arrays; ``done`` holds containers by id, as a file may repeat one."""
+    """``value`` with tensors for arrays; ``done`` holds converted containers by id, for shared ones."""
     if isinstance(value, _Array) and value.tensor is not None:
         return value.tensor
     if isinstance(value, (_Name, _DType, _Array)):

@@ -1,4 +1,4 @@
-"""Reading and writing checkpoint files: nothing is half-written, nothing read can run code."""
+"""Checkpoint files: atomic writing, and reading that cannot run code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .stand_ins import ALLOWED, StandIn, check_nesting
 HISTORY = ("values", "counts")
 INTERRUPTED = "interrupted.pth"
 NAMES = ("epoch_*.pth", "iter_*.pth", INTERRUPTED)
-# How the weights of torch and OpenMMLab carry the beginning of their SHA-256; a date is none.
+# File names of torch and OpenMMLab weights end in the first digits of their SHA-256; a date is not one.
 HASH_IN_NAME = re.compile(r"-(?!20\d{6}\.)([0-9a-f]{8,})\.[^.]+$")
 
 
@@ -37,10 +37,10 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
     """Write ``checkpoint`` with ``torch.save``, atomically.
 
     The log history of MMEngine's message hub is stored as tensors and plain numbers: its own class
-    pickles bound methods, which would need ``getattr`` on loading and so a loader that can run code.
+    pickles bound methods, which need ``getattr`` and so a loader that can run code.
 
     Raises:
-        UserError: The system refuses, as when the disk is full; what was there before is still there.
+        UserError: The system cannot write, for example because the disk is full; an older file is kept.
     """
     hub = checkpoint.get("message_hub")
     if hub:
@@ -51,7 +51,7 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
         with replacing(path) as file:
             torch.save(checkpoint, file)
     except (OSError, RuntimeError) as error:
-        # torch hides the system's error behind one about positions in its archive.
+        # torch hides the system's error behind one about its archive.
         refused = error if isinstance(error, OSError) else error.__context__
         if not isinstance(refused, OSError):
             raise
@@ -83,7 +83,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
     Harmless objects of other programs are replaced by inert ones: see :mod:`.stand_ins`.
 
     Raises:
-        UserError: The file is missing, damaged, or asks to run code on loading.
+        UserError: The file is missing or damaged, or would run code on loading.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -101,7 +101,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
                 f"Checkpoint '{path}' was refused: loading it would run {wanted.group(1)}, and only "
                 "tensors and plain containers are read. Re-save it as a state_dict."
             ) from error
-        # Torch's own words advise to switch the safety off.
+        # Torch's message recommends weights_only=False.
         raise UserError(f"Checkpoint '{path}' is damaged or not a torch file.") from error
     except Exception as error:
         if "TorchScript" in str(error):
@@ -109,7 +109,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
                 f"Checkpoint '{path}' is a TorchScript archive, which holds a program; save the state_dict "
                 "of the module instead."
             ) from error
-        # Bytes that are no pickle can fail anywhere in the unpickler.
+        # Bytes that are not a pickle can raise any error in the unpickler.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Checkpoint '{path}' is damaged or not a torch file ({reason}).") from error
     hub = checkpoint.get("message_hub") if isinstance(checkpoint, dict) else None
@@ -119,9 +119,9 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
 
 
 def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
-    """The complete checkpoint written last into a work dir, or None; the folder may have been moved since.
+    """Path of the newest complete checkpoint in a work dir, which may have been moved, or None.
 
-    A damaged file is passed over with a warning that names it.
+    Damaged files are skipped with a warning.
     """
     found = [path for name in NAMES for path in Path(folder).glob(name)]
     for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -136,7 +136,7 @@ def checkpoint_to_resume(resume: bool | str | os.PathLike, work_dir: str | os.Pa
 
     Args:
         resume: A path; True or ``'auto'`` for the newest checkpoint in ``work_dir``, if there is one; False.
-        work_dir: Of the run.
+        work_dir: Work dir of the run.
 
     Raises:
         UserError: The path is not a complete checkpoint.
@@ -156,9 +156,9 @@ def checkpoint_to_resume(resume: bool | str | os.PathLike, work_dir: str | os.Pa
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove the temporary files of checkpoints that a killed run was writing into its work dir.
+    """Remove temporary checkpoint files that a killed run has left in its work dir.
 
-    Each is as large as a checkpoint; a run that is preempted often would fill the disk with them.
+    Each is as large as a checkpoint, so a run that is often preempted could fill the disk.
     """
     for name in NAMES:
         for path in Path(folder).glob(f".{name}.*"):
@@ -166,7 +166,7 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
 
 def is_complete(path: str | os.PathLike) -> bool:
-    """Whether a checkpoint file is whole: an archive each part of which has its checksum."""
+    """True if a checkpoint file is complete: an archive whose members match their checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -192,7 +192,7 @@ def _load_url(filename: str, map_location: Any = None, **_: Any) -> Any:
 
 
 def _load_stream(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
-    """What MMEngine's loaders of other addresses (``s3://`` ...) end in: a path or an open file."""
+    """Load a path or open file, for MMEngine's loaders of other backends (``s3://`` ...)."""
     if isinstance(file, (str, os.PathLike)):
         return read_checkpoint(file, map_location)
     with tempfile.NamedTemporaryFile(suffix=".pth") as copy:
@@ -201,9 +201,9 @@ def _load_stream(file: Any, map_location: Any = None, weights_only: bool | None 
         return read_checkpoint(copy.name, map_location)
 
 
-# MMEngine's own loaders fall back to unsafe unpickling when safe loading fails. Replacing them here
-# covers every path through the Runner and `init_cfg=dict(type='Pretrained')`: the addresses of files and
-# pages, those that are looked up and then fetched (`torchvision://` ...), and all others.
+# MMEngine's loaders fall back to unsafe unpickling when safe loading fails. Replacing them covers the Runner
+# and `init_cfg=dict(type='Pretrained')` for local files, URLs, model names (`torchvision://` ...) and other
+# backends.
 CheckpointLoader.register_scheme("", _load_local, force=True)
 CheckpointLoader.register_scheme(("http://", "https://"), _load_url, force=True)
 mmengine_checkpoint.load_from_http = _load_url

@@ -1,4 +1,4 @@
-"""Files of weights in any of the formats they come in; none of them can run code on being read."""
+"""Weight files in several formats, read without running code."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .checkpoint import read_checkpoint
 
 
 def read_weights(path: str | os.PathLike) -> Any:
-    """What a file holds: ``.safetensors``, a ``.pkl`` of numpy arrays (detectron2), else a torch file.
+    """Read ``.safetensors``, a ``.pkl`` of NumPy arrays (detectron2), or else a torch file.
 
     Raises:
-        UserError: The file is missing, damaged, or asks to run code on loading.
+        UserError: The file is missing or damaged, or would run code on loading.
     """
     path = Path(path).expanduser()
     suffix = path.suffix.lower()
@@ -37,5 +37,5 @@ def read_weights(path: str | os.PathLike) -> Any:
     except SafetensorError as error:
         raise UserError(f"Checkpoint '{path}' is not a readable safetensors file ({error}).") from error
     except Exception as error:
-        # Bytes that are no pickle can fail anywhere in the unpickler.
+        # Bytes that are not a pickle can raise any error in the unpickler.
         raise UserError(f"Checkpoint '{path}' is damaged or not a pickle of arrays ({error}).") from error

@@ -1,4 +1,4 @@
-"""Names of tensors in checkpoints of other programs, and this project's names for them."""
+"""Tensor names in checkpoints of other libraries, and their names in this project."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from torch import Tensor
 
 OWN = "backbone."
-# Where this project keeps the momentum copy of a classifier that is what is meant for use.
+# Prefix of the EMA copy of a classifier that is used for inference.
 DEPLOYED = "deployed."
-# Where a checkpoint keeps the network that is worth loading, and who writes it so. The first prefix under
-# which there is a stem counts: momentum copies (`encoder_k.`, `momentum_backbone.`) are never taken.
+# Prefixes of the network to load, and the libraries that use them. The first prefix with a stem is used;
+# momentum copies (`encoder_k.`, `momentum_backbone.`) are never loaded.
 ENCODERS = {
     "backbone.bottom_up.": "detectron2 with FPN",
     OWN: "this project, MMPretrain, Barlow Twins, VICReg, solo-learn, lightly, detectron2",
@@ -30,20 +30,20 @@ ENCODERS = {
 
 
 def own_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Give a ResNet's tensors this project's names.
+    """Rename a ResNet's tensors to this project's names.
 
-    Known are the places of :data:`ENCODERS`, each with torchvision's names, detectron2's
-    (``res2.0.conv1.norm.weight``) or the numbers of an ``nn.Sequential`` of torchvision's children.
-    A state dict with no known stem keeps its names if some begin with ``backbone.``, and is taken as a
-    plain backbone if none does. Of a classifier with a momentum copy that is meant for use (AMix, AutoMix),
-    the copy's backbone and heads take the place of the network's.
+    Supported are the prefixes of :data:`ENCODERS`, each with names of torchvision, of detectron2
+    (``res2.0.conv1.norm.weight``) or of an ``nn.Sequential`` of torchvision's children. A state dict without
+    a known stem keeps its names if some begin with ``backbone.``; otherwise it is treated as a plain
+    backbone. For classifiers whose EMA copy is used for inference (AMix, AutoMix), the copy's backbone and
+    heads replace the network's.
 
     Args:
         state: Names without the prefixes of wrappers such as ``module.``.
 
     Returns:
-        The tensors under ``backbone.``; tensors outside the encoder keep their names. And the layout in
-        words, empty for this project's own.
+        The renamed state dict, with the encoder under ``backbone.`` and other names unchanged, and a
+        description of the layout, empty for this project's own.
     """
     if any(name.startswith(DEPLOYED + OWN) for name in state):
         copies = {name.removeprefix(DEPLOYED): name for name in state if name.startswith(DEPLOYED)}
@@ -69,13 +69,13 @@ def own_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
 
 
 def _spelling(names: Collection[str]) -> tuple[str, Callable[[str], str] | None]:
-    """Whose names these are, recognised by the stem, and what turns one into torchvision's."""
+    """Library whose names these are, recognised by the stem, and a function to torchvision's names."""
     if "conv1.weight" in names:
         return "torchvision's", _without_shortcuts
     if "stem.conv1.weight" in names:
         return "detectron2's", from_detectron2
     if "0.weight" in names and "1.running_mean" in names:
-        # Of the numbered children 0 is the convolution, 1 its normalisation; whatever has blocks is a stage.
+        # Numbered children: 0 is the convolution, 1 its normalisation, those with blocks are the stages.
         stages = sorted({int(n.split(".")[0]) for n in names if re.match(r"\d+\.\d+\.", n)})
         children = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{i}" for i, n in enumerate(stages, 1)}
 
@@ -88,12 +88,12 @@ def _spelling(names: Collection[str]) -> tuple[str, Callable[[str], str] | None]
 
 
 def _without_shortcuts(name: str) -> str:
-    # ResNets for small images that are not torchvision's call the projection a shortcut.
+    # Some ResNets for small images name the projection "shortcut".
     return re.sub(r"(layer\d\.\d+)\.shortcut\.", r"\1.downsample.", name)
 
 
 def to_detectron2(name: str) -> str:
-    """detectron2's name of a ResNet's tensor.
+    """Convert torchvision's name of a ResNet tensor to detectron2's.
 
     >>> to_detectron2("bn1.weight"), to_detectron2("layer4.0.downsample.1.bias")
     ('stem.conv1.norm.weight', 'res5.0.shortcut.norm.bias')
@@ -105,7 +105,7 @@ def to_detectron2(name: str) -> str:
 
 
 def from_detectron2(name: str) -> str:
-    """The inverse of :func:`to_detectron2`.
+    """Inverse of :func:`to_detectron2`.
 
     >>> from_detectron2("res5.0.shortcut.norm.bias")
     'layer4.0.downsample.1.bias'

@@ -1,4 +1,4 @@
-"""Weights in: this project's checkpoints, and backbones as other programs keep them."""
+"""Loading of weights from this project's checkpoints and from other libraries."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIN_MATCHED = 0.95
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load did: names of model tensors matched or missing, and of unused file tensors."""
+    """Result of a load: names of matched and missing model tensors, and of unused file tensors."""
 
     path: str
     matched: tuple[str, ...]
@@ -60,10 +60,10 @@ class LoadReport:
 
 
 def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tensor]:
-    """The state dict inside ``checkpoint``, with the prefixes of wrappers taken off its names.
+    """State dict inside ``checkpoint``, without the name prefixes of wrappers.
 
     Raises:
-        UserError: There is no mapping of names to tensors in it.
+        UserError: It contains no mapping from names to tensors.
     """
     while isinstance(checkpoint, Mapping):
         inner = next((key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)), None)
@@ -90,18 +90,18 @@ def load_weights(
     """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
 
     Checkpoints of MoCo, Barlow Twins, VICReg, SwAV, SimCLR, BYOL, DINO, solo-learn, lightly, VISSL, timm,
-    torchvision and detectron2 are read as well: :func:`.layouts.own_names` knows their names.
-    A file whose names lack the ``backbone.`` prefix is taken as a plain backbone (torchvision's
-    layout is the same as this project's). Tensors of another shape are never loaded. Counters of batches
-    (``num_batches_tracked``) do not enter the share of the backbone: some programs do not keep them.
+    torchvision and detectron2 are supported (:func:`.layouts.own_names`). A file without the
+    ``backbone.`` prefix is treated as a plain backbone (torchvision's layout is this project's). Tensors of
+    another shape are never loaded. Batch counters (``num_batches_tracked``) do not count towards the matched
+    share of the backbone, since some libraries do not store them.
 
     Args:
         model: Any model with a ``backbone`` attribute.
-        path: Checkpoint of this project, a torch file with a state dict, a safetensors file, or a pickle of
-            numpy arrays.
+        path: Checkpoint of this project, torch file with a state dict, safetensors file, or pickle of NumPy
+            arrays.
         allow_partial: Accept a load that matches less than 95 % of the backbone's tensors.
-        training_state: Load buffers besides the running statistics, too: queues, banks, clusters, counters
-            of steps. A new training starts without them.
+        training_state: Also load buffers other than running statistics: queues, banks, clusters, step
+            counters. False for a new training.
 
     Returns:
         The report; it is also logged.
@@ -148,7 +148,7 @@ def load_weights(
 
 
 def training_buffers(model: nn.Module) -> set[str]:
-    """Names of the buffers that tell how far a training is: all but those of normalisation layers.
+    """Names of the buffers that hold training state: all except those of normalisation layers.
 
     >>> from ssl_ext.models.utils import Queue
     >>> sorted(training_buffers(nn.Sequential(Queue(4, 2), nn.BatchNorm1d(2))))

@@ -10,9 +10,9 @@ from ssl_ext.registry import MODELS
 class ResNeXt_CIFAR(ResNet_CIFAR, ResNeXt):
     """MMPretrain's ResNeXt with the stem of its ``ResNet_CIFAR``: a 3×3 convolution, no pooling.
 
-    The first gives the stem and the forward pass, the second the grouped stages.
+    Stem and forward pass are ``ResNet_CIFAR``'s, the grouped stages ``ResNeXt``'s.
 
     Args:
         depth: 50, 101 or 152.
-        **kwargs: As for both, ``groups`` (32) and ``width_per_group`` (4) among them.
+        **kwargs: Arguments of both, such as ``groups`` (default 32) and ``width_per_group`` (default 4).
     """

@@ -1,4 +1,4 @@
-"""Image classifiers: plain, with hand-made mixing policies, and with a learned one."""
+"""Image classifiers: plain, with hand-crafted mixing policies, and with learned mixing."""
 
 from .amix import AMix
 from .amix_clusters import AMixClusters

@@ -18,24 +18,24 @@ from .momentum import MomentumClassifier
 
 @MODELS.register_module()
 class AMix(BlockMixing, MomentumClassifier):
-    """A classifier on plain images and on mixtures by a block that learns beside it (AMix, Sec. 3 and 4.1).
+    """Classifier trained jointly with a block that mixes its images (AMix, Sec. 3 and 4.1).
 
-    The momentum copy gives the block its feature maps, judges the block's mixtures and is what is meant for
-    use. Each step draws λ and a permutation twice: the classifier learns from the plain images and from
-    mixtures with detached masks; the block learns from other mixtures that the copy, frozen and in evaluation
-    mode, classifies: a gradient reaches the block through activations alone. The copy's running statistics
-    are those of its passes over the plain images.
+    The EMA copy provides the block's feature maps, classifies the block's mixtures and is used for inference.
+    Each step draws λ and a permutation twice. The classifier is trained on the plain images and on mixtures
+    with detached masks. The block is trained on other mixtures, classified by the copy, which is frozen and
+    in evaluation mode, so gradients reach the block only through activations. The copy's running statistics
+    come from its passes over the plain images.
 
     Args:
-        mix_block: Arguments of :class:`ssl_ext.mixups.MixBlock`, ``in_channels`` at least; here
+        mix_block: Arguments of :class:`ssl_ext.mixups.MixBlock`, ``in_channels`` required; here
             ``upsampling`` is ``'bilinear'`` by default.
-        block_head: Arguments of :class:`ssl_ext.models.heads.MixBlockHead`: what the block learns from.
+        block_head: Arguments of :class:`ssl_ext.models.heads.MixBlockHead`, the block's losses.
         alpha: α of λ ~ Beta(α, α).
-        lam_per: One λ for each ``'sample'``, or for each ``'step'``. The batch normalisation of the block's
-            content takes out what the images of a batch have in common, and so much of a common λ.
-        feature_stage: l, the stage of the backbone whose maps the block sees, counted from 1.
-        adjust_lam: Give the masks of the classifier's mixtures the mean λ exactly.
-        mask_decay: Let the weight of the mask loss fall to 0 by a cosine over the run.
+        lam_per: Draw λ per ``'sample'`` or per ``'step'``. Batch normalisation in the block's content branch
+            removes most of a λ that the whole batch shares.
+        feature_stage: l, the backbone stage whose feature maps the block gets, counted from 1.
+        adjust_lam: Rescale the masks of the classifier's mixtures to a mean of exactly λ.
+        mask_decay: Decay the weight of the mask loss to 0 by a cosine over the run.
         **kwargs: ``momentum``, ``momentum_schedule``, ``backbone``, ``head`` and ``data_preprocessor``.
 
     Raises:
@@ -75,7 +75,7 @@ class AMix(BlockMixing, MomentumClassifier):
     def loss(self, inputs: list[Tensor], data_samples: dict) -> dict[str, Tensor]:
         """Named losses of classifier and block; view [(N, C, H, W)], ``data_samples['labels']`` (N,)."""
         (images,), labels = inputs, data_samples["labels"]
-        # The plain pass comes first: what listens to the backbone takes it for that of the images.
+        # The plain pass comes first: forward hooks on the backbone use the first pass of a step.
         losses = dict(loss_plain=cross_entropy(self.classify(images), labels))
         with torch.no_grad():
             outputs = self.deployed.backbone(images)
@@ -85,7 +85,7 @@ class AMix(BlockMixing, MomentumClassifier):
         return dict(losses, **self.block_loss(images, outputs, data_samples))
 
     def block_loss(self, images: Tensor, outputs: Sequence[Tensor], data_samples: dict) -> dict[str, Tensor]:
-        """What the block learns from; ``outputs`` are the copy's of the plain images."""
+        """Named losses of the block; ``outputs`` are the copy's backbone outputs for the plain images."""
         mixed, mask = self.mix(images, outputs[0])
         with frozen(self.deployed):
             z_mix = pool_features(self.deployed.backbone(mixed.images))
@@ -97,13 +97,13 @@ class AMix(BlockMixing, MomentumClassifier):
         return terms
 
     def block_logits(self, z_mix: Tensor) -> Tensor | None:
-        """What the copy makes of the features (N, D) of the block's mixtures."""
+        """Logits (N, K) of the copy for the features (N, D) of the block's mixtures."""
         return self.deployed.neck["mix_head"]((z_mix,))
 
     def block_labels(self, data_samples: dict) -> Tensor:
-        """The classes (N,) that the block learns from."""
+        """Classes (N,) for the block's losses."""
         return data_samples["labels"]
 
     def block_features(self, images: Tensor) -> Tensor:
-        """Maps (N, C, h, w) of the momentum copy's stage l."""
+        """Feature maps (N, C, h, w) of the EMA copy after stage l."""
         return self.deployed.backbone(images)[0]

@@ -1,4 +1,4 @@
-"""AMix whose block does not know the classes (Table 1 of AMix, rows with pseudo labels)."""
+"""AMix with pseudo labels for the block (Table 1 of AMix, rows with pseudo labels)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BY_CLASS = {"ce", "pbce"}
 class AMixClusters(AMix):
     """AMix whose classifier learns the classes, and whose block learns clusters of the images (ODC).
 
-    The clusters are those of the momentum copy's features. A linear classifier of them learns on these
-    features and judges the block's mixtures in place of the copy's head.
+    The EMA copy's features are clustered. A linear classifier is trained to predict the clusters from these
+    features and classifies the block's mixtures in place of the copy's head.
 
     Args:
-        clusters: Arguments of :class:`ssl_ext.models.utils.LabelSource`: ``num_classes`` at least, and
+        clusters: Arguments of :class:`ssl_ext.models.utils.LabelSource`: ``num_classes`` (required),
             ``momentum``, ``min_size``, ``interval``.
         **kwargs: As for :class:`AMix`.
 
     Raises:
-        ValueError: As for :class:`AMix`, or a bad argument of clusters.
+        ValueError: As for :class:`AMix`, or an argument of ``clusters`` out of range.
     """
 
     uses_indices = True
@@ -42,24 +42,24 @@ class AMixClusters(AMix):
 
     @property
     def cluster_bank(self) -> ClusterBank | None:
-        """Where pseudo labels come from; None before :meth:`set_dataset_size`."""
+        """Bank of the pseudo labels; None before :meth:`set_dataset_size`."""
         return self.label_source.bank
 
     def set_dataset_size(self, size: int) -> None:
-        """Start clusters of ``size`` images."""
+        """Create a cluster bank for ``size`` images."""
         self.label_source.set_dataset_size(size)
 
     def check_batch(self, batch: dict) -> None:
-        """Raise IndexError for an image that has no entry in the bank of clusters."""
+        """Raise IndexError for an image index outside the cluster bank."""
         self.label_source.check_batch(batch)
 
     @torch.no_grad()
     def embed_for_clusters(self, images: Tensor) -> Tensor:
-        """What the clusters are formed of: features (N, C) of normalised images, unit vectors."""
+        """Features (N, C) that are clustered: unit vectors of normalised images (N, channels, H, W)."""
         return unit_rows(pool_features(self.deployed.backbone(images)))
 
     def block_loss(self, images: Tensor, outputs: Sequence[Tensor], data_samples: dict) -> dict[str, Tensor]:
-        """Also the classifier's loss; the clusters follow."""
+        """Add the loss of the cluster classifier, and update the clusters."""
         terms = super().block_loss(images, outputs, data_samples)
         features = pool_features(outputs)
         terms.update(self.label_source.loss(features, self.block_labels(data_samples)))
@@ -68,7 +68,7 @@ class AMixClusters(AMix):
         return terms
 
     def block_logits(self, z_mix: Tensor) -> Tensor | None:
-        """Clusters that the classifier sees in the features (N, D) of the block's mixtures."""
+        """Logits (N, clusters) of the cluster classifier for the features (N, D) of the block's mixtures."""
         classifier = self.label_source.classifier
         if classifier is None:
             return None
@@ -76,9 +76,9 @@ class AMixClusters(AMix):
             return classifier(z_mix)
 
     def block_labels(self, data_samples: dict) -> Tensor:
-        """The clusters (N,) of the images."""
+        """Clusters (N,) of the images."""
         return self.label_source.labels_for(data_samples)
 
     def between_steps(self, step: int) -> None:
-        """Renew the clusters' centroids every few steps."""
+        """Recompute the centroids every few steps."""
         self.label_source.between_steps(step)

@@ -11,10 +11,10 @@ from .amix import AMix
 
 @MODELS.register_module()
 class AutoMix(AMix):
-    """AMix's pipeline with AutoMix's block and mask loss, as AMix compares with it (Table 8, first row).
+    """AMix's pipeline with AutoMix's block and mask loss, the baseline in AMix (Table 8, first row).
 
-    λ is a channel, the content is linear, attention goes across the pair, upsampling is nearest, and nothing
-    rewards sparse masks.
+    λ is an input channel, the content branch is linear, attention is computed across the pair, upsampling is
+    nearest-neighbour, and the loss has no variance term.
 
     Args:
         **kwargs: As for :class:`AMix`.

@@ -16,8 +16,8 @@ from ssl_ext.registry import MODELS
 class ImageClassifier(TrainableModel):
     """Backbone and a linear head, trained with cross-entropy.
 
-    Subclasses change ``loss``, and ``logits`` where they have more than one prediction; ``prediction`` names
-    the one that is used for inference. Training sees one view of each image, the config's ``views``.
+    Subclasses override ``loss``, and ``logits`` if they make several predictions; ``prediction`` names the
+    one used for inference. Training uses one view of each image (config key ``views``).
 
     Args:
         backbone: Config of the backbone; features are its last output, averaged over positions.
@@ -44,10 +44,10 @@ class ImageClassifier(TrainableModel):
         self.head = MODELS.build(head)
 
     def forward(self, inputs: Any, data_samples: dict | None = None, mode: str = "tensor") -> Any:
-        """Losses of the views (``mode='loss'``) or the logits of clean images in use.
+        """Losses of the views (``mode='loss'``), or logits (N, K) of clean images (``mode='tensor'``).
 
         Raises:
-            ValueError: Another mode than ``'loss'`` and ``'tensor'``.
+            ValueError: ``mode`` is not ``'loss'`` or ``'tensor'``.
         """
         if mode == "loss":
             return self.loss(inputs, data_samples)
@@ -61,15 +61,15 @@ class ImageClassifier(TrainableModel):
         return dict(loss_classification=cross_entropy(self.classify(images), data_samples["labels"]))
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Every prediction (N, K) by name, of normalised images (N, C, H, W)."""
+        """All predictions (N, K) by name, for normalised images (N, C, H, W)."""
         return dict(plain=self.classify(images))
 
     def classify(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of the backbone and its head."""
+        """Logits (N, K) of normalised images (N, C, H, W)."""
         return self.head((self.extract_embedding(images),))
 
     def check_dataset(self, dataset: Any) -> None:
-        """Check that every training image has a class that the head knows.
+        """Check that every training image has one class and that the head has as many outputs.
 
         Raises:
             ValueError: Images without a label, several labels an image, or another number of classes.

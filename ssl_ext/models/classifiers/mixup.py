@@ -1,4 +1,4 @@
-"""Classifiers trained on mixtures that a hand-made policy draws."""
+"""Classifiers trained on images mixed by a hand-crafted policy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class MixupClassifier(LayerMixing, ImageClassifier):
 
     Args:
         policy: Config of the mixing, such as ``dict(type='MixingPolicy', name='cutmix', alpha=0.2)``.
-        layers: Where it may act, as for :class:`LayerMixing`; by default the images alone, or for
-            ``'manifoldmix'`` 0, 1 and 2, as in its paper.
+        layers: Layers to mix at, as for :class:`LayerMixing`; by default 0 (the images), and 0, 1 and 2 for
+            ``'manifoldmix'``, as in its paper.
         **kwargs: As for :class:`ImageClassifier`.
 
     Raises:
-        ValueError: A layer that the backbone does not have, or a policy that needs the gradient at the images
-            and is to act elsewhere.
+        ValueError: A layer that the backbone does not have, or a layer other than 0 with a policy that needs
+            the gradient at the images.
     """
 
     batch_dependence = "images are mixed within a batch"
@@ -40,13 +40,13 @@ class MixupClassifier(LayerMixing, ImageClassifier):
         self.set_up_layers(mixing, layers)
 
     def loss(self, inputs: list[Tensor], data_samples: dict) -> dict[str, Tensor]:
-        """Cross-entropy of mixtures of the view [(N, C, H, W)], labels mixed in the same shares."""
+        """Cross-entropy of the mixed view [(N, C, H, W)] with labels mixed in the same proportions."""
         (images,), labels = inputs, data_samples["labels"]
         logits, mixed = self.embed_mixed(images, labels, self.classify, lambda x: self.mix(x, labels))
         return dict(loss_mix=mixed_cross_entropy(logits, labels, mixed))
 
     def mix(self, images: Tensor, labels: Tensor) -> Mixed:
-        """Mixtures of the images; a policy that asks for it may follow the gradient of their loss."""
+        """Mix images (N, C, H, W); policies with saliency get the loss of the images to differentiate."""
         if not self.policy.needs_gradient:
             return self.policy(images, labels=labels)
 

@@ -12,15 +12,15 @@ from .base import ImageClassifier
 
 
 class MomentumClassifier(EMAModel, ImageClassifier):
-    """Backbone, a head for plain images, one for mixed images, and the EMA of all three.
+    """Backbone, a head for plain images, a head for mixed images, and the EMA of all three.
 
-    The copy, ``deployed``, starts equal to the initialised (or loaded) network and follows its weights after
-    every optimiser step; its running statistics come from its own passes. Weight files load as the copy:
-    its tensors take the place of the network's (:func:`ssl_ext.engine.weights.load.load_weights`).
+    The copy, ``deployed``, starts equal to the initialised (or loaded) network and is updated after every
+    optimiser step; its running statistics come from its own passes. When a checkpoint is loaded as weights,
+    the copy's tensors replace the network's (:func:`ssl_ext.engine.weights.load.load_weights`).
 
     Args:
         momentum: EMA momentum of the copy, in [0, 1].
-        momentum_schedule: ``'cosine'``, from ``momentum`` up to 1 over the run, or ``'constant'``.
+        momentum_schedule: ``'cosine'`` (from ``momentum`` to 1 over the run) or ``'constant'``.
         **kwargs: ``backbone``, ``head`` (built twice) and ``data_preprocessor``.
 
     Raises:
@@ -41,7 +41,7 @@ class MomentumClassifier(EMAModel, ImageClassifier):
         return nn.ModuleDict(dict(head=self.head, mix_head=self.mix_head))
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Four predictions (N, K): of either head, of the network and of its momentum copy."""
+        """Predictions (N, K) of both heads, of the network and of its EMA copy."""
         predictions = {}
         for suffix, backbone, heads in (
             ("", self.backbone, self.heads),

@@ -1,6 +1,6 @@
-"""Heads that several algorithms share: from embeddings to a dict of named, weighted loss terms.
+"""Heads used by several algorithms: from embeddings to a dict of named, weighted loss terms.
 
-A head that one algorithm alone uses is in the file of that algorithm, and still found here by its name.
+A head used by one algorithm is in that algorithm's file and can be imported from here too.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Heads of AMix: what trains the block that mixes images (Sec. 3.2 and 3.3, Table 1)."""
+"""Heads of AMix: losses of the block that mixes images (Sec. 3.2 and 3.3, Table 1)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from ssl_ext.values import check_not_negative, check_positive
 
 from .mix_moco_head import MixMoCoHead
 
-# Mixture cross-entropy over all classes, over the two classes of a pair, over the similarities to the two
-# sources, and over those to all negatives.
+# Mixture cross-entropy over all classes, over the two classes of a pair, over the similarities to both
+# sources, and over the similarities to all negatives.
 BLOCK_LOSSES = ("ce", "pbce", "bce", "infonce")
 NEED_LABELS = ("ce", "pbce")
 
 
 class BlockLosses:
-    """Losses of a block's mixtures and masks; a mixin for heads with a ``temperature``."""
+    """Mixin with the losses of a block's mixtures and masks, for heads with a ``temperature``."""
 
     temperature: float
 
     def set_up_mask(self, *, mask_weight: float, margin: float, variance_weight: float) -> None:
-        """Keep the settings of the mask loss.
+        """Store the settings of the mask loss.
 
         Args:
             mask_weight: β of the mask loss.
-            margin: ε, how far the mean of a mask may be from λ without a loss.
-            variance_weight: Weight of the variance of a mask, within the mask loss.
+            margin: ε, the largest |mean of a mask − λ| without a loss.
+            variance_weight: Weight of the mask's variance within the mask loss.
         """
         self.mask_weight, self.margin, self.variance_weight = mask_weight, margin, variance_weight
 
@@ -55,17 +55,17 @@ class BlockLosses:
         logits: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The named losses of mixed images, ``loss_block_<name>``.
+        """Losses of mixed images, by names ``loss_block_<name>``.
 
         Args:
-            names: Some of ``BLOCK_LOSSES``.
+            names: A subset of ``BLOCK_LOSSES``.
             z: (N, D) unit vectors of the mixed images.
-            keys: (N, D) unit vectors of the images before they were mixed.
+            keys: (N, D) unit vectors of the plain images.
             negatives: (K, D) unit vectors, for ``'infonce'``.
-            mixed: How they were mixed.
-            excluded: (N, K), entries that are no negatives.
+            mixed: Permutation and λ of the mixtures.
+            excluded: (N, K) bool, True for entries that are not used as negatives.
             logits: (N, classes) of the mixed images, for ``'ce'`` and ``'pbce'``.
-            labels: (N,), classes of the images before they were mixed.
+            labels: (N,), classes of the plain images.
         """
         partners, settings = keys[mixed.permutation], dict(temperature=self.temperature)
         found = {}
@@ -82,10 +82,10 @@ class BlockLosses:
         return found
 
     def mask_terms(self, mask: Tensor, lam: Tensor, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
-        """Mask loss of masks (N, 1, H, W), its weight times ``scale``, and two figures of the masks.
+        """Mask loss of masks (N, 1, H, W), its weight times ``scale``, and two logged statistics.
 
-        ``mask_deviation`` is the mean of |mean of a mask − λ|, ``mask_std`` that of the unbiased standard
-        deviation within a mask.
+        ``mask_deviation`` is the mean over the batch of |mean of a mask − λ|, ``mask_std`` the mean of the
+        unbiased standard deviation within a mask.
         """
         figures = {}
         if self.mask_weight:
@@ -99,12 +99,12 @@ class BlockLosses:
 
 @MODELS.register_module()
 class AMixHead(BlockLosses, MixMoCoHead):
-    """The terms of :class:`MixMoCoHead`, and those of the block, whose negatives are a queue.
+    """Terms of :class:`MixMoCoHead` and of the block; negatives come from the queue.
 
     Args:
         mask_weight: β of the mask loss.
-        mask_margin: ε, how far the mean of a mask may be from λ without a loss.
-        variance_weight: Weight of the variance of a mask, within the mask loss.
+        mask_margin: ε, the largest |mean of a mask − λ| without a loss.
+        variance_weight: Weight of the mask's variance within the mask loss.
         **kwargs: ``temperature``, ``plain_weight``, ``mixed_weight``.
 
     Raises:
@@ -126,18 +126,18 @@ class AMixHead(BlockLosses, MixMoCoHead):
 
 @MODELS.register_module()
 class MixBlockHead(BlockLosses, nn.Module):
-    """The block's terms alone, for a classifier; negatives are the other images of the batch.
+    """Terms of the block for a classifier; negatives are the other images of the batch.
 
     Args:
-        losses: Some of ``'ce'``, ``'pbce'``, ``'bce'`` and ``'infonce'``.
-        mask_labels: Leave out negatives of ``'infonce'`` that share a class with one of the sources.
+        losses: A subset of ``'ce'``, ``'pbce'``, ``'bce'`` and ``'infonce'``.
+        mask_labels: Exclude negatives of ``'infonce'`` that share a class with one of the sources.
         temperature: τ of ``'bce'`` and ``'infonce'``.
         mask_weight: β of the mask loss.
-        margin: ε, how far the mean of a mask may be from λ without a loss.
-        variance_weight: Weight of the variance of a mask, within the mask loss.
+        margin: ε, the largest |mean of a mask − λ| without a loss.
+        variance_weight: Weight of the mask's variance within the mask loss.
 
     Raises:
-        ValueError: An unknown loss, none or one twice; a temperature that is not above 0; a negative weight.
+        ValueError: An unknown or repeated loss, or none; a temperature not above 0; a negative weight.
     """
 
     def __init__(
@@ -168,15 +168,15 @@ class MixBlockHead(BlockLosses, nn.Module):
         mixed: Mixed,
         mask: Tensor,
     ) -> dict[str, Tensor]:
-        """Named, weighted terms and figures.
+        """Weighted terms and logged statistics by name.
 
         Args:
             logits: (N, K) of the mixed images; needed by ``'ce'`` and ``'pbce'``.
             z_mix: (N, D) features of the mixed images.
-            keys: (N, D) features of the images before they were mixed.
-            labels: (N,) int64, their classes.
-            mixed: How they were mixed.
-            mask: (N, 1, H, W) that did it.
+            keys: (N, D) features of the plain images.
+            labels: (N,) int64, classes of the plain images.
+            mixed: Permutation and λ of the mixtures.
+            mask: (N, 1, H, W), masks of the mixtures, in [0, 1].
         """
         z_mix, keys, excluded = unit_rows(z_mix), unit_rows(keys.detach()), None
         negatives = keys
@@ -190,9 +190,9 @@ class MixBlockHead(BlockLosses, nn.Module):
 
 
 def no_negatives(permutation: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Which images of the batch of all processes, (N, W · N), are no negatives of a mixed image.
+    """Mask (N, W · N) of the images of all W processes that are not negatives of each mixed image.
 
-    Its two sources, and with labels (N,) whatever is of the class of one of them.
+    These are its two sources and, with labels (N,), all images that share a class with one of them.
 
     >>> no_negatives(torch.tensor([1, 0, 2]), torch.tensor([0, 1, 1])).int()
     tensor([[1, 1, 1],
@@ -210,6 +210,6 @@ def no_negatives(permutation: Tensor, labels: Tensor | None = None) -> Tensor:
 
 
 def check_block_losses(key: str, names: Sequence[str]) -> None:
-    """Raise ValueError unless ``names`` are some of ``BLOCK_LOSSES``, each once."""
+    """Raise ValueError unless ``names`` is a subset of ``BLOCK_LOSSES`` without repetitions."""
     if not names or set(names) - set(BLOCK_LOSSES) or len(set(names)) < len(names):
         raise ValueError(f"{key} is {list(names)}; allowed are {', '.join(BLOCK_LOSSES)}, each once.")

@@ -15,7 +15,7 @@ from ssl_ext.values import check_positive
 
 @MODELS.register_module()
 class SimCLRHead(BaseModule):
-    """NT-Xent of SimCLR; logs ``positive_top1``, the share of views nearest to their positive.
+    """NT-Xent of SimCLR; logs ``positive_top1``, the fraction of views nearest to their positive.
 
     Args:
         temperature: τ.
@@ -30,14 +30,14 @@ class SimCLRHead(BaseModule):
         self.temperature = temperature
 
     def loss(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
-        """Loss and logged figure for projector outputs of two views, each (N, D)."""
+        """Loss and ``positive_top1`` for projector outputs of two views, each (N, D)."""
         terms = nt_xent_terms(z1, z2, temperature=self.temperature)
         return dict(loss_contrastive=terms.loss, positive_top1=terms.positive_top1)
 
 
 @MODELS.register_module()
 class MoCoHead(SimCLRHead):
-    """InfoNCE of MoCo; logs ``positive_top1``, the share of queries nearer to their key than to the queue.
+    """InfoNCE of MoCo; logs ``positive_top1``, the fraction of queries nearest to their own key.
 
     Args:
         temperature: τ.
@@ -50,19 +50,20 @@ class MoCoHead(SimCLRHead):
         super().__init__(temperature)
 
     def loss(self, query: Tensor, key: Tensor, queue: Tensor) -> dict[str, Tensor]:
-        """Loss and logged figure for unit vectors: query and key (N, D), queue (K, D)."""
+        """Loss and ``positive_top1`` for unit vectors: query and key (N, D), queue (K, D)."""
         terms = info_nce_terms(query, key, queue, temperature=self.temperature)
         return dict(loss_contrastive=terms.loss, positive_top1=terms.positive_top1)
 
 
 @MODELS.register_module()
 class JaccardHead(SimCLRHead):
-    """α1 · NCE(s1) + α2 · NCE(s2) + (1 − α1 − α2) · NCE(J) (Eq. 4 of Jiang et al.), in both its forms.
+    """α1 · NCE(s1) + α2 · NCE(s2) + (1 − α1 − α2) · NCE(J) (Eq. 4 of Jiang et al.).
 
-    Logs ``positive_top1`` of the Jaccard similarity J.
+    Works within a batch (as SimCLR) and with queues (as MoCo). Logs ``positive_top1`` of the Jaccard
+    similarity J.
 
     Args:
-        alpha: α1 and α2, the weights of the two projectors' own terms.
+        alpha: α1 and α2, the weights of the terms of the two projectors.
         temperature: τ of all three terms.
         intersection: ``'clamp'``, ``'affine'`` or ``'raw'``, see :func:`ssl_ext.losses.jaccard_similarity`.
         eps: Added to the denominator of J.
@@ -87,12 +88,12 @@ class JaccardHead(SimCLRHead):
     def loss(
         self, query: Sequence[Tensor], key: Sequence[Tensor], queue: Sequence[Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Weighted terms and logged figure.
+        """Weighted terms and ``positive_top1``.
 
         Args:
             query: The two embeddings (N, D) of the first view.
-            key: Those of the second view.
-            queue: Unit vectors, (K, D) of each projector; None compares within the batch, as SimCLR does.
+            key: The two embeddings (N, D) of the second view.
+            queue: Unit vectors (K, D) for each projector; None takes negatives from the batch.
         """
         terms = jaccard_contrastive_terms(
             query,

@@ -1,4 +1,4 @@
-"""Head of the algorithms that predict one network's embedding from another's."""
+"""Head of the algorithms with a predictor."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ssl_ext.registry import MODELS
 class CosineRegressionHead(BaseModule):
     """weight · Σ ℓ(p, z) over the pairs of each term, ℓ(p, z) = 2 - 2 cos(p, sg z).
 
-    It has no settings: which embedding predicts which, and with what weight, is the algorithm.
+    The algorithm passes the pairs and the weight; the head has no settings.
     """
 
     def loss(self, *, weight: float = 1.0, **terms: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Weighted terms under the names ``loss_<term>``.
+        """Weighted terms by names ``loss_<term>``.
 
         Args:
             weight: Factor of every term.
@@ -29,6 +29,6 @@ class CosineRegressionHead(BaseModule):
         return {f"loss_{name}": weight * self._sum_of_pairs(pairs) for name, pairs in terms.items()}
 
     def _sum_of_pairs(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        # The mean over the joined rows, so that a term costs one collective however many pairs it has.
+        # One mean over all pairs of a term, so that each term needs a single collective.
         predictions, targets = zip(*pairs, strict=True)
         return len(pairs) * cosine_regression(torch.cat(predictions), torch.cat(targets))

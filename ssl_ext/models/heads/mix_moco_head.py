@@ -17,12 +17,12 @@ class MixMoCoHead(MoCoHead):
     """plain_weight · InfoNCE (Eq. 2 of AMix) + mixed_weight · mixture InfoNCE (Eq. 4).
 
     Args:
-        temperature: τ of both.
-        plain_weight: 0 leaves the term out.
-        mixed_weight: 0 leaves the term out.
+        temperature: τ of both terms.
+        plain_weight: Weight of InfoNCE; 0 omits the term.
+        mixed_weight: Weight of the mixture InfoNCE; 0 omits the term.
 
     Raises:
-        ValueError: A temperature that is not positive, a negative weight, or two zeros.
+        ValueError: A temperature that is not positive, a negative weight, or both weights 0.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class MixMoCoHead(MoCoHead):
         self.plain_weight, self.mixed_weight = plain_weight, mixed_weight
 
     def loss(self, query: Tensor, key: Tensor, queue: Tensor) -> dict[str, Tensor]:
-        """Weighted InfoNCE and logged figure for unit vectors: query and key (N, D), queue (K, D)."""
+        """Weighted InfoNCE and ``positive_top1`` for unit vectors: query and key (N, D), queue (K, D)."""
         losses = super().loss(query, key, queue)
         return dict(losses, loss_contrastive=self.plain_weight * losses["loss_contrastive"])
 
@@ -44,9 +44,9 @@ class MixMoCoHead(MoCoHead):
 
         Args:
             query: (N, D) unit vectors of the mixed images.
-            keys: (N, D) unit vectors of the images before they were mixed.
+            keys: (N, D) unit vectors of the plain images.
             queue: (K, D) unit vectors.
-            mixed: How they were mixed.
+            mixed: Permutation and λ of the mixtures.
         """
         if mixed.weights is not None:
             loss = weighted_info_nce(query, keys, queue, mixed.weights, temperature=self.temperature)

@@ -13,14 +13,14 @@ from ssl_ext.registry import MODELS
 class BiProjector(BaseModule):
     """The neck of the Jaccard method (Jiang et al., Fig. 1): projectors g1 and g2 of equal shape.
 
-    They start from different weights and share nothing. The paper gives each two fully connected layers.
+    They share no weights and are initialised independently. In the paper each has two linear layers.
 
     Args:
         in_channels: Size of the backbone features.
         hid_channels: Size of the hidden layers.
         out_channels: Size of each embedding.
-        num_layers: Fully connected layers of each projector.
-        with_avg_pool: Average feature maps first; off for features that are pooled already.
+        num_layers: Linear layers of each projector.
+        with_avg_pool: Average-pool feature maps first; False for features that are already pooled.
         **kwargs: Further arguments of each :class:`mmpretrain.models.NonLinearNeck`.
     """
 
@@ -40,5 +40,5 @@ class BiProjector(BaseModule):
         self.projector2 = NonLinearNeck(*sizes, **kwargs)
 
     def forward(self, inputs: tuple[Tensor]) -> tuple[Tensor, Tensor]:
-        """Embeddings z1 and z2, each (N, out_channels), of a tuple with one feature (N, in_channels)."""
+        """Embeddings z1 and z2, each (N, out_channels), of a tuple with one tensor (N, in_channels)."""
         return (*self.projector1(inputs), *self.projector2(inputs))

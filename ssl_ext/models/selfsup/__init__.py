@@ -1,4 +1,4 @@
-"""Self-supervised algorithms and the heads that they alone use; the losses are in :mod:`ssl_ext.losses`."""
+"""Self-supervised algorithms, each with its own head; the losses are in :mod:`ssl_ext.losses`."""
 
 from .amix import AMixC, AMixI
 from .barlow_twins import BarlowTwins, BarlowTwinsHead

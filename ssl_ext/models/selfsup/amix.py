@@ -1,4 +1,4 @@
-"""AMix-I and AMix-C: AMix on MoCo v2, without and with clusters of the images (Sec. 3.3 of the paper)."""
+"""AMix-I and AMix-C: AMix on MoCo v2, without and with pseudo labels (Sec. 3.3 of the paper)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .amix_moco import AMixMoCo
 
 @MODELS.register_module()
 class AMixI(AMixMoCo):
-    """AMix-I: the block learns from mixture InfoNCE and BCE; no classes are needed.
+    """AMix-I: the block is trained with mixture InfoNCE and BCE; no labels are needed.
 
     Args:
         block_losses: As for :class:`AMixMoCo`.
@@ -24,7 +24,7 @@ class AMixI(AMixMoCo):
 
 @MODELS.register_module()
 class AMixC(AMixMoCo):
-    """AMix-C: the block learns from mixture CE on pseudo labels, and BCE.
+    """AMix-C: the block is trained with mixture CE on pseudo labels and BCE.
 
     Args:
         block_losses: As for :class:`AMixMoCo`.

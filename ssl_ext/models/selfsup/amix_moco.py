@@ -1,4 +1,4 @@
-"""AMix on MoCo v2: a Mix Block that learns to mix beside the network (Sec. 3 of the paper)."""
+"""AMix on MoCo v2: a Mix Block trained jointly with the network (Sec. 3 of the paper)."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ NO_LABEL = -1.0
 
 
 class AMixMoCo(BlockMixing, MixedMoCo):
-    """MoCo v2 whose query views are mixed by a block that sees the key network's feature maps.
+    """MoCo v2 whose query views are mixed by a block that takes the key network's feature maps.
 
-    Each step draws λ and a permutation twice. The network learns from mixtures with detached masks; the
-    block learns from other mixtures, which the frozen key network judges (:func:`frozen`: a gradient reaches
-    the block through activations alone), and from the mask loss.
+    Each step draws λ and a permutation twice. The network is trained on mixtures with detached masks. The
+    block is trained with the mask loss and on other mixtures, embedded by the frozen key network
+    (:func:`frozen`), so gradients reach the block only through activations.
 
     Args:
-        block_losses: What judges the block's mixtures: ``'infonce'`` (Eq. 4), ``'bce'`` (Eq. 6), ``'ce'`` and
-            ``'pbce'`` (both by ``labels``).
-        mix_block: Arguments of :class:`ssl_ext.mixups.MixBlock`, ``in_channels`` at least; here
+        block_losses: Losses of the block's mixtures: ``'infonce'`` (Eq. 4), ``'bce'`` (Eq. 6), ``'ce'`` and
+            ``'pbce'`` (both need ``labels``).
+        mix_block: Arguments of :class:`ssl_ext.mixups.MixBlock`, ``in_channels`` required; here
             ``upsampling`` is ``'bilinear'`` by default.
         labels: As for :class:`MixedMoCo`.
-        mask_labels: Whether ``'infonce'`` leaves out negatives with the label of one of the sources.
+        mask_labels: Exclude negatives of ``'infonce'`` that share a label with one of the sources.
         alpha: α of λ ~ Beta(α, α).
-        lam_per: One λ for each ``'sample'``, or for each ``'step'``.
-        feature_stage: l, the stage of the backbone whose maps the block sees, counted from 1.
-        adjust_lam: Give the masks of the network's mixtures the mean λ exactly.
-        mask_decay: Let the weight of the mask loss fall to 0 by a cosine over the run.
-        **kwargs: ``pipeline`` of :class:`MixedMoCo`, and those of :class:`MoCo`.
+        lam_per: Draw λ per ``'sample'`` or per ``'step'``.
+        feature_stage: l, the backbone stage whose feature maps the block gets, counted from 1.
+        adjust_lam: Rescale the masks of the network's mixtures to a mean of exactly λ.
+        mask_decay: Decay the weight of the mask loss to 0 by a cosine over the run.
+        **kwargs: ``pipeline`` of :class:`MixedMoCo`, and arguments of :class:`MoCo`.
 
     Raises:
         ValueError: A value out of range, or a block loss without the labels it needs.
@@ -78,7 +78,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         )
         self.label_queue: Queue | None = None
         if mask_labels:
-            # Labels of the queue's entries, written together with them.
+            # Labels of the queue's entries, enqueued together with them.
             self.label_queue = Queue(len(self.queues[0].features), 1)
             self.label_queue.features.fill_(NO_LABEL)
 
@@ -102,7 +102,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         return dict(losses, **self.judge_block(step, features))
 
     def judge_block(self, step: MixingStep, features: Tensor) -> dict[str, Tensor]:
-        """Losses of the block on mixtures of its own."""
+        """Losses of the block on its own mixtures."""
         mixed, mask = self.mix(step.images, features)
         classifier = self.label_source.classifier if self.by_class else None
         with frozen(self.key_network, *([] if classifier is None else [classifier])):
@@ -121,12 +121,12 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         return dict(losses, **self.head.mask_terms(mask, mixed.lam, self.mask_scale))
 
     def excluded(self, labels: Tensor | None, permutation: Tensor) -> Tensor | None:
-        """Which entries of the queue have the label of either source, (N, K); None if all are negatives."""
+        """Mask (N, K) of queue entries with the label of either source; None if all are negatives."""
         if self.label_queue is None:
             return None
         found = self.label_queue.features[:, 0] == labels[:, None]
         return found | found[permutation]
 
     def block_features(self, images: Tensor) -> Tensor:
-        """Maps (N, C, h, w) of the key network's stage l."""
+        """Feature maps (N, C, h, w) of the key network after stage l."""
         return stage_features(self.key_network.backbone, images, self.feature_stage)

@@ -13,10 +13,10 @@ from .two_views import TwoViewModel
 
 @MODELS.register_module()
 class BarlowTwins(TwoViewModel):
-    """Two views through one network, whose cross-correlation is to be the identity.
+    """Two views through one network; their cross-correlation is trained towards the identity.
 
-    The cross-correlation is that of the batch joined over all processes, and so is its gradient
-    (MMPretrain's class of this name gives 1/W of it on W processes).
+    The cross-correlation and its gradient are those of the batch of all processes (MMPretrain's class of this
+    name gives 1/W of the gradient on W processes).
     """
 
     batch_dependence = "the cross-correlation is that of a batch"
@@ -28,7 +28,7 @@ class BarlowTwinsHead(BaseModule):
 
     Args:
         redundancy_weight: α, the weight of the off-diagonal term.
-        eps: Added to the variance under the root when embeddings are standardised.
+        eps: Added to the variance before the square root when embeddings are standardised.
     """
 
     def __init__(self, redundancy_weight: float = 5e-3, eps: float = 1e-5) -> None:

@@ -1,4 +1,4 @@
-"""Base classes of all models, with everything that hooks, configs and tools ask of a model."""
+"""Base classes of all models, and the protocol that hooks, configs and tools use."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class TrainableModel(BaseModel):
     :meth:`before_step` fills. :meth:`after_step` runs parts 3 and 4 without a graph.
 
     Attributes:
-        num_views: Views of an image that the loss takes; None for any number.
-        smallest_batch: Images that a batch needs on each process.
-        batch_dependence: Why gradients accumulated over several batches are not those of one large batch;
-            None if they are.
-        uses_indices: Whether the loss looks training images up by their row in the data set, so that it
-            cannot be computed for other images.
+        num_views: Number of views of an image that the loss takes; None for any number.
+        smallest_batch: Smallest number of images per batch and process.
+        batch_dependence: Why gradients accumulated over several batches differ from those of one large
+            batch; None if they are equal.
+        uses_indices: True if the loss looks up training images by their row in the data set and so cannot be
+            computed for other images.
         capture_obstacle: Why parts 2 and 3 cannot be recorded as a CUDA graph; None if they can.
         exported_network: Network that is exported by default: ``'online'`` or ``'momentum'``.
-        variant: The choice of :meth:`step_variant` for the current step.
+        variant: Result of :meth:`step_variant` for the current step.
     """
 
     num_views: int | None = None
@@ -56,10 +56,10 @@ class TrainableModel(BaseModel):
         """Raise ValueError unless the model can learn from the training data set."""
 
     def set_dataset_size(self, size: int) -> None:
-        """Create what holds an entry for each of ``size`` training images; before a state is loaded."""
+        """Create banks with an entry for each of ``size`` training images; call before loading a state."""
 
     def check_batch_size(self, size: int) -> None:
-        """Raise ValueError for batches of ``size`` images on each process that the loss cannot use."""
+        """Raise ValueError if the loss cannot be computed on batches of ``size`` images per process."""
         if size < self.smallest_batch:
             raise ValueError(
                 f"train_dataloader.batch_size is {size}; losses compare or mix images within a batch and "
@@ -67,7 +67,7 @@ class TrainableModel(BaseModel):
             )
 
     def check_batch(self, batch: dict) -> None:
-        """Raise IndexError for ``batch['indices']`` outside the data set (seen on the CPU)."""
+        """Raise IndexError for ``batch['indices']`` outside the data set (checked on the CPU)."""
 
     # Training step
 
@@ -77,25 +77,32 @@ class TrainableModel(BaseModel):
         Args:
             step: Optimiser step that the batch counts towards, from 1.
             iteration: Batch, from 1; differs from ``step`` when gradients accumulate.
-            batch: The batch before it is preprocessed, to be checked.
+            batch: The batch before preprocessing, for :meth:`check_batch`.
         """
         self.variant = self.step_variant(step, iteration)
         if batch is not None:
             self.check_batch(batch)
 
     def step_variant(self, step: int, iteration: int) -> Hashable:
-        """Choice of the operations of a step, drawn from nothing but the arguments and the run's seed."""
+        """Which operations a step runs, as a function of the arguments and the run's seed only."""
         return None
 
     def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
         """Numbers for :meth:`after_update` of optimiser step ``step`` (from 1) of ``max_steps``."""
         return {}
 
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total and all terms, as MMEngine gives them; what is one number already is not averaged."""
+        if not all(torch.is_tensor(value) and value.ndim == 0 for value in losses.values()):
+            return super().parse_losses(losses)
+        total = sum(value for name, value in losses.items() if "loss" in name)
+        return total, {"loss": total, **losses}
+
     def after_update(self, numbers: Mapping[str, Tensor]) -> None:
-        """Follow the optimiser on the device, given :meth:`step_numbers` as 0-dim float64 tensors."""
+        """Device work after the optimiser's update; ``numbers`` are :meth:`step_numbers` as 0-dim float64."""
 
     def between_steps(self, step: int) -> None:
-        """Work on the host after optimiser step ``step``, such as renewing clusters."""
+        """Host work after optimiser step ``step``, such as recomputing centroids."""
 
     def after_step(self, step: int, max_steps: int) -> None:
         """Run :meth:`after_update` and :meth:`between_steps` of optimiser step ``step`` of ``max_steps``."""
@@ -110,7 +117,7 @@ class TrainableModel(BaseModel):
         return [module for module in self.modules() if isinstance(module, MomentumNetwork)]
 
     def sync_ema(self) -> None:
-        """Make every EMA network equal to the network it follows."""
+        """Copy the online weights into every EMA network."""
 
     def extract_embedding(self, images: Tensor) -> Tensor:
         """Backbone features y after pooling, (N, C), of normalised images (N, channels, H, W)."""
@@ -118,42 +125,42 @@ class TrainableModel(BaseModel):
 
     @property
     def cluster_bank(self) -> ClusterBank | None:
-        """Clusters of the training images that the model learns from; None without them."""
+        """Bank of clusters used as training targets; None without clusters."""
         return None
 
     def embed_for_clusters(self, images: Tensor) -> Tensor:
-        """Embeddings (N, D) of normalised images (N, C, H, W) that the clusters are formed of."""
+        """Embeddings (N, D) to cluster, of normalised images (N, C, H, W)."""
         return self.extract_embedding(images)
 
     # Preprocessor, which may be MMPretrain's
 
     @property
     def drawn_views(self) -> int | None:
-        """Views that the preprocessor draws of an image; None if it does not say."""
+        """Number of views per image that the preprocessor draws; None if unknown."""
         return getattr(self.data_preprocessor, "num_views", None)
 
     @property
     def normalization(self) -> tuple[Sequence[float], Sequence[float]] | None:
-        """Mean and std of each channel in the units of the preprocessor; None if it does not normalise."""
+        """Channel means and stds in the preprocessor's units; None if it does not normalise."""
         mean, std = (getattr(self.data_preprocessor, key, None) for key in ("mean", "std"))
         return None if mean is None or std is None else ([float(x) for x in mean], [float(x) for x in std])
 
 
 def on_device(numbers: Mapping[str, float], device: torch.device) -> dict[str, Tensor]:
-    """0-dim float64 tensors on ``device``, sent in one copy that is not waited for."""
+    """Copy numbers to ``device`` as 0-dim float64 tensors, in one asynchronous copy."""
     values = torch.tensor(list(numbers.values()), dtype=torch.float64, pin_memory=device.type == "cuda")
     return dict(zip(numbers, values.to(device, non_blocking=True).unbind(), strict=True))
 
 
 class ForeignModel(TrainableModel):
-    """Defaults for algorithms of MMPretrain, which know nothing of the protocol."""
+    """Protocol defaults for MMPretrain's algorithms."""
 
     batch_dependence = UNKNOWN
     capture_obstacle = "it was not written to be captured"
 
 
 def adapted(model: nn.Module) -> TrainableModel:
-    """Return ``model``; one of MMPretrain's gets the protocol's defaults for methods that it lacks."""
+    """Return ``model``; give a model of MMPretrain the protocol's defaults for missing methods."""
     if not isinstance(model, TrainableModel):
         kind = type(model)
         model.__class__ = type(kind.__name__, (kind, ForeignModel), {"__module__": kind.__module__})
@@ -161,14 +168,14 @@ def adapted(model: nn.Module) -> TrainableModel:
 
 
 class EMAModel(TrainableModel):
-    """Mixin for a model whose :class:`MomentumNetwork` copies follow it after every optimiser step.
+    """Mixin for models with EMA copies (:class:`MomentumNetwork`), updated after every optimiser step.
 
     Subclasses make the copies in ``__init__``. They start equal to the initialised (or loaded) network.
 
     Args:
         momentum: EMA momentum m in [0, 1].
-        momentum_schedule: ``'constant'``, or ``'cosine'`` from m up to 1 over the run.
-        **kwargs: As for the other base classes.
+        momentum_schedule: ``'constant'``, or ``'cosine'`` from m to 1 over the run.
+        **kwargs: Arguments of the other base classes.
 
     Raises:
         ValueError: A momentum out of range or an unknown schedule.
@@ -181,11 +188,11 @@ class EMAModel(TrainableModel):
         self.momentum_schedule = momentum_schedule
 
     def ema_source(self) -> tuple[nn.Module, nn.Module]:
-        """Backbone and neck (or heads) that the EMA networks follow."""
+        """Backbone and neck (or heads) that are averaged."""
         return self.backbone, self.neck
 
     def updated_networks(self) -> list[MomentumNetwork]:
-        """EMA networks that are updated after this step."""
+        """EMA networks to update after this step."""
         return self.ema_networks()
 
     def init_weights(self) -> None:
@@ -194,7 +201,7 @@ class EMAModel(TrainableModel):
         self.sync_ema()
 
     def sync_ema(self) -> None:
-        """Make every EMA network equal to the network it follows."""
+        """Copy the online weights into every EMA network."""
         for network in self.ema_networks():
             network.copy_from(*self.ema_source())
 
@@ -211,9 +218,9 @@ class EMAModel(TrainableModel):
 
 
 class SelfSupervisedModel(TrainableModel, BaseSelfSupervisor):
-    """Backbone, neck (projector) and head; subclasses say which network sees which view.
+    """Backbone, neck (projector) and head; subclasses define ``loss``.
 
-    ``loss`` changes a state (queue, memory bank) in training mode only.
+    ``loss`` updates queues and memory banks in training mode only.
     """
 
     batch_dependence: str | None = UNKNOWN

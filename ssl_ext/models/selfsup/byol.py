@@ -13,14 +13,14 @@ from .prediction import PredictionModel
 
 @MODELS.register_module()
 class BYOL(EMAModel, PredictionModel):
-    """The online network predicts the projection that an EMA target gives for the other view.
+    """The online network predicts the EMA target's projection of the other view.
 
     L = ℓ(p1, t(v2)) + ℓ(p2, t(v1)), ℓ(p, z) = 2 - 2 cos(p, sg z) (its Eq. 2, both directions).
 
     Args:
         predictor: Config of the predictor.
         momentum: EMA momentum of the target, in [0, 1].
-        momentum_schedule: ``'cosine'`` up to 1 over the run, as published, or ``'constant'``.
+        momentum_schedule: ``'cosine'`` (to 1 over the run, as in the paper) or ``'constant'``.
         **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Cross: cross-view and cross-model prediction, the two-branch method that TriBYOL compares with."""
+"""Cross: cross-view and cross-model prediction, the two-branch baseline of TriBYOL."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ class Cross(BYOL):
 
     L = ½ [ℓ(p1, z2) + ℓ(p2, z1)] + ½ [ℓ(p1, t(v1)) + ℓ(p2, t(v2))], ℓ(p, z) = 2 - 2 cos(p, sg z).
 
-    The cross-view term stays inside the online network, which predicts its projection of the other
-    view; the cross-model term predicts the target network's projection of the same view. The TriBYOL
-    poster names the method without equations. This is the reading: both terms weigh the same, and a
-    gradient reaches the network through its predictions only, never through what is predicted, be it
-    the target network's projection or the online one's (there for the same reason as in SimSiam).
+    The cross-view term predicts the online network's projection of the other view, the cross-model term the
+    target network's projection of the same view. The TriBYOL poster names the method without equations; we
+    assume equal weights for both terms and a stop-gradient on all targets, for the online projections as in
+    SimSiam.
 
     Args:
         predictor: Config of the predictor.

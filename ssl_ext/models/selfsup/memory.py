@@ -10,10 +10,10 @@ from .base import SelfSupervisedModel
 
 
 class MemoryModel(SelfSupervisedModel):
-    """One view of each image, whose embedding is compared with entries of a bank of all images.
+    """One view of each image; its embedding is compared with entries of a memory bank.
 
-    The bank has one entry per image: call :meth:`set_dataset_size` before training and before a state is
-    loaded.
+    The bank has one entry per training image: call :meth:`set_dataset_size` before training and before a
+    state dict is loaded.
 
     Args:
         neck: Config with ``out_channels``, the size of the embeddings.
@@ -42,7 +42,7 @@ class MemoryModel(SelfSupervisedModel):
         raise NotImplementedError
 
     def check_batch(self, batch: dict) -> None:
-        """Raise IndexError for an image that has no entry in the bank."""
+        """Raise IndexError for an image index outside the bank."""
         if self.memory is not None and "indices" in batch:
             self.memory.check(batch["indices"])
 

@@ -1,4 +1,4 @@
-"""MoCo v2 with hand-made mixing policies: those AMix is compared with, Un-Mix and BSIM."""
+"""MoCo v2 with hand-crafted mixing policies (the baselines of AMix), Un-Mix and BSIM."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from .mixed_moco import MixedMoCo, MixingStep
 
 @MODELS.register_module()
 class MixMoCo(LayerMixing, MixedMoCo):
-    """MoCo v2 and a mixing policy in the cross-view pipeline (AMix, Tables 4 and 5).
+    """MoCo v2 with a mixing policy in the cross-view pipeline (AMix, Tables 4 and 5).
 
-    A policy that follows the gradient of a loss at the images takes, of the frozen key network, the
-    classifier's cross-entropy where there are labels, else InfoNCE.
+    Policies with saliency differentiate a loss of the frozen key network: cross-entropy of the classifier if
+    there are labels, else InfoNCE.
 
     Args:
         policy: Config of the mixing, such as ``dict(type='MixingPolicy', name='cutmix', alpha=0.2)``.
-        layers: Where it may act, as for :class:`LayerMixing`.
-        **kwargs: ``pipeline`` and ``labels`` of :class:`MixedMoCo`, and those of :class:`MoCo`.
+        layers: Layers to mix at, as for :class:`LayerMixing`.
+        **kwargs: ``pipeline`` and ``labels`` of :class:`MixedMoCo`, and arguments of :class:`MoCo`.
 
     Raises:
-        ValueError: A layer that is not there or that the policy cannot act on, or a policy that needs labels
-            and has none.
+        ValueError: A layer that the backbone lacks or the policy cannot mix at, or a policy that needs labels
+            without ``labels``.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class MixMoCo(LayerMixing, MixedMoCo):
         self.set_up_layers(mixing, layers)
 
     def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
-        """InfoNCE of the mixtures, unless its weight is 0."""
+        """InfoNCE of the mixtures; empty if its weight is 0."""
         if not self.head.mixed_weight:
             return {}
         z, mixed = self.embed_mixed(
@@ -54,7 +54,7 @@ class MixMoCo(LayerMixing, MixedMoCo):
         return self.head.mixed(z, step.keys, step.queue, mixed)
 
     def mix(self, images: Tensor, step: MixingStep) -> Mixed:
-        """Mixtures of the step's images."""
+        """Mix images (N, C, H, W) of the step."""
         if not self.policy.needs_gradient:
             return self.policy(images, labels=step.labels)
         parts = [self.key_network]
@@ -76,12 +76,12 @@ class MixMoCo(LayerMixing, MixedMoCo):
 class UnMix(MixedMoCo):
     """Un-Mix (Shen et al., 2022): the batch mixed with itself in reverse order, by MixUp or CutMix.
 
-    Besides InfoNCE of the plain views: λ · InfoNCE of the mixtures with the keys in order, and (1 − λ) · with
-    the keys in reverse order, which is Eq. 4 of AMix. One λ ~ Beta(α, α) a step.
+    L = InfoNCE of the plain views + λ · InfoNCE of the mixtures with the keys in order + (1 − λ) · InfoNCE
+    with the keys in reverse order (as Eq. 4 of AMix), with one λ ~ Beta(α, α) per step.
 
     Args:
         alpha: α > 0.
-        cutmix_prob: Probability that a step cuts and pastes (CutMix) and does not blend (MixUp).
+        cutmix_prob: Probability of CutMix instead of MixUp in a step.
         **kwargs: As for :class:`MoCo`.
 
     Raises:
@@ -114,9 +114,8 @@ class UnMix(MixedMoCo):
 class BSIM(MixMoCo):
     """BSIM (Chu et al., 2020): a mixture and each of its sources are a "spurious-positive" pair.
 
-    λ · InfoNCE with the first source + (1 − λ) · InfoNCE with the second, which is Eq. 4 of AMix. Its
-    weighted form, WBSIM, adds InfoNCE of the plain views: the head's two weights, ``plain_weight`` 0 for
-    BSIM itself.
+    L = λ · InfoNCE with the first source + (1 − λ) · InfoNCE with the second (Eq. 4 of AMix). The head's
+    ``plain_weight`` is 0 for BSIM; above 0 it adds InfoNCE of the plain views (WBSIM).
 
     Args:
         policy: Config of the mixing; by default CutMix with α = 1.

@@ -1,4 +1,4 @@
-"""MoCo v2 with mixed images: the cross-view pipeline of AMix (Sec. 3.1), whatever does the mixing."""
+"""MoCo v2 with mixed images: the cross-view pipeline of AMix (Sec. 3.1), for any way of mixing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ PIPELINES = ("cross", "same")
 
 
 class MixingStep(NamedTuple):
-    """What a step mixes and compares with.
+    """Tensors of a mixing step.
 
-    Query views (N, C, H, W); keys (N, D) of the images, unit vectors; the queue (K, D); labels (N,) or None.
+    Query views (N, C, H, W); keys (N, D), unit vectors of the plain images; queue (K, D); labels (N,) or
+    None.
     """
 
     images: Tensor
@@ -30,19 +31,19 @@ class MixingStep(NamedTuple):
 class MixedMoCo(MoCo):
     """InfoNCE (Eq. 2), and InfoNCE of mixed query views whose positives are the keys of both sources (Eq. 4).
 
-    Subclasses say in :meth:`mixed_losses` how images are mixed. Labels, where there are any, reach the mixing
-    and a classifier on the key network's features, and teach nothing to the network.
+    Subclasses implement mixing in :meth:`mixed_losses`. Labels are used for mixing and for a classifier on
+    detached features of the key network; the network gets no gradient from them.
 
     Args:
-        pipeline: ``'cross'``: the keys of Eq. 4 are those of the key views, as of Eq. 2; ``'same'``: keys of
-            the very views that are mixed. The queue takes the keys of the key views.
+        pipeline: ``'cross'``: the keys of Eq. 4 come from the key views, as in Eq. 2; ``'same'``: from the
+            views that are mixed. The queue always stores keys of the key views.
         labels: Arguments of :class:`ssl_ext.models.utils.LabelSource`: ``source`` (``'pseudo'`` or
             ``'ground-truth'``), ``num_classes`` and, for clusters, ``momentum``, ``min_size``, ``interval``.
-        classifier: Whether labels need a classifier.
+        classifier: Train a classifier of the labels.
         **kwargs: As for :class:`MoCo`.
 
     Raises:
-        ValueError: An unknown pipeline, or bad arguments of labels.
+        ValueError: An unknown pipeline, or an argument of ``labels`` out of range.
     """
 
     batch_dependence = "images are mixed within a batch, whose keys enter the queue before the next one"
@@ -68,33 +69,33 @@ class MixedMoCo(MoCo):
 
     @property
     def cluster_bank(self) -> ClusterBank | None:
-        """Where pseudo labels come from; None without them."""
+        """Bank of the pseudo labels; None without pseudo labels."""
         return None if self.label_source is None else self.label_source.bank
 
     def check_dataset(self, dataset: Any) -> None:
-        """Raise ValueError unless the training images have the real labels that are asked for."""
+        """Raise ValueError if ground-truth labels are needed and the training images lack them."""
         if self.label_source is not None:
             self.label_source.check_dataset(dataset)
 
     def set_dataset_size(self, size: int) -> None:
-        """Start clusters of ``size`` images, where labels are clusters."""
+        """Create the bank of pseudo labels, if any, for ``size`` images."""
         if self.label_source is not None:
             self.label_source.set_dataset_size(size)
 
     def check_batch(self, batch: dict) -> None:
-        """Raise IndexError for an image that has no entry in the bank of clusters."""
+        """Raise IndexError for an image index outside the cluster bank."""
         if self.label_source is not None:
             self.label_source.check_batch(batch)
 
     @torch.no_grad()
     def embed_for_clusters(self, images: Tensor) -> Tensor:
-        """What the clusters are formed of, the keys (N, D) of normalised images (N, C, H, W)."""
+        """Keys (N, D) of normalised images (N, C, H, W), which are clustered."""
         return self.key_network(images)[0]
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of a query view and a key view, each (N, C, H, W).
 
-        ``data_samples`` must have ``indices`` for pseudo labels, ``labels`` for real ones.
+        ``data_samples`` needs ``indices`` for pseudo labels, ``labels`` for ground-truth labels.
         """
         view_query, view_key = inputs
         source = self.label_source
@@ -102,7 +103,7 @@ class MixedMoCo(MoCo):
         queue = self.queues[0].snapshot()
         features, keys = self.embed_keys(view_key)
         losses: dict[str, Tensor] = {}
-        # The plain pass comes first: what listens to the backbone takes it for that of the images.
+        # The plain pass comes first: forward hooks on the backbone use the first pass of a step.
         if self.head.plain_weight:
             losses.update(self.head.loss(self.embed_queries(view_query), keys, queue))
         targets = keys if self.pipeline == "cross" else self.embed_keys(view_query)[1]
@@ -116,16 +117,16 @@ class MixedMoCo(MoCo):
         return losses
 
     def mixed_losses(self, step: MixingStep) -> dict[str, Tensor]:
-        """Mix the step's images; the named losses of the mixtures."""
+        """Mix the step's images and return the named losses of the mixtures."""
         raise NotImplementedError
 
     def embed_queries(self, images: Tensor) -> Tensor:
-        """Unit vectors (N, D) of images, from the network that learns."""
+        """Unit vectors (N, D) of images (N, C, H, W), from the online network."""
         return unit_rows(self.project(self.extract_embedding(images)))
 
     @torch.no_grad()
     def embed_keys(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled features (N, C) and unit vectors (N, D) of the key network, whose batch is shuffled."""
+        """Pooled features (N, C) and unit vectors (N, D) of the key network, on the shuffled batch."""
         order = torch.randperm(len(images), device=images.device)
         features = pool_features(self.key_network.backbone(images[order]))
         keys = unit_rows(self.key_network.neck((features,))[0])
@@ -135,12 +136,12 @@ class MixedMoCo(MoCo):
     def embed_frozen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (N, C) and unit vectors (N, D) of the key network, with gradient to the images.
 
-        For use within :func:`ssl_ext.models.utils.frozen`.
+        Call it inside :func:`ssl_ext.models.utils.frozen`.
         """
         features = pool_features(self.key_network.backbone(images))
         return features, unit_rows(self.key_network.neck((features,))[0])
 
     def between_steps(self, step: int) -> None:
-        """Renew the clusters' centroids every few steps."""
+        """Recompute the centroids every few steps."""
         if self.label_source is not None:
             self.label_source.between_steps(step)

@@ -16,25 +16,25 @@ from .base import EMAModel, SelfSupervisedModel
 
 @MODELS.register_module()
 class MoCo(EMAModel, SelfSupervisedModel):
-    """Queries of the network, keys of its momentum copy, negatives from a queue of earlier keys.
+    """Queries of the online network, keys of its EMA copy, negatives from a queue of earlier keys.
 
-    MoCo v2 is this class with a non-linear neck and its views. Keys enter the queue in training mode only,
-    after they were compared, and any batch size fits (MMPretrain's class of this name wants a divisor of
-    the queue's length).
+    MoCo v2 is this class with a non-linear neck and other augmentations. Keys are enqueued in training mode
+    only, after the loss; any batch size is allowed (MMPretrain's class of this name needs a divisor of the
+    queue's length).
 
-    Whatever a query and its key share and the queue does not have gives the key away, and the statistics of
-    batch normalisation are that: both come from the same images, those in the queue from other batches. So
-    the key batch is shuffled, and ``norm_cfg=dict(type="SplitBN")`` in backbone and neck normalises parts of
-    a batch, which are then other parts for a query than for its key. (The paper shuffles between processes
-    to the same end; synchronised statistics would undo it, and ``SplitBN`` is never converted to them.)
+    Batch statistics leak which key belongs to a query: both are normalised over the same images, the queue's
+    keys over other batches. Therefore the key batch is shuffled, and ``norm_cfg=dict(type="SplitBN")`` in
+    backbone and neck normalises over parts of a batch, so that a query and its key fall into different parts.
+    (The paper shuffles across processes for the same reason; synchronised statistics would undo it, so
+    ``SplitBN`` is never converted to them.)
 
     Args:
-        queue_size: K, how many earlier keys are the negatives.
+        queue_size: K, number of negatives.
         momentum: EMA momentum of the key network, in [0, 1].
         **kwargs: ``momentum_schedule``, ``backbone``, ``neck``, ``head`` and ``data_preprocessor``.
 
     Raises:
-        ValueError: A queue below 1, a momentum out of range.
+        ValueError: ``queue_size`` below 1 or a momentum out of range.
     """
 
     num_views = 2
@@ -54,7 +54,7 @@ class MoCo(EMAModel, SelfSupervisedModel):
         view_query, view_key = inputs
         queries = [unit_rows(z) for z in self.neck((self.extract_embedding(view_query),))]
         order = torch.randperm(len(view_key), device=view_key.device)
-        # Sorting an order gives its inverse, which puts the keys back beside their queries.
+        # The argsort of a permutation is its inverse, which restores the order of the queries.
         keys = [unit_rows(z)[order.argsort()] for z in self.key_network(view_key[order])]
         losses = self.compare(queries, keys, [queue.snapshot() for queue in self.queues])
         if self.training:
@@ -65,13 +65,13 @@ class MoCo(EMAModel, SelfSupervisedModel):
     def compare(
         self, queries: Sequence[Tensor], keys: Sequence[Tensor], queues: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """What the head makes of unit vectors, one tensor per projector."""
+        """Losses of unit vectors: queries and keys (N, D), queues (K, D), one tensor per projector."""
         return self.head.loss(queries[0], keys[0], queues[0])
 
 
 @MODELS.register_module()
 class JaccardMoCo(MoCo):
-    """MoCo with the neck :class:`BiProjector`: two queues, one per projector, written together.
+    """MoCo with the neck :class:`BiProjector` and one queue per projector.
 
     Args:
         queue_size: K of both queues.
@@ -87,5 +87,5 @@ class JaccardMoCo(MoCo):
     def compare(
         self, queries: Sequence[Tensor], keys: Sequence[Tensor], queues: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """What the head makes of the unit vectors of both projectors."""
+        """Losses of the unit vectors of both projectors."""
         return self.head.loss(queries, keys, queues)

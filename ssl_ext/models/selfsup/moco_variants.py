@@ -1,4 +1,4 @@
-"""Two ways of mixing inside MoCo's loss: MoCHi (of negatives) and i-Mix (of images and their labels)."""
+"""MoCo with mixed negatives (MoCHi), and with mixed images and virtual labels (i-Mix)."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .moco import MoCo
 class MoCHi(MoCo):
     """MoCHi (Kalantidis et al., 2020): MoCo with synthetic negatives, harder than those of the queue.
 
-    They are made in the head, :class:`MoCHiHead`.
+    :class:`MoCHiHead` makes them.
     """
 
 
 @MODELS.register_module()
 class IMix(MoCo):
-    """i-Mix on MoCo (Lee et al., 2021): query views are mixed, and so are the labels, one class per image.
+    """i-Mix on MoCo (Lee et al., 2021): query views and virtual labels (one class per image) are mixed.
 
-    λ ~ Beta(α, α) for each image. The keys of the batch, of all processes, are classes like the queue's
-    entries, so there are N + K of them. There is no loss of plain views.
+    λ ~ Beta(α, α) per image. The classes are the batch's keys from all processes and the queue's entries.
+    There is no loss of plain views.
 
     Args:
         alpha: α > 0.
         **kwargs: As for :class:`MoCo`.
 
     Raises:
-        ValueError: α that is not above 0.
+        ValueError: α is not above 0.
     """
 
     batch_dependence = "images are mixed within a batch and compared with all its keys"
@@ -65,13 +65,13 @@ class IMix(MoCo):
 class IMixHead(MoCoHead):
     """Cross-entropy with mixed virtual labels over N + K keys (i-Mix, Lee et al., 2021).
 
-    Logs ``positive_top1``, the share of mixtures nearest to the key of their larger part.
+    Logs ``positive_top1``, the fraction of mixtures nearest to the key of their larger source.
     """
 
     def loss(
         self, query: Tensor, keys: Tensor, queue: Tensor, permutation: Tensor, lam: Tensor
     ) -> dict[str, Tensor]:
-        """Loss and figure for unit vectors: mixtures and keys (N, D), queue (K, D); partners and λ (N,)."""
+        """Loss and ``positive_top1``: unit vectors query, keys (N, D), queue (K, D); permutation, λ (N,)."""
         terms = i_mix_terms(query, keys, queue, permutation, lam, temperature=self.temperature)
         return dict(loss_mixed=terms.loss, positive_top1=terms.positive_top1)
 
@@ -82,9 +82,9 @@ class MoCHiHead(MoCoHead):
 
     Args:
         temperature: τ.
-        num_hard: N, how many of the queue count as hard for a query.
-        num_mixed: s, negatives mixed of two hard ones.
-        num_with_query: s', negatives mixed of a hard one and the query.
+        num_hard: N, number of the queue's entries most similar to a query that are used as hard negatives.
+        num_mixed: s, number of negatives mixed from two hard negatives.
+        num_with_query: s', number of negatives mixed from a hard negative and the query.
 
     Raises:
         ValueError: A setting out of range.
@@ -103,6 +103,6 @@ class MoCHiHead(MoCoHead):
         self.settings = dict(num_hard=num_hard, num_mixed=num_mixed, num_with_query=num_with_query)
 
     def loss(self, query: Tensor, key: Tensor, queue: Tensor) -> dict[str, Tensor]:
-        """Loss and logged figure for unit vectors: query and key (N, D), queue (K, D)."""
+        """Loss and ``positive_top1`` for unit vectors: query and key (N, D), queue (K, D)."""
         terms = mochi_terms(query, key, queue, temperature=self.temperature, **self.settings)
         return dict(loss_contrastive=terms.loss, positive_top1=terms.positive_top1)

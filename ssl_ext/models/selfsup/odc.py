@@ -15,18 +15,18 @@ from .memory import MemoryModel
 
 @MODELS.register_module()
 class ODC(MemoryModel):
-    """Online deep clustering: learn the clusters that the embeddings of all images form at this moment.
+    """Online deep clustering: classify images into clusters that are updated during training.
 
-    Every step classifies one view of each image into its cluster (the head), moves its entry of a bank
-    towards the new embedding, and gives it the cluster of the nearest centroid; centroids are renewed
-    every few steps (:class:`ClusterBank`). The first clusters come from k-means on the embeddings of the
-    untrained network: call ``cluster_bank.start`` before the first step (a hook of the runner does).
+    Every step classifies one view of each image into its cluster (the head), moves the image's bank entry
+    towards the new embedding and assigns the nearest centroid; centroids are recomputed every few steps
+    (:class:`ClusterBank`). The first clusters come from k-means on the embeddings of the untrained network:
+    call ``cluster_bank.start`` before the first step (``ClusterHook`` does).
 
     Args:
         neck: As for :class:`MemoryModel`.
         bank_momentum: As for :class:`MemoryModel`.
-        min_size: A smaller cluster is dissolved.
-        interval: Optimiser steps between two renewals of the centroids.
+        min_size: Smaller clusters are dissolved.
+        interval: Optimiser steps between two updates of the centroids.
         **kwargs: As for :class:`MemoryModel`; the head's ``num_clusters`` is K.
 
     Raises:
@@ -42,7 +42,7 @@ class ODC(MemoryModel):
 
     @property
     def batch_dependence(self) -> str | None:
-        """Weights of images by the sizes of their clusters are relative to the batch; equal ones are not."""
+        """Set if the head weights images by cluster size, normalised over the batch."""
         return (
             "the weights of images by the sizes of their clusters sum to 1 over a batch"
             if self.head.power
@@ -51,7 +51,7 @@ class ODC(MemoryModel):
 
     @property
     def cluster_bank(self) -> ClusterBank | None:
-        """The clusters; None before :meth:`set_dataset_size`."""
+        """Bank of the clusters; None before :meth:`set_dataset_size`."""
         return self._modules.get("cluster_bank")
 
     memory = cluster_bank
@@ -67,7 +67,7 @@ class ODC(MemoryModel):
         return self.project(self.extract_embedding(images))
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
-        """Named loss of one view (N, C, H, W) and ``data_samples['indices']`` (N,), and what is logged.
+        """Named loss and logged statistics of one view (N, C, H, W) with ``data_samples['indices']`` (N,).
 
         Raises:
             RuntimeError: There is no bank yet.
@@ -81,19 +81,19 @@ class ODC(MemoryModel):
         return losses
 
     def between_steps(self, step: int) -> None:
-        """Renew the centroids every ``interval`` steps."""
+        """Recompute the centroids every ``interval`` steps."""
         if self.cluster_bank is not None and step % self.interval == 0:
             self.cluster_bank.refresh()
 
 
 @MODELS.register_module()
 class ODCHead(BaseModule):
-    """A linear classifier of clusters; a sample counts ∝ (size of its cluster) ** −power.
+    """Linear classifier of clusters; the weight of a sample is ∝ (size of its cluster) ** −power.
 
     Args:
         in_channels: D, size of the embeddings.
         num_clusters: K.
-        power: 0 counts all samples equally.
+        power: At least 0; 0 weights all samples equally.
 
     Raises:
         ValueError: A number out of range.
@@ -108,6 +108,6 @@ class ODCHead(BaseModule):
         self.classifier = nn.Linear(in_channels, num_clusters)
 
     def loss(self, embeddings: Tensor, labels: Tensor, counts: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy of embeddings (N, D) with clusters (N,), whose sizes are ``counts`` (K,)."""
+        """Cross-entropy of embeddings (N, D) with cluster labels (N,); ``counts`` (K,) are their sizes."""
         loss = cluster_cross_entropy(self.classifier(embeddings), labels, counts, power=self.power)
         return dict(loss_cluster=loss)

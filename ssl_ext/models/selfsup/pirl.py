@@ -21,12 +21,12 @@ PATCHES = GRID * GRID
 
 @MODELS.register_module()
 class PIRL(MemoryModel):
-    """One view and a pretext transform of it, both drawn to the image's entry of a memory bank.
+    """Pull a view and a pretext transform of it towards the image's entry of a memory bank.
 
-    The transformed image has a projector of its own with the sizes of the neck: ``'rotation'`` (0 to 3
-    quarter turns) projects the rotated image; ``'jigsaw'`` projects each of nine patches, joins them in
-    random order and maps them to an embedding by a linear layer. After the loss the bank takes up the new
-    embeddings of the images (not of the transformed ones).
+    The transformed image has its own projector with the sizes of the neck: ``'rotation'`` (0 to 3 quarter
+    turns) projects the rotated image; ``'jigsaw'`` projects nine patches, concatenates them in random order
+    and maps them to an embedding by a linear layer. After the loss the bank is updated with the embeddings of
+    the images, not of the transformed images.
 
     Args:
         pretext: ``'jigsaw'`` or ``'rotation'``.
@@ -63,7 +63,7 @@ class PIRL(MemoryModel):
         self.bank = MemoryBank(size, self.dim, momentum=self.bank_momentum).to(device)
 
     def embed_transformed(self, images: Tensor) -> Tensor:
-        """Transform images (N, C, H, W) at random; their embeddings (N, D)."""
+        """Embeddings (N, D) of randomly transformed images (N, C, H, W)."""
         if self.pretext == "rotation":
             turns = torch.randint(4, (len(images),), device=images.device)
             return self.transform_neck((self.extract_embedding(rotate(images, turns)),))[0]
@@ -80,8 +80,8 @@ class PIRL(MemoryModel):
         """
         (images,), indices = inputs, self.indices_of(data_samples)
         z_image = self.project(self.extract_embedding(images))
-        # The backbone is evaluated on images: patches, with statistics far from theirs, must not enter
-        # its running ones.
+        # Patches have other statistics than images; keep them out of the running statistics, which are
+        # used to evaluate images.
         with running_statistics_kept(self.backbone):
             z_transformed = self.embed_transformed(images)
         losses = self.head.loss(z_image, z_transformed, self.bank.features, indices)
@@ -94,14 +94,14 @@ class PIRL(MemoryModel):
 class PIRLHead(BaseModule):
     """L = λ · L_NCE(m_I, g(v_It)) + (1 − λ) · L_NCE(m_I, f(v_I)), against negatives from a memory bank.
 
-    Besides the loss terms it logs ``positive_top1``: the share of transformed images whose own memory is
-    more similar than all negatives.
+    Also logs ``positive_top1``: the fraction of transformed images whose own memory is more similar than all
+    negatives.
 
     Args:
         temperature: τ.
         weight: λ in [0, 1].
-        num_negatives: How many entries of the bank are drawn at each step, as negatives of all images of
-            this process; an image's own entry among them is left out. At most the whole bank.
+        num_negatives: Number of bank entries drawn per step and process as negatives of all its images; an
+            image's own entry is excluded. At most the size of the bank.
 
     Raises:
         ValueError: A number out of range.
@@ -126,7 +126,7 @@ class PIRLHead(BaseModule):
             z_image: (N, D) embeddings of the images.
             z_transformed: (N, D) embeddings of their transformed versions.
             memories: (n, D), the memory bank's entries of all images.
-            indices: (N,), which of them belong to the images.
+            indices: (N,), rows of ``memories`` that belong to the images.
         """
         drawn = torch.randperm(len(memories), device=memories.device)[: self.num_negatives]
         transformed, image, positive_top1 = pirl_terms(

@@ -1,4 +1,4 @@
-"""A backbone that is evaluated and not pretrained here."""
+"""A backbone for evaluation only."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .base import SelfSupervisedModel
 
 @MODELS.register_module()
 class PlainBackbone(SelfSupervisedModel):
-    """Carries weights from elsewhere, or none, through the evaluation protocols.
+    """Evaluate external or random weights with the evaluation protocols.
 
     Args:
         **kwargs: ``backbone`` and ``data_preprocessor`` configs.
     """
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
-        """There is no pretext task.
+        """Raise: there is no pretext task.
 
         Raises:
             TypeError: Always.

@@ -1,4 +1,4 @@
-"""What the algorithms with a predictor (BYOL, SimSiam, Cross, TriBYOL) share."""
+"""Base of the algorithms with a predictor (BYOL, SimSiam, Cross, TriBYOL)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PredictionModel(SelfSupervisedModel):
         **kwargs: ``backbone``, ``head`` and ``data_preprocessor`` configs.
 
     Raises:
-        ValueError: The predictor does not take or give as many channels as the neck gives.
+        ValueError: Input or output channels of the predictor differ from the neck's ``out_channels``.
     """
 
     num_views = 2

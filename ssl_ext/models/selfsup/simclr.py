@@ -13,8 +13,9 @@ from .two_views import TwoViewModel
 class SimCLR(TwoViewModel):
     """Classify each view's positive among the 2N − 1 other views, with :class:`SimCLRHead`.
 
-    MMPretrain's class of this name joins the views in one pass, so that their batch statistics mix, and on
-    W processes its gather gives 1/W of the gradient; here both are those of one process on the joined batch.
+    Batch statistics are computed per view and the gradient is that of one process on the joined batch.
+    MMPretrain's class of this name computes them over both views and gives 1/W of the gradient on W
+    processes.
     """
 
     batch_dependence = "the negatives of a view are the other views of its batch"
@@ -22,7 +23,7 @@ class SimCLR(TwoViewModel):
 
 @MODELS.register_module()
 class JaccardSimCLR(SimCLR):
-    """SimCLR with the neck :class:`BiProjector` and three terms: one for each projector, one for J."""
+    """SimCLR with the neck :class:`BiProjector` and three terms: one per projector and one for J."""
 
     def embed(self, images: Tensor) -> tuple[Tensor, ...]:
         """Outputs (N, D) of both projectors."""

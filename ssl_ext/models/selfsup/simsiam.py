@@ -11,10 +11,10 @@ from .prediction import PredictionModel
 
 @MODELS.register_module()
 class SimSiam(PredictionModel):
-    """The network predicts its own projection of the other view, which stands still (stop-gradient).
+    """The network predicts its own projection of the other view, with a stop-gradient on the target.
 
     L = ¼ ℓ(p1, z2) + ¼ ℓ(p2, z1), ℓ(p, z) = 2 - 2 cos(p, sg z). This is 1 plus the paper's Eq. 4,
-    ½ D(p1, sg z2) + ½ D(p2, sg z1) with D = -cos, so its gradients and learning rates hold.
+    ½ D(p1, sg z2) + ½ D(p2, sg z1) with D = -cos, so gradients are equal and its learning rates apply.
 
     Args:
         predictor: Config of the predictor.

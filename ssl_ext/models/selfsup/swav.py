@@ -19,17 +19,17 @@ from .base import SelfSupervisedModel
 
 @MODELS.register_module()
 class SwAV(SelfSupervisedModel):
-    """Two views (and small crops, if there are more) through one network; prototypes are in the head.
+    """Two views, and optional small crops, through one network; the head holds the prototypes.
 
-    MMPretrain's class of this name passes all views of one size through the network as one batch, which
-    joins their batch statistics, and needs a hook for its frozen prototypes and its queue of embeddings.
-    Here each view has its own pass and the state is in the checkpoint; there is no queue. On several
-    processes its assignments balance the prototypes within each process; here over the joined batch.
+    Each view has its own forward pass, assignments balance the prototypes over the batch of all processes,
+    and there is no queue. MMPretrain's class of this name passes all views of one size as one batch, which
+    joins their batch statistics, balances within each process, and needs a hook for frozen prototypes and
+    queue.
 
     Args:
-        freeze_prototypes_steps: In so many first optimiser steps the prototypes receive a zero gradient.
-            With an optimiser that adds weight decay to the gradient (Adam), take ``head.prototypes`` out
-            of it (``optim_wrapper.paramwise_cfg``), or the decay alone would turn them.
+        freeze_prototypes_steps: Number of first optimiser steps with a zero gradient for the prototypes. If
+            the optimiser adds weight decay to the gradient (Adam), exclude ``head.prototypes`` from it
+            (``optim_wrapper.paramwise_cfg``); otherwise the decay still changes them.
         **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
 
     Raises:
@@ -43,14 +43,14 @@ class SwAV(SelfSupervisedModel):
         check_at_least("model", 0, freeze_prototypes_steps=freeze_prototypes_steps)
         super().__init__(**kwargs)
         self.freeze_prototypes_steps = freeze_prototypes_steps
-        # On the device and in the checkpoint: read without waiting, right after a resume too.
+        # A buffer on the device: read without a host sync, and restored from checkpoints.
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named loss of two or more views, each (N, C, H, W) with any H and W.
 
         Raises:
-            ValueError: There is one view only.
+            ValueError: Fewer than two views.
         """
         if len(inputs) < 2:
             raise ValueError(f"SwAV compares two views or more, got {len(inputs)}: change views[].repeats.")
@@ -68,17 +68,16 @@ class SwAV(SelfSupervisedModel):
 
 @MODELS.register_module()
 class SwAVHead(BaseModule):
-    """Prototypes, and the loss of predicting one view's assignments to them from the other views.
+    """Prototypes, and the loss of predicting a view's assignments to them from the other views.
 
-    The prototypes are normalised as part of the forward pass: the parameter itself is written by the
-    optimiser alone, and only its direction matters.
+    The forward pass normalises the prototypes, so only the direction of the parameter matters.
 
     Args:
         in_channels: Dimension D of the embeddings.
-        num_prototypes: How many prototypes, K.
-        temperature: τ of the softmax that predicts.
+        num_prototypes: K, number of prototypes.
+        temperature: τ of the softmax of the predictions.
         epsilon: Entropy weight of the assignments.
-        sinkhorn_iterations: Iterations that make the assignments.
+        sinkhorn_iterations: Sinkhorn iterations of the assignments.
 
     Raises:
         ValueError: A number out of range.
@@ -100,10 +99,10 @@ class SwAVHead(BaseModule):
         self.prototypes = nn.Parameter(F.normalize(torch.randn(num_prototypes, in_channels), dim=1))
 
     def loss(self, *embeddings: Tensor, prototypes_learn: Tensor | None = None) -> dict[str, Tensor]:
-        """The loss of the projector outputs of two or more views, each (N, D).
+        """Loss of the projector outputs of two or more views, each (N, D).
 
         Args:
-            embeddings: Outputs of the views; the first two give assignments.
+            embeddings: Projector outputs of the views; assignments are computed for the first two.
             prototypes_learn: 0-dim bool tensor; where it is False the prototypes receive a zero gradient.
         """
         prototypes = self.prototypes

@@ -15,21 +15,21 @@ from .prediction import PredictionModel
 
 @MODELS.register_module()
 class TriBYOL(EMAModel, PredictionModel):
-    """The online network predicts what two EMA targets make of two other views of the image.
+    """The online network predicts the projections of two other views by two EMA targets.
 
-    With ℓ(p, z) = 2 - 2 cos(p, sg z), pᵢ the prediction for view i and t1, t2 the targets,
+    With ℓ(p, z) = 2 - 2 cos(p, sg z), pᵢ the prediction for view i and t1, t2 the targets:
 
     - symmetric: L = ½ [ℓ(p1, t1(v2)) + ℓ(p2, t1(v1))] + ½ [ℓ(p1, t2(v3)) + ℓ(p3, t2(v1))];
-    - else: L = ℓ(p1, t1(v2)) + ℓ(p1, t2(v3)), and the online network sees the first view only.
+    - otherwise: L = ℓ(p1, t1(v2)) + ℓ(p1, t2(v3)), with the first view only in the online network.
 
     Args:
         predictor: Config of the predictor.
         symmetric: Predict in both directions.
-        target_update: ``'alternate'``: target 1 follows after odd optimiser steps and target 2 after
-            even ones, so that they differ; ``'all'``: both follow after every step. They are then equal
-            for ever, and one network stands for both.
+        target_update: ``'alternate'``: target 1 is updated after odd optimiser steps, target 2 after even
+            steps; ``'all'``: both are updated after every step, so they stay equal and are stored as one
+            network.
         momentum: EMA momentum of the targets, in [0, 1].
-        momentum_schedule: ``'constant'``, or ``'cosine'`` up to 1 over the run.
+        momentum_schedule: ``'constant'``, or ``'cosine'`` to 1 over the run.
         **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
 
     Raises:
@@ -64,7 +64,7 @@ class TriBYOL(EMAModel, PredictionModel):
         return (step - 1) % len(self.targets)
 
     def updated_networks(self) -> list[MomentumNetwork]:
-        """The target that is updated after this step."""
+        """Target to update after this step."""
         return [self.targets[self.variant]]
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:

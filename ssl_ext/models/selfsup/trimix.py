@@ -17,13 +17,13 @@ from .base import SelfSupervisedModel
 
 @MODELS.register_module()
 class TriMix(SelfSupervisedModel):
-    """Two views and a mixed ("virtual") batch, made of the first view and its reversed batch.
+    """Two views and a virtual batch, which mixes the first view with its reversed batch.
 
-    Three separate forward passes, each with its own batch statistics.
+    The three batches have separate forward passes with their own batch statistics.
 
     Args:
         lam_per: ``'step'`` draws the mixing coefficient λ ~ U(0, 1) at every step (Algorithm 1),
-            ``'epoch'`` once an epoch (text of Fig. 5). Either way all processes use the same λ.
+            ``'epoch'`` once an epoch (text of Fig. 5). All processes use the same λ.
         **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
 
     Raises:
@@ -38,14 +38,14 @@ class TriMix(SelfSupervisedModel):
         if lam_per not in ("step", "epoch"):
             raise ValueError(f"model.lam_per is {lam_per!r}; allowed are 'step' and 'epoch'.")
         self.lam_per = lam_per
-        # λ of the epoch, on the device; a function of seed and epoch, so not in the checkpoint.
+        # Recomputed from seed and epoch, so not stored in checkpoints.
         self.register_buffer("epoch_lam", torch.zeros(()), persistent=False)
 
     def before_step(self, step: int, iteration: int, batch: dict | None = None) -> None:
-        """Set λ of the epoch, where it is drawn once an epoch."""
+        """With ``lam_per='epoch'``, set λ of the epoch."""
         super().before_step(step, iteration, batch)
         if self.lam_per == "epoch":
-            # A function of the seed and the epoch alone: the same on every process and after a resume.
+            # Seeded by seed and epoch only: equal on all processes and after a resume.
             hub = MessageHub.get_current_instance()
             seed, epoch = hub.get_info("seed", 0), hub.get_info("epoch", 0)
             generator = torch.Generator().manual_seed(int(seed) * 1_000_003 + int(epoch))
@@ -80,21 +80,21 @@ class TriMix(SelfSupervisedModel):
 class TriMixHead(BarlowTwinsHead):
     """L = L_BT + β · L_vrt + γ · L_con (Eq. 11 of TriMix).
 
-    Besides the loss terms it logs ``virtual_p_lam`` and ``virtual_p_complement``: the mean predicted
-    probabilities of the two images that a virtual one was made of, to be compared with λ and 1 − λ.
+    Also logs ``virtual_p_lam`` and ``virtual_p_complement``: the mean predicted probabilities of the two
+    sources of a virtual image, which should approach λ and 1 − λ.
 
     Args:
-        virtual_weight: β; 0 leaves the term out.
-        consistency_weight: γ; 0 leaves the term out.
+        virtual_weight: β; 0 omits the term.
+        consistency_weight: γ; 0 omits the term.
         temperature: τ of the softmax in Eq. 7.
-        feature_norm: Standardise virtual embeddings over their features too (last row of Table VI).
+        feature_norm: Also standardise virtual embeddings over their features (last row of Table VI).
         virtual_on: ``'z'`` (projector output) or ``'y'`` (backbone features) for L_vrt (Table VII).
         consistency_on: The same choice for L_con.
         redundancy_weight: α of Barlow Twins.
-        eps: Added to variances under the root.
+        eps: Added to variances before the square root.
 
     Raises:
-        ValueError: A temperature that is not positive, a negative weight, or a choice besides z and y.
+        ValueError: A temperature that is not positive, a negative weight, or a choice other than z and y.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from .base import SelfSupervisedModel
 
 
 class TwoViewModel(SelfSupervisedModel):
-    """Two views through one network, each in its own pass; the head compares their embeddings."""
+    """Two views through one network, in separate passes; the head compares their embeddings."""
 
     num_views = 2
 
@@ -19,5 +19,5 @@ class TwoViewModel(SelfSupervisedModel):
         return self.head.loss(*(self.embed(view) for view in inputs))
 
     def embed(self, images: Tensor) -> Any:
-        """The head's input for a view (N, C, H, W): projector outputs (N, D)."""
+        """Projector outputs (N, D) of a view (N, C, H, W), the head's input."""
         return self.project(self.extract_embedding(images))

@@ -14,7 +14,7 @@ from .two_views import TwoViewModel
 
 @MODELS.register_module()
 class VICReg(TwoViewModel):
-    """Two views through one network; the head keeps the embeddings' variance and removes covariance."""
+    """Two views through one network, with variance and covariance regularisation in the head."""
 
     batch_dependence = "variance and covariance are those of a batch"
 

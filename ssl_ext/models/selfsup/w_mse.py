@@ -16,7 +16,7 @@ from .two_views import TwoViewModel
 
 @MODELS.register_module()
 class WMSE(TwoViewModel):
-    """Two or more views through one network, whose whitened embeddings are to be equal.
+    """Pull the whitened embeddings of two or more views together.
 
     Args:
         neck: Config of the projector, with ``out_channels`` below the head's ``whitening_size``.
@@ -24,7 +24,7 @@ class WMSE(TwoViewModel):
         **kwargs: ``backbone`` and ``data_preprocessor`` configs.
 
     Raises:
-        ValueError: Sub-batches that are not larger than the embedding.
+        ValueError: ``whitening_size`` is not above the size of the embedding.
     """
 
     num_views = None
@@ -39,7 +39,7 @@ class WMSE(TwoViewModel):
             )
 
     def check_batch_size(self, size: int) -> None:
-        """Raise ValueError for a batch that cannot be cut into sub-batches."""
+        """Raise ValueError unless the batch of all processes divides into sub-batches."""
         whole, part = size * world_size(), self.head.whitening_size
         if whole % part or not size:
             raise ValueError(
@@ -50,12 +50,12 @@ class WMSE(TwoViewModel):
 
 @MODELS.register_module()
 class WMSEHead(BaseModule):
-    """Distance of the views' normalised embeddings, whitened in random sub-batches.
+    """MSE of the views' embeddings, whitened in random sub-batches and normalised.
 
     Args:
-        whitening_size: Images of a sub-batch.
-        iterations: Random partitions of a batch over which the loss is averaged.
-        eps: Share of the identity in the covariances.
+        whitening_size: Images per sub-batch.
+        iterations: Number of random partitions over which the loss is averaged.
+        eps: Weight of the identity in the covariances, in [0, 1).
 
     Raises:
         ValueError: A number out of range.
@@ -70,7 +70,7 @@ class WMSEHead(BaseModule):
         self.whitening_size, self.iterations, self.eps = whitening_size, iterations, eps
 
     def loss(self, *embeddings: Tensor) -> dict[str, Tensor]:
-        """The loss of projector outputs of two or more views, each (N, D)."""
+        """Loss of projector outputs of two or more views, each (N, D)."""
         count, device = len(embeddings[0]) * world_size(), embeddings[0].device
         permutations = torch.stack([torch.randperm(count, device=device) for _ in range(self.iterations)])
         broadcast(permutations)

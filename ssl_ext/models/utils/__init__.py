@@ -1,4 +1,4 @@
-"""Small parts that several algorithms share."""
+"""Building blocks shared by several algorithms."""
 
 from .block_mixing import BlockMixing
 from .cluster_bank import ClusterBank

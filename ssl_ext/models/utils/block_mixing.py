@@ -16,9 +16,9 @@ LAM_PER = ("sample", "step")
 
 
 class BlockMixing:
-    """Draws λ and pairs and mixes with a :class:`MixBlock`; a mixin for models.
+    """Mixin for models: draw λ and a permutation, and mix with a :class:`MixBlock`.
 
-    The buffer ``mask_scale``, the factor of the mask loss, is in the checkpoint.
+    The buffer ``mask_scale`` is the factor of the mask loss; it is stored in checkpoints.
     """
 
     mask_scale: Tensor
@@ -26,14 +26,14 @@ class BlockMixing:
     def set_up_mixing(
         self, mix_block: dict, *, alpha: float, lam_per: str, adjust_lam: bool, mask_decay: bool
     ) -> None:
-        """Build the block and keep the settings; to be called after the constructor of the module.
+        """Build the block and store the settings; call it after ``nn.Module.__init__``.
 
         Args:
             mix_block: Arguments of :class:`ssl_ext.mixups.MixBlock`.
             alpha: α of λ ~ Beta(α, α).
-            lam_per: One λ for each ``'sample'``, or for each ``'step'``.
-            adjust_lam: Give the masks of the network's mixtures the mean λ exactly.
-            mask_decay: Let ``mask_scale`` fall from 1 to 0 by a cosine over the run.
+            lam_per: Draw λ per ``'sample'`` or per ``'step'``.
+            adjust_lam: Rescale the masks of the network's mixtures to a mean of exactly λ.
+            mask_decay: Decay ``mask_scale`` from 1 to 0 by a cosine over the run.
 
         Raises:
             ValueError: α not above 0, or an unknown option.
@@ -47,16 +47,16 @@ class BlockMixing:
         self.register_buffer("mask_scale", torch.ones(()))
 
     def block_features(self, images: Tensor) -> Tensor:
-        """The feature maps (N, C, h, w) of images (N, channels, H, W) that the block sees."""
+        """Feature maps (N, C, h, w) of images (N, channels, H, W) for the block."""
         raise NotImplementedError
 
     def draw(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """λ (N,) ~ Beta(α, α) and a permutation (N,) for N = ``count`` images of this process."""
+        """Draw λ (N,) ~ Beta(α, α) and a permutation (N,) for N = ``count`` images of this process."""
         lam = beta(self.alpha, count if self.lam_per == "sample" else 1, device)
         return lam.expand(count), torch.randperm(count, device=device)
 
     def mix(self, images: Tensor, features: Tensor, *, adjust: bool = False) -> tuple[Mixed, Tensor]:
-        """Draw λ and a permutation; mixtures of the images, and the masks (N, 1, H, W) that made them."""
+        """Draw λ and a permutation; return mixtures of the images and their masks (N, 1, H, W)."""
         lam, permutation = self.draw(len(images), images.device)
         mask = self.mix_block(features, features[permutation], lam, images.shape[2:])
         if adjust:
@@ -64,13 +64,13 @@ class BlockMixing:
         return Mixed(torch.lerp(images[permutation], images, mask.to(images.dtype)), lam, permutation), mask
 
     def masks(self, images: Tensor, partners: Tensor, lam: Tensor | float) -> Tensor:
-        """Masks (N, 1, H, W) with which images and partners, (N, C, H, W) each, are mixed at a given λ."""
+        """Masks (N, 1, H, W) for mixing images with partners, each (N, C, H, W), at a given λ."""
         features = [self.block_features(x) for x in (images, partners)]
         mask = self.mix_block(*features, lam, images.shape[2:])
         return adjust_mask(mask, lam) if self.adjust_lam else mask
 
     def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
-        """Add the factor of the mask loss after the step, where it decays."""
+        """Add the factor of the mask loss after the step, if it decays."""
         numbers = super().step_numbers(step, max_steps)
         if self.mask_decay:
             numbers["mask_scale"] = (1 + math.cos(math.pi * step / max_steps)) / 2

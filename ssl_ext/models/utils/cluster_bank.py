@@ -1,4 +1,4 @@
-"""Clusters of all images of a data set that follow their embeddings (ODC, Zhan et al., 2020)."""
+"""Clusters of the embeddings of all images, updated online (ODC, Zhan et al., 2020)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ LLOYD_ITERATIONS = 10
 
 
 class ClusterBank(MemoryBank):
-    """A memory bank whose every entry belongs to the cluster with the nearest centroid.
+    """A memory bank whose entries are assigned to the cluster with the nearest centroid.
 
-    Bank, clusters and centroids are the same on every process and part of the checkpoint. No cluster is
-    ever empty: one whose last images would leave in the same batch keeps them, and :meth:`refresh` deals
-    with the small ones.
+    Bank, clusters and centroids are equal on all processes and stored in checkpoints. Clusters are never
+    empty: images that would empty their cluster stay in it, and :meth:`refresh` dissolves small clusters.
 
     Args:
         size: Number of images, n.
         dim: Dimension of the embeddings, D.
         num_clusters: K, at most n.
         momentum: m of the moving averages of the embeddings, at least 0 and below 1.
-        min_size: A smaller cluster is dissolved. At most half of the mean size, n / K, is asked for.
+        min_size: Smaller clusters are dissolved; capped at half of the mean size, n / K.
 
     Raises:
         ValueError: A number out of range.
@@ -58,9 +57,9 @@ class ClusterBank(MemoryBank):
 
     @torch.no_grad()
     def start(self, features: Tensor) -> None:
-        """Take the first embeddings (n, D) of all images, of any length, and cluster them by k-means.
+        """Fill the bank with embeddings (n, D) of all images, of any norm, and cluster them by k-means.
 
-        The start of k-means is fixed, so the clusters depend on the embeddings alone.
+        The initialisation of k-means is fixed, so the clusters depend on the embeddings only.
         """
         from sklearn.cluster import MiniBatchKMeans
 
@@ -75,14 +74,14 @@ class ClusterBank(MemoryBank):
 
     @torch.no_grad()
     def update(self, indices: Tensor, embeddings: Tensor) -> Tensor:
-        """Move the entries of the images of all processes, then give them the nearest centroid's cluster.
+        """Update the entries of the images of all processes and assign them to the nearest centroid.
 
         Args:
             indices: (N,) int64, rows of the data set; the same N on every process.
-            embeddings: (N, D), of any length.
+            embeddings: (N, D), of any norm.
 
         Returns:
-            The share of the images whose cluster changed, a scalar.
+            Fraction of the images whose cluster changed, 0-dim.
         """
         super().update(indices, embeddings)
         indices = gather(indices)
@@ -97,14 +96,14 @@ class ClusterBank(MemoryBank):
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Compute the centroids anew; dissolve small clusters and refill them from the largest.
+        """Recompute the centroids, and replace small clusters by halves of the largest ones.
 
-        The images of a small cluster go to the one with the nearest centroid. Half of the largest cluster,
-        split in two by 2-means, takes the place of each.
+        The images of a small cluster move to the cluster with the nearest centroid; the small cluster then
+        takes one part of the largest cluster, split by 2-means.
         """
         self._recompute()
         counts = self.counts()
-        # The only wait for the device, and only when the centroids are renewed.
+        # The only host sync, once per update of the centroids.
         small = (counts < self.min_size).nonzero()[:, 0].tolist()
         if small:
             between = _distances(self.centroids, self.centroids)
@@ -117,7 +116,7 @@ class ClusterBank(MemoryBank):
                 second = split_in_two(self.features[members], smallest=self.min_size)
                 self.labels[members[second]] = cluster
             self._recompute()
-        # Sums on a GPU are not added in a fixed order; the processes must not drift apart.
+        # GPU sums have no fixed order; broadcasting keeps the processes equal.
         broadcast(self.labels)
         broadcast(self.centroids)
 
@@ -131,10 +130,10 @@ class ClusterBank(MemoryBank):
 
 
 def split_in_two(features: Tensor, *, smallest: int = 1) -> Tensor:
-    """2-means of (n, D) features, started far apart: mask (n,) of the second part.
+    """Split features (n, D) by 2-means with distant initial centres; mask (n,) of the second part.
 
-    Each part has at least ``smallest`` members, n being at least twice that; equal features are cut
-    anyhow.
+    Each part has at least ``smallest`` members, for n ≥ 2 · ``smallest``; equal features are split
+    arbitrarily.
 
     >>> split_in_two(torch.tensor([[0.0], [9.0], [1.0], [8.0], [7.0]]))
     tensor([False,  True, False,  True,  True])
@@ -152,5 +151,5 @@ def split_in_two(features: Tensor, *, smallest: int = 1) -> Tensor:
 
 
 def _distances(points: Tensor, centres: Tensor) -> Tensor:
-    """Squared Euclidean distances (n, m), less each point's own squared length: enough to compare centres."""
+    """Squared distances (n, m) up to a constant per point, which suffices to compare centres."""
     return centres.square().sum(1) - 2 * points @ centres.T

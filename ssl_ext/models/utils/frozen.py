@@ -1,4 +1,4 @@
-"""Networks that only pass a gradient on."""
+"""Networks that pass gradients to their input only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Forward passes inside are in evaluation mode and pass gradients to their input, to no parameter.
+    """Put modules in evaluation mode and freeze their parameters; gradients still reach the input.
 
-    Afterwards every submodule has its training mode back, and every parameter its ``requires_grad``.
+    Training modes and ``requires_grad`` are restored on exit.
 
     >>> import torch
     >>> layer, x = nn.Linear(2, 1), torch.ones(1, 2, requires_grad=True)

@@ -9,9 +9,9 @@ from mmengine.logging import MessageHub
 
 
 def host_random(iteration: int) -> random.Random:
-    """Random numbers for the choices of one batch: a function of seed, process and ``iteration``.
+    """Generator for the choices of one batch, seeded by the run's seed, the rank and ``iteration``.
 
-    Nothing is taken from torch's generators, and a resumed run makes the same choices.
+    It is independent of torch's generators, so a resumed run makes the same choices.
     """
     seed = MessageHub.get_current_instance().get_info("seed", 0)
     return random.Random(f"{seed} {get_rank()} {iteration}")

@@ -1,4 +1,4 @@
-"""Classes that a self-supervised algorithm may look at: clusters of its embeddings, or the real ones."""
+"""Labels for self-supervised algorithms: clusters of their embeddings, or ground truth."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SOURCES = ("pseudo", "ground-truth")
 
 
 class LabelSource(nn.Module):
-    """Labels of the images of a batch, and a linear classifier that learns them from given features.
+    """Labels of a batch, and a linear classifier trained to predict them from given features.
 
-    Features reach the classifier without a gradient: labels teach nothing to the network.
+    The features are detached, so the network gets no gradient from the labels.
 
     Args:
         source: ``'pseudo'`` (a :class:`ClusterBank` of the embeddings) or ``'ground-truth'``.
         num_classes: Number of clusters or classes.
-        in_channels: C, size of the features that the classifier sees.
+        in_channels: C, size of the classifier's input features.
         dim: D, size of the embeddings that are clustered.
-        classifier: Whether there is one.
-        momentum: Of the moving averages in the bank, at least 0 and below 1.
-        min_size: A smaller cluster is dissolved.
-        interval: Centroids are renewed after so many optimiser steps.
+        classifier: Build and train the classifier.
+        momentum: Momentum of the moving averages in the bank, at least 0 and below 1.
+        min_size: Smaller clusters are dissolved.
+        interval: Optimiser steps between two updates of the centroids.
 
     Raises:
         ValueError: An unknown source or a number out of range.
@@ -65,17 +65,17 @@ class LabelSource(nn.Module):
 
     @property
     def clusters(self) -> bool:
-        """Whether labels are clusters."""
+        """True if labels are clusters."""
         return self.source == "pseudo"
 
     def set_dataset_size(self, size: int) -> None:
-        """Start a bank for ``size`` images, where labels are clusters."""
+        """Create the cluster bank, if labels are clusters, for ``size`` images."""
         if self.clusters:
             device = next(iter(self.parameters()), torch.zeros(())).device
             self.bank = ClusterBank(size, self.dim, self.num_classes, **self.settings).to(device)
 
     def check_dataset(self, dataset: Any) -> None:
-        """Check that every training image has a class that the classifier knows, where labels are real.
+        """Check the classes of the training images, if labels are ground truth.
 
         Raises:
             ValueError: Images without a label, several labels an image, or another number of classes.
@@ -95,7 +95,7 @@ class LabelSource(nn.Module):
             )
 
     def check_batch(self, batch: dict) -> None:
-        """Raise IndexError for an image that has no entry in the bank."""
+        """Raise IndexError for an image index outside the bank."""
         if self.bank is not None and "indices" in batch:
             self.bank.check(batch["indices"])
 
@@ -104,7 +104,7 @@ class LabelSource(nn.Module):
 
         Raises:
             RuntimeError: There is no bank yet.
-            ValueError: The batch has no indices or no labels, whichever the source wants.
+            ValueError: The batch lacks the indices or labels that the source needs.
         """
         key = "indices" if self.clusters else "labels"
         values = (data_samples or {}).get(key)
@@ -120,19 +120,19 @@ class LabelSource(nn.Module):
         return self.bank.labels[values]
 
     def loss(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy of the classifier on features (N, C), which get no gradient; empty without one."""
+        """Cross-entropy of the classifier on detached features (N, C); empty without a classifier."""
         if self.classifier is None:
             return {}
         loss = F.cross_entropy(self.classifier(features.detach()).float(), labels)
         return dict(loss_classifier=all_reduce_mean(loss))
 
     def update(self, data_samples: dict, embeddings: Tensor) -> dict[str, Tensor]:
-        """Let the clusters follow embeddings (N, D) of the batch; what is logged of it."""
+        """Update the clusters with embeddings (N, D) of the batch; return statistics to log."""
         if self.bank is None:
             return {}
         return dict(label_changes=self.bank.update(data_samples["indices"], embeddings))
 
     def between_steps(self, step: int) -> None:
-        """Renew the centroids every ``interval`` steps."""
+        """Recompute the centroids every ``interval`` steps."""
         if self.bank is not None and step % self.interval == 0:
             self.bank.refresh()

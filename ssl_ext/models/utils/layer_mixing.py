@@ -14,18 +14,18 @@ from .stages import count_stages, stage_replaced
 
 
 class LayerMixing:
-    """Mixes images, or features at a layer that is drawn for each batch (ManifoldMix); a mixin for models."""
+    """Mixin for models: mix images, or features at a layer drawn per batch (ManifoldMix)."""
 
     def set_up_layers(self, policy: MixingPolicy, layers: Sequence[int]) -> None:
-        """Keep the policy and its layers; to be called after the constructor of the module.
+        """Store the policy and its layers; call it after ``nn.Module.__init__``.
 
         Args:
             policy: How to mix.
-            layers: Where it may act: 0 is the images, l the output of stage l of a backbone in stages.
+            layers: Layers to choose from: 0 is the images, l the output of stage l of the backbone.
 
         Raises:
-            ValueError: A layer that the backbone does not have, or a policy that needs the gradient at the
-                images and is to act elsewhere.
+            ValueError: A layer that the backbone does not have, or a layer other than 0 with a policy that
+                needs the gradient at the images.
         """
         self.policy, self.layers = policy, tuple(layers)
         stages = count_stages(self.backbone)
@@ -42,11 +42,11 @@ class LayerMixing:
 
     @property
     def capture_obstacle(self) -> str | None:
-        """The policy's host-side solver, if it has one."""
+        """Reason of the policy, if it has one."""
         return self.policy.capture_obstacle
 
     def step_variant(self, step: int, iteration: int) -> Hashable:
-        """Layer that is mixed, one of ``layers``."""
+        """Layer to mix at, one of ``layers``."""
         return host_random(iteration).choice(self.layers)
 
     def embed_mixed(
@@ -56,7 +56,7 @@ class LayerMixing:
         embed: Callable[[Tensor], Tensor],
         mix: Callable[[Tensor], Mixed],
     ) -> tuple[Tensor, Mixed]:
-        """``embed`` of images mixed by ``mix``, or of images whose features are mixed; and how they were."""
+        """Embeddings with images or features mixed by ``mix``, and the mixture."""
         if self.variant == 0:
             mixed = mix(images)
             return embed(mixed.images), mixed

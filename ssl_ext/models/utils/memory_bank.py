@@ -1,4 +1,4 @@
-"""One embedding per image of the data set, kept over the epochs."""
+"""Memory bank with one embedding per training image."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ssl_ext.losses import gather
 
 
 class MemoryBank(nn.Module):
-    """Moving averages of the embeddings of all images, the same on every process; part of the checkpoint.
+    """Moving averages of the embeddings of all images, equal on all processes and stored in checkpoints.
 
-    ``features`` (n, D) holds unit vectors, random ones at first.
+    ``features`` (n, D) holds unit vectors, initially random.
 
     Args:
         size: Number of images, n.
@@ -38,8 +38,8 @@ class MemoryBank(nn.Module):
     def check(self, indices: Tensor) -> None:
         """Raise IndexError for an index without an entry.
 
-        Only indices on the CPU are looked at: on a GPU that would wait for the device, whose own indexing
-        stops the run.
+        Only indices on the CPU are checked: on a GPU the check would be a host sync, and the indexing
+        kernel itself fails for a bad index.
         """
         if indices.device.type == "cpu" and len(indices):
             low, high = indices.aminmax()
@@ -51,17 +51,17 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, indices: Tensor, embeddings: Tensor) -> None:
-        """Move the entries of the images of all processes to their new embeddings.
+        """Update the entries of the images of all processes with new embeddings.
 
-        Of several embeddings of one image the last one counts (in rank order, then batch order).
+        If an image occurs several times, its last embedding is used (in rank order, then batch order).
 
         Args:
             indices: (N,) int64, rows of the data set; the same N on every process.
-            embeddings: (N, D), of any length.
+            embeddings: (N, D), of any norm.
         """
         indices = gather(indices)
         new = F.normalize(gather(embeddings.detach().to(self.features.dtype)), dim=1)
-        # Every row takes the embedding of the last row with its index: equal writes, in any order.
+        # Rows with the same index all write the last one's embedding, so the order of writes does not matter.
         sorted_indices, order = torch.sort(indices, stable=True)
         last = order[torch.searchsorted(sorted_indices, indices, right=True) - 1]
         self.features[indices] = F.normalize(

@@ -1,4 +1,4 @@
-"""A mixing policy as a config names it: what it draws at every step, and what it needs for that."""
+"""Mixing policies for configs: random draws per step around the functions of ``ssl_ext.mixups``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LossFunction = Callable[[Tensor], Tensor]
 
 
 class Policy(NamedTuple):
-    """A function of ``ssl_ext.mixups`` and the α of its paper."""
+    """Function of ``ssl_ext.mixups`` and the α of its paper."""
 
     function: Callable[..., tuple[Tensor, Tensor]]
     alpha: float
@@ -38,29 +38,29 @@ POLICIES = {
     "inter_intra": Policy(mixups.inter_intra, 0.2),
 }
 INTRA_ALPHA, INTRA_SHARE = 2.0, 0.5
-# What a step gives to a policy; the rest of its keywords are options of the config.
+# Keywords that a step passes to a policy; its other keywords are config options.
 GIVEN = {"alpha", "generator", "intra_lam", "labels", "saliency"}
 
 
 @MODELS.register_module()
 class MixingPolicy(nn.Module):
-    """Mix a batch with a permutation of itself, with λ ~ Beta(α, α) drawn once a step.
+    """Mix a batch with a permutation of itself, with λ ~ Beta(α, α) drawn once per step.
 
-    Nothing waits for the device, except that graph cuts (PuzzleMix, Co-Mixup) are made on the CPU. Every
-    process draws for itself.
+    There are no host syncs, except for graph cuts (PuzzleMix, Co-Mixup), which run on the CPU. Processes draw
+    independently.
 
     Args:
         name: ``'mixup'``, ``'manifoldmix'`` (for features), ``'cutmix'``, ``'saliencymix'``, ``'fmix'``,
             ``'resizemix'``, ``'puzzlemix'``, ``'co_mixup'`` or ``'inter_intra'``.
-        alpha: α > 0 of Beta(α, α), for Co-Mixup of the Dirichlet prior of the samples, for Inter-Intra of
-            the pairs of two classes; by default that of the policy's paper.
-        prob: Probability that a step mixes at all.
+        alpha: α > 0 of Beta(α, α); for Co-Mixup of the Dirichlet prior over the samples, for Inter-Intra of
+            the pairs of two classes. Default: that of the policy's paper.
+        prob: Probability of mixing in a step, in [0, 1].
         **options: Of the function in ``ssl_ext.mixups``; for ``'inter_intra'`` also ``intra_alpha``, the α
-            of pairs of one class (2), and ``intra_share``, the share of samples whose partner is drawn
+            of pairs of one class (2), and ``intra_share``, the fraction of samples whose partner is drawn
             from their own class (0.5).
 
     Raises:
-        ValueError: An unknown name or option, or a value that the policy refuses.
+        ValueError: An unknown name or option, or a value out of range.
     """
 
     def __init__(self, name: str, alpha: float | None = None, prob: float = 1.0, **options: Any) -> None:
@@ -84,7 +84,7 @@ class MixingPolicy(nn.Module):
                 f"model.policy.{unknown[0]} is no option of {name!r}; it has {', '.join(known) or 'none'}."
             )
         self.options = options
-        # The policy itself knows which values it takes: it says so here, before a run has begun.
+        # Run the policy once, so that option values out of range raise here and not during training.
         self.mix(
             torch.zeros(2, 1, 4, 4),
             0.5,
@@ -96,7 +96,7 @@ class MixingPolicy(nn.Module):
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether ``loss_fn`` must be given: saliency is the gradient of a loss."""
+        """True if ``loss_fn`` is required, for saliency as the gradient of a loss."""
         return self.name in ("puzzlemix", "co_mixup")
 
     @property
@@ -106,7 +106,7 @@ class MixingPolicy(nn.Module):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether ``labels`` must be given, classes or pseudo classes."""
+        """True if ``labels`` are required (classes or pseudo labels)."""
         return self.name == "inter_intra"
 
     def forward(
@@ -117,18 +117,18 @@ class MixingPolicy(nn.Module):
         loss_fn: LossFunction | None = None,
         generator: torch.Generator | None = None,
     ) -> Mixed:
-        """Draw λ and a permutation and mix.
+        """Draw λ and a permutation, and mix.
 
         Args:
             images: (N, C, H, W), floating point and normalised; for ``'mixup'`` and ``'manifoldmix'`` also
                 features (N, ...).
-            labels: (N,), where ``needs_labels``.
-            loss_fn: From images to a scalar, where ``needs_gradient``. It is called once; no ``.grad`` is
-                left behind, but running statistics change as in every forward pass.
-            generator: Source of random numbers; default is torch's global one of the device.
+            labels: (N,), required if ``needs_labels``.
+            loss_fn: From images to a scalar, required if ``needs_gradient``. Called once; it leaves no
+                ``.grad``, but updates running statistics as any forward pass does.
+            generator: Default is torch's global generator of the device.
 
         Raises:
-            ValueError: What the policy needs was not given.
+            ValueError: Required labels or ``loss_fn`` are missing.
         """
         device, source = images.device, generator.device if generator else images.device
         permutation = torch.randperm(len(images), generator=generator, device=source).to(device)
@@ -150,7 +150,7 @@ class MixingPolicy(nn.Module):
         loss_fn: LossFunction | None = None,
         generator: torch.Generator | None = None,
     ) -> Mixed:
-        """Mix with a given λ and permutation (Co-Mixup chooses both itself)."""
+        """Mix with a given λ and permutation (Co-Mixup computes its own)."""
         given: dict[str, Any] = {}
         if self.needs_labels:
             if labels is None:
@@ -174,7 +174,7 @@ class MixingPolicy(nn.Module):
         return ", ".join([self.name, *(f"{key}={value!r}" for key, value in settings.items())])
 
     def _sometimes(self, images: Tensor, mixed: Mixed, generator: torch.Generator | None) -> Mixed:
-        """The mixture with probability ``prob``, else the images themselves, chosen on the device."""
+        """Mixture with probability ``prob``, else the plain images; chosen on the device."""
         chosen = uniform((), generator, images.device) < self.prob
         weights = mixed.weights
         if weights is not None:
@@ -188,16 +188,16 @@ class MixingPolicy(nn.Module):
 
 
 def draw_lam(alpha: float, device: torch.device, *, generator: torch.Generator | None = None) -> Tensor:
-    """λ ~ Beta(α, α), a scalar on ``device``, drawn where the generator lives (default: there).
+    """Draw λ ~ Beta(α, α), 0-dim on ``device``, on the generator's device (default: ``device``).
 
     Raises:
-        ValueError: α that is not above 0.
+        ValueError: α is not above 0.
     """
     return beta(_positive("alpha", alpha), 1, device, generator=generator)[0]
 
 
 def _main_pair(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Each mixture's own share (N,), and which other sample gave most to it (N,)."""
+    """Weight (N,) of each sample in its own mixture, and the other sample (N,) of largest weight."""
     return weights.diagonal(), (weights - 2 * torch.eye(len(weights), device=weights.device)).argmax(1)
 
 

@@ -16,12 +16,12 @@ SCHEDULES = ("constant", "cosine")
 class MomentumNetwork(nn.Module):
     """EMA of a backbone and its neck, without gradient.
 
-    :meth:`update` changes the parameters; the running statistics of normalisation layers come from the
-    network's own passes.
+    :meth:`update` changes the parameters; the running statistics of normalisation layers come from the EMA
+    network's own forward passes.
 
     Args:
         backbone: Network to copy.
-        neck: Projector to copy; it takes and gives a tuple, as MMPretrain's necks do.
+        neck: Projector to copy; it maps a tuple to a tuple, as MMPretrain's necks do.
     """
 
     def __init__(self, backbone: nn.Module, neck: nn.Module) -> None:
@@ -32,7 +32,7 @@ class MomentumNetwork(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The neck's outputs, (N, D) each, of normalised images (N, C, H, W); without gradient."""
+        """Outputs of the neck, each (N, D), for normalised images (N, C, H, W); without gradient."""
         return self.neck((pool_features(self.backbone(images)),))
 
     @torch.no_grad()
@@ -46,14 +46,20 @@ class MomentumNetwork(nn.Module):
         """Set the parameters to momentum · own + (1 − momentum) · given.
 
         Args:
-            backbone: Network that is followed.
-            neck: Its neck.
-            momentum: 0-dim float64 tensor on the device, read when the operation runs.
+            backbone: Online backbone.
+            neck: Online neck.
+            momentum: 0-dim float64 tensor on the device, so that a replayed step reads its current value.
         """
         own = [*self.backbone.parameters(), *self.neck.parameters()]
         given = [*backbone.parameters(), *neck.parameters()]
         weight = (1 - momentum).to(own[0].dtype)
-        torch._foreach_lerp_(own, given, [weight] * len(own))
+        if own[0].is_cpu:
+            weights = [weight] * len(own)
+        else:
+            # One fused kernel takes tensors that are laid out alike only; all weights share the same memory.
+            same = weight.expand(max(value.numel() for value in own)).contiguous()
+            weights = [same[: value.numel()].as_strided(value.shape, value.stride()) for value in own]
+        torch._foreach_lerp_(own, given, weights)
 
 
 def momentum_at(step: int, max_steps: int, momentum: float, schedule: str = "constant") -> float:

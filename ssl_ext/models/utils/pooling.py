@@ -1,4 +1,4 @@
-"""From a backbone's output to one feature vector per image."""
+"""Pooling of backbone outputs to one feature vector per image."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def rotate(images: Tensor, turns: Tensor) -> Tensor:
         turns: (N,) integers from 0 to 3.
 
     Returns:
-        (N, C, S, S); pixels are moved, none is interpolated.
+        (N, C, S, S), without interpolation.
 
     Raises:
         ValueError: Images that are not square.
@@ -36,10 +36,10 @@ def rotate(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def patch_size(side: int) -> tuple[int, int]:
-    """Side of a grid cell of the jigsaw and of the patch that is cut from it, for images of ``side`` px.
+    """Sides in px of a grid cell of the jigsaw and of the patch cut from it, for images of ``side`` px.
 
-    A patch is its cell less a quarter (rounded down), in which it moves at random: 64 of 85 px for the
-    paper's 255 px, 8 of 10 px for 32 px.
+    The patch has three quarters of the cell's side (rounded up), at a random place in the cell: 64 of 85 px
+    for the paper's 255 px, 8 of 10 px for 32 px.
 
     >>> patch_size(255), patch_size(32)
     ((85, 64), (10, 8))
@@ -49,13 +49,13 @@ def patch_size(side: int) -> tuple[int, int]:
 
 
 def draw_patches(images: Tensor) -> Tensor:
-    """Cut a patch at a random place out of each cell of each image's 3 x 3 grid.
+    """Cut a randomly placed patch from each cell of each image's 3 x 3 grid.
 
     Args:
         images: (N, C, H, W), H and W at least 3.
 
     Returns:
-        (9 * N, C, h, w), the nine patches of an image one after the other, row by row.
+        (9 * N, C, h, w): the nine patches of an image are consecutive, in row-major order.
 
     Raises:
         ValueError: Images smaller than 3 px.
@@ -80,7 +80,7 @@ def shuffle_and_join(features: Tensor, order: Tensor) -> Tensor:
     """Concatenate the patch features of each image in the given order.
 
     Args:
-        features: (P * N, D), the P patches of an image one after the other.
+        features: (P * N, D), the P patches of an image are consecutive.
         order: (N, P), a permutation of 0 ... P - 1 for each image.
 
     Returns:

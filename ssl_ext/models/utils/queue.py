@@ -1,4 +1,4 @@
-"""A first-in, first-out store of embeddings of earlier batches."""
+"""First-in, first-out queue of embeddings of earlier batches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ssl_ext.losses import gather
 
 
 class Queue(nn.Module):
-    """The last ``size`` embeddings, the same on every process; part of the checkpoint.
+    """The last ``size`` embeddings, equal on all processes and stored in checkpoints.
 
     Args:
-        size: How many embeddings are kept, K.
-        dim: Their dimension, D.
+        size: K, number of embeddings.
+        dim: D, dimension of the embeddings.
 
     Raises:
         ValueError: ``size`` or ``dim`` below 1.
@@ -32,14 +32,14 @@ class Queue(nn.Module):
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
     def snapshot(self) -> Tensor:
-        """Copy (K, D) of the content, which later changes of the queue leave alone."""
+        """Copy (K, D) of the content."""
         return self.features.clone()
 
     @torch.no_grad()
     def enqueue(self, embeddings: Tensor) -> None:
-        """Put the embeddings of all processes, in rank order, in place of the oldest ones.
+        """Replace the oldest entries by the embeddings of all processes, in rank order.
 
-        Any number of rows is allowed; of more than K only the last K stay.
+        Any number of rows is allowed; of more than K rows the last K are stored.
 
         Args:
             embeddings: (N, D), the same N on every process.

@@ -1,4 +1,4 @@
-"""Batch normalisation that leaves its running statistics alone for a while."""
+"""Forward passes that leave the running statistics of batch normalisation unchanged."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def running_statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Forward passes inside neither change nor count towards the running statistics of batch normalisation.
+    """Keep the running statistics and batch counters of batch normalisation unchanged inside.
 
-    Training still normalises by the batch, evaluation by the running statistics. For passes over what the
-    network will never be evaluated on, such as the patches of a jigsaw.
+    Training mode still normalises by batch statistics, evaluation mode by running statistics. For inputs that
+    the network is not evaluated on, such as jigsaw patches.
 
     >>> import torch
     >>> norm = nn.BatchNorm1d(2)

@@ -11,24 +11,24 @@ from ssl_ext.registry import MODELS
 
 @MODELS.register_module()
 class SplitBN(nn.Module):
-    """Batch normalisation whose training statistics are those of ``num_splits`` equal parts of the batch.
+    """Batch normalisation with separate training statistics for ``num_splits`` equal parts of the batch.
 
-    Row i belongs to part i mod ``num_splits``. MoCo needs it: statistics of the whole batch are a
-    signature that a query shares with its key and with nothing in the queue. Parameters and buffers have
-    the names and shapes of :class:`torch.nn.BatchNorm2d`, and evaluation is the same, so weights go
-    either way. Conversion to synchronised batch normalisation leaves it alone.
+    Row i belongs to part i mod ``num_splits``. MoCo needs it because statistics of the whole batch would leak
+    which key belongs to a query. Parameters, buffers and evaluation are those of
+    :class:`torch.nn.BatchNorm2d`, so state dicts are interchangeable. It is never converted to synchronised
+    batch normalisation.
 
     Args:
-        num_features: Channels C.
-        num_splits: How many parts.
+        num_features: Number of channels C.
+        num_splits: Number of parts.
         eps: Added to the variance.
-        momentum: Share of the new statistics, averaged over the parts, in the running ones.
+        momentum: Weight of the new statistics (averaged over the parts) in the running statistics.
 
     Raises:
         ValueError: ``num_splits`` below 1.
     """
 
-    # What MMCV calls the layers of this kind, and with it the names in a state dict: bn1, bn2, ...
+    # MMCV names layers by this abbreviation, so state dicts have bn1, bn2, ...
     _abbr_ = "bn"
     running_mean: Tensor
     running_var: Tensor
@@ -48,10 +48,10 @@ class SplitBN(nn.Module):
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, ...).
+        """Normalise x (N, C, ...) over each channel.
 
         Raises:
-            ValueError: In training, a batch that cannot be split into parts of two or more.
+            ValueError: In training mode, the batch does not split into equal parts of two or more.
         """
         if not self.training:
             return F.batch_norm(
@@ -64,7 +64,7 @@ class SplitBN(nn.Module):
                 f"train_dataloader.batch_size must be a multiple of norm_cfg.num_splits (with drop_last)."
             )
         means, variances = self.running_mean.repeat(splits), self.running_var.repeat(splits)
-        # One call for all parts: the parts become channels.
+        # One call for all parts, which are moved to the channel axis.
         parts = x.reshape(rows // splits, splits * x.shape[1], *x.shape[2:])
         out = F.batch_norm(
             parts,

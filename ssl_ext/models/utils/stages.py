@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
-    """Stages of a ResNet (``res_layers``) or blocks of a vision transformer (``layers``); empty without."""
+    """Stages of a ResNet (``res_layers``) or blocks of a vision transformer (``layers``), else empty."""
     stages = getattr(backbone, "res_layers", None) or getattr(backbone, "layers", ())
     return [getattr(backbone, stage) if isinstance(stage, str) else stage for stage in stages]
 
@@ -21,10 +21,10 @@ def count_stages(backbone: nn.Module) -> int:
 
 
 def stage_features(backbone: nn.Module, images: Tensor, stage: int) -> Tensor:
-    """Feature maps (N, C, h, w) after ``stage`` (from 1 on); the later stages are not computed.
+    """Feature maps (N, C, h, w) after ``stage``; later stages are not computed.
 
     Args:
-        backbone: One in stages, as MMPretrain's ResNet.
+        backbone: MMPretrain's ResNet, or a backbone with the same attributes.
         images: (N, channels, H, W), normalised.
         stage: From 1 to ``count_stages(backbone)``.
     """
@@ -38,11 +38,11 @@ def stage_features(backbone: nn.Module, images: Tensor, stage: int) -> Tensor:
 
 @contextmanager
 def stage_replaced(backbone: nn.Module, stage: int, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Passes inside go on from ``function(output of stage)``; stages count from 1."""
+    """Replace the output of ``stage`` (counted from 1) by ``function(output)`` inside."""
     layer = getattr(backbone, backbone.res_layers[stage - 1])
     handle = layer.register_forward_hook(lambda module, inputs, output: function(output))
     try:
-        # A compiled backbone would not see the hook come and go.
+        # A compiled backbone would ignore hooks that are added later.
         with torch.compiler.set_stance("force_eager"):
             yield
     finally:

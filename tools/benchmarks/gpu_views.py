@@ -1,4 +1,4 @@
-"""Parts of a run on a GPU, timed alone: the views of a batch, eager and captured, and the linear probe."""
+"""Timing of the views of a batch on a GPU, eager and captured."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,6 @@ from ssl_ext.augment import (
     RandomResizedCrop,
     draw_views,
 )
-from ssl_ext.evaluation import ProbeData, linear_probes
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 
@@ -23,7 +22,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 def trimix_views(
     batch_size: int = 256, side: int = 32, device: str = "cuda", views: int = 2
 ) -> Callable[[], list[torch.Tensor]]:
-    """Return a call that draws TriMix's normalised views of a resident uint8 batch."""
+    """Return a function that draws TriMix's normalised views of a uint8 batch on the device."""
     sequence = AugmentationSequence(
         [
             RandomResizedCrop(scale=(0.2, 1.0)),
@@ -40,9 +39,9 @@ def trimix_views(
 def time_views(
     batch_size: int = 256, side: int = 32, *, views: int = 2, rounds: int = 10, calls: int = 50
 ) -> dict[str, float]:
-    """Return milliseconds (medians) of the views of a batch on the current GPU, eager and as a CUDA graph.
+    """Return median milliseconds of the views of a batch on the current GPU, eager and as a CUDA graph.
 
-    ``eager`` and ``captured`` include the host's share; ``device`` is one replay between two events.
+    ``eager_ms`` and ``captured_ms`` include host time; ``device_ms`` is one replay between two CUDA events.
     """
     draw = trimix_views(batch_size, side, views=views)
     for _ in range(3):
@@ -51,26 +50,10 @@ def time_views(
     with torch.cuda.graph(graph):
         draw()
     return {
-        "eager": _milliseconds(draw, rounds, calls),
-        "captured": _milliseconds(graph.replay, rounds, calls),
-        "device": _device_milliseconds(graph.replay, rounds),
+        "eager_ms": _milliseconds(draw, rounds, calls),
+        "captured_ms": _milliseconds(graph.replay, rounds, calls),
+        "device_ms": _device_milliseconds(graph.replay, rounds),
     }
-
-
-def time_probes(
-    rows: int = 50_000, dim: int = 512, *, epochs: int = 100, probes: int = 1, device: str = "cuda"
-) -> float:
-    """Return seconds of ``probes`` linear probes by SGD, trained together, on features on the device."""
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(rows, dim, generator=generator).to(device)
-    labels = torch.randint(10, (rows,), generator=generator).to(device)
-    data = [ProbeData(features, labels, seed=seed) for seed in range(probes)]
-    linear_probes(data, num_classes=10, epochs=2)
-    _wait(device)
-    start = time.perf_counter()
-    linear_probes(data, num_classes=10, epochs=epochs)
-    _wait(device)
-    return time.perf_counter() - start
 
 
 def _milliseconds(call: Callable[[], object], rounds: int, calls: int) -> float:
@@ -95,8 +78,3 @@ def _device_milliseconds(call: Callable[[], object], rounds: int) -> float:
         torch.cuda.synchronize()
         times.append(start.elapsed_time(end))
     return median(times)
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
