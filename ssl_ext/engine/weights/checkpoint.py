@@ -101,7 +101,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
                 f"Checkpoint '{path}' was refused: loading it would run {wanted.group(1)}, and only "
                 "tensors and plain containers are read. Re-save it as a state_dict."
             ) from error
-        # Torch's message recommends weights_only=False.
+        # Torch's message recommends to switch the check off.
         raise UserError(f"Checkpoint '{path}' is damaged or not a torch file.") from error
     except Exception as error:
         if "TorchScript" in str(error):
