@@ -14,10 +14,11 @@ CONFIG_HELP = "config file, such as configs/trimix/...py"
 
 
 def add_options(parser: argparse.ArgumentParser, *, help: str = "override config keys") -> None:
-    """Add ``--cfg-options``, a list of ``KEY=VALUE``."""
+    """Add ``--cfg-options``, a list of ``KEY=VALUE``; given again, it adds to the list."""
     parser.add_argument(
-        "--cfg-options", dest="options", nargs="+", default=[], metavar="KEY=VALUE", help=help
-    )
+        "--cfg-options", dest="options", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help=help,
+    )  # fmt: skip
 
 
 def add_allow_partial(parser: argparse.ArgumentParser, weights: str = "weights") -> None:

@@ -6,13 +6,18 @@ import copy
 import os
 from collections.abc import Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ssl_ext.errors import UserError, user_errors
 
+from .classes import name_classes
+from .keys import check_file_keys, check_option_keys
 from .kinds import check_kinds
 from .locate import config_file, read_config
+from .options import parse_options
+
+__all__ = ["load_config", "parse_options"]
 
 
 def load_config(
@@ -20,9 +25,11 @@ def load_config(
 ) -> Config:
     """Read a config file (or copy a config), apply overrides and make ``ssl_ext`` the default scope.
 
+    Classes at ``type`` become their names, and ``~`` in ``work_dir`` the home folder.
+
     Raises:
-        UserError: The file is missing or is not a config, an override does not fit into it, a value has the
-            wrong type for its key, or a key of ``required`` is missing.
+        UserError: The file is missing or is not a config, an override does not fit into it, nothing reads a
+            key of it, a value has the wrong type for its key, or a key of ``required`` is missing.
     """
     init_default_scope("ssl_ext")
     if isinstance(config, Config):
@@ -34,26 +41,15 @@ def load_config(
         except Exception as error:
             # A config is a Python file and can raise any exception.
             raise UserError(f"Config '{config}' cannot be read: {error}") from error
+    check_file_keys(config)
     if options:
+        check_option_keys(config, options)
         with user_errors(f"--cfg-options {options}"):
             config.merge_from_dict(options)
+    name_classes(config)
+    if isinstance(config.get("work_dir"), (str, os.PathLike)):
+        config.work_dir = os.path.expanduser(config.work_dir)
     check_kinds(config)
-    if missing := [key for key in required if key not in config]:
+    if missing := [key for key in required if config.get(key) is None]:
         raise UserError(f"The config lacks {', '.join(missing)}.")
     return config
-
-
-def parse_options(pairs: Sequence[str]) -> dict:
-    """``['a.b=1', 'c=[2,3]']`` as ``{'a.b': 1, 'c': [2, 3]}``, values read as MMEngine reads them.
-
-    Raises:
-        UserError: A pair without ``=``.
-    """
-    options = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UserError(f"--cfg-options '{pair}' is not of the form key=value.")
-        with user_errors(f"--cfg-options '{pair}'"):
-            options[key] = DictAction._parse_iterable(value)
-    return options

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from ssl_ext.errors import UserError
 
@@ -77,7 +78,7 @@ def read_config(path: str | os.PathLike) -> Config:
 
     # The packages in which MMEngine finds a base such as "ssl_ext::trimix/….py".
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
-    with removed_bases():
+    with removed_bases(), patch("mmengine.config.config.open", _open_text, create=True):
         config = Config.fromfile(file)
     if SHIPPED in config.text:
         _drop_scope(config._cfg_dict)
@@ -123,6 +124,11 @@ def removed_bases() -> Iterator[None]:
             yield
         finally:
             Config._get_cfg_path = staticmethod(real)
+
+
+def _open_text(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO[Any]:
+    """Python's ``open``, without the byte order mark that some editors put at the start of a file."""
+    return open(file, mode, encoding="utf-8-sig" if (mode, encoding) == ("r", "utf-8") else encoding)
 
 
 def _drop_scope(value: Any) -> None:

@@ -54,7 +54,7 @@ def training_config(
         raise UserError(f"optim_wrapper.optimizer: type={optimizer!r} is no registered optimizer.")
     read_recipes(config)
     name = Path(config.filename).stem if config.filename else "run"
-    config.work_dir = str(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    config.work_dir = os.path.expanduser(work_dir or config.get("work_dir") or Path("work_dirs") / name)
     config.setdefault("randomness", ConfigDict())
     if config.randomness.get("deterministic"):
         # Deterministic matrix products on a GPU need it; CUDA reads it when it starts.

@@ -44,7 +44,7 @@ class CIFAR10(ArrayDataset):
     ) -> None:
         name = type(self).__name__
         check_split(split, SPLITS, name)
-        root, source = Path(data_root), self.source
+        root, source = Path(data_root).expanduser(), self.source
         folder = root / source.base_folder
         files = [*source.train_list, *source.test_list]
         files.append((source.meta["filename"], source.meta["md5"]))

@@ -48,7 +48,7 @@ class CUB200(FileDataset):
     ) -> None:
         super().__init__(**kwargs)
         check_split(split, SPLITS, "CUB200")
-        tree = _unpacked(Path(data_root), self.archive, "CUB200", download)
+        tree = _unpacked(Path(data_root).expanduser(), self.archive, "CUB200", download)
         names, labels, roles, classes = (
             _read_pairs(tree / f"{name}.txt")
             for name in ("images", "image_class_labels", "train_test_split", "classes")
@@ -94,7 +94,7 @@ class FGVCAircraft(FileDataset):
     ) -> None:
         super().__init__(**kwargs)
         check_split(split, SPLITS, "FGVCAircraft")
-        tree = _unpacked(Path(data_root), self.archive, "FGVCAircraft", download) / "data"
+        tree = _unpacked(Path(data_root).expanduser(), self.archive, "FGVCAircraft", download) / "data"
         classes = _lines(tree / "variants.txt")
         variants = _read_pairs(tree / f"images_variant_{'trainval' if split == 'train' else split}.txt")
         if not set(variants.values()) <= set(classes):

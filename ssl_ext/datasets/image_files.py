@@ -75,7 +75,7 @@ class ImageFiles(ArrayDataset):
         if labels_file is None:
             entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
         else:
-            entries = _split(_read_csv(Path(labels_file)), test_share)
+            entries = _split(_read_csv(Path(labels_file).expanduser()), test_share)
         available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
         split = check_split(split or "train", available, f"ImageFiles {labels_file or root}")
         classes = sorted({entry.label for entry in entries} - {""}, key=_natural)

@@ -81,7 +81,7 @@ class MedMNIST(ArrayDataset):
             raise ValueError(
                 f"{name} holds colour images: as_rgb=False has no meaning for it, set dataset.as_rgb=True"
             )
-        path = _locate(Path(data_root), name, size, info, download)
+        path = _locate(Path(data_root).expanduser(), name, size, info, download)
         images, labels = _read(path, split)
         shape = (size, size) if grey else (size, size, 3)
         if images.dtype != np.uint8 or images.shape[1:] != shape:

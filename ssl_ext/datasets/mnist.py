@@ -51,7 +51,7 @@ class MNIST(ArrayDataset):
     ) -> None:
         name = type(self).__name__
         check_split(split, SPLITS, name)
-        folder = Path(data_root) / name / "raw"
+        folder = Path(data_root).expanduser() / name / "raw"
         images, labels = (
             folder / f"{PREFIXES[split]}-{part}-ubyte" for part in ("images-idx3", "labels-idx1")
         )

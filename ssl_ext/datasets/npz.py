@@ -49,7 +49,7 @@ class NPZDataset(ArrayDataset):
         download: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
-        path = Path(data_root)
+        path = Path(data_root).expanduser()
         if download:
             raise ValueError(f"dataset.download=True: {path} is a local file and cannot be downloaded")
         if not path.is_file():

@@ -48,7 +48,7 @@ class STL10(ArrayDataset):
     ) -> None:
         check_split(split, SPLITS, "STL10")
         source = torchvision.datasets.STL10
-        folder = Path(data_root) / source.base_folder
+        folder = Path(data_root).expanduser() / source.base_folder
         by_hand = f"unpack {source.url} so that {os.path.abspath(folder)} exists"
         checksums = dict([*source.train_list, *source.test_list])
         parts = split.split("+")
@@ -56,7 +56,7 @@ class STL10(ArrayDataset):
         names += [f"{part}_y.bin" for part in parts if part != "unlabeled"]
         files = [(name, checksums[name]) for name in names]
         if download:
-            with downloading(Path(data_root), "STL10", source.url, by_hand):
+            with downloading(Path(data_root).expanduser(), "STL10", source.url, by_hand):
                 if not all(check_integrity(folder / name, md5) for name, md5 in files):
                     download_and_extract_archive(
                         source.url, data_root, filename=source.filename, md5=source.tgz_md5

@@ -41,7 +41,7 @@ class SVHN(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_split(split, SPLITS, "SVHN")
-        source, root = torchvision.datasets.SVHN, Path(data_root)
+        source, root = torchvision.datasets.SVHN, Path(data_root).expanduser()
         require_file(source.split_list[split], root, "SVHN", download)
         data = source(root, split=split)
         super().__init__(

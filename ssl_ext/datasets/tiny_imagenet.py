@@ -57,7 +57,7 @@ class TinyImageNet(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_split(split, SPLITS, "TinyImageNet")
-        root, tree = Path(data_root), Path(data_root) / FOLDER
+        root, tree = Path(data_root).expanduser(), Path(data_root).expanduser() / FOLDER
         by_hand = f"unpack {URL} (MD5 {MD5}) so that {os.path.abspath(tree)} exists"
         if download and not (tree / "wnids.txt").is_file():
             with downloading(root, "TinyImageNet", URL, by_hand):

@@ -45,7 +45,7 @@ class USPS(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_split(split, SPLITS, "USPS")
-        source, root = torchvision.datasets.USPS, Path(data_root)
+        source, root = torchvision.datasets.USPS, Path(data_root).expanduser()
         require_file(source.split_list[split], root, "USPS", download)
         data = source(root, train=split == "train")
         super().__init__(

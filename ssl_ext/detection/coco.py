@@ -48,7 +48,7 @@ class CocoDetection(DetectionDataset):
         classes: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        path = Path(data_root) / annotation_file
+        path = Path(data_root).expanduser() / annotation_file
         if not path.is_file():
             by_hand = "give it relative to data_root (config key: dataset.annotation_file)"
             raise missing_file(path, "CocoDetection", by_hand, can_download=False)
@@ -62,7 +62,7 @@ class CocoDetection(DetectionDataset):
                 f"has no category {', '.join(map(repr, unknown))}; it has {', '.join(names.values())} "
                 "(config key: dataset.classes)",
             )
-        annotations = _annotations(path, content, names, Path(data_root) / image_folder)
+        annotations = _annotations(path, content, names, Path(data_root).expanduser() / image_folder)
         super().__init__(annotations, classes, **options)
 
 

@@ -77,7 +77,7 @@ class VOCDetection(DetectionDataset):
         classes: Sequence[str] = VOC_CLASSES,
         **options: Any,
     ) -> None:
-        root = Path(data_root)
+        root = Path(data_root).expanduser()
         if not root.is_dir():
             raise missing_file(root, "VOCDetection", LAYOUT, can_download=False)
         if splits is None or isinstance(splits, str):

@@ -233,3 +233,9 @@ def test_damaged_and_missing_files_are_one_sentence(suffix, model, tmp_path):
     path.write_bytes(b"no weights at all")
     with pytest.raises(UserError, match=r"model\."):
         load_weights(model, path)
+
+
+@pytest.mark.parametrize("prefix", ["student_backbone.", "model.", "model.backbone.", "model.encoder."])
+def test_backbones_in_a_module_of_lightning_or_lightly(prefix):
+    state, layout = own_names({f"{prefix}conv1.weight": torch.zeros(1), "head.w": torch.ones(1)})
+    assert set(state) == {"backbone.conv1.weight", "head.w"} and prefix in layout

@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--method", metavar="NAME", help=text)
     add_training(parser, ("steps", 4, "steps per measurement"))
     text = "override keys of --config"
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help=text)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text
+    )
 
 
 def run(

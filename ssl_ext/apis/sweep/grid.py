@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_ext.config.load import parse_options
+from ssl_ext.config.options import parse_options, split_commas
 from ssl_ext.errors import UserError
 
 MAX_NAME = 200
@@ -70,7 +70,7 @@ def parse_axis(text: str) -> Axis:
     ('(0.2,1)', '(0.5,1)')
     """
     name, equals, values_text = text.partition("=")
-    keys, values = tuple(name.split("+")), tuple(_split(values_text))
+    keys, values = tuple(name.split("+")), tuple(split_commas(values_text))
     if not equals or not all(keys) or not all(values):
         raise UserError(f"'{text}' is not of the form key=a,b,c (or key1+key2=a,b,c).")
     if len(set(values)) < len(values):
@@ -109,20 +109,3 @@ def value_of(text: str) -> Any:
     (64, 0.001, 'cosine')
     """
     return parse_options([f"value={text}"])["value"]
-
-
-def _split(text: str) -> list[str]:
-    """Split at the commas outside brackets and quotes."""
-    parts, depth, quote = [""], 0, ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        else:
-            depth += (character in "([{") - (character in ")]}")
-            if character == "," and depth == 0:
-                parts.append("")
-                continue
-        parts[-1] += character
-    return parts

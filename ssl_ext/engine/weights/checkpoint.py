@@ -24,6 +24,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from ssl_ext.errors import UserError
 from ssl_ext.files import replacing
 
+from .stand_ins import ALLOWED, StandIn, check_nesting
+
 HISTORY = ("values", "counts")
 INTERRUPTED = "interrupted.pth"
 NAMES = ("epoch_*.pth", "iter_*.pth", INTERRUPTED)
@@ -70,11 +72,15 @@ def _unpack(scalars: Mapping[str, dict]) -> dict[str, HistoryBuffer]:
     return {
         name: HistoryBuffer(*(packed[key].cpu().numpy() for key in HISTORY))
         for name, packed in scalars.items()
+        # MMEngine's own objects are not read.
+        if not isinstance(packed, StandIn)
     }
 
 
 def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
-    """Read a checkpoint of tensors and plain containers (``weights_only=True`` without extra globals).
+    """Read a checkpoint of tensors and plain containers (``weights_only=True``).
+
+    Harmless objects of other programs are replaced by inert ones: see :mod:`.stand_ins`.
 
     Raises:
         UserError: The file is missing or damaged, or would run code on loading.
@@ -83,7 +89,11 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
     if not path.is_file():
         raise UserError(f"Checkpoint '{path}' does not exist.")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        check_nesting(path)
+        with torch.serialization.safe_globals(ALLOWED):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except UserError as error:
+        raise UserError(f"Checkpoint '{path}' was refused: {error}.") from error
     except UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted:
@@ -91,9 +101,14 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
                 f"Checkpoint '{path}' was refused: loading it would run {wanted.group(1)}, and only "
                 "tensors and plain containers are read. Re-save it as a state_dict."
             ) from error
-        # Torch's message recommends weights_only=False.
+        # Torch's message recommends to switch the check off.
         raise UserError(f"Checkpoint '{path}' is damaged or not a torch file.") from error
     except Exception as error:
+        if "TorchScript" in str(error):
+            raise UserError(
+                f"Checkpoint '{path}' is a TorchScript archive, which holds a program; save the state_dict "
+                "of the module instead."
+            ) from error
         # Bytes that are not a pickle can raise any error in the unpickler.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Checkpoint '{path}' is damaged or not a torch file ({reason}).") from error

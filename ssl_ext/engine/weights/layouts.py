@@ -18,10 +18,14 @@ ENCODERS = {
     "encoder_q.": "MoCo v1 and v2",
     "encoder_q.0.": "MoCo of MMSelfSup",
     "base_encoder.": "MoCo v3",
+    "student_backbone.": "DINO of lightly",
     "encoder.": "SimCLR and BYOL in several releases, early solo-learn",
     "online_encoder.net.": "BYOL of byol-pytorch",
     "_feature_blocks.": "VISSL",
     "": "torchvision, timm, SwAV, released backbones of Barlow Twins, VICReg and DINO",
+    "model.backbone.": "a network in a module of Lightning",
+    "model.encoder.": "a network in a module of Lightning",
+    "model.": "a network in a module of Lightning",
 }
 
 

@@ -1,0 +1,70 @@
+"""Top-level config keys that something reads, and errors for keys that look like a typing mistake."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ssl_ext.errors import UserError
+
+from .kinds import KINDS, walk
+
+# Read by MMEngine's config loader and MMPretrain's tools.
+OTHERS = {"auto_scale_lr", "custom_imports", "env_cfg", "find_unused_parameters"}
+KNOWN = (
+    {name for name in inspect.signature(Runner.__init__).parameters if name not in ("self", "cfg")}
+    | {key.partition(".")[0] for key in KINDS if not key.startswith("*")}
+    | {"init", "views"}
+    | OTHERS
+)
+
+
+def check_file_keys(config: Config) -> None:
+    """Raise UserError for a top-level key that nothing reads and that is nearly the name of one that is.
+
+    Two edits are allowed for a name of six or more letters, one for a shorter one. Other names are taken as
+    helper variables.
+    """
+    for key in config:
+        if key in KNOWN or key.startswith("_"):
+            continue
+        near = _nearest(key, KNOWN)
+        if _edits(key, near) <= (2 if len(near) >= 6 else 1):
+            raise UserError(f"The config has the key {key}, which nothing reads; it is nearly {near}.")
+
+
+def check_option_keys(config: Config, options: Iterable[str]) -> None:
+    """Raise UserError for an override whose top-level key neither the config has nor anything reads."""
+    known = KNOWN | set(config)
+    for key in options:
+        first = key.partition(".")[0]
+        if first not in known:
+            deeper = [k for k, _ in walk(config.to_dict()) if k.endswith(f".{key}")]
+            near = min(deeper, key=len) if deeper else _nearest(first, known) + key[len(first) :]
+            raise UserError(f"--cfg-options {key}: nothing reads the key {first}; the nearest is {near}.")
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    return min(sorted(known), key=lambda name: _edits(key, name))
+
+
+def _edits(first: str, second: str) -> int:
+    """Number of insertions, deletions, substitutions and swaps of neighbours between two texts.
+
+    >>> _edits("modle", "model"), _edits("train_dataloder", "train_dataloader")
+    (1, 1)
+    """
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, letter in enumerate(first, 1):
+        above, row = row, [i]
+        for j, other in enumerate(second, 1):
+            best = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == second[j - 2] and first[i - 2] == other:
+                best = min(best, before[j - 2] + 1)
+            row.append(best)
+        before = above
+    return row[-1]

@@ -1,0 +1,129 @@
+"""Reading configs and overrides: unknown keys, values, classes, home folder, byte order mark."""
+
+import argparse
+from pathlib import Path
+
+import mmpretrain
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from ssl_ext.apis import load_config, parse_options
+from ssl_ext.cli.arguments import add_options
+from ssl_ext.config.keys import check_file_keys
+from ssl_ext.config.training import training_config
+from ssl_ext.errors import UserError
+from ssl_ext.registry import DATASETS, MODELS
+
+MMPRETRAIN = sorted((Path(mmpretrain.__file__).parent / ".mim" / "configs").glob("[a-z]*/*.py"))
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("train_dataloder.batch_size=8", "train_dataloader.batch_size"),
+        ("evaluation_datset.image_size=8", "evaluation_dataset.image_size"),
+        ("modle.head.temperature=2.0", "model.head.temperature"),
+        ("max_epochs=1", "train_cfg.max_epochs"),
+        ("custom_hook=[]", "custom_hooks"),
+    ],
+)
+def test_an_override_that_nothing_reads_names_the_nearest_key(tiny_config_file, option, nearest):
+    with pytest.raises(UserError, match=f"the nearest is {nearest}\\."):
+        load_config(tiny_config_file, parse_options([option]))
+
+
+def test_overrides_of_keys_that_a_config_lacks_and_of_its_own_variables_are_taken(tiny_config_file):
+    with open(tiny_config_file, "a") as file:
+        file.write("\nshared_size = 8\n")
+    options = parse_options(["resume=True", "channels_last=True", "shared_size=9", "init='~/w.pth'"])
+    config = load_config(tiny_config_file, options)
+    assert config.resume and config.channels_last and config.shared_size == 9
+
+
+@pytest.mark.parametrize(
+    ("key", "near"), [("modle", "model"), ("train_datalodr", "train_dataloader"), ("view", "views")]
+)
+def test_a_file_with_a_mistyped_key_is_refused(tiny_config_file, key, near):
+    with open(tiny_config_file, "a") as file:
+        file.write(f"\n{key} = dict(a=1)\n")
+    with pytest.raises(UserError, match=f"has the key {key}, which nothing reads; it is nearly {near}"):
+        load_config(tiny_config_file)
+
+
+@pytest.mark.parametrize("key", ["img_size", "dataset_type", "train_pipeline", "inits_of_all", "_model"])
+def test_a_helper_variable_passes(key):
+    check_file_keys(Config({key: 1}))
+
+
+@pytest.mark.parametrize("path", MMPRETRAIN[:: len(MMPRETRAIN) // 50][:50], ids=lambda path: path.stem)
+def test_configs_of_mmpretrain_load(path):
+    assert "model" in load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("/data/my images/x.npz", "/data/my images/x.npz"),
+        ("data/a,b (1).npz", "data/a,b (1).npz"),
+        ("['red fox', 'gray wolf']", ["red fox", "gray wolf"]),
+        ("[red fox,gray wolf]", ["red fox", "gray wolf"]),
+        ("[('2007', 'trainval')]", [("2007", "trainval")]),
+        ("{'x': [1, {'y': None}]}", {"x": [1, {"y": None}]}),
+        ("1,2.5,true", [1, 2.5, True]),
+        ("(0.2,1)", (0.2, 1)),
+        ("'1,2'", "1,2"),
+        ("it's", "it's"),
+        ("1e-3", 1e-3),
+        ("", ""),
+    ],
+)
+def test_values_of_overrides(text, value):
+    got = parse_options([f"key={text}"])["key"]
+    assert got == value and type(got) is type(value)
+
+
+@pytest.mark.parametrize("text", ["[1,2", "1)", "{a: 1}", "[" * 3000 + "]" * 3000])
+def test_values_that_are_none(text):
+    with pytest.raises(UserError, match="--cfg-options"):
+        parse_options([f"key={text}"])
+
+
+def test_overrides_given_twice_add_up():
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    given = parser.parse_args(["--cfg-options", "a=1", "b=2", "--cfg-options", "c=3"])
+    assert given.options == ["a=1", "b=2", "c=3"]
+
+
+def test_the_home_folder(tiny_config_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_config(tiny_config_file, {"work_dir": "~/runs"}).work_dir == str(tmp_path / "runs")
+    assert training_config(tiny_config_file, work_dir="~/runs").work_dir == str(tmp_path / "runs")
+    np.savez(tmp_path / "a.npz", x_train=np.zeros((4, 8, 8, 3), np.uint8), y_train=np.arange(4))
+    assert len(DATASETS.build(dict(type="NPZDataset", split="train", data_root="~/a.npz"))) == 4
+
+
+def test_a_byte_order_mark_is_no_part_of_a_config(tiny_config_file):
+    expected = load_config(tiny_config_file).to_dict()
+    base = tiny_config_file.rename(tiny_config_file.with_name("base.py"))
+    base.write_bytes(b"\xef\xbb\xbf" + base.read_bytes())
+    tiny_config_file.write_bytes(b"\xef\xbb\xbf_base_ = 'base.py'\n")
+    assert load_config(tiny_config_file).to_dict() == expected
+
+
+def test_classes_count_like_their_names(tiny_config_file):
+    text = tiny_config_file.read_text().replace("type='TriMix'", "type=TriMix")
+    imports = (
+        "import torch\nfrom ssl_ext.models.selfsup import TriMix\nfrom mmpretrain.models import ResNet\n"
+        "from ssl_ext.engine.hooks import FeatureMonitorHook, ValidationLossHook\n"
+    )
+    hooks = "custom_hooks = [dict(type=FeatureMonitorHook, interval=1), dict(type=ValidationLossHook)]\n"
+    others = "other = [dict(type=torch.Tensor), dict(type=torch.optim.SGD), dict(type=ResNet)]\n"
+    tiny_config_file.write_text(imports + text + hooks + others)
+    config = load_config(tiny_config_file)
+    assert config.model.type == "TriMix"
+    assert [hook.type for hook in config.custom_hooks] == ["FeatureMonitorHook", "ValidationLossHook"]
+    # A class that is not registered stays.
+    assert [item.type for item in config.other] == [torch.Tensor, "SGD", MODELS.get("ResNet").__name__]
