@@ -43,8 +43,13 @@ def check_option_keys(config: Config, options: Iterable[str]) -> None:
         first = key.partition(".")[0]
         if first not in known:
             deeper = [k for k, _ in walk(config.to_dict()) if k.endswith(f".{key}")]
-            near = min(deeper, key=len) if deeper else _nearest(first, known) + key[len(first) :]
+            near = min(deeper, key=_place) if deeper else _nearest(first, known) + key[len(first) :]
             raise UserError(f"--cfg-options {key}: nothing reads the key {first}; the nearest is {near}.")
+
+
+def _place(key: str) -> tuple[bool, int]:
+    """Order of keys with the same last name: those of training first, then the shortest."""
+    return key.startswith("evaluation."), len(key)
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

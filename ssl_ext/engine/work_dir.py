@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -106,7 +106,7 @@ def _in_use(path: Path, owner: list[str], more: str = "") -> UserError:
 def starting_point(
     resume: bool | str | os.PathLike, work_dir: str | os.PathLike, overwrite: bool
 ) -> tuple[str | None, list[tuple[str, int]]]:
-    """Checkpoint to go on from, and the checkpoints (path, inode) that the run replaces.
+    """Checkpoint to go on from, and the files (path, inode) that the run replaces: checkpoints, curves.
 
     Args:
         resume: A path; True or ``'auto'`` for the newest checkpoint in ``work_dir``, if there is one; False.
@@ -120,7 +120,7 @@ def starting_point(
         if overwrite:
             raise UserError("Give either --resume or --overwrite: one goes on, the other starts over.")
         newest = newest_checkpoint(work_dir)
-        return newest and str(newest), []
+        return (str(newest), []) if newest else (None, _files(_curves(work_dir)))
     present = checkpoints_in(work_dir)
     if resume:
         if not Path(resume).is_file():
@@ -137,11 +137,22 @@ def starting_point(
             f"Work dir '{work_dir}' holds {later}checkpoints of a run, such as '{name}': go "
             "on from its newest one (--resume), give another --work-dir, or replace them (--overwrite)."
         )
-    return (str(resume) if resume else None), [(str(path), path.stat().st_ino) for path in present]
+    if resume:
+        return str(resume), _files(present)
+    return None, _files([*present, *_curves(work_dir)])
+
+
+def _curves(work_dir: str | os.PathLike) -> Iterable[Path]:
+    """Records of earlier starts, which would be joined with those of a run that goes on from them."""
+    return Path(work_dir).glob("*/vis_data/*.json")
+
+
+def _files(paths: Iterable[Path]) -> list[tuple[str, int]]:
+    return [(str(path), path.stat().st_ino) for path in paths]
 
 
 def remove_replaced(replaced: list[tuple[str, int]]) -> None:
-    """Remove the checkpoints of an earlier run, except where the present one has written the file anew."""
+    """Remove the files of an earlier run, except where the present one has written the file anew."""
     for name, inode in replaced:
         path = Path(name)
         if path.exists() and path.stat().st_ino == inode:

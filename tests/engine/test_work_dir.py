@@ -55,6 +55,8 @@ def test_a_used_work_dir_is_refused_and_overwritten_on_demand(config, tmp_path):
     logs = {path: path.read_text() for path in run.glob("*/*.log")}
     pretrain(copy.deepcopy(config), work_dir=run, overwrite=True)
     assert saved(run) == ["iter_1.pth", "iter_2.pth", "iter_3.pth"]
+    # Curves hold the records of the second run alone, also where it logs other steps.
+    assert len({path.parent for path in run.glob("*/vis_data/*.json")}) == 1
     assert not (run / LOCK).exists()
     # The log of the first run is its own, though both ran in one process and folder.
     assert {path: path.read_text() for path in logs} == logs

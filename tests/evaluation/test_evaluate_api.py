@@ -215,7 +215,8 @@ def test_another_method_or_network_than_the_checkpoints_is_refused(tiny_config, 
         evaluate(tiny_config, path, **settings)
     (row,) = evaluate(tiny_config, path, method="SimCLR", **settings)
     assert row.method == "SimCLR"
-    (tmp_path / "run.py").write_text("")
+    for name in ("run.py", "run.json"):
+        (tmp_path / name).write_text("")
     with pytest.raises(UserError, match=r"The run was trained with '.*run\.py'"):
         evaluate(tiny_config, path, **settings)
     other = write_run(tiny_config, tmp_path / "stem.pth")

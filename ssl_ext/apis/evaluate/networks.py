@@ -155,8 +155,9 @@ class Networks:
 
 
 def _config_beside(checkpoint: Any, config: Config) -> str:
-    """A sentence that names the one config in the checkpoint's folder, unless it is the present one."""
-    found = list(Path(checkpoint).parent.glob("*.py"))
+    """A sentence that names the config in the checkpoint's work dir, unless it is the present one."""
+    folder = Path(checkpoint).parent
+    found = list(folder.glob("*.py")) if (folder / "run.json").is_file() else []
     if len(found) != 1 or (config.filename and Path(config.filename).resolve() == found[0].resolve()):
         return ""
     return f" The run was trained with '{found[0]}', in which its overrides are: evaluate with that config."
