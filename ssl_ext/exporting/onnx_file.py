@@ -70,7 +70,9 @@ class OnnxFile:
         onnx = needed("onnx", "onnx")
         size = about["checked_at"]
         example = torch.zeros(2, len(about["mean"]), size, size)
-        free = {**ANY_NUMBER, **(ANY_SIZE if takes_any_size(backbone) else {})}
+        free: dict[int, Any] = {**ANY_NUMBER, **(ANY_SIZE if takes_any_size(backbone) else {})}
+        if torch.__version__ < "2.7":  # The exporter of torch 2.6 takes a name for a fixed dimension.
+            free = dict.fromkeys(free, torch.export.Dim.DYNAMIC)
         try:
             with _quiet():
                 program = torch.onnx.export(

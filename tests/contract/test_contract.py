@@ -21,6 +21,10 @@ on_cpu = pytest.mark.skipif(
     torch.cuda.is_available(), reason="recorded on the CPU; run with CUDA_VISIBLE_DEVICES="
 )
 ALGORITHMS = read("algorithms")
+# Cases with a learned mixing block, whose dropout draws random values on the CPU.
+DROPOUT = {"AMix", "AMix-schedule", "AMixC", "AMixClusters", "AMixI"}
+# Positions that dropout kept on the recording machine, of 32 with p = 0.5 and seed 0.
+KEPT = [2, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 20, 22, 24, 29]
 MEMORY = "/dev/shm"
 
 
@@ -86,10 +90,18 @@ def test_configs(monkeypatch):
     report(found)
 
 
+def dropout_draws_as_recorded():
+    """True where ``bernoulli_`` on the CPU draws what it drew when the snapshot was recorded."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.empty(32).bernoulli_(0.5, generator=generator).nonzero().flatten().tolist() == KEPT
+
+
 @on_cpu
 @pytest.mark.parametrize("case", ALGORITHMS)
 def test_algorithms(case):
     """Six steps, the last two resumed from the recorded checkpoint, and features of that checkpoint."""
+    if case in DROPOUT and not dropout_draws_as_recorded():
+        pytest.skip(f"dropout of torch {torch.__version__} draws other values than when this was recorded")
     recorded = ALGORITHMS[case]
     with contract_runs.run_folder():
         present = contract_runs.train(recorded["config"], case)

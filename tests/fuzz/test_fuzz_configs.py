@@ -188,7 +188,8 @@ def test_a_config_that_cannot_train_replaces_nothing_of_an_earlier_run(valid, tm
     pretrain(tmp_path / "config.py", work_dir=tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert {"config.py", "run.json", "epoch_1.pth"} <= set(before)
+    options = {"model.neck.in_channels": 7}
     with pytest.raises(UserError, match="first training step"):
-        pretrain(tmp_path / "config.py", work_dir=tmp_path / "run", options={"model.neck.in_channels": 7})
+        pretrain(tmp_path / "config.py", work_dir=tmp_path / "run", overwrite=True, options=options)
     after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert after == before

@@ -172,7 +172,9 @@ def test_two_processes_take_the_steps_of_one_on_the_joined_batch(case, processes
         for name in names:
             for saved in both:
                 found = saved["logged"][step - 1][name]
-                torch.testing.assert_close(found, logged[name], rtol=1e-7, atol=1e-9, msg=name)
+                # Losses in float32 round to 1.2e-7.
+                rtol = 1e-7 if found.dtype == torch.float64 else 5e-7
+                torch.testing.assert_close(found, logged[name], rtol=rtol, atol=1e-9, msg=name)
     # Weights after two steps: gradients were right; queues and clusters: every process took all rows.
     for name, value in model.state_dict().items():
         for saved in both:
