@@ -31,7 +31,7 @@ class RateHook(Hook):
 
 
 @HOOKS.register_module()
-class OverflowHook(Hook):
+class InfiniteWeightsHook(Hook):
     """The update of the last step makes a weight infinite."""
 
     priority = "HIGH"
@@ -214,7 +214,7 @@ def test_a_finished_run_says_so_and_the_newest_is_that_of_the_last_step(base, ru
 
 def test_infinite_weights_are_not_saved(base, tmp_path):
     config = copy.deepcopy(base)
-    config.custom_hooks = [*config.custom_hooks, dict(type="OverflowHook")]
+    config.custom_hooks = [*config.custom_hooks, dict(type="InfiniteWeightsHook")]
     with pytest.raises(FloatingPointError, match="after the last update: backbone.*No checkpoint"):
         pretrain(config, work_dir=tmp_path)
     assert newest_checkpoint(tmp_path).name == "iter_5.pth"

@@ -65,7 +65,10 @@ class ResultRows:
         if (folder / RESULTS).exists():
             self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
         if (folder / SUBSETS).exists():
-            with user_errors(f"'{folder / SUBSETS}'"), np.load(folder / SUBSETS) as content:
+            with (
+                user_errors(f"'{folder / SUBSETS}'"),
+                np.load(folder / SUBSETS, allow_pickle=False) as content,
+            ):
                 self.subsets = dict(content)
 
     def _check_folder(self) -> None:
