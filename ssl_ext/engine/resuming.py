@@ -1,4 +1,4 @@
-"""A run that goes on: which changes of its settings are applied, and which are refused."""
+"""Resuming with changed settings: some changes are applied, all others are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ABSENT = "not set"
 
 
 def run_facts(runner: Any) -> dict[str, Any]:
-    """Plain values that a checkpoint stores about its run, to be compared when the run goes on."""
+    """Plain values that a checkpoint stores about its run, to be compared on resume."""
     loader = runner.train_dataloader
     world = get_world_size()
     config = {name: runner.cfg.get(name) for name in SECTIONS}
@@ -192,7 +192,7 @@ def go_to_present_step(runner: Any, fresh: tuple[list[dict], list[dict]]) -> Non
 
 
 def is_finished(runner: Any) -> bool:
-    """Whether nothing is left to train."""
+    """True once the last step was taken."""
     loop = runner.train_loop
     if isinstance(loop, EpochLoop):
         return loop.epoch >= loop.max_epochs

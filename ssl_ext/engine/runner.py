@@ -49,7 +49,7 @@ class PretrainRunner(Runner):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint stores about the run."""
+        """Settings of the run that its checkpoints store, to be compared on resume."""
         return run_facts(self)
 
     def _log_env(self, env_cfg: dict) -> None:
@@ -119,7 +119,7 @@ class PretrainRunner(Runner):
         super().resume(filename, *args, **kwargs)
         if changes:
             go_to_present_step(self, fresh)
-            self.logger.info(f"The run goes on with other settings: {'; '.join(changes)}.")
+            self.logger.info(f"Resumed with other settings: {'; '.join(changes)}.")
         if is_finished(self):
             self.logger.info(
                 f"The run is finished: it took {self.iter} of {self.max_iters} steps. Raise "

@@ -32,7 +32,7 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 @contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Hold a work dir; the kernel lets go of it when the process ends, however it ends.
+    """Lock a work dir; the kernel releases the lock when the process ends, killed or not.
 
     A file system without locks is protected by the host and process that the lock file names. A folder made
     here is removed again if nothing was written into it.
@@ -106,7 +106,7 @@ def _in_use(path: Path, owner: list[str], more: str = "") -> UserError:
 def starting_point(
     resume: bool | str | os.PathLike, work_dir: str | os.PathLike, overwrite: bool
 ) -> tuple[str | None, list[tuple[str, int]]]:
-    """Checkpoint to go on from, and the files (path, inode) that the run replaces: checkpoints, curves.
+    """Checkpoint to resume from, and the files (path, inode) that the run replaces: checkpoints, curves.
 
     Args:
         resume: A path; True or ``'auto'`` for the newest checkpoint in ``work_dir``, if there is one; False.
@@ -143,7 +143,7 @@ def starting_point(
 
 
 def _curves(work_dir: str | os.PathLike) -> Iterable[Path]:
-    """Records of earlier starts, which would be joined with those of a run that goes on from them."""
+    """Records of earlier starts, which would be joined with those of the new run."""
     return Path(work_dir).glob("*/vis_data/*.json")
 
 
@@ -160,7 +160,7 @@ def remove_replaced(replaced: list[tuple[str, int]]) -> None:
 
 
 def from_first_process(make: Callable[[], T]) -> T:
-    """What ``make`` returns on the first process, on all of them.
+    """Call ``make`` on the first process and return its result on all of them.
 
     Raises:
         UserError: On all of them, where ``make`` raises it.
