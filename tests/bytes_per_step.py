@@ -72,7 +72,7 @@ def block_losses(names):
 
 
 def uses_loss_gradient(step):
-    """Whether a mixing policy computes the loss once more, for saliency."""
+    """True if a mixing policy computes the loss once more, for saliency."""
     policy = getattr(step.model, "policy", None)
     return policy is not None and policy.needs_gradient
 

@@ -16,7 +16,7 @@ WORLD = 2
 
 
 def results(work, folder, *args):
-    """What ``work(rank, *args)`` returns on each of two processes."""
+    """Return the results of ``work(rank, *args)`` on two processes."""
     log = Path(folder) / "log"
 
     def save():

@@ -106,7 +106,7 @@ def accuracies(count):
 
 
 def steps(case, rank):
-    """What a process draws and logs in two steps, and its state after them."""
+    """Random draws and log entries of a process in two steps, and its state after them."""
     model, draws = build(case), []
     real = model.draw
 

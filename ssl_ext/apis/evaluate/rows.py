@@ -127,7 +127,7 @@ class ResultRows:
         return self.contents[id(data)]
 
     def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
-        """How the labels were drawn; warns once if there are fewer than asked for."""
+        """Describe the draw of the labels; warn once if there are fewer than asked for."""
         if labels.whole:
             return {"drawn": False}
         rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
