@@ -1,5 +1,6 @@
 """Forked processes of one gloo group."""
 
+import multiprocessing.process
 import os
 import sys
 import traceback
@@ -45,6 +46,8 @@ def forked(world, work, log):
 
 def _be_a_process(rank, world, work, log, rendezvous):
     status = 1
+    # Multiprocessing ends a process's daemons when it exits; those of the test are not this one's.
+    multiprocessing.process._children.clear()
     try:
         stream = open(log, "ab", buffering=0)  # noqa: SIM115
         os.dup2(stream.fileno(), 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, broadcast, is_distributed
+from mmengine.dist import all_gather_object, broadcast, is_distributed, is_main_process
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import runner as mmengine_runner
@@ -51,6 +53,12 @@ class PretrainRunner(Runner):
     def facts(self) -> dict[str, Any]:
         """Settings of the run that its checkpoints store, to be compared on resume."""
         return run_facts(self)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Name the folder of this run's log by a second that no earlier run in the work dir began in."""
+        while is_main_process() and (Path(self.work_dir) / time.strftime("%Y%m%d_%H%M%S")).exists():
+            time.sleep(0.05)
+        super().setup_env(env_cfg)
 
     def _log_env(self, env_cfg: dict) -> None:
         # MMEngine prints torch's build settings and the whole config here; both are stored with the run, so
