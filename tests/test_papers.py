@@ -26,10 +26,10 @@ FIGURES = {
 WITHOUT_CONFIG = {"amix_table4": {"swav"}}
 # Sections of READMEs with numbers of this project, or choices.
 OWN_TABLES = (
-    "Deviations and readings",
+    "Deviations and interpretations",
     "Figures 7.3 to 7.9",
     "On two cores",
-    "Seen here",
+    "Results",
     "Sequences",
     "Small sets",
 )
