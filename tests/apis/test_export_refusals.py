@@ -164,7 +164,7 @@ def test_the_config_is_found_inside_beside_or_named(tmp_path):
     text = settings().pretty_text
     inside = config_of_checkpoint(tmp_path / "a.pth", dict(meta=dict(cfg=text)))
     assert inside.model.type == "PlainBackbone"
-    with pytest.raises(UserError, match=r"no config in it and none beside it.*--config"):
+    with pytest.raises(UserError, match=r"no config in it or beside it.*--config"):
         config_of_checkpoint(tmp_path / "a.pth", {})
     (tmp_path / "run.py").write_text(text)
     assert config_of_checkpoint(tmp_path / "a.pth", dict(meta={})).model == inside.model
