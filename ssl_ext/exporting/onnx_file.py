@@ -86,7 +86,7 @@ class OnnxFile:
                 )
         except torch.onnx.errors.OnnxExporterError as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"--to onnx: torch cannot write this network as a graph ({reason}).") from error
+            raise UserError(f"--to onnx: torch cannot export this network ({reason}).") from error
         assert program is not None  # as dynamo=True
         model = program.model_proto
         # The exporter stores stack traces with local paths in the nodes; remove them.

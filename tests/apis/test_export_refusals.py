@@ -51,7 +51,7 @@ def checkpoint(tmp_path):
         ("torchvision", dict(norm_cfg=dict(type="BN", eps=1e-3)), r"eps is 0\.001.*safetensors"),
         ("torchvision", dict(out_indices=(2,)), r"out_indices.*safetensors"),
         ("torchvision", dict(strides=(1, 1, 2, 2)), r"strides.*safetensors"),
-        ("torchvision", dict(type="ResNetV1d", stem_channels=16), r"ResNetV1d, no plain ResNet.*safetensors"),
+        ("torchvision", dict(type="ResNetV1d", stem_channels=16), r"ResNetV1d, not a ResNet.*safetensors"),
     ],
 )
 def test_networks_that_a_library_does_not_have(to, backbone, words, tmp_path):
