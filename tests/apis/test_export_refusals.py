@@ -160,6 +160,15 @@ def test_a_missing_package_is_one_sentence(to, module, checkpoint, monkeypatch):
         export(checkpoint, to)
 
 
+def test_an_exporter_that_fails_is_one_sentence(checkpoint, monkeypatch):
+    def fail(*_, **__):
+        raise TypeError("no such opset\nand more")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(UserError, match=r"--to onnx: .*\(TypeError: no such opset\)\.$"):
+        export(checkpoint, "onnx")
+
+
 def test_the_config_is_found_inside_beside_or_named(tmp_path):
     text = settings().pretty_text
     inside = config_of_checkpoint(tmp_path / "a.pth", dict(meta=dict(cfg=text)))
