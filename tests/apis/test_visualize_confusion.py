@@ -38,7 +38,7 @@ def test_of_a_row(tmp_path):
     np.testing.assert_array_equal(shares(confusion_figure([path], which="best")), np.eye(2))
     with pytest.raises(UserError, match="confusion matrix of cluster; protocols that have one: knn, lin"):
         confusion_figure([path], protocol="cluster")
-    with pytest.raises(UserError, match="--cfg-options belong to"):
+    with pytest.raises(UserError, match="--cfg-options apply to"):
         confusion_figure([path], options={"a": 1})
     with pytest.raises(UserError, match="Give a results.json, or"):
         confusion_figure([path, path, path])

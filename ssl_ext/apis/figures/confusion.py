@@ -37,19 +37,19 @@ def confusion_figure(
     """Confusion matrix of a result file or of a checkpoint.
 
     Args:
-        sources: One ``results.json``, of which the first row that fits is drawn; or a config and a
-            checkpoint, which is evaluated on all labels.
-        protocol: Of the row; from a checkpoint ``'knn'`` (the default) or ``'linear'``.
+        sources: One ``results.json``, whose first matching row is drawn; or a config and a checkpoint, which
+            is evaluated on all labels.
+        protocol: Protocol of the row; for a checkpoint ``'knn'`` (the default) or ``'linear'``.
         which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
-        seed: Of held-out rows and probe, with a checkpoint.
-        options: Config keys to override, with a checkpoint.
+        seed: Seed of held-out rows and probe, for a checkpoint.
+        options: Config keys to override, for a checkpoint.
 
     Raises:
         UserError: Bad input, or no row with a confusion matrix.
     """
     if len(sources) == 1:
         if options:
-            raise UserError("--cfg-options belong to a config and a checkpoint, not to a results.json.")
+            raise UserError("--cfg-options apply to a config and a checkpoint, not to a results.json.")
         row = _row_with_confusion(sources[0], protocol, which)
         matrix = getattr(row, which)["confusion"]
         classes = row.source.get("classes") or [str(index) for index in range(len(matrix))]
@@ -59,7 +59,9 @@ def confusion_figure(
         metrics, classes, words = _evaluated(config, checkpoint, protocol or "knn", which, seed, options)
         matrix = metrics.get("confusion")
         if matrix is None:
-            raise UserError("evaluation_dataset has several labels per image or too many classes to confuse.")
+            raise UserError(
+                "evaluation_dataset has several labels per image, or too many classes for a confusion matrix."
+            )
     else:
         raise UserError("Give a results.json, or a config and a checkpoint.")
     with user_errors("confusion"):
