@@ -1,5 +1,6 @@
 """Behaviour equals the recorded snapshot; see snapshot.py, which records changes made on purpose."""
 
+import importlib
 import os
 import tempfile
 
@@ -10,6 +11,7 @@ import torch
 from snapshot import ROOT, differences, read
 
 from ssl_ext.errors import UserError
+from ssl_ext.moved import MOVED
 
 # On the recording machine all figures are equal; SSL_EXT_CONTRACT_EXACT=1 tests that. Other processors and
 # versions of torch round differently, which grows over six steps.
@@ -72,6 +74,11 @@ def test_names(part):
             for d in names_differences(names, present.get(group, {}), group)
         ]
     )
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_old_module_paths_give_the_new_modules(old, new):
+    assert importlib.import_module(old) is importlib.import_module(new)
 
 
 def test_options_of_the_tools():

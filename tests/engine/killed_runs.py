@@ -74,7 +74,7 @@ def output(work_dir):
 
 
 def differences(a, b, path=""):
-    """Paths of the entries in which two nested containers differ, whatever tells time left out."""
+    """Paths of the entries in which two nested containers differ; entries about time are not compared."""
     if torch.is_tensor(a) and torch.is_tensor(b):
         same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
         return [] if same else [path]
@@ -101,7 +101,7 @@ def differences(a, b, path=""):
 
 
 def run_differences(whole, resumed, last, *, world=1):
-    """In what the end of a resumed run differs from that of one that was never cut."""
+    """Differences between the final states of a resumed run and an uninterrupted one."""
     one, two = (read_checkpoint(folder / last) for folder in (whole, resumed))
     found = differences(one, two, "checkpoint")
     for rank in range(world):
