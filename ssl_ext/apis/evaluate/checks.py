@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import torch
 from mmengine.logging import print_log
 
 from ssl_ext.config.networks import check_images
+from ssl_ext.evaluation import Splits, labelled_rows
 from ssl_ext.evaluation.tasks import one_sided_classes
 from ssl_ext.models.evaluated import EvaluatedModel
-
-if TYPE_CHECKING:
-    from .data import EvaluationData
 
 FEW_TEST_IMAGES = 100
 NAMED = 5  # classes listed in a warning
 
 
-def check_data(data: EvaluationData, network: EvaluatedModel, size: tuple[int, ...]) -> None:
+def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[int, ...]) -> None:
     """Warn of few test images, of an undefined AUC, and of images of another ``size`` (height, width).
 
     Raises:
         UserError: Images that the network does not accept.
     """
-    check_images(network, data.splits.train, data.key)
-    if data.test_images < FEW_TEST_IMAGES:
+    train, test = splits.train, torch.as_tensor(splits.test.labels).cpu()
+    check_images(network, train, key)
+    count = int(labelled_rows(test).sum())
+    if count < FEW_TEST_IMAGES:
+        _warn(f"{key}: only {count} test images; one of them is worth {100 / count:.1f} points of accuracy.")
+    own = tuple(train[0]["inputs"].shape[1:])
+    if own != size:
         _warn(
-            f"{data.key}: only {data.test_images} test images; one of them is worth "
-            f"{100 / data.test_images:.1f} points of accuracy."
+            f"{key}: images of {own} pixels, those of evaluation_dataset have {size}: the network sees "
+            "objects at another scale."
         )
-    if data.image_size != size:
-        _warn(
-            f"{data.key}: images of {data.image_size} pixels, those of evaluation_dataset have {size}: the "
-            "network sees objects at another scale."
-        )
-    test, classes = torch.as_tensor(data.splits.test.labels).cpu(), data.splits.train.classes
-    if absent := one_sided_classes(test, data.task["num_classes"]):
-        names = ", ".join(str(classes[index] if classes else index) for index in absent[:NAMED])
+    if absent := one_sided_classes(test, train.num_classes):
+        names = ", ".join(str(train.classes[index] if train.classes else index) for index in absent[:NAMED])
         more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
         _warn(
-            f"{data.key}: the AUC is undefined, because the {data.splits.test_name} split has no image of "
-            f"(or no image outside) the classes {names}{more}."
+            f"{key}: the AUC is undefined, because the {splits.test_name} split has no image of (or no image "
+            f"outside) the classes {names}{more}."
         )
 
 

@@ -220,7 +220,7 @@ def load_data(
         for target, config in configs.items()
     }
     for one in data.values():
-        check_data(one, network, data[None].image_size)
+        check_data(one.key, one.splits, network, data[None].image_size)
         for seed in seeds:
             one.seeded(seed)
     return data
