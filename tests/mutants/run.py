@@ -9,9 +9,9 @@ The checkout is never changed. The exit status is 1 if a bug survived.
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,11 +20,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from table import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("configs", "ssl_ext", "tests", "tools")
 TIMEOUT = 300  # seconds; a bug may make a test wait for ever
+
+
+# Forks a process for each bug from one that has imported these; it never imports ssl_ext.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["torch", "torchvision", "mmengine.runner", "sklearn.linear_model", "pytest"])
+
+
+def _run_pytest(folder: Path, names: tuple[str, ...], log: Path) -> None:
+    with open(log, "w") as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.path.insert(0, str(folder))
+    places = [f"tests/{name}" for name in names]
+    sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", *places]))
 
 
 class Copy:
@@ -42,20 +59,14 @@ class Copy:
 
     def test(self, *names: str) -> tuple[int, str]:
         """Run tests of the copy; return pytest's exit status and the last lines of its output."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=short"]
-        try:
-            done = subprocess.run(
-                [*command, *(f"tests/{name}" for name in names)],
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+        log = self.folder.with_name("output.txt")
+        process = SERVER.Process(target=_run_pytest, args=(self.folder, names, log))
+        process.start()
+        process.join(TIMEOUT)
+        if process.is_alive():
+            process.kill()
             return 1, f"no end within {TIMEOUT} seconds"
-        return done.returncode, "\n".join((done.stdout + done.stderr).splitlines()[-12:])
+        return process.exitcode or 0, "\n".join(log.read_text(errors="replace").splitlines()[-12:])
 
     @contextmanager
     def planted(self, mutant: Mutant) -> Iterator[None]:
