@@ -81,7 +81,7 @@ def run(config, checkpoint, tmp_path):
 def said(monkeypatch):
     """Messages of the log."""
     messages = []
-    for name in ("run", "data", "rows"):
+    for name in ("run", "checks", "rows"):
         module = importlib.import_module(f"{PACKAGE}.{name}")
         monkeypatch.setattr(module, "print_log", lambda message, **_: messages.append(message))
     return messages
@@ -292,6 +292,8 @@ def test_few_test_images_are_evaluated_with_a_warning(run, config, tmp_path, sai
     config.evaluation_dataset = save_digits(tmp_path / "few.npz", counts)
     rows = run("knn", "linear", "finetune")
     assert any("only 7 test images; one of them is worth 14.3 points" in message for message in said)
+    assert any("AUC is undefined, because the test split has no image of" in message for message in said)
+    assert all(np.isnan(row.last["auc"]) for row in rows)
     assert all(7 * row.last["acc"] == pytest.approx(round(7 * row.last["acc"])) for row in rows)
 
 
