@@ -33,7 +33,7 @@ def read_weights(path: str | os.PathLike) -> Any:
         with open(path, "rb") as file:
             return read_array_pickle(file.read())
     except UserError as error:
-        raise UserError(f"Checkpoint '{path}' was refused: {error}") from error
+        raise UserError(f"Checkpoint '{path}' was rejected: {error}") from error
     except SafetensorError as error:
         raise UserError(f"Checkpoint '{path}' is not a readable safetensors file ({error}).") from error
     except Exception as error:
