@@ -114,9 +114,9 @@ def _read_csv(path: Path) -> list[Entry]:
                 )
             entries = [Entry(*((line.get(key) or "").strip() for key in Entry._fields)) for line in lines]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise damaged_file(path, f"is no CSV file in UTF-8: {error}") from error
+        raise damaged_file(path, f"is not a CSV file in UTF-8: {error}") from error
     if not entries:
-        raise damaged_file(path, "lists no file")
+        raise damaged_file(path, "lists no files")
     seen: set[str] = set()
     for number, entry in enumerate(entries, start=2):
         if entry.split and entry.split not in SPLITS:

@@ -107,7 +107,7 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
     Missing optional fields get their defaults, unknown fields are ignored, and null metrics become NaN.
 
     Raises:
-        UserError: The file is missing, damaged, or holds something else.
+        UserError: The file is missing or damaged, or is not a result file.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ def _row(item: Any, number: int) -> ResultRow:
         raise ValueError(f"row {number} lacks {', '.join(lacking)}")
     for name in ("last", "best", "settings", "sizes", "cost", "source"):
         if not isinstance(values.get(name, {}), dict):
-            raise ValueError(f"{name} of row {number} is no object")
+            raise ValueError(f"{name} of row {number} is not an object")
     for name in ("last", "best"):
         values[name] = {key: math.nan if v is None else v for key, v in values[name].items()}
     return ResultRow(**values)

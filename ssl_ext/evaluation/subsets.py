@@ -86,7 +86,7 @@ def _labelled_classes(labels: Tensor) -> list[tuple[int, np.ndarray]]:
 
 def _some_rows(groups: list[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarray]]:
     if not any(len(rows) for _, rows in groups):
-        raise ValueError("no labelled row to choose from: every label is negative")
+        raise ValueError("there is no labelled row: all labels are negative")
     return groups
 
 

@@ -86,7 +86,7 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
     ("lines", "words"),
     [
         (["name,label", "a.png,1"], "no column 'file' in its first line, only name, label"),
-        (["file,label"], "lists no file"),
+        (["file,label"], "lists no files"),
         (["file,label", "a.png,1", "a.png,2"], "line 3: file 'a.png' is empty or listed twice"),
         (["file,label,split", "a.png,1,training"], "line 2: split 'training' is none of train, val, test"),
         (["file,label,split", "a.png,1,test", "b.jpg,1,"], "a split for some files only"),

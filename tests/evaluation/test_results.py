@@ -179,7 +179,7 @@ def test_older_files_lack_later_fields_and_newer_ones_have_more(tmp_path):
         ('[{"method": "a", "protocol": "knn"}]', "row 1 lacks last, best, settings, sizes, seed"),
         ("[3]", "row 1 lacks method"),
         ('[{"method": 1, "protocol": 1, "last": 3, "best": {}, "settings": {}, "sizes": {}, "seed": 1}]',
-         "last of row 1 is no object"),
+         "last of row 1 is not an object"),
     ],
 )  # fmt: skip
 def test_a_file_that_holds_something_else_is_named(text, words, tmp_path):

@@ -35,7 +35,7 @@ RESULTS, SUBSETS = "results.json", "subsets.npz"
 class ResultRows:
     """Rows of all measurements so far, in ``folder/results.json``.
 
-    A row replaces the one of the same measurement in the file; the file's other rows stay, after the new
+    A row replaces the row of the same measurement in the file; other rows of the file are kept after the new
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
     ``settings.labels.rows`` of a result row.
 
@@ -79,7 +79,7 @@ class ResultRows:
         except OSError as error:
             raise UserError(
                 f"Results cannot be written to '{self.folder}' ({error.strerror}): "
-                "name another folder (--out)."
+                "give another folder (--out)."
             ) from error
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
@@ -127,7 +127,7 @@ class ResultRows:
         return self.contents[id(data)]
 
     def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
-        """Describe the draw of the labels; warn once if there are fewer than asked for."""
+        """Describe the label draw; warn once if there are fewer labels than requested."""
         if labels.whole:
             return {"drawn": False}
         rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)

@@ -66,14 +66,14 @@ def evaluate(
     - ``supervised``: training from random weights, on all labels and on every other set of labels that is
       measured, with the recipe of the fine-tuned network.
 
-    Choices (k, l2, epoch) are made on validation data, never on the reported split. Validation labels are not
-    part of a budget. They are the validation split or, without one, a tenth of the training rows, which only
-    the final fits of ``knn`` and ``linear`` use.
+    k, l2 and epoch are selected on validation data, never on the reported split. Validation labels are not
+    part of a budget. They are the validation split or, without one, a tenth of the training rows, which are
+    used only in the final fits of ``knn`` and ``linear``.
 
     Args:
         config: A config, or the path of a config file.
         checkpoint: Weights to evaluate; None for a randomly initialised network.
-        protocols: Which of the above.
+        protocols: Names of protocols.
         labels_per_class: Also linear probes (frozen) and fine-tuned networks (unfrozen) on this many labels
             of each class.
         budgets: Numbers of labels, or ``'all'``; default 100, 250, 1000, all.
@@ -83,11 +83,11 @@ def evaluate(
         draws: Draws of a budget and of labels per class for each seed.
         baselines: ``'pixels'`` (raw pixels as features) and ``'untrained'`` (the network at random
             initialisation), both for protocols on features; ``'supervised'`` (like the protocol, but on
-            all labels only beside ``finetune``).
-        seeds: Every protocol is repeated for each; a seed decides held-out rows, draws, the start and
-            the order of training, and random networks.
+            all labels only together with ``finetune``).
+        seeds: Every protocol is repeated for each seed, which determines held-out rows, label draws,
+            initialisation and order of training, and random networks.
         out_dir: Default: ``evaluation`` beside the checkpoint.
-        device: Default: CUDA where there is a device.
+        device: Default: CUDA if available.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
@@ -136,7 +136,7 @@ def evaluate(
     data = load_data(configs, networks.main, folder / "features", request.seeds)
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
-            "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
+            "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(recipes, networks, data, measurements).measure
     table = ResultRows(config, folder, networks.device)

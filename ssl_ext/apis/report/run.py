@@ -45,26 +45,26 @@ def report(
     references: str | os.PathLike | None = None,
     smoothing: float = 0.6,
 ) -> tuple[list[Grid], list[Path]]:
-    """Join every ``results.json`` under the places; rows with different settings are kept apart.
+    """Join all ``results.json`` in folders; rows with different settings are not averaged.
 
     Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``results.md``, ``results.tex``
     and ``report.html``, one file with tables, settings, confusion matrices, logged curves of the runs and the
     PNG and SVG figures of the result folders. Files are written atomically.
 
     Args:
-        places: Folders, searched to any depth, or result files.
-        out_dir: Folder of the files.
-        metrics: Columns of the tables; the default depends on what was measured.
+        places: Folders, searched recursively, or result files.
+        out_dir: Output folder.
+        metrics: Columns of the tables; the default depends on the protocols.
         which: ``'last'`` epoch, or the ``'best'`` one on validation.
         join_runs: Treat runs of one algorithm and config file as repeats, mean ± std over them.
-        layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
-            numbers of labels across.
-        references: Table of a paper, or a folder of them as ``configs/papers``: published figures, shown in
-            brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
-        smoothing: Of the curves, in [0, 1).
+        layout: ``'long'``: a row per measurement; ``'budgets'``: a row per method and a column per number of
+            labels.
+        references: Table of a paper, or a folder of tables such as ``configs/papers``, with published figures
+            to show in brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
+        smoothing: Smoothing of the curves, in [0, 1).
 
     Returns:
-        The tables (clusterings have one of their own), and the paths of the files.
+        The tables (clusterings have a separate one), and the paths of the files.
 
     Raises:
         UserError: No results, a damaged file, or an unknown metric or option.
@@ -96,8 +96,7 @@ def report(
         curves=_curves(runs, smoothing),
         figures=figures,
         sources=[_source(file) for file in files],
-        remarks=[f"{left_out} figures are left out: only the first {MAX_FIGURES} are shown."]
-        * bool(left_out),
+        remarks=[f"{left_out} figures are not shown, only the first {MAX_FIGURES}."] * bool(left_out),
     )
     texts = {
         "results.csv": measurements_csv(comparisons),
@@ -172,7 +171,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
 def _figures(
     places: Sequence[str | os.PathLike], files: Sequence[ResultFile], runs: dict[str, Path]
 ) -> tuple[list[Picture], int]:
-    """Image files in places, result folders and runs, and the number of those left out."""
+    """Image files in ``places``, result folders and runs, and the number of omitted ones."""
     folders = [Path(place) for place in places if Path(place).is_dir()]
     folders += [folder for file in files for folder in (file.path.parent, file.path.parent.parent)]
     folders += list(runs.values())

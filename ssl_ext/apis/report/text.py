@@ -27,7 +27,7 @@ LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≥": r"$\geq$", "→": r"$\rightarrow$",
-        "|": r"\textbar{}", "[": "{[}",  # a line that begins with [ would be an option of the one before
+        "|": r"\textbar{}", "[": "{[}",  # "[" at the start of a line would be an option of the line before
         **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
     }
 )  # fmt: skip
@@ -44,7 +44,7 @@ class Grid:
     notes: Sequence[str] = field(default=())
 
     def rich(self) -> Table:
-        """For the terminal; words equal to those of the row above are left out, except for the last."""
+        """For the terminal; words equal to those of the row above are omitted, except for the last."""
         table = Table(title=escape(self.title), caption_justify="left")
         table.caption = escape("\n".join(self.notes)) or None
         for name in self.header[: self.words]:
@@ -109,7 +109,7 @@ def metric_label(metric: str) -> str:
 
 
 def stat_text(line: Line, metric: str) -> str:
-    """Mean ± std of a line's metric; a dash where there is none."""
+    """Mean ± std of a line's metric, or a dash."""
     return line.stats[metric].text(metric) if metric in line.stats else "-"
 
 
@@ -127,7 +127,7 @@ def variant_label(comparison: Comparison, variant: str) -> str:
 def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, title: str) -> Grid:
     """One row for each data set, condition, variant of the settings and method.
 
-    Lines that have none of the metrics are left out.
+    Lines without any of the metrics are omitted.
     """
     shown = [c for c in comparisons if any(m in line.stats for line in c.lines for m in metrics)]
     several = len({comparison.data for comparison in shown}) > 1
@@ -183,7 +183,7 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """The differences of comparisons that were measured in several ways, and the repeats that a ± is over."""
+    """Notes on comparisons with several variants of settings, and on the repeats of each ±."""
     spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [
         f"{comparison.data}, {comparison.condition.words} was measured in {len(comparison.variants)} ways "
