@@ -186,8 +186,8 @@ def notes(comparisons: Sequence[Comparison]) -> list[str]:
     """Notes on comparisons with several variants of settings, and on the repeats of each ±."""
     spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [
-        f"{comparison.data}, {comparison.condition.words} was measured in {len(comparison.variants)} ways "
-        "that cannot be compared: "
+        f"{comparison.data}, {comparison.condition.words} was measured with {len(comparison.variants)} "
+        "different settings that cannot be compared: "
         + "; ".join(
             f"[{name}] {', '.join(f'{key} = {value}' for key, value in settings.items())}"
             for name, settings in comparison.variants.items()
