@@ -161,7 +161,7 @@ def _classes(entries: Sequence[Entry], labels_file: str | None) -> list[str]:
     for one, other in pairwise(found):
         if _natural(one)[0] == _natural(other)[0] != math.inf:
             raise damaged_file(
-                str(labels_file), f"labels {one!r} and {other!r} are one number: write it in one way"
+                str(labels_file), f"labels {one!r} and {other!r} are the same number: use one spelling"
             )
     return found
 

@@ -94,8 +94,8 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
         (["file,label", "a.png,1", "b.jpg,NA"], "label 'NA' marks a missing value: leave the field empty"),
         (["file,label", "a.png,nan", "b.jpg,2"], "label 'nan' marks a missing value"),
         (["file,label", "a.png,-1", "b.jpg,1"], "label '-1' marks a missing value"),
-        (["file,label", "a.png,1", "b.jpg,01"], "labels '01' and '1' are one number"),
-        (["file,label", "a.png,2.0", "b.jpg,2"], "labels '2' and '2.0' are one number"),
+        (["file,label", "a.png,1", "b.jpg,01"], "labels '01' and '1' are the same number"),
+        (["file,label", "a.png,2.0", "b.jpg,2"], "labels '2' and '2.0' are the same number"),
     ],
 )
 def test_a_bad_table_is_one_sentence(lines, words, folder):

@@ -27,7 +27,7 @@ from .images import class_names
 
 # Protocols from a checkpoint, and the kind of their measurement.
 PROTOCOLS = {"knn": "knn", "linear": "frozen"}
-# Fields of a result row that choose a measurement.
+# Fields of a result row that select a measurement.
 KEYS = ("method", *Condition._fields, "seed", "draw")
 
 
@@ -116,12 +116,12 @@ def _of_results(path: str | os.PathLike, wanted: Mapping[str, str], which: str) 
         matrix,
         members[0].source.get("classes") or [str(index) for index in range(len(matrix))],
         f"{_words(name, condition, members)}\n{which} epoch, {repeated}: "
-        f"{Stat.of([one['acc'] for one in metrics]).text('acc')} % right",
+        f"{Stat.of([one['acc'] for one in metrics]).text('acc')} % correct",
     )
 
 
 def _names(row: ResultRow, name: str) -> tuple[str, str]:
-    """The method of a row, and its name among methods that are called alike: ``'SimCLR (1)'``."""
+    """The method of a row, and its name among methods with equal names: ``'SimCLR (1)'``."""
     return row.method, f"{name} (1)" if name == row.method else name
 
 
@@ -163,5 +163,5 @@ def _evaluated(
         metrics["confusion"],
         class_names(data[None].splits.train),
         f"{method} on {dataset_name(loaded.evaluation_dataset)}, {Condition(protocol).words}\n"
-        f"{which} epoch, seed {seed}: {100 * metrics['acc']:.2f} % right",
+        f"{which} epoch, seed {seed}: {100 * metrics['acc']:.2f} % correct",
     )
