@@ -98,7 +98,7 @@ def test_configs(monkeypatch):
 
 
 def dropout_draws_as_recorded():
-    """True where ``bernoulli_`` on the CPU draws what it drew when the snapshot was recorded."""
+    """True if ``bernoulli_`` on the CPU draws the same values as when the snapshot was recorded."""
     generator = torch.Generator().manual_seed(0)
     return torch.empty(32).bernoulli_(0.5, generator=generator).nonzero().flatten().tolist() == KEPT
 

@@ -1,4 +1,4 @@
-"""Training in forked processes that can be killed, and what two runs that should be the same differ in."""
+"""Training in forked processes that can be killed, and differences between two runs."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from ssl_ext.engine import read_checkpoint
 from ssl_ext.engine.hooks.random_state import random_state
 from ssl_ext.registry import HOOKS
 
-# Of a checkpoint: what tells when, how fast and where, not what was learned.
+# Entries of a checkpoint about time, speed and place, which may differ.
 ASIDE = {
     "time",
     "data_time",

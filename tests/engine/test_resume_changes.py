@@ -1,4 +1,4 @@
-"""Changed settings of a run that goes on: applied with the right value, or refused by name."""
+"""Changed settings of a resumed run: applied with the right value, or rejected by name."""
 
 import copy
 import math
