@@ -7,6 +7,7 @@ import torch
 
 from ssl_ext.datasets.array_dataset import MAX_LABEL, ArrayDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file, npz_array, npz_names
+from ssl_ext.datasets.groups import read_npz_groups
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -21,7 +22,8 @@ class NPZDataset(ArrayDataset):
     Keys: ``train_images``/``train_labels`` or ``x_train``/``y_train``, the same for ``val`` and
     ``test``. Splits are optional, and so are the labels of ``train``. ``classes`` may hold class names.
     Images are uint8, or floats in [0, 1]. Labels of shape (N,) or (N, 1) are class indices, labels
-    of shape (N, L) are 0/1 per class. Object arrays are rejected, nothing is unpickled.
+    of shape (N, L) are 0/1 per class. ``train_groups`` (or ``groups_train``), … may hold the name or
+    number of each image's patient, lesion or slide. Object arrays are rejected, nothing is unpickled.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``; the file must hold it.
@@ -29,6 +31,8 @@ class NPZDataset(ArrayDataset):
         layout: ``'NHWC'``, ``'NCHW'`` or ``'NHW'`` (grey); None: inferred from the shape.
         as_rgb: True repeats a grey channel three times.
         task: see ArrayDataset; None: ``'multi-label'`` for labels (N, L), else ``'multi-class'``.
+        group: arrays ``train_{group}`` (or ``{group}_train``), … that hold the groups; None: ``'groups'``, if
+            there are such arrays.
         download: must be False.
         device: see ArrayDataset.
 
@@ -46,6 +50,7 @@ class NPZDataset(ArrayDataset):
         layout: str | None = None,
         as_rgb: bool = False,
         task: str | None = None,
+        group: str | None = None,
         download: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
@@ -64,6 +69,8 @@ class NPZDataset(ArrayDataset):
         }
         if split not in labels and split != "train":
             raise damaged_file(path, f"no labels {keys[split][1]!r} for split {split!r}")
+        group_key = "{group}_{split}" if keys[split][0].startswith("x_") else "{split}_{group}"
+        groups = read_npz_groups(path, names, split, tuple(keys), group, key=group_key)
         try:
             tensor = torch.from_numpy(_to_nchw(_to_uint8(images), layout))
             if as_rgb and tensor.shape[1] == 1:
@@ -78,6 +85,7 @@ class NPZDataset(ArrayDataset):
                 device=device,
                 available_splits=tuple(keys),
                 split=split,
+                groups=groups,
             )
         except (TypeError, ValueError) as error:
             raise damaged_file(path, f"split {split!r}: {error}") from error
