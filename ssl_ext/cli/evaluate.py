@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS
+from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS, UNITS
 
 from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
 
@@ -38,6 +38,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     parser.add_argument(
         "--fractions", type=float, metavar="F", help=f"of the protocol semi ({_listed(FRACTIONS)})", **several
+    )
+    parser.add_argument(
+        "--by", choices=UNITS, default=UNITS[0], help="that labels are counted and drawn by (image)"
     )
     parser.add_argument(
         "--transfer-to", metavar="CONFIG", help="data sets of the protocol transfer", **several

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,11 @@ class Entry(NamedTuple):
     label: str
     split: str
     group: str = ""
+
+    @property
+    def unit(self) -> str:
+        """Group, or file without one."""
+        return self.group or self.file
 
 
 @DATASETS.register_module()
@@ -138,16 +145,17 @@ def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
     """Return the entries with their given split, or else split each class into ``test`` and ``train``."""
     if all(entry.split for entry in entries):
         return list(entries)
-    classes: dict[str, list[Entry]] = {}
-    for entry in sorted(entries, key=lambda e: hashlib.sha256(e.file.encode()).digest()):
-        classes.setdefault(entry.label, []).append(entry)
-    tested = {
-        entry.file
-        for label, members in classes.items()
-        if label
-        for entry in members[: max(1, round(test_share * len(members)))]
-    }
-    return [entry._replace(split="test" if entry.file in tested else "train") for entry in entries]
+    sizes = Counter(entry.label for entry in entries if entry.label)
+    # A unit is a group or a file; its class is the least frequent one of its labelled images.
+    units: dict[str, str] = {}
+    for entry in sorted((e for e in entries if e.label), key=lambda e: (sizes[e.label], e.label)):
+        units.setdefault(entry.unit, entry.label)
+    classes: dict[str, list[str]] = {}
+    for unit in sorted(units, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        classes.setdefault(units[unit], []).append(unit)
+    shares = [members[: max(1, round(test_share * len(members)))] for members in classes.values()]
+    tested = set(chain(*shares))
+    return [entry._replace(split="test" if entry.unit in tested else "train") for entry in entries]
 
 
 def _natural(label: str) -> tuple[int, str]:

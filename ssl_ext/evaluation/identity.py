@@ -13,7 +13,7 @@ from .results import ResultRow
 REPEATS = ("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error")
 PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
-CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target")
+CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by")
 LABELS = CONDITION[1:4]
 FROZEN = ("knn", "cluster", "linear", "linear-aug")
 

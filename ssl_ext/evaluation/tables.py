@@ -62,7 +62,7 @@ SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", 
 
 
 class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode and target."""
+    """Fields that identify repeated measurements: protocol, labels used, mode, target and unit."""
 
     protocol: str
     labels_per_class: int | None = None
@@ -70,6 +70,7 @@ class Condition(NamedTuple):
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    by: str | None = None
 
     @classmethod
     def from_row(cls, row: ResultRow) -> Condition:
@@ -88,15 +89,16 @@ class Condition(NamedTuple):
         >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
         'transfer to PathMNIST, 10 labels/class, frozen'
         """
+        unit = "labels" if self.by is None else f"{self.by}s"
         parts = ["kNN" if self.protocol == "knn" else self.protocol]
         if self.target is not None:
             parts[0] += f" to {self.target}"
         if self.labels_per_class is not None:
-            parts.append(f"{self.labels_per_class} labels/class")
+            parts.append(f"{self.labels_per_class} {unit}/class")
         if self.budget is not None:
-            parts.append(f"{self.budget} labels")
+            parts.append(f"{self.budget} {unit}")
         if self.fraction is not None:
-            parts.append(f"{100 * self.fraction:g} % of labels")
+            parts.append(f"{100 * self.fraction:g} % of {unit}")
         if self.labels == (None, None, None) and self.protocol in ("linear", "supervised", "budget"):
             parts.append("all labels")
         if self.mode is not None and self.mode != MODES.get(self.protocol):

@@ -116,7 +116,8 @@ class Protocols:
         def shape(probe: Measurement) -> tuple:
             seed = None if self.networks.same_for_all_seeds(probe) else probe.seed
             labels = probe.labels
-            return probe.method, probe.target, seed, labels.whole, labels.per_class, labels.budget
+            rows = len(self._seeded(probe).rows(labels))  # groups differ in size
+            return probe.method, probe.target, seed, labels.whole, labels.per_class, labels.budget, rows
 
         alike = {self._key(probe): probe for probe in (one, *self.probes) if shape(probe) == shape(one)}
         waiting = [probe for key, probe in alike.items() if key not in self._outcomes]

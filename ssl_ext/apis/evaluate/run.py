@@ -40,6 +40,7 @@ def evaluate(
     draws: int = 5,
     baselines: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
+    by: str = "image",
     out_dir: str | os.PathLike | None = None,
     device: str | torch.device | None = None,
     allow_partial: bool = False,
@@ -86,6 +87,8 @@ def evaluate(
             all labels only beside ``finetune``).
         seeds: Every protocol is repeated for each; a seed decides held-out rows, draws, the start and
             the order of training, and random networks.
+        by: ``'group'``: numbers and fractions of labels count groups (patients, lesions, slides), all of
+            whose training images are used; the data set must have groups.
         out_dir: Default: ``evaluation`` beside the checkpoint.
         device: Default: CUDA where there is a device.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
@@ -113,6 +116,7 @@ def evaluate(
         draws,
         baselines,
         seeds,
+        by,
     )
     recipes = read_recipes(config)
     configs = {None: config, **_load_targets(request)}
@@ -134,6 +138,10 @@ def evaluate(
     )
     folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
+    if request.by_group and data[None].splits.groups is None:
+        raise UserError(
+            "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
+        )
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."

@@ -95,7 +95,10 @@ class FeatureMonitorHook(Hook):
         labels = torch.as_tensor(train.labels).cpu()
         has_labels = bool(labelled_rows(labels).any())
         if has_labels and val is None:
-            queries, (bank_rows, query_rows) = train, hold_out(labels, seed=0)
+            queries, (bank_rows, query_rows) = (
+                train,
+                hold_out(labels, seed=0, groups=runner.evaluation_splits.groups),
+            )
         else:
             queries = val
             bank_rows = labelled_rows(labels).nonzero()[:, 0] if has_labels else torch.arange(len(train))
