@@ -64,9 +64,9 @@ def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
     val = build("val") if reported == "test" and "val" in available else None
     splits = Splits(train, val, build(reported) if test else None, reported)
     for (first, second), names in splits.shared_groups().items():
-        more = f" and {len(names) - 1} other groups have" if len(names) > 1 else " has"
+        more = f" (the first of {len(names)})" if len(names) > 1 else ""
         raise ValueError(
-            f"the group {names[0]!r}{more} images both in {first} and in {second}, which makes results on "
-            f"{second} too good: assign every group (patient, lesion, slide) to one split"
+            f"the group {names[0]!r}{more} has images both in {first} and in {second}, which makes results "
+            f"on {second} too good: assign every group (patient, lesion, slide) to one split"
         )
     return splits
