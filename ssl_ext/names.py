@@ -3,6 +3,7 @@
 # Evaluation.
 PROTOCOLS = (
     "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
+    "quality",
 )  # fmt: skip
 DEFAULT_PROTOCOLS = ("knn", "linear")
 BASELINES = ("pixels", "untrained", "supervised")

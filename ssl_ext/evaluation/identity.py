@@ -15,7 +15,7 @@ PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
 CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by")
 LABELS = CONDITION[1:4]
-FROZEN = ("knn", "cluster", "linear", "linear-aug")
+FROZEN = ("knn", "cluster", "quality", "linear", "linear-aug")
 
 
 def data_name(row: ResultRow) -> str:

@@ -20,7 +20,7 @@ PANEL = (3.0, 2.3)  # inches
 COLUMNS = 4
 DASHED = (0, (3, 1.5))
 MARKED = 30  # points
-SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
+SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "lidar": "LiDAR", "val": "validation"}
 
 
 def loss_curves(

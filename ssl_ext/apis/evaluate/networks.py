@@ -16,7 +16,7 @@ from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import file_hash
 from ssl_ext.models import MultiViewPreprocessor, build_augmentation
-from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel
+from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel, first_view
 
 from .data import EvaluationData, Features
 from .plan import Measurement
@@ -130,13 +130,12 @@ class Networks:
             UserError: A preprocessor that cannot normalise augmented images.
         """
         preprocessor = self.main.model.data_preprocessor
-        multi_view = isinstance(preprocessor, MultiViewPreprocessor)
-        view = next(iter(preprocessor.views), None) if multi_view else None
-        if settings.augment != VIEWS:
-            view = build_augmentation(settings.augment) if settings.augment else None
-        if view is None:
+        if settings.augment == VIEWS:
+            return first_view(preprocessor)
+        if not settings.augment:
             return None
-        if not multi_view:
+        view = build_augmentation(settings.augment)
+        if not isinstance(preprocessor, MultiViewPreprocessor):
             raise UserError(
                 f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} takes "
                 "no augmented images; name MultiViewPreprocessor, or set augment=None."

@@ -66,8 +66,8 @@ class Labels:
 class Measurement:
     """One row of the results, before it is measured.
 
-    ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'linear-aug'``, ``'frozen'`` (a linear probe on
-    features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer.
+    ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'quality'``, ``'linear-aug'``, ``'frozen'`` (a
+    linear probe on features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer.
     """
 
     method: str
@@ -145,6 +145,8 @@ def _of_method(request: Request, method: str, seed: int, trainable: bool) -> Ite
             yield Measurement(method, "transfer", mode, every, target)
     if "cluster" in asked:
         yield Measurement(method, "cluster", "cluster", every)
+    if "quality" in asked and method != "pixels":
+        yield Measurement(method, "quality", "quality", every)
 
 
 def _supervised(request: Request, seed: int) -> list[Measurement]:

@@ -56,6 +56,8 @@ def evaluate(
       Every image passes the backbone once; features are cached in ``out_dir/features``. With
       ``config.evaluation.precision="bfloat16"`` (default ``"float32"``) features are computed in that
       precision, and the settings of each row state their relative error on a batch of test images.
+    - ``quality`` (``quality``): measures without labels, see :func:`ssl_ext.evaluation.quality_figures`; of
+      all training images, and of ``views`` views (pretraining's first view) of ``images`` of them.
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
       class's labels, one draw a seed.
