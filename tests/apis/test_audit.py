@@ -127,6 +127,9 @@ def test_files_are_compared_before_they_are_resized(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "data" / "test" / "a" / "again.bmp")
     pixels[0, 0, 0] ^= 1  # too little for a pixel of the resized image
     Image.fromarray(pixels).save(tmp_path / "data" / "test" / "b" / "other.png")
+    # The same bytes in another shape.
+    Image.new("RGB", (12, 16)).save(tmp_path / "data" / "train" / "b" / "high.png")
+    Image.new("RGB", (16, 12)).save(tmp_path / "data" / "test" / "b" / "wide.png")
     (tmp_path / "data" / "test" / "b" / "broken.png").write_bytes(b"no image")
     settings = dict(type="FolderDataset", data_root=str(tmp_path / "data"), image_size=4)
     found = audit(Config(dict(evaluation_dataset=settings, evaluation=dict(num_workers=1))))
@@ -135,7 +138,7 @@ def test_files_are_compared_before_they_are_resized(tmp_path):
     assert overlap == f"1 image ({file}) of test also in train."
     assert broken.startswith("test: ") and "broken.png: cannot be decoded" in broken
     assert found.splits["test"].sizes == dict(smallest=[8, 8], largest=[12, 16], different=2)
-    assert found.splits["test"].images == 5 and np.isfinite(found.splits["test"].mean).all()
+    assert found.splits["test"].images == 6 and np.isfinite(found.splits["test"].mean).all()
 
 
 def test_the_command_says_by_its_status_whether_there_are_problems(tmp_path, monkeypatch, capsys):

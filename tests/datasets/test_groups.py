@@ -86,22 +86,22 @@ def test_a_column_that_looks_like_groups_is_warned_of_once(name, warned, tmp_pat
 
 
 def test_a_drawn_test_split_takes_whole_groups(tmp_path):
-    """Ten patients of three images: two classes, of which two patients have both."""
+    """Ten patients of three images: six with class well, four with both classes."""
     names = [f"{patient}-{image}.png" for patient in range(10) for image in range(3)]
     for name in names:
         Image.new("L", (8, 8)).save(tmp_path / name)
-    ill = {"0", "1", "2", "3"}
-    lines = [
-        f"{n},{'ill' if n[0] in ill and not n.startswith(('0-0', '1-0')) else 'well'},{n[0]}" for n in names
-    ]
-    options = dict(data_root=tmp_path, image_size=8, labels_file=tmp_path / "labels.csv", test_share=0.5)
+    both = {"0", "1", "2", "3"}
+    lines = [f"{n},{'ill' if n[0] in both and n[2] != '0' else 'well'},{n[0]}" for n in names]
+    options = dict(data_root=tmp_path, image_size=8, labels_file=tmp_path / "labels.csv", test_share=0.25)
+    drawn = []
     for order in (lines, lines[::-1]):
         (tmp_path / "labels.csv").write_text("\n".join(["file,label,group", *order]))
         train, test = ImageFiles("train", **options), ImageFiles("test", **options)
-        tested = set(test.groups)
-        assert not tested & set(train.groups) and len(test) == 15
-        assert len(tested & ill) == 2  # a patient of both classes counts for the rarer one
-    assert tested == set(ImageFiles("test", **options).groups)
+        drawn.append(set(test.groups))
+        assert not drawn[-1] & set(train.groups) and len(train) + len(test) == 30
+        # A quarter of four and of six: a patient of both classes counts for the rarer one.
+        assert len(test) == 9 and len(drawn[-1] & both) == 1
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize(("images", "key"), [("{}_images", "{}_{}"), ("x_{}", "{1}_{0}")])
