@@ -132,14 +132,14 @@ class ResultRows:
         if labels.whole:
             return {"drawn": False}
         rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
-        unit, drawn, groups = "labels", len(rows), seeded.data.splits.groups
+        unit, units, groups = "labels", len(rows), seeded.data.splits.groups
         if labels.by_group and groups is not None:
-            unit, drawn = "groups", len(np.unique(groups[rows]))
+            unit, units = "groups", len(np.unique(groups[rows]))
         if short:
             counts = ", ".join(f"{index} ({count})" for index, count in short.items())
             self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {counts}.")
-        if labels.budget is not None and drawn < labels.budget:
-            self._warn(f"Budget of {labels.budget} {unit}: only {drawn} can be drawn, all are used.")
+        if labels.budget is not None and units < labels.budget:
+            self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         name = labels.name
         if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
@@ -149,7 +149,7 @@ class ResultRows:
             self.new_subset = True
         return {
             "drawn": True,
-            **({"groups": drawn} if labels.by_group else {}),
+            **({"groups": units} if labels.by_group else {}),
             "seed": labels.draw_seed,
             "file": SUBSETS,
             "rows": name,
