@@ -73,6 +73,7 @@ def test_configs_of_mmpretrain_load(path):
         ("{'x': [1, {'y': None}]}", {"x": [1, {"y": None}]}),
         ("1,2.5,true", [1, 2.5, True]),
         ("(0.2,1)", (0.2, 1)),
+        ("(red,blue)", ("red", "blue")),
         ("'1,2'", "1,2"),
         ("it's", "it's"),
         ("1e-3", 1e-3),

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_ext.apis import evaluate
+from ssl_ext.apis import evaluate, load_config
+from ssl_ext.apis.evaluate.data import EvaluationData
+from ssl_ext.apis.evaluate.plan import Labels
 from ssl_ext.apis.evaluate.rows import ResultRows as RunRows
 from ssl_ext.config.networks import random_network, without_pretrained
 from ssl_ext.datasets import Digits
 from ssl_ext.env import source_commit
 from ssl_ext.errors import UserError
+from ssl_ext.evaluation import hold_out
 
 CPU = torch.device("cpu")
 
@@ -72,6 +75,36 @@ def test_results_repeat_and_features_are_extracted_once(tiny_config, checkpoint)
     assert [row.last for row in first] == [row.last for row in again]
     assert not first[0].source["features"]["cached"]
     assert again[0].source["features"]["cached"]
+
+
+@pytest.mark.parametrize(
+    "labels", [Labels(0, per_class=5, draw=1), Labels(0, budget=40, draw=0), Labels(0, fraction=0.1)]
+)
+def test_drawn_labels_are_never_held_out_ones(labels, tiny_config, tmp_path):
+    digits = {split: Digits(split, image_size=8) for split in ("train", "test")}
+    arrays = {f"x_{split}": data.images.numpy() for split, data in digits.items()}
+    arrays |= {f"y_{split}": data.labels.numpy() for split, data in digits.items()}
+    np.savez(tmp_path / "digits.npz", **arrays)
+    tiny_config.evaluation_dataset = dict(
+        type="NPZDataset", data_root=str(tmp_path / "digits.npz"), layout="NCHW"
+    )
+    loading = dict(batch_size=512, num_workers=0)
+    data = EvaluationData(load_config(tiny_config), loading=loading, cache_dir=tmp_path, device=CPU)
+    seeded = data.seeded(0)
+    fit, held = hold_out(digits["train"].labels, seed=0)
+    assert torch.equal(seeded.held_rows, held)
+    rows = seeded.rows(labels)
+    assert set(rows.tolist()) < set(fit.tolist())
+    counts = digits["train"].labels[rows].bincount(minlength=10)
+    if labels.per_class:
+        assert counts.tolist() == [5] * 10
+    else:
+        assert len(rows) == (labels.budget or pytest.approx(0.1 * len(fit), abs=5))
+    pixels = data.features(None)
+    few, whole = (seeded.banks(pixels, which) for which in (labels, Labels(0)))
+    assert few.final is None and len(whole.final) == len(digits["train"])
+    assert torch.equal(few.fit.features, pixels.train.features[rows])
+    assert torch.equal(few.val.features, whole.val.features) and len(few.val) == len(held)
 
 
 @pytest.mark.parametrize("present", ["test", "val"])
