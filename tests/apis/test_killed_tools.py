@@ -105,9 +105,11 @@ class Tool:
         return self.content()
 
     def kills(self, count):
-        """``count`` of all kills, seeded."""
+        """``count`` of all kills, seeded, of which the first is in the middle of the last file."""
         every = list(itertools.product(range(self.writes), PLACES, STATUS))
-        return random.Random(0).sample(every, min(count, len(every)))
+        first = (self.writes - 1, "half", signal.SIGKILL)
+        every.remove(first)
+        return [first, *random.Random(0).sample(every, min(count - 1, len(every)))]
 
     def check(self, count, whole):
         """Kill and run again; ``whole`` tells if the found content of a file is complete."""
