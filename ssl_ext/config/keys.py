@@ -23,16 +23,14 @@ KNOWN = (
 
 
 def check_file_keys(config: Config) -> None:
-    """Raise UserError for a top-level key that nothing reads and that is nearly the name of one that is.
+    """Raise UserError for a top-level key that nothing reads and that is near one that is read.
 
-    Two edits are allowed for a name of six or more letters, one for a shorter one. Other names are taken as
-    helper variables.
+    Other names are taken as helper variables.
     """
     for key in config:
         if key in KNOWN or key.startswith("_"):
             continue
-        near = _nearest(key, KNOWN)
-        if _edits(key, near) <= (2 if len(near) >= 6 else 1):
+        if near := near_key(key, KNOWN):
             raise UserError(f"The config has the key {key}, which nothing reads; it is nearly {near}.")
 
 
@@ -43,8 +41,12 @@ def check_option_keys(config: Config, options: Iterable[str]) -> None:
         first = key.partition(".")[0]
         if first not in known:
             deeper = [k for k, _ in walk(config.to_dict()) if k.endswith(f".{key}")]
-            near = min(deeper, key=_place) if deeper else _nearest(first, known) + key[len(first) :]
-            raise UserError(f"--cfg-options {key}: nothing reads the key {first}; the nearest is {near}.")
+            close = near_key(first, known)
+            near = min(deeper, key=_place) if deeper else close and close + key[len(first) :]
+            raise UserError(
+                f"--cfg-options {key}: nothing reads the key {first}; "
+                + (f"the nearest is {near}." if near else "give the whole key, as train_cfg.max_epochs=10.")
+            )
 
 
 def _place(key: str) -> tuple[bool, int]:
@@ -52,8 +54,13 @@ def _place(key: str) -> tuple[bool, int]:
     return key.startswith("evaluation."), len(key)
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
-    return min(sorted(known), key=lambda name: _edits(key, name))
+def near_key(key: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known names; None unless it is near.
+
+    Two edits are near for a name of six or more letters, one for a shorter one.
+    """
+    near = min(sorted(known), key=lambda name: _edits(key, name))
+    return near if _edits(key, near) <= (2 if len(near) >= 6 else 1) else None
 
 
 def _edits(first: str, second: str) -> int:

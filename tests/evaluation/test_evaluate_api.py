@@ -174,12 +174,32 @@ def test_results_of_other_measurements_stay_in_the_file(tiny_config, checkpoint,
     assert [len(subsets[row["settings"]["labels"]["rows"]]) for row in draws] == [20] * 3
 
 
-def test_a_damaged_result_file_and_a_folder_that_cannot_be_written_are_found_first(tiny_config, checkpoint):
-    (checkpoint.parent / "results.json").write_text("[{")
-    with pytest.raises(UserError, match=r"not a results\.json"):
-        evaluate(tiny_config, checkpoint, out_dir=checkpoint.parent, device="cpu")
-    assert (checkpoint.parent / "results.json").read_text() == "[{"
-    assert not (checkpoint.parent / "features").exists()
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.json", b"[{"),
+        ("results.json", b""),
+        ("results.json", b"{}"),
+        ("results.json", b'[{"method": "TriMix"}]'),
+        ("results.json", b'[{"method": 1, "protocol": 2, "last": {}, "best": {}, "settings": {}, "sizes": {},'
+                         b' "seed": 0, "source": {"checkpoint": "a.pth"}}]'),
+        ("results.json", b"\xff\xfe"),
+        ("subsets.npz", b"PK"),
+        ("subsets.npz", b""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_damaged_file_of_earlier_results_is_found_first(tiny_config, tmp_path, name, content, dry_run):
+    (tmp_path / name).write_bytes(content)
+    way_on = f"{name}'.*[.] Rename or delete {name}, or name another folder \\(--out\\)"
+    with pytest.raises(UserError, match=way_on):
+        # The checkpoint does not exist: nothing else has been read yet.
+        evaluate(tiny_config, tmp_path / "none.pth", out_dir=tmp_path, dry_run=dry_run)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_is_found_first(tiny_config, checkpoint):
     with pytest.raises(UserError, match="cannot be written to '/sys/none'"):
         evaluate(tiny_config, checkpoint, out_dir="/sys/none", device="cpu")
 

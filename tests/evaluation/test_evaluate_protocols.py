@@ -269,6 +269,8 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
     (text,) = said
     head, *planned = text.split("\n  ")
     assert head == f"{len(rows)} measurements:"
+    run("knn", dry_run=True)
+    assert said.pop() == "1 measurement:\n  TriMix: kNN, seed 0"
     assert planned == measured
     assert len(set(planned)) == len(planned)
     assert "supervised: supervised to other, all labels, seed 1" in planned

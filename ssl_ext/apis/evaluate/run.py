@@ -24,7 +24,7 @@ from .networks import Networks
 from .plan import plan
 from .protocols import Protocols
 from .request import Request
-from .rows import ResultRows
+from .rows import ResultRows, read_earlier
 
 
 def evaluate(
@@ -117,8 +117,11 @@ def evaluate(
     recipes = read_recipes(config)
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
+    folder = _out_dir(config, checkpoint, out_dir)
+    earlier = read_earlier(folder)
     if dry_run:
-        lines = [f"{len(measurements)} measurements:", *(one.words for one in measurements)]
+        several = "s" if len(measurements) > 1 else ""
+        lines = [f"{len(measurements)} measurement{several}:", *(one.words for one in measurements)]
         print_log("\n  ".join(lines), logger="current")
         return []
 
@@ -132,14 +135,13 @@ def evaluate(
         precision=recipes.precision,
         renamed=method is not None,
     )
-    folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
         )
     measure = Protocols(recipes, networks, data, measurements).measure
-    table = ResultRows(config, folder, networks.device)
+    table = ResultRows(config, folder, networks.device, earlier)
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows
