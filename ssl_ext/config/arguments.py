@@ -53,7 +53,7 @@ def check_arguments(config: Config) -> None:
 def _class(key: str, registry: Registry, name: Any) -> type:
     found = registry.get(name) if isinstance(name, str) else name
     if found is None:
-        raise UserError(f"{key}: type={name!r} is no registered {registry.name}.")
+        raise UserError(f"{key}: type={name!r} is not a registered {registry.name}.")
     return found
 
 
@@ -66,8 +66,8 @@ def _check(key: str, settings: Mapping[str, Any], kind: type, more: Collection[s
     for name in settings:
         if name not in known:
             near = near_key(name, known)
-            offered = f"the nearest is {key}.{near}" if near else f"it takes {', '.join(sorted(known))}"
-            raise UserError(f"The config has {key}.{name}, which {kind.__name__} does not take; {offered}.")
+            offered = f"did you mean {key}.{near}?" if near else f"known are {', '.join(sorted(known))}."
+            raise UserError(f"The config has the unknown key {key}.{name} of {kind.__name__}; {offered}")
 
 
 def _arguments(kind: type) -> set[str] | None:

@@ -1,4 +1,4 @@
-"""Top-level config keys that something reads, and errors for keys that look like a typing mistake."""
+"""Known top-level config keys, and errors for misspelt ones."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ KNOWN = (
 
 
 def check_file_keys(config: Config) -> None:
-    """Raise UserError for a top-level key that nothing reads and that is near one that is read.
+    """Raise UserError for an unknown top-level key that is similar to a known one.
 
-    Other names are taken as helper variables.
+    Other names are accepted as helper variables.
     """
     for key in config:
         if key in KNOWN or key.startswith("_"):
             continue
         if near := near_key(key, KNOWN):
-            raise UserError(f"The config has the key {key}, which nothing reads; it is nearly {near}.")
+            raise UserError(f"The config has the unknown key {key}; did you mean {near}?")
 
 
 def check_option_keys(config: Config, options: Iterable[str]) -> None:
-    """Raise UserError for an override whose top-level key neither the config has nor anything reads."""
+    """Raise UserError for an override whose top-level key is unknown and not in the config."""
     known = KNOWN | set(config)
     for key in options:
         first = key.partition(".")[0]
@@ -44,27 +44,32 @@ def check_option_keys(config: Config, options: Iterable[str]) -> None:
             close = near_key(first, known)
             near = min(deeper, key=_place) if deeper else close and close + key[len(first) :]
             raise UserError(
-                f"--cfg-options {key}: nothing reads the key {first}; "
-                + (f"the nearest is {near}." if near else "give the whole key, as train_cfg.max_epochs=10.")
+                f"--cfg-options {key}: the key {first} is unknown; "
+                + (
+                    f"did you mean {near}?"
+                    if near
+                    else "give the whole key, such as train_cfg.max_epochs=10."
+                )
             )
 
 
 def _place(key: str) -> tuple[bool, int]:
-    """Order of keys with the same last name: those of training first, then the shortest."""
+    """Sort key for keys with the same last name: training keys first, then by length."""
     return key.startswith("evaluation."), len(key)
 
 
 def near_key(key: str, known: Iterable[str]) -> str | None:
-    """The nearest of the known names; None unless it is near.
+    """The most similar of the known names, or None.
 
-    Two edits are near for a name of six or more letters, one for a shorter one.
+    Similar are names within two edits of a known name of six or more letters, or within one edit of a shorter
+    one.
     """
     near = min(sorted(known), key=lambda name: _edits(key, name))
     return near if _edits(key, near) <= (2 if len(near) >= 6 else 1) else None
 
 
 def _edits(first: str, second: str) -> int:
-    """Number of insertions, deletions, substitutions and swaps of neighbours between two texts.
+    """Edit distance with insertions, deletions, substitutions and swaps of neighbouring letters.
 
     >>> _edits("modle", "model"), _edits("train_dataloder", "train_dataloader")
     (1, 1)
