@@ -227,6 +227,36 @@ def test_a_row_states_network_pretraining_data_commit_and_command(tiny_config, t
     assert bool(source_commit()) is git.exists() and row.source["commit"] == source_commit()
 
 
+def spoiled(state, name, value):
+    state[name].view(-1)[0] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            lambda state: dict(state_dict=spoiled(state, "backbone.conv1.weight", float("nan"))),
+            "holds NaN or inf",
+        ),
+        (
+            lambda state: dict(state_dict=spoiled(state, "backbone.bn1.weight", float("inf"))),
+            "holds NaN or inf",
+        ),
+        (lambda state: dict(state_dict={}, run=Path), "pth'"),
+        (lambda state: [1, 2], "not a state dict"),
+    ],
+)
+def test_a_bad_file_in_a_work_dir_is_not_blamed_on_the_config(tiny_config, tmp_path, content, message):
+    state = random_network(tiny_config, seed=0, device=CPU).state_dict()
+    torch.save(content(state), tmp_path / "epoch_1.pth")
+    for name in ("run.py", "run.json"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate(tiny_config, tmp_path / "epoch_1.pth", device="cpu", out_dir=tmp_path / "out")
+    assert "run.py" not in str(caught.value)
+
+
 def test_another_method_or_network_than_the_checkpoints_is_refused(tiny_config, tmp_path):
     path = write_run(tiny_config, tmp_path / "other.pth")
     content = torch.load(path)
