@@ -26,6 +26,10 @@ class UserError(ValueError):
     """Invalid user input; the message is one sentence that says how to correct it."""
 
 
+class OtherNetworkError(UserError):
+    """Weights of another network or method than the config's."""
+
+
 @contextmanager
 def user_errors(what: str) -> Iterator[None]:
     """Turn errors raised while ``what`` is built from user input into :class:`UserError`."""

@@ -30,6 +30,27 @@ from .plan import Labels, Measurement
 from .protocols import Measured
 
 RESULTS, SUBSETS = "results.json", "subsets.npz"
+Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
+
+
+def read_earlier(folder: Path) -> Earlier:
+    """Rows of the results that a folder holds, by measurement, and its drawn subsets, by name.
+
+    Raises:
+        UserError: A damaged file, which would be lost.
+    """
+    rows, subsets, path = {}, {}, folder / RESULTS
+    try:
+        if path.exists():
+            with user_errors(f"'{path}' is damaged"):
+                rows = {measurement_key(row): row for row in read_results(path)}
+        if (path := folder / SUBSETS).exists():
+            with user_errors(f"'{path}' is damaged"), np.load(path, allow_pickle=False) as content:
+                subsets = dict(content)
+    except UserError as error:
+        reason = str(error).removesuffix(".")
+        raise UserError(f"{reason}. Rename or delete {path.name}, or name another folder (--out).") from error
+    return rows, subsets
 
 
 class ResultRows:
@@ -39,11 +60,17 @@ class ResultRows:
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
     ``settings.labels.rows`` of a result row.
 
+    Args:
+        config: Of the evaluation.
+        folder: Of the files.
+        device: Of the networks.
+        earlier: What the folder holds, by :func:`read_earlier`.
+
     Raises:
-        UserError: The folder cannot be written to, or one of its files is damaged.
+        UserError: The folder cannot be written to.
     """
 
-    def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
+    def __init__(self, config: Config, folder: Path, device: torch.device, earlier: Earlier) -> None:
         self.folder = folder
         plain = config.to_dict()
         self.about = {
@@ -55,21 +82,12 @@ class ResultRows:
             "command": shlex.join(sys.argv),
         }
         self.rows: list[ResultRow] = []
-        self.earlier: dict[str, ResultRow] = {}
+        self.earlier, self.subsets = earlier
         self.warned: set[str] = set()
-        self.subsets: dict[str, np.ndarray] = {}
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
             self._check_folder()
-        if (folder / RESULTS).exists():
-            self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
-        if (folder / SUBSETS).exists():
-            with (
-                user_errors(f"'{folder / SUBSETS}'"),
-                np.load(folder / SUBSETS, allow_pickle=False) as content,
-            ):
-                self.subsets = dict(content)
 
     def _check_folder(self) -> None:
         try:

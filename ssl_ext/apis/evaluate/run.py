@@ -24,7 +24,7 @@ from .networks import Networks
 from .plan import plan
 from .protocols import Protocols
 from .request import Request
-from .rows import ResultRows
+from .rows import ResultRows, read_earlier
 
 
 def evaluate(
@@ -123,8 +123,11 @@ def evaluate(
     recipes = read_recipes(config)
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
+    folder = _out_dir(config, checkpoint, out_dir)
+    earlier = read_earlier(folder)
     if dry_run:
-        lines = [f"{len(measurements)} measurements:", *(one.words for one in measurements)]
+        several = "s" if len(measurements) > 1 else ""
+        lines = [f"{len(measurements)} measurement{several}:", *(one.words for one in measurements)]
         print_log("\n  ".join(lines), logger="current")
         return []
 
@@ -138,7 +141,6 @@ def evaluate(
         precision=recipes.precision,
         renamed=method is not None,
     )
-    folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
     if request.by_group and data[None].splits.groups is None:
         raise UserError(
@@ -149,7 +151,7 @@ def evaluate(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
         )
     measure = Protocols(recipes, networks, data, measurements).measure
-    table = ResultRows(config, folder, networks.device)
+    table = ResultRows(config, folder, networks.device, earlier)
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,9 @@ def report(
         "report.html": page,
     }
     written = [Path(out_dir) / name for name in texts]
-    for path, text in zip(written, texts.values(), strict=True):
-        with replacing(path) as file:
-            file.write(text.encode())
+    with ExitStack() as stack:  # all are written before the first replaces its predecessor
+        for path, text in zip(written, texts.values(), strict=True):
+            stack.enter_context(replacing(path)).write(text.encode())
     return tables, written
 
 
