@@ -19,10 +19,10 @@ from ssl_ext.config.stored import config_of_checkpoint
 from ssl_ext.engine import LoadReport, find_state_dict, load_weights
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.engine.weights.layouts import DEPLOYED
-from ssl_ext.errors import UserError, user_errors
+from ssl_ext.errors import UserError
 from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
-from ssl_ext.files import replacing
+from ssl_ext.files import check_writable, replacing
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import registered_only
@@ -103,6 +103,7 @@ def export(
             raise UserError(
                 f"'{path}' exists: give another --out{'' if irreplaceable else ', or --overwrite'}."
             )
+    check_writable(path.parent, "--out", "The file")
 
     content = read_weights(checkpoint)
     settings = config_of_checkpoint(checkpoint, content, config)
@@ -123,7 +124,7 @@ def export(
     difference = largest_difference(
         form.decode(data, backbone), model, backbone, mean=about["mean"], std=about["std"], size=image_size
     )
-    with user_errors("--out"), replacing(path) as file:
+    with replacing(path) as file:
         file.write(data)
     return ExportReport(path, len(matched), len(names), difference, about)
 

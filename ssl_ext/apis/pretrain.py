@@ -39,7 +39,7 @@ from ssl_ext.engine.work_dir import from_first_process, locked, remove_replaced,
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
 from ssl_ext.evaluation import file_hash
-from ssl_ext.files import replacing
+from ssl_ext.files import write_text
 
 
 def pretrain(
@@ -223,5 +223,4 @@ def _write_run_info(config: Config, replaced: list[tuple[str, int]]) -> None:
         threads=torch.get_num_threads(),
         versions=package_versions(),
     )
-    with replacing(Path(config.work_dir) / "run.json") as file:
-        file.write(json.dumps(info, indent=2).encode())
+    write_text(Path(config.work_dir) / "run.json", json.dumps(info, indent=2))

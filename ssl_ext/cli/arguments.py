@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.config.locate import config_file
-from ssl_ext.errors import UserError
+from ssl_ext.files import check_file
 
 CONFIG_HELP = "config file, such as configs/trimix/...py"
 
@@ -31,15 +31,15 @@ def add_allow_partial(parser: argparse.ArgumentParser, weights: str = "weights")
 
 
 def check_checkpoint(path: str) -> None:
-    """Raise UserError where there is no file of weights."""
-    if not Path(path).expanduser().is_file():
-        raise UserError(f"Checkpoint '{path}' does not exist.")
+    """Raise UserError where there is neither a file of weights nor a folder, which may hold one."""
+    if not Path(path).expanduser().is_dir():
+        check_file(path, "Checkpoint")
 
 
 def check_exists(path: str) -> None:
     """Raise UserError where there is neither a file nor a folder."""
-    if not Path(path).exists():
-        raise UserError(f"'{path}' does not exist.")
+    if not Path(path).is_dir():
+        check_file(path)
 
 
 CHECKS = {

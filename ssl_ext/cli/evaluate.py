@@ -61,15 +61,16 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     check_paths(args)
 
     from mmengine.dist import is_main_process
-    from rich.console import Console
 
     from ssl_ext.apis import evaluate, parse_options
     from ssl_ext.evaluation import results_table
 
+    from .console import PlainConsole
+
     args["options"] = parse_options(args["options"])
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
-        console = Console()
+        console = PlainConsole()
         console.print(results_table(rows))
         if any(row.best != row.last for row in rows):
             console.print(results_table(rows, which="best"))

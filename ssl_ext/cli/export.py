@@ -38,11 +38,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args = vars(parser.parse_args(words))
     check_paths(args)
 
-    from rich.console import Console
-
     from ssl_ext.apis import export
 
+    from .console import PlainConsole
+
     report = export(args.pop("checkpoint"), args.pop("to"), **args)
-    console = Console()
+    console = PlainConsole()
     for line in report.lines():
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True)

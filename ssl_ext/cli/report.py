@@ -37,14 +37,13 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args = vars(parser.parse_args(words))
     check_paths(args)
 
-    from rich.console import Console
-
     from ssl_ext.apis.report import report
+
+    from .console import PlainConsole
 
     tables, written = report(**args)
     # A narrower terminal breaks the lines; a figure that is cut off is lost.
-    console = Console(width=max(Console().width, *(table.least_width for table in tables)))
+    console = PlainConsole(max(table.least_width for table in tables))
     for table in tables:
         console.print(table.rich())
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    console.wrote(*written)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault
 
 from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
 
@@ -36,10 +36,8 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     resume = args["resume"]
     # A run that is resumed from its own checkpoint does not read its initial weights again.
     check_paths({**args, "init": None} if resume == "auto" else args)
-    if resume and resume != "auto" and not Path(resume).is_file():
-        raise UserError(
-            f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
-        )
+    if resume and resume != "auto" and (fault := file_fault(resume)):
+        raise UserError(f"--resume '{resume}' {fault}; give a checkpoint, or 'auto' for the newest one.")
 
     from ssl_ext.apis import parse_options, pretrain
 

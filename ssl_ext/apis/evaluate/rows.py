@@ -8,7 +8,6 @@ import json
 import logging
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from mmengine.logging import print_log
 
 from ssl_ext.config.data import data_content
 from ssl_ext.env import package_versions, source_commit
-from ssl_ext.errors import UserError, user_errors
+from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
 from ssl_ext.evaluation.identity import measurement_key
-from ssl_ext.files import replacing
+from ssl_ext.files import check_file, check_writable, replacing
 
 from .data import EvaluationData, SeededData
 from .plan import Labels, Measurement
@@ -61,26 +60,13 @@ class ResultRows:
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
-            self._check_folder()
+            check_writable(folder, "--out")
         if (folder / RESULTS).exists():
             self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
         if (folder / SUBSETS).exists():
-            with (
-                user_errors(f"'{folder / SUBSETS}'"),
-                np.load(folder / SUBSETS, allow_pickle=False) as content,
-            ):
+            path = check_file(folder / SUBSETS)
+            with user_errors(f"'{path}'"), np.load(path, allow_pickle=False) as content:
                 self.subsets = dict(content)
-
-    def _check_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"Results cannot be written to '{self.folder}' ({error.strerror}): "
-                "name another folder (--out)."
-            ) from error
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
         """Add the row of a measurement, write all rows and log it."""

@@ -123,23 +123,23 @@ def evaluate(
         return []
 
     init_process_group()
+    folder, device = _out_dir(config, checkpoint, out_dir), choose_device(device)
+    table = ResultRows(config, folder, device)
     networks = Networks(
         config,
         checkpoint,
         seed=request.seeds[0],
-        device=choose_device(device),
+        device=device,
         allow_partial=allow_partial,
         precision=recipes.precision,
         renamed=method is not None,
     )
-    folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
         )
     measure = Protocols(recipes, networks, data, measurements).measure
-    table = ResultRows(config, folder, networks.device)
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation.tables import METRICS, SHOWN
-from ssl_ext.files import distinct_names, replacing
+from ssl_ext.files import check_writable, distinct_names, write_text
 from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
 
@@ -79,6 +79,7 @@ def report(
     if not 0 <= smoothing < 1:
         raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
     files = find_results(places)
+    check_writable(out_dir, "--out")
     comparisons = compare(named_rows(files, join_runs=join_runs), which=which)
     found = _found(comparisons)
     title = f"{which} epoch, mean ± std over n seeds and draws"
@@ -107,8 +108,7 @@ def report(
     }
     written = [Path(out_dir) / name for name in texts]
     for path, text in zip(written, texts.values(), strict=True):
-        with replacing(path) as file:
-            file.write(text.encode())
+        write_text(path, text)
     return tables, written
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from ssl_ext.evaluation import METRICS, Condition
@@ -45,19 +44,19 @@ class Grid:
 
     def rich(self) -> Table:
         """For the terminal; words equal to those of the row above are left out, except for the last."""
-        table = Table(title=escape(self.title), caption_justify="left")
-        table.caption = escape("\n".join(self.notes)) or None
+        table = Table(title=self.title, caption_justify="left")
+        table.caption = "\n".join(self.notes) or None
         for name in self.header[: self.words]:
-            table.add_column(escape(name), overflow="fold", min_width=WORDS)
+            table.add_column(name, overflow="fold", min_width=WORDS)
         for name, width in zip(self.header[self.words :], self._widths, strict=True):
-            table.add_column(escape(name), justify="right", width=width)
+            table.add_column(name, justify="right", width=width)
         above: list[str] = []
         for row in self.rows:
             shared = [*row[: self.words - 1]]
             if shared != above:
                 table.add_section()
             repeated = [""] * len(shared) if shared == above else shared
-            table.add_row(*map(escape, [*repeated, *row[len(shared) :]]))
+            table.add_row(*repeated, *row[len(shared) :])
             above = shared
         return table
 

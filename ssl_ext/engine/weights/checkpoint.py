@@ -49,15 +49,14 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
         checkpoint = {**checkpoint, "message_hub": packed}
     try:
         with replacing(path) as file:
-            torch.save(checkpoint, file)
-    except (OSError, RuntimeError) as error:
-        # torch hides the system's error behind one about its archive.
-        refused = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(refused, OSError):
-            raise
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch hides the system's error behind one about its archive.
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+    except UserError as error:
         raise UserError(
-            f"Checkpoint '{path}' could not be written: {refused.strerror}. Checkpoints written before are "
-            "whole; make room and go on with --resume."
+            f"Checkpoint {error} Checkpoints written before are whole; make room and go on with --resume."
         ) from error
 
 
