@@ -67,7 +67,7 @@ def read_yaml(path: str | os.PathLike) -> Any:
     import yaml
 
     try:
-        content = yaml.load(read_bytes(path), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.safe_load(read_bytes(path))
         check_depth(content)
         return content
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -17,10 +17,9 @@ from ssl_ext import __version__
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.stored import config_of_checkpoint
 from ssl_ext.engine import LoadReport, find_state_dict, load_weights
-from ssl_ext.engine.weights.files import read_weights
+from ssl_ext.engine.weights.files import read_weights, weights_hash
 from ssl_ext.engine.weights.layouts import DEPLOYED
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, largest_difference
 from ssl_ext.files import check_writable, replacing
 from ssl_ext.models.selfsup.base import TrainableModel
@@ -69,6 +68,7 @@ def export(
     image_size: int = 64,
     overwrite: bool = False,
     allow_partial: bool = False,
+    ema: bool = False,
 ) -> ExportReport:
     """Write the backbone of a checkpoint for another program, once it was seen to give the same features.
 
@@ -85,6 +85,7 @@ def export(
         image_size: Side of the random images, for backbones that take one size only.
         overwrite: Replace a file that is there.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
+        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
 
     Raises:
         UserError: Bad input, a network that the format cannot hold, a missing package, or features that
@@ -111,8 +112,8 @@ def export(
         raise UserError("The config lacks model.")
     with registered_only() if config is None else nullcontext():
         model = random_network(settings, seed=0, device=torch.device("cpu"))
-    report = load_weights(model, checkpoint, allow_partial=allow_partial)
-    _keep_networks_apart(model, content)
+    report = load_weights(model, checkpoint, allow_partial=allow_partial, ema=ema)
+    _keep_networks_apart(model, find_state_dict(content, ema=ema))
     name, backbone = choose_network(model, network)
     names = _names_of(model, backbone)
     matched = set(names) & set(report.matched)
@@ -148,11 +149,10 @@ def choose_network(model: TrainableModel, network: str | None) -> tuple[str, nn.
     return name, found[name]
 
 
-def _keep_networks_apart(model: nn.Module, content: Any) -> None:
+def _keep_networks_apart(model: nn.Module, stored: Mapping[str, Any]) -> None:
     """Give the network its own weights where loading put those of its deployed copy in their place."""
     target = model.state_dict()
     if any(name.startswith(DEPLOYED) for name in target):
-        stored = find_state_dict(content)
         usable = {n: v for n, v in stored.items() if n in target and v.shape == target[n].shape}
         model.load_state_dict(usable, strict=False)
 
@@ -197,7 +197,7 @@ def _about(
         std=std,
         channel_order=CHANNELS.get(len(mean), f"{len(mean)} channels"),
         checked_at=image_size,
-        source=dict(file=source.name, sha256=file_hash(source), **trained),
+        source=dict(file=source.name, sha256=weights_hash(source), **trained),
     )
 
 

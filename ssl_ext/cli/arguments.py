@@ -21,12 +21,15 @@ def add_options(parser: argparse.ArgumentParser, *, help: str = "override config
     )  # fmt: skip
 
 
-def add_allow_partial(parser: argparse.ArgumentParser, weights: str = "weights") -> None:
-    """Add ``--allow-partial``."""
+def add_weight_options(parser: argparse.ArgumentParser, weights: str = "weights") -> None:
+    """Add ``--allow-partial`` and ``--ema``."""
     parser.add_argument(
         "--allow-partial",
         action="store_true",
         help=f"accept {weights} that lack tensors of the backbone",
+    )
+    parser.add_argument(
+        "--ema", action="store_true", help=f"averaged {weights} of a file that also holds others (timm)"
     )
 
 

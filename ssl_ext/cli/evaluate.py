@@ -8,7 +8,7 @@ from typing import Any
 
 from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS
 
-from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
+from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
 
 def _budget(word: str) -> int | str:
@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--as", dest="method", metavar="NAME", help="method of the rows, for a checkpoint of another method"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    add_allow_partial(parser)
+    add_weight_options(parser)
     add_options(parser)
     args = vars(parser.parse_args(words))
     check_paths(args)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from ssl_ext.names import EXPORT_FORMATS
 
-from .arguments import add_allow_partial, check_paths
+from .arguments import add_weight_options, check_paths
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -34,7 +34,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--image-size", type=int, default=64, metavar="N", help="of the images it is checked on (64)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    add_allow_partial(parser)
+    add_weight_options(parser)
     args = vars(parser.parse_args(words))
     check_paths(args)
 

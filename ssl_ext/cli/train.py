@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ssl_ext.errors import UserError
 from ssl_ext.files import file_fault
 
-from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
+from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -26,7 +26,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run that the work dir holds")
     parser.add_argument("--init", metavar="PATH", help="weights to start from")
-    add_allow_partial(parser, "--init weights")
+    add_weight_options(parser, "--init weights")
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")

@@ -46,6 +46,7 @@ def evaluate(
     dry_run: bool = False,
     method: str | None = None,
     options: dict | None = None,
+    ema: bool = False,
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
 
@@ -92,6 +93,7 @@ def evaluate(
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
         options: Config keys to override.
+        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
@@ -131,6 +133,7 @@ def evaluate(
         seed=request.seeds[0],
         device=device,
         allow_partial=allow_partial,
+        ema=ema,
         precision=recipes.precision,
         renamed=method is not None,
     )

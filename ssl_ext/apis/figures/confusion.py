@@ -91,9 +91,7 @@ def _evaluated(
         raise UserError(f"--protocol is {protocol!r}; from a checkpoint there are {', '.join(PROTOCOLS)}.")
     loaded = load_config(config, options, required=("model", "evaluation_dataset"))
     recipes = read_recipes(loaded)
-    networks = Networks(
-        loaded, checkpoint, seed=0, device=choose_device(), allow_partial=False, precision=recipes.precision
-    )
+    networks = Networks(loaded, checkpoint, seed=0, device=choose_device(), precision=recipes.precision)
     cache_dir = Path(checkpoint).parent / "evaluation" / "features"
     data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
     method = str(loaded.model.type)

@@ -22,7 +22,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ssl_ext.errors import UserError
-from ssl_ext.files import replacing
+from ssl_ext.files import check_file, replacing
 
 from .stand_ins import ALLOWED, StandIn, check_nesting
 
@@ -84,9 +84,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
     Raises:
         UserError: The file is missing or damaged, or would run code on loading.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"Checkpoint '{path}' does not exist.")
+    path = check_file(path, "Checkpoint")
     try:
         check_nesting(path)
         with torch.serialization.safe_globals(ALLOWED):
