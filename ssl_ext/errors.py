@@ -23,8 +23,8 @@ IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
 # 128 + SIGINT, as a shell gives it.
 INTERRUPT_STATUS = 130
-# Errors of the system that the user can mend: no room, or no right to write.
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# Errors of the system that the user can mend: no room, or no right.
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 # Name of the error handler of streams, which Python finds by it.
 PRINTABLE = "ssl_ext.printable"
 ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
@@ -115,10 +115,10 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.stderr.write(f"error: {sentence(error)}\n")
         sys.exit(2 if isinstance(error, UserError) else 1)
     except OSError as error:
-        if os.environ.get(TRACEBACK_SWITCH) or error.errno not in UNWRITABLE:
+        if os.environ.get(TRACEBACK_SWITCH) or error.errno not in REFUSED:
             raise
-        name = f"'{error.filename}'" if error.filename else "The output"
-        sys.stderr.write(f"error: {name} could not be written: {error.strerror}.\n")
+        name = f"'{error.filename}'" if error.filename else "the output"
+        sys.stderr.write(f"error: {name}: {error.strerror}.\n")
         sys.exit(2)
     except SystemExit as stop:
         # Status 128 + signal: all processes received the signal and have saved.
