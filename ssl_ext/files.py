@@ -19,7 +19,11 @@ def shown(path: str | os.PathLike) -> str:
     >>> print(shown(os.fsdecode(b"caf\xe9.png")))
     caf\xe9.png
     """
-    return os.fsencode(path).decode(errors="backslashreplace")
+    try:
+        data = os.fsencode(path)
+    except UnicodeEncodeError:
+        data = str(path).encode(errors="backslashreplace")
+    return data.decode(errors="backslashreplace")
 
 
 def file_fault(path: str | os.PathLike) -> str | None:
@@ -73,7 +77,7 @@ def check_writable(folder: str | os.PathLike, option: str, what: str = "Results"
         ) from error
     finally:
         for path in made:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 path.rmdir()
 
 

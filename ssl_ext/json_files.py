@@ -52,6 +52,8 @@ def read_json(path: str | os.PathLike, shape: type[T], what: str) -> T:
         if b"\\u0000" in data:
             raise ValueError("it holds the character NUL, which no path can")
         check_depth(content)
+        if b"\\ud" in data.lower():
+            content = _printable(content)
         return shaped(content, shape)
     except (ValueError, RecursionError) as error:
         raise UserError(f"'{shown(path)}' is not {what} ({_reason(error)}).") from error
@@ -72,6 +74,15 @@ def read_yaml(path: str | os.PathLike) -> Any:
         return content
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"'{shown(path)}' is no YAML file of plain values ({_reason(error)}).") from error
+
+
+def _printable(value: Any) -> Any:
+    """JSON values with the bytes of file names escaped that no encoding can print."""
+    if isinstance(value, dict):
+        return {shown(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return shown(value) if isinstance(value, str) else value
 
 
 def _reason(error: Exception) -> str:

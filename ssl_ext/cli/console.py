@@ -15,15 +15,10 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class PlainConsole(Console):
-    """Prints text as it is, without markup, emoji codes and colours of words; in ASCII where it must be.
+    """Prints text as it is, without markup, emoji codes and colours of words; in ASCII where it must be."""
 
-    Args:
-        width: Least width of a line; a narrower terminal breaks the lines.
-    """
-
-    def __init__(self, width: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__(file=sys.stdout, markup=False, emoji=False, highlight=False)
-        self.width = max(self.width, width)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Text of a string; control characters, which could move the cursor, are escaped."""

@@ -43,7 +43,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     tables, written = report(**args)
     # A narrower terminal breaks the lines; a figure that is cut off is lost.
-    console = PlainConsole(max(table.least_width for table in tables))
+    console = PlainConsole()
+    if console.options.ascii_only:
+        tables = [table.in_ascii() for table in tables]
+    console.width = max(console.width, *(table.least_width for table in tables))
     for table in tables:
         console.print(table.rich())
     console.wrote(*written)

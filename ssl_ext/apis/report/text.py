@@ -13,23 +13,16 @@ from typing import Any
 
 from rich.table import Table
 
+from ssl_ext.errors import in_ascii
 from ssl_ext.evaluation import METRICS, Condition
 from ssl_ext.evaluation.identity import spread_notes
 
 from .comparison import Comparison, Line
+from .escape import latex, markdown, spreadsheet
 
 TERMINAL = 80  # characters in a line
 WORDS = 8  # least width of a column of words
-BREAKS = re.compile(r"(?<!±) ")  # where the line of a number may end
-
-LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≥": r"$\geq$", "→": r"$\rightarrow$",
-        "|": r"\textbar{}", "[": "{[}",  # a line that begins with [ would be an option of the one before
-        **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
-    }
-)  # fmt: skip
+BREAKS = re.compile(r"(?<!±)(?<!\+-) ")  # where the line of a number may end
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,11 @@ class Grid:
             above = shared
         return table
 
+    def in_ascii(self) -> Grid:
+        """The same table in ASCII."""
+        rows = [[in_ascii(cell) for cell in cells] for cells in (self.header, *self.rows, self.notes)]
+        return Grid(in_ascii(self.title), rows[0], rows[1:-1], self.words, rows[-1])
+
     @property
     def least_width(self) -> int:
         """Line width in which :meth:`rich` shows all numbers unbroken."""
@@ -79,27 +77,25 @@ class Grid:
     def markdown(self) -> str:
         """GitHub's Markdown."""
         rule = ["---" if number < self.words else "---:" for number in range(len(self.header))]
-        table = "\n".join(_pipes(cells) for cells in (self.header, rule, *self.rows))
-        parts = [f"**{self.title}**", table, "\n".join(f"- {note}" for note in self.notes)]
+        header, *rows = ([markdown(cell) for cell in cells] for cells in (self.header, *self.rows))
+        table = "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+        parts = [
+            f"**{markdown(self.title)}**",
+            table,
+            "\n".join(f"- {markdown(note)}" for note in self.notes),
+        ]
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def latex(self) -> str:
         """A ``table`` for the package booktabs."""
-        header, *rows = (
-            " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
-            for cells in (self.header, *self.rows)
-        )
+        header, *rows = (" & ".join(map(latex, cells)) + r" \\" for cells in (self.header, *self.rows))
         caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
         form = "l" * self.words + "r" * (len(self.header) - self.words)
         lines = [
-            r"\begin{table}", r"\caption{" + caption.translate(LATEX) + "}", r"\begin{tabular}{" + form + "}",
+            r"\begin{table}", r"\caption{" + latex(caption) + "}", r"\begin{tabular}{" + form + "}",
             r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def metric_label(metric: str) -> str:
@@ -204,8 +200,8 @@ def measurements_csv(comparisons: Sequence[Comparison]) -> str:
     columns += [f"{metric}_{part}" for metric in metrics for part in ("mean", "std")] + ["settings"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    for record in (dict(zip(columns, columns, strict=True)), *records):
+        writer.writerow({key: spreadsheet(value) for key, value in record.items()})
     return text.getvalue()
 
 
