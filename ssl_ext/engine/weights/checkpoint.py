@@ -22,7 +22,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ssl_ext.errors import UserError
-from ssl_ext.files import check_file, replacing
+from ssl_ext.files import check_file, file_fault, replacing, shown
 
 from .stand_ins import ALLOWED, StandIn, check_nesting
 
@@ -118,7 +118,9 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
 def stored_meta(path: str | os.PathLike) -> dict:
     """The entries of a checkpoint, without reading its tensors; an empty dict where it cannot be read."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # torch maps no file whose name is not UTF-8.
+        mapped = shown(path) == str(check_file(path))
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception:
         # Bytes that are no pickle can fail anywhere in the unpickler.
         return {}
@@ -135,7 +137,8 @@ def stored_step(path: str | os.PathLike) -> tuple[int, int, int]:
 
 def checkpoints_in(folder: str | os.PathLike) -> dict[Path, tuple[int, int, int]]:
     """Checkpoints of a work dir, whole or damaged, with their :func:`stored_step` and in its order."""
-    steps = {path: stored_step(path) for name in NAMES for path in Path(folder).glob(name)}
+    paths = (path for name in NAMES for path in Path(folder).glob(name) if not file_fault(path))
+    steps = {path: stored_step(path) for path in paths}
     return dict(sorted(steps.items(), key=lambda item: item[1]))
 
 
@@ -167,6 +170,8 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
 def is_complete(path: str | os.PathLike) -> bool:
     """True if a checkpoint file is complete: an archive whose members match their checksums."""
+    if file_fault(path):
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
