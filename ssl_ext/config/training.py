@@ -58,7 +58,7 @@ def training_config(
     config.work_dir = os.path.expanduser(work_dir or config.get("work_dir") or Path("work_dirs") / name)
     if shown(config.work_dir) != str(config.work_dir):
         raise UserError(
-            f"Work dir '{shown(config.work_dir)}' is not UTF-8, and TensorBoard's log can have no other name: "
+            f"Work dir '{shown(config.work_dir)}' is not UTF-8, as TensorBoard needs it: "
             "give another --work-dir."
         )
     config.setdefault("randomness", ConfigDict())
