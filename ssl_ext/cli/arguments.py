@@ -14,7 +14,7 @@ CONFIG_HELP = "config file, such as configs/trimix/...py"
 
 
 def add_options(parser: argparse.ArgumentParser, *, help: str = "override config keys") -> None:
-    """Add ``--cfg-options``, a list of ``KEY=VALUE``; given again, it adds to the list."""
+    """Add ``--cfg-options``, a list of ``KEY=VALUE``; repeated options are joined."""
     parser.add_argument(
         "--cfg-options", dest="options", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help=help,
@@ -34,13 +34,13 @@ def add_weight_options(parser: argparse.ArgumentParser, weights: str = "weights"
 
 
 def check_checkpoint(path: str) -> None:
-    """Raise UserError where there is neither a file of weights nor a folder, which may hold one."""
+    """Raise UserError if the path is neither a file nor a folder, which may hold weights."""
     if not Path(path).expanduser().is_dir():
         check_file(path, "Checkpoint")
 
 
 def check_exists(path: str) -> None:
-    """Raise UserError where there is neither a file nor a folder."""
+    """Raise UserError if the path is neither a file nor a folder."""
     if not Path(path).is_dir():
         check_file(path)
 
