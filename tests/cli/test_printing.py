@@ -107,9 +107,10 @@ def test_names_that_are_not_utf8_in_every_output(results, tool, tmp_path):
     assert tool(report, folder, "--out", tmp_path / "out")[0] == 0
     for name in ("csv", "md", "tex"):
         assert (tmp_path / "out" / f"results.{name}").read_text(encoding="utf-8")
-    for words in (("scores", folder / "results.json"), ("confusion", folder / "results.json")):
-        assert tool(visualize, *words, "--out", tmp_path / ODD)[0] == 0
-        assert (tmp_path / ODD / f"{words[0]}.pdf").is_file()
+    results(row(ODD, **source), name=ODD)
+    for name in ("scores", "confusion"):
+        assert tool(visualize, name, folder / "results.json", "--out", tmp_path / ODD)[0] == 0
+        assert (tmp_path / ODD / f"{name}.pdf").is_file()
 
 
 @pytest.mark.parametrize("command", [report, visualize])

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from ssl_ext.apis import figures
 from ssl_ext.apis.report import report
 from ssl_ext.apis.sweep.points import State
-from ssl_ext.cli.console import PlainConsole
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, read_results, results_table
 from ssl_ext.json_files import read_json
@@ -88,11 +88,14 @@ def both(contents, read, path):
 def test_results(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     monkeypatch.setattr("ssl_ext.apis.report.run.render_page", lambda *args, **kwargs: "")
+    monkeypatch.setattr("ssl_ext.apis.figures.confusion.confusion_heatmap", lambda *args, **kwargs: None)
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
     def read():
         rows = read_results(path)
-        PlainConsole().print(results_table(rows)) if rows else None
+        results_table(rows) if rows else None
+        with suppress(UserError):  # several measurements
+            figures.confusion_figure([path])
         report([path], out_dir=tmp_path / "out")
 
     good, bad = both(mutations(ROW, lambda row: [ROW | dict(seed=1), row]), read, path)
