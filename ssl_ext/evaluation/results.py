@@ -129,6 +129,4 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
             if any(len(counts) != len(matrix) for counts in matrix):
                 raise UserError(f"'{shown(path)}': the confusion matrix of row {number} is not square.")
             metrics.update({key: math.nan for key, value in metrics.items() if value is None})
-        if (checkpoint := row.source.get("checkpoint")) and not {"path", "sha256"} <= set(checkpoint):
-            raise UserError(f"'{shown(path)}': the checkpoint of row {number} lacks path or sha256.")
     return rows

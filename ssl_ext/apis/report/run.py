@@ -202,7 +202,7 @@ def _source(file: ResultFile) -> dict[str, str]:
     versions = sources[0].get("versions") or {}
     parts: dict[str, list[Any]] = {
         "results": [file.path],
-        "checkpoint": [f"{checkpoint['path']} ({checkpoint['sha256']})" for checkpoint in checkpoints],
+        "checkpoint": [f"{one.get('path', '-')} ({one.get('sha256', '-')})" for one in checkpoints],
         "config": [f"{source.get('config')} ({source.get('config_hash')})" for source in sources],
         "device": [source.get("device", "-") for source in sources],
         "versions": [f"{name} {version}" for name, version in versions.items()],
