@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from ssl_ext.engine.activation_checkpointing import checked_stages
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.files import shown
 from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
 
 from .arguments import check_arguments
@@ -53,6 +54,11 @@ def training_config(
     read_recipes(config)
     name = Path(config.filename).stem if config.filename else "run"
     config.work_dir = os.path.expanduser(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    if shown(config.work_dir) != str(config.work_dir):
+        raise UserError(
+            f"Work dir '{shown(config.work_dir)}' is not UTF-8, as TensorBoard needs it: "
+            "give another --work-dir."
+        )
     config.setdefault("randomness", ConfigDict())
     if config.randomness.get("deterministic"):
         # Deterministic matrix products on a GPU need it; CUDA reads it when it starts.

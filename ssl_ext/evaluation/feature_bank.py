@@ -115,7 +115,7 @@ def dataset_fingerprint(dataset: Any) -> str | None:
         paths = [os.path.abspath(file) for file in dataset.files]
         root = os.path.dirname(os.path.commonprefix(paths))
         for path in paths:
-            digest.update(f"{os.path.relpath(path, root)} {os.stat(path).st_size}\n".encode())
+            digest.update(os.fsencode(os.path.relpath(path, root)) + f" {os.stat(path).st_size}\n".encode())
     else:
         return None
     digest.update(torch.as_tensor(dataset.labels).cpu().numpy().tobytes())

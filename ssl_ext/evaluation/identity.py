@@ -72,6 +72,7 @@ def network_settings(row: ResultRow) -> dict[str, str]:
         "pretraining.datasets": _portable(trained.get("datasets")),
         "pretraining.iter": trained.get("iter"),
         "pretraining.start": _portable(start.get("datasets")) or start.get("sha256"),
+        "weights": (row.source.get("checkpoint") or {}).get("weights"),
         "partly loaded": (row.source.get("checkpoint") or {}).get("partial"),
     }
     found = dict(_flat(row.source.get("network") or {}))

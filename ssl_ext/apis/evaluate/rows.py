@@ -8,7 +8,6 @@ import json
 import logging
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ssl_ext.env import package_versions, source_commit
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
 from ssl_ext.evaluation.identity import measurement_key
-from ssl_ext.files import replacing
+from ssl_ext.files import check_file, check_writable, replacing
 
 from .data import EvaluationData, SeededData
 from .plan import Labels, Measurement
@@ -45,7 +44,10 @@ def read_earlier(folder: Path) -> Earlier:
             with user_errors(f"'{path}' is damaged"):
                 rows = {measurement_key(row): row for row in read_results(path)}
         if (path := folder / SUBSETS).exists():
-            with user_errors(f"'{path}' is damaged"), np.load(path, allow_pickle=False) as content:
+            with (
+                user_errors(f"'{path}' is damaged"),
+                np.load(check_file(path), allow_pickle=False) as content,
+            ):
                 subsets = dict(content)
     except UserError as error:
         reason = str(error).removesuffix(".")
@@ -87,18 +89,7 @@ class ResultRows:
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
-            self._check_folder()
-
-    def _check_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"Results cannot be written to '{self.folder}' ({error.strerror}): "
-                "name another folder (--out)."
-            ) from error
+            check_writable(folder, "--out")
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
         """Add the row of a measurement, write all rows and log it."""

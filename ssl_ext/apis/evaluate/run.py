@@ -47,6 +47,7 @@ def evaluate(
     dry_run: bool = False,
     method: str | None = None,
     options: dict | None = None,
+    ema: bool = False,
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
 
@@ -97,6 +98,7 @@ def evaluate(
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
         options: Config keys to override.
+        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
@@ -132,12 +134,15 @@ def evaluate(
         return []
 
     init_process_group()
+    device = choose_device(device)
+    table = ResultRows(config, folder, device, earlier)
     networks = Networks(
         config,
         checkpoint,
         seed=request.seeds[0],
-        device=choose_device(device),
+        device=device,
         allow_partial=allow_partial,
+        ema=ema,
         precision=recipes.precision,
         renamed=method is not None,
     )
@@ -151,7 +156,6 @@ def evaluate(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
         )
     measure = Protocols(recipes, networks, data, measurements).measure
-    table = ResultRows(config, folder, networks.device, earlier)
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ssl_ext.config.papers import Cell, find_tables, read_table
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.tables import MODES
 
@@ -98,7 +98,8 @@ def read_references(place: str | os.PathLike) -> References:
         table = read_table(path)
         scale = 100 if table.unit == "%" else 1
         for cell in table.cells:
-            condition = _condition(cell)
+            with user_errors(f"'{path}', a cell's evaluate"):
+                condition = _condition(cell)
             if cell.published is None or condition is None:
                 continue
             if cell.metric not in METRICS:
