@@ -241,7 +241,7 @@ def comparisons():
 
 @pytest.mark.parametrize(("recipe", "paths"), comparisons().items(), ids=comparisons())
 def test_compared_methods_share_everything_but_the_algorithm(recipe, paths):
-    """Data, schedule, optimiser, backbone and the kind of view; Jaccard's twins the projector's sizes."""
+    """Data, schedule, optimiser, backbone, the projector's sizes and the kind of view."""
     shared = set()
     for path in paths:
         plain = CONFIGS[path].to_dict()
@@ -267,6 +267,9 @@ def test_jaccard_and_its_twins_look_at_the_features_after_every_epoch():
         usual = Config.fromfile(ROOT / "configs/_base_/default_runtime.py").custom_hooks
         assert list(hooks) == [hook.type for hook in usual]
         assert hooks["FeatureMonitorHook"].interval == 1
+        # Those of the public set-up that the paper's follows.
+        assert CONFIGS[path].evaluation.knn.temperature == CONFIGS[path].model.head.temperature == 0.5
+        assert CONFIGS[path].model.get("momentum", 0.999) == 0.999
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -1,8 +1,8 @@
 _base_ = [
     "../_base_/datasets/stl10.py",
-    "../_base_/models/simsiam-resnet50.py",
-    "../_base_/views/crop-jitter-flip-grey.py",
-    "../_base_/schedules/adam-80e.py",
+    "../_base_/models/tribyol-resnet50.py",
+    "../_base_/views/crop-jitter-flip-grey-x3.py",
+    "../_base_/schedules/sgd-cosine-80e.py",
     "../_base_/default_runtime.py",
 ]
 

@@ -2,7 +2,7 @@ _base_ = [
     "../_base_/datasets/cifar10.py",
     "../_base_/models/simclr-resnet50.py",
     "../_base_/views/crop-jitter-flip-grey.py",
-    "../_base_/schedules/adam-80e.py",
+    "../_base_/schedules/sgd-cosine-80e.py",
     "../_base_/default_runtime.py",
 ]
 
