@@ -34,7 +34,7 @@ ROWS["medical"] = ("SimCLR",)
 ROWS["mixup"] = ("ImageClassifier", "MixupClassifier")
 NAME = re.compile(
     r"(?P<method>[a-z0-9.-]+)_(?P<backbone>[a-z0-9-]+)"
-    r"(_(?P<processes>\d+)xb(?P<batch>\d+)-(?P<optimizer>[a-z]+)-(?P<epochs>\d+)e)?_(?P<dataset>[a-z0-9-]+)"
+    r"(_(?P<processes>\d+)xb(?P<batch>\d+)-(?P<optimizer>[a-z]+)(-cosine)?-(?P<epochs>\d+)e)?_(?P<dataset>[a-z0-9-]+)"
 )
 
 
@@ -90,7 +90,7 @@ def distinct_steps():
     for path, config, shape in files.values():
         backbone = config.model.backbone
         # The same network takes its step on smaller images, too.
-        slow = backbone.depth >= 50 and backbone.type.endswith("_CIFAR") and shape[1] > 32
+        slow = backbone.get("depth", 0) >= 50 and backbone.type.endswith("_CIFAR") and shape[1] > 32
         slow |= shape[1] >= 224
         yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 
@@ -200,8 +200,10 @@ def test_name_tells_the_content(path):
     assert name, "not {method}_{backbone}[_{processes}xb{batch}-{optimizer}-{epochs}e]_{dataset}"
     rows = ROWS.get(path.parent.name)
     assert rows or name["method"].startswith(path.parent.name.replace("_", "-"))
-    kind = config.model.backbone.type.removesuffix("_CIFAR").lower()
-    assert name["backbone"].split("-")[0] == f"{kind}{config.model.backbone.depth}"
+    backbone = config.model.backbone
+    kind = backbone.type.removesuffix("_CIFAR").lower().replace("visiontransformer", "vit")
+    size = f"-{backbone.arch.removeprefix('deit-')}" if "arch" in backbone else backbone.depth
+    assert f"{name['backbone']}-".startswith(f"{kind}{size}-")
     trained, evaluated = config.train_dataloader.dataset, config.evaluation_dataset
     assert name["dataset"].replace("-", "") == name_of(trained).replace("-", "").lower()
     assert name_of(evaluated) in [name_of(part) for part in trained.get("datasets", [trained])]
