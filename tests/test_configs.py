@@ -223,6 +223,9 @@ def test_name_tells_the_content(path):
     assert int(name["batch"]) == config.train_dataloader.batch_size
     assert int(name["epochs"]) == config.train_cfg.max_epochs
     assert name["optimizer"] == config.optim_wrapper.optimizer.type.lower()
+    if int(name["processes"]) > 1:
+        images = int(name["processes"]) * int(name["batch"])
+        assert config.auto_scale_lr == dict(base_batch_size=images)
 
 
 def test_no_two_configs_are_the_same():

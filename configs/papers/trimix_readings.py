@@ -1,4 +1,4 @@
-"""TriMix beside Barlow Twins at equal epochs and at equal compute, and its parts: kNN and linear top-1 on CIFAR-10.
+"""TriMix beside Barlow Twins at equal epochs and at equal compute, and its parts: accuracy on CIFAR-10.
 
 A step of TriMix passes three batches, one of Barlow Twins two: at equal compute Barlow Twins trains for 1.5
 times the epochs. At the paper's temperature of 2 the virtual embeddings loss has almost no gradient.
