@@ -34,6 +34,7 @@ OWN_TABLES = (
     "Seen here",
     "Sequences",
     "Small sets",
+    "α by data set",
 )
 
 
