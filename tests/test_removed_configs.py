@@ -35,7 +35,7 @@ def test_removed_config_loads_with_its_values_and_keeps_its_name(monkeypatch):
     # Work dirs and result rows take their names from it.
     assert (old.filename, new.filename) == (str(OLD), str(NEW))
     (line,) = logged
-    assert line.startswith(f"Config '{OLD}' is now '{NEW}' with ") and "batch_size=32" in line
+    assert line.startswith(f"Config '{OLD}' was replaced by '{NEW}' with ") and "batch_size=32" in line
     alternate = load_config(ROOT / "configs/tribyol/tribyol_resnet50_1xb128-adam-80e_stl10.py")
     assert alternate.model.target_update == "alternate"
 

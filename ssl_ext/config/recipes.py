@@ -16,8 +16,8 @@ from ssl_ext.models.evaluated import FLOAT32, PRECISIONS
 from ssl_ext.values import is_count
 
 VIEWS = "views"
-# Values of keys that a config does not give. On a hundred images an epoch is a handful of steps, so few
-# labels have their own recipes, counted in steps.
+# Defaults of keys that are missing in a config. With few labels an epoch has only a few steps, so these
+# recipes count steps.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "knn": {},
     "linear": {},
@@ -34,6 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         augment=VIEWS,
     ),
     "cluster": {},
+    "quality": dict(images=1000, views=10),
 }  # fmt: skip
 NOT_IN_RECIPES = {"num_classes", "task", "seed", "keep_epoch", "val_features", "val_labels"}
 LINEAR = {p.name for p in inspect.signature(linear_probe).parameters.values() if p.kind is p.KEYWORD_ONLY}
@@ -46,6 +47,7 @@ KEYS: dict[str, set[str]] = {
     "finetune": IMAGES,
     "few_labels_finetune": IMAGES,
     "cluster": {"restarts"},
+    "quality": {"images", "views"},
 }
 
 
@@ -68,6 +70,7 @@ class Recipes:
     linear: dict[str, Any]
     few_labels: dict[str, Any]
     cluster: dict[str, Any]
+    quality: dict[str, int]
     linear_aug: ImageRecipe
     finetune: ImageRecipe
     few_labels_finetune: ImageRecipe
@@ -99,6 +102,9 @@ def read_recipes(config: Config) -> Recipes:
     restarts = settings["cluster"].get("restarts", 1)
     if not is_count(restarts):
         raise UserError(f"evaluation.cluster.restarts={restarts!r}: at least 1 is needed.")
+    for name, count in settings["quality"].items():
+        if not is_count(count) or count < 2:
+            raise UserError(f"evaluation.quality.{name}={count!r}: at least 2 is needed.")
     precision = given.get("precision", FLOAT32)
     if precision not in PRECISIONS:
         raise UserError(f"evaluation.precision={precision!r}: allowed are {', '.join(PRECISIONS)}.")
@@ -118,6 +124,6 @@ def _image_recipe(name: str, settings: dict[str, Any]) -> ImageRecipe:
 
 def _allow(key: str, settings: Any, allowed: set[str]) -> None:
     if not isinstance(settings, Mapping):
-        raise UserError(f"{key}={settings!r} must be a dict with keys out of {', '.join(sorted(allowed))}.")
+        raise UserError(f"{key}={settings!r} must be a dict with the keys {', '.join(sorted(allowed))}.")
     if wrong := sorted(set(settings) - allowed):
         raise UserError(f"{key}.{wrong[0]} is unknown; allowed are {', '.join(sorted(allowed))}.")

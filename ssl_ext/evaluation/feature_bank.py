@@ -103,7 +103,7 @@ def weights_fingerprint(module: nn.Module) -> str:
 def dataset_fingerprint(dataset: Any) -> str | None:
     """SHA-256 of a data set's ``images`` array, or the names and sizes of its ``files``.
 
-    Includes labels and ``metainfo``. None for a data set with neither ``images`` nor ``files``.
+    Includes labels, groups and ``metainfo``. None for a data set with neither ``images`` nor ``files``.
     """
     info = getattr(dataset, "metainfo", {})
     digest = hashlib.sha256(f"{type(dataset).__name__} {len(dataset)} {sorted(info.items())}".encode())
@@ -119,6 +119,8 @@ def dataset_fingerprint(dataset: Any) -> str | None:
     else:
         return None
     digest.update(torch.as_tensor(dataset.labels).cpu().numpy().tobytes())
+    if (groups := getattr(dataset, "groups", None)) is not None:
+        digest.update("\n".join(groups).encode())
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ from .results import ResultRow
 REPEATS = ("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error")
 PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
-CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target")
+CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by")
 LABELS = CONDITION[1:4]
-FROZEN = ("knn", "cluster", "linear", "linear-aug")
+FROZEN = ("knn", "cluster", "quality", "linear", "linear-aug")
 
 
 def data_name(row: ResultRow) -> str:
-    """Name of a row's data set: its ``name``, its class, or its file."""
-    if row.target is not None:
-        return row.target
-    settings = row.source.get("dataset") or {}
+    """Name of a row's data set: the target of a transfer, or :func:`dataset_name`."""
+    return row.target if row.target is not None else dataset_name(row.source.get("dataset") or {})
+
+
+def dataset_name(settings: Mapping[str, Any]) -> str:
+    """Name of the data set of a config: its ``name``, its class, or its file."""
     kind = str(settings.get("type", "unknown data"))
     if "name" in settings:
         return str(settings["name"])
@@ -136,7 +138,8 @@ def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
             if key not in found:
                 found[key] = row
                 break
-            if (found[key].last, found[key].best) == (row.last, row.best):
+            # As text, in which NaN equals NaN.
+            if _text([found[key].last, found[key].best]) == _text([row.last, row.best]):
                 break
         else:
             lists.append({key: row})

@@ -27,7 +27,8 @@ class ResultRow:
     ``last`` holds the metrics after the last epoch or step, ``best`` those selected on validation data.
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
-    (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer).
+    (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
+    groups are counted and drawn instead of labels).
     """
 
     method: str
@@ -45,6 +46,7 @@ class ResultRow:
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    by: str | None = None
 
 
 @contextmanager

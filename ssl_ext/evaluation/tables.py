@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from .identity import group_key, independent, spread_notes
+from .metric_names import METRICS, SHOWN, Metric
 from .results import ResultRow
 
 WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
@@ -18,6 +19,7 @@ NARROW = 3  # metric columns that fit a terminal of 80 characters without wrappi
 MODES = {
     "knn": "frozen",
     "cluster": "frozen",
+    "quality": "frozen",
     "linear": "frozen",
     "linear-aug": "frozen",
     "finetune": "unfrozen",
@@ -26,43 +28,8 @@ MODES = {
 }
 
 
-class Metric(NamedTuple):
-    """Formatting of a metric: heading, factor (100 for percent) and decimals.
-
-    ``better`` is 1 if higher is better, -1 if lower is better, else 0.
-    """
-
-    label: str
-    scale: int = 1
-    digits: int = 4
-    better: int = 1
-
-
-METRICS = {
-    "acc": Metric("acc. %", 100, 2),
-    "acc_plain": Metric("plain head %", 100, 2),
-    "acc_mix": Metric("mix head %", 100, 2),
-    "acc_plain_momentum": Metric("EMA, plain head %", 100, 2),
-    "acc_mix_momentum": Metric("EMA, mix head %", 100, 2),
-    "top5": Metric("top-5 %", 100, 2),
-    "auc": Metric("AUC"),
-    "balanced_acc": Metric("bal. acc. %", 100, 2),
-    "f1": Metric("macro F1"),
-    "ece": Metric("ECE", better=-1),
-    "silhouette_pca2": Metric("silh. PCA-2", 1, 3),
-    "explained_pca2": Metric("PCA-2 explains %", 100, 1, 0),
-    "silhouette_pca50": Metric("silh. PCA-50", 1, 3),
-    "explained_pca50": Metric("PCA-50 explains %", 100, 1, 0),
-    "nmi": Metric("NMI", 1, 3),
-    "ari": Metric("ARI", 1, 3),
-}
-CLUSTERING = ("silhouette_pca2", "explained_pca2", "silhouette_pca50", "explained_pca50", "nmi", "ari")
-# Metrics shown by default: of classifications, and of clusterings.
-SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"))
-
-
 class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode and target."""
+    """Fields that identify repeated measurements: protocol, labels used, mode, target and unit."""
 
     protocol: str
     labels_per_class: int | None = None
@@ -70,6 +37,7 @@ class Condition(NamedTuple):
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    by: str | None = None
 
     @classmethod
     def from_row(cls, row: ResultRow) -> Condition:
@@ -88,15 +56,16 @@ class Condition(NamedTuple):
         >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
         'transfer to PathMNIST, 10 labels/class, frozen'
         """
+        unit = "labels" if self.by is None else f"{self.by}s"
         parts = ["kNN" if self.protocol == "knn" else self.protocol]
         if self.target is not None:
             parts[0] += f" to {self.target}"
         if self.labels_per_class is not None:
-            parts.append(f"{self.labels_per_class} labels/class")
+            parts.append(f"{self.labels_per_class} {unit}/class")
         if self.budget is not None:
-            parts.append(f"{self.budget} labels")
+            parts.append(f"{self.budget} {unit}")
         if self.fraction is not None:
-            parts.append(f"{100 * self.fraction:g} % of labels")
+            parts.append(f"{100 * self.fraction:g} % of {unit}")
         if self.labels == (None, None, None) and self.protocol in ("linear", "supervised", "budget"):
             parts.append("all labels")
         if self.mode is not None and self.mode != MODES.get(self.protocol):
@@ -105,7 +74,10 @@ class Condition(NamedTuple):
 
 
 class Stat(NamedTuple):
-    """Mean, sample standard deviation (0 for one value) and number of values."""
+    """Mean, sample standard deviation (0 for one value) and number of values.
+
+    Mean and deviation are NaN if a value is not finite.
+    """
 
     mean: float
     std: float
@@ -114,6 +86,8 @@ class Stat(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
         """Statistics of one or more values."""
+        if not all(map(math.isfinite, values)):
+            return cls(math.nan, math.nan, len(values))
         return cls(
             statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
         )

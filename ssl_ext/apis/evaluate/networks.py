@@ -13,10 +13,10 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import VIEWS, ImageRecipe
 from ssl_ext.config.stored import stored_training
 from ssl_ext.engine import load_weights
-from ssl_ext.errors import UserError
+from ssl_ext.errors import OtherNetworkError, UserError
 from ssl_ext.evaluation import file_hash
 from ssl_ext.models import MultiViewPreprocessor, build_augmentation
-from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel
+from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel, first_view
 
 from .data import EvaluationData, Features
 from .plan import Measurement
@@ -61,7 +61,7 @@ class Networks:
                 report = load_weights(self.main.model, checkpoint, allow_partial=allow_partial)
                 self.pretraining = stored_training(report.training)
                 self._check_method(checkpoint, self.pretraining.pop("method", None), renamed)
-            except UserError as error:
+            except OtherNetworkError as error:
                 raise UserError(f"{error}{_config_beside(checkpoint, config)}") from error
             self.checkpoint = {"path": str(checkpoint), "sha256": file_hash(checkpoint)}
             if not report.whole:
@@ -107,7 +107,7 @@ class Networks:
     def _check_method(self, checkpoint: Any, stored: str | None, renamed: bool) -> None:
         method = str(self.config.model.type).rpartition(".")[2]
         if stored not in (None, method) and not renamed:
-            raise UserError(
+            raise OtherNetworkError(
                 f"Checkpoint '{checkpoint}' was trained with {stored}, and the config's method is {method}: "
                 f"give the config of its training, or name the method of the rows (--as {stored})."
             )
@@ -130,13 +130,12 @@ class Networks:
             UserError: A preprocessor that cannot normalise augmented images.
         """
         preprocessor = self.main.model.data_preprocessor
-        multi_view = isinstance(preprocessor, MultiViewPreprocessor)
-        view = next(iter(preprocessor.views), None) if multi_view else None
-        if settings.augment != VIEWS:
-            view = build_augmentation(settings.augment) if settings.augment else None
-        if view is None:
+        if settings.augment == VIEWS:
+            return first_view(preprocessor)
+        if not settings.augment:
             return None
-        if not multi_view:
+        view = build_augmentation(settings.augment)
+        if not isinstance(preprocessor, MultiViewPreprocessor):
             raise UserError(
                 f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} takes "
                 "no augmented images; name MultiViewPreprocessor, or set augment=None."

@@ -30,6 +30,27 @@ from .plan import Labels, Measurement
 from .protocols import Measured
 
 RESULTS, SUBSETS = "results.json", "subsets.npz"
+Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
+
+
+def read_earlier(folder: Path) -> Earlier:
+    """Rows of the results that a folder holds, by measurement, and its drawn subsets, by name.
+
+    Raises:
+        UserError: A damaged file, which would be lost.
+    """
+    rows, subsets, path = {}, {}, folder / RESULTS
+    try:
+        if path.exists():
+            with user_errors(f"'{path}' is damaged"):
+                rows = {measurement_key(row): row for row in read_results(path)}
+        if (path := folder / SUBSETS).exists():
+            with user_errors(f"'{path}' is damaged"), np.load(path, allow_pickle=False) as content:
+                subsets = dict(content)
+    except UserError as error:
+        reason = str(error).removesuffix(".")
+        raise UserError(f"{reason}. Rename or delete {path.name}, or name another folder (--out).") from error
+    return rows, subsets
 
 
 class ResultRows:
@@ -39,11 +60,17 @@ class ResultRows:
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
     ``settings.labels.rows`` of a result row.
 
+    Args:
+        config: Of the evaluation.
+        folder: Of the files.
+        device: Of the networks.
+        earlier: What the folder holds, by :func:`read_earlier`.
+
     Raises:
-        UserError: The folder cannot be written to, or one of its files is damaged.
+        UserError: The folder cannot be written to.
     """
 
-    def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
+    def __init__(self, config: Config, folder: Path, device: torch.device, earlier: Earlier) -> None:
         self.folder = folder
         plain = config.to_dict()
         self.about = {
@@ -55,21 +82,12 @@ class ResultRows:
             "command": shlex.join(sys.argv),
         }
         self.rows: list[ResultRow] = []
-        self.earlier: dict[str, ResultRow] = {}
+        self.earlier, self.subsets = earlier
         self.warned: set[str] = set()
-        self.subsets: dict[str, np.ndarray] = {}
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
             self._check_folder()
-        if (folder / RESULTS).exists():
-            self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
-        if (folder / SUBSETS).exists():
-            with (
-                user_errors(f"'{folder / SUBSETS}'"),
-                np.load(folder / SUBSETS, allow_pickle=False) as content,
-            ):
-                self.subsets = dict(content)
 
     def _check_folder(self) -> None:
         try:
@@ -112,6 +130,7 @@ class ResultRows:
             fraction=labels.fraction,
             mode=measurement.mode,
             target=measurement.target,
+            by=labels.by,
         )
         self.rows.append(row)
         self.earlier.pop(measurement_key(row), None)
@@ -131,11 +150,14 @@ class ResultRows:
         if labels.whole:
             return {"drawn": False}
         rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
+        unit, units, groups = "labels", len(rows), seeded.data.splits.groups
+        if labels.by_group and groups is not None:
+            unit, units = "groups", len(np.unique(groups[rows]))
         if short:
             counts = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} labels per class: these classes have fewer: {counts}.")
-        if labels.budget is not None and len(rows) < labels.budget:
-            self._warn(f"Budget of {labels.budget} labels: only {len(rows)} can be drawn, all are used.")
+            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {counts}.")
+        if labels.budget is not None and units < labels.budget:
+            self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         name = labels.name
         if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
@@ -145,6 +167,7 @@ class ResultRows:
             self.new_subset = True
         return {
             "drawn": True,
+            **({"groups": units} if labels.by_group else {}),
             "seed": labels.draw_seed,
             "file": SUBSETS,
             "rows": name,

@@ -30,11 +30,12 @@ def labels_name(condition: Condition) -> str:
     >>> labels_name(Condition("semi", fraction=0.01)), labels_name(Condition("supervised"))
     ('1 %', 'all')
     """
+    unit = "" if condition.by is None else f" {condition.by}s"
     if condition.budget is not None:
-        return str(condition.budget)
+        return f"{condition.budget}{unit}"
     if condition.labels_per_class is not None:
-        return f"{condition.labels_per_class}/class"
-    return "all" if condition.fraction in (None, 1) else f"{100 * condition.fraction:g} %"
+        return f"{condition.labels_per_class}{unit}/class"
+    return "all" if condition.fraction in (None, 1) else f"{100 * condition.fraction:g} %{unit}"
 
 
 def mode_of(condition: Condition) -> str:

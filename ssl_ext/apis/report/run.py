@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation.tables import METRICS, SHOWN
+from ssl_ext.evaluation.metric_names import METRICS, SHOWN
 from ssl_ext.files import distinct_names, replacing
 from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
@@ -106,9 +107,9 @@ def report(
         "report.html": page,
     }
     written = [Path(out_dir) / name for name in texts]
-    for path, text in zip(written, texts.values(), strict=True):
-        with replacing(path) as file:
-            file.write(text.encode())
+    with ExitStack() as stack:  # all are written before the first replaces its predecessor
+        for path, text in zip(written, texts.values(), strict=True):
+            stack.enter_context(replacing(path)).write(text.encode())
     return tables, written
 
 
@@ -160,7 +161,8 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
     return [
         Picture.from_figure(
             loss_curves(logs, chosen, smoothing),
-            f"{caption} of {', '.join(logs)}; moving average ({smoothing:g}) over the pale raw values.",
+            f"{caption} of {', '.join(logs)}; a moving average ({smoothing:g}) of what is logged with the "
+            "training loss, over the pale raw values.",
             f"Line charts of {', '.join(chosen)} over training for {', '.join(logs)}",
         )
         for caption, chosen in words.items()

@@ -11,7 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ssl_ext.errors import UserError
+from ssl_ext.errors import OtherNetworkError, UserError
 
 from .files import read_weights
 from .layouts import OWN, own_names
@@ -118,8 +118,8 @@ def load_weights(
         The report; it is also logged.
 
     Raises:
-        UserError: Unreadable file, numbers that are not finite, or another backbone and not
-            ``allow_partial``.
+        UserError: Unreadable file, or numbers that are not finite.
+        OtherNetworkError: Another backbone, and not ``allow_partial``.
     """
     content = read_weights(path)
     state, layout = own_names(find_state_dict(content, str(path)))
@@ -157,7 +157,7 @@ def load_weights(
         if report.foreign:
             reason += f", and {len(report.foreign)} of the file belong to layers that the backbone lacks"
             reason += f" ({report.foreign[0]} first)"
-        raise UserError(f"{reason} (--allow-partial accepts another backbone). {report}.{hint}")
+        raise OtherNetworkError(f"{reason} (--allow-partial accepts another backbone). {report}.{hint}")
     spoiled = [name for name, value in usable.items() if not torch.isfinite(value).all()]
     if spoiled:
         raise UserError(

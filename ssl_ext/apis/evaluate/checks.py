@@ -1,0 +1,60 @@
+"""Checks of the evaluation data: images the network accepts, and warnings about unreliable results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+
+from ssl_ext.config.networks import check_images
+from ssl_ext.evaluation import Splits, labelled_rows
+from ssl_ext.evaluation.tasks import one_sided_classes
+from ssl_ext.models.evaluated import EvaluatedModel
+
+FEW_TEST_IMAGES = 100
+NAMED = 5  # classes listed in a warning
+
+
+def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[int, ...]) -> None:
+    """Warn of few test images, of classes that a split lacks, and of images of another size.
+
+    ``size`` is the height and width that images should have.
+
+    Raises:
+        UserError: Images that the network does not accept.
+    """
+    train, test = splits.train, torch.as_tensor(splits.test.labels).cpu()
+    check_images(network, train, key)
+    count = int(labelled_rows(test).sum())
+    if count < FEW_TEST_IMAGES:
+        _warn(f"{key}: only {count} test images; one of them is worth {100 / count:.1f} points of accuracy.")
+    own = tuple(train[0]["inputs"].shape[1:])
+    if own != size:
+        _warn(
+            f"{key}: images of {own} pixels, those of evaluation_dataset have {size}: the network sees "
+            "objects at another scale."
+        )
+    tested = one_sided_classes(test, train.num_classes)
+    trained = one_sided_classes(torch.as_tensor(train.labels).cpu(), train.num_classes)
+    if tested:
+        _warn(
+            f"{key}: the AUC is undefined, because the {splits.test_name} split has no image of (or no image "
+            f"outside) the classes {_names(tested, train)}."
+        )
+    if unknown := [index for index in trained if index not in tested]:
+        _warn(
+            f"{key}: the train split has no image of (or no image outside) the classes "
+            f"{_names(unknown, train)}, which the {splits.test_name} split has."
+        )
+
+
+def _names(classes: Sequence[int], dataset: Any) -> str:
+    listed = ", ".join(str(dataset.classes[index] if dataset.classes else index) for index in classes[:NAMED])
+    return f"{listed} and {len(classes) - NAMED} more" if len(classes) > NAMED else listed
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger="current", level=logging.WARNING)
