@@ -10,9 +10,7 @@ from scipy import stats
 
 LEVEL = 0.95
 REPLICATES = 1000
-LEAST_REPLICATES = 200
 CHUNK = 500_000  # weights in memory at a time
-WORK = 2_000_000_000  # scores times replicates; above it there are fewer replicates
 
 Statistic = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """From weights (N, B) of the images to metrics (..., B)."""
@@ -60,15 +58,8 @@ def bootstrap(
         replicates: Number of resamplings.
         seed: Of the resamplings.
     """
-    parts = [
-        statistic(weights) for weights in resamplings(count, groups, replicates=replicates, seed=seed)
-    ]
+    parts = [statistic(weights) for weights in resamplings(count, groups, replicates=replicates, seed=seed)]
     return {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
-
-
-def affordable_replicates(scores: int) -> int:
-    """Number of replicates for a table of ``scores`` numbers: 1000, down to 200 above two million."""
-    return int(np.clip(WORK // max(1, scores), LEAST_REPLICATES, REPLICATES))
 
 
 def interval(values: np.ndarray, number: int, *, level: float = LEVEL) -> tuple[float, float] | None:

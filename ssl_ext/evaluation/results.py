@@ -27,7 +27,9 @@ class ResultRow:
     ``last`` holds the metrics after the last epoch or step, ``best`` those selected on validation data.
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
-    (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer).
+    (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer). ``intervals`` holds
+    95 % bootstrap intervals of metrics of ``last`` and ``best`` over the reported images, or their groups,
+    and ``predictions`` the path of the scores of the images, relative to the result file.
     """
 
     method: str
@@ -45,6 +47,8 @@ class ResultRow:
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    intervals: dict[str, Any] = field(default_factory=dict)
+    predictions: str | None = None
 
 
 @contextmanager
@@ -127,7 +131,7 @@ def _row(item: Any, number: int) -> ResultRow:
     needed = [name for name, e in known.items() if e.default is MISSING and e.default_factory is MISSING]
     if lacking := [name for name in needed if name not in values]:
         raise ValueError(f"row {number} lacks {', '.join(lacking)}")
-    for name in ("last", "best", "settings", "sizes", "cost", "source"):
+    for name in ("last", "best", "settings", "sizes", "cost", "source", "intervals"):
         if not isinstance(values.get(name, {}), dict):
             raise ValueError(f"{name} of row {number} is no object")
     for name in ("last", "best"):

@@ -9,11 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from .metrics import BINS, TOP5_FROM
-
 
 class Counts(NamedTuple):
-    """Weights (C, B) of each class against the rest: right positives, positives, predicted ones, and all (B,)."""
+    """Weights (C, B) of each class's right, positive and predicted images, and (B,) of all images."""
 
     right: np.ndarray
     positive: np.ndarray
@@ -46,15 +44,17 @@ class Counts(NamedTuple):
 class Weighted:
     """Predictions whose metrics are computed for B weightings of the images, weights (N, B), in one pass.
 
-    With equal weights they are those of :func:`ssl_ext.evaluation.metrics.evaluate_scores`. A class
-    without positive or negative weight is left out of a mean.
+    With equal weights they are those of :func:`ssl_ext.evaluation.metrics.evaluate_scores`, without ``ece``:
+    resampling biases a calibration error upwards, so that its percentile interval covers it in hardly any
+    sample. A class without positive or negative weight is left out of a mean.
 
     Args:
         labels: (N,), or (N, L) in {0, 1} for ``multi-label``.
         predicted: Predicted classes, shaped as ``labels``.
         task: Kind of labels.
         num_classes: Number of classes, or of labels.
-        scores: Probabilities (N, C), for ``binary`` (N, 1); None: no metric of scores is computed.
+        scores: Probabilities (N, C), for ``binary`` (N, 1); None: no areas under curves are computed.
+        in_top5: Mask (N,) of the images whose class is among the five of highest score.
     """
 
     labels: np.ndarray
@@ -62,12 +62,13 @@ class Weighted:
     task: str
     num_classes: int
     scores: np.ndarray | None = None
+    in_top5: np.ndarray | None = None
 
     def counts(self, weights: np.ndarray) -> Counts:
         """Weights of right, positive and predicted images of each class."""
         positive, predicted, right = self._indicators
-        sums = [(mask @ weights).astype(np.float64) for mask in (right, positive, predicted)]
-        return Counts(*sums, weights.sum(axis=0, dtype=np.float64))
+        found = [(mask @ weights).astype(np.float64) for mask in (right, positive, predicted)]
+        return Counts(found[0], found[1], found[2], weights.sum(axis=0, dtype=np.float64))
 
     def metrics(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Every metric (B,) that the task and the scores allow."""
@@ -89,14 +90,11 @@ class Weighted:
             }
         if self.task == "ordinal":
             found["kappa"] = self._kappa(counts, weights)
-        if self.scores is None:
-            return found
-        areas = np.stack([self.areas(column, weights) for column in range(self.scores.shape[1])])
-        found["auc"], found["auprc"] = _mean(areas[:, 0]), _mean(areas[:, 1])
-        if self.task != "multi-label":
-            found["ece"] = self._calibration_error(weights)
-            if self.num_classes >= TOP5_FROM:
-                found["top5"] = self._in_top5 @ weights / counts.total
+        if self.scores is not None:
+            areas = np.stack([self.areas(column, weights) for column in range(self.scores.shape[1])])
+            found["auc"], found["auprc"] = _mean(areas[:, 0]), _mean(areas[:, 1])
+        if self.in_top5 is not None:
+            found["top5"] = self.in_top5 @ weights / counts.total
         return found
 
     def areas(self, column: int, weights: np.ndarray) -> np.ndarray:
@@ -109,7 +107,8 @@ class Weighted:
         positives = right[-1] if len(right) else np.zeros(weights.shape[1])
         negatives = above[-1] - positives
         false_before, false_after = above[:-1:2] - (right - new), above[1::2] - right
-        roc = _ratio((new * (negatives - (false_before + false_after) / 2)).sum(axis=0), positives * negatives)
+        true_negatives = negatives - (false_before + false_after) / 2
+        roc = _ratio((new * true_negatives).sum(axis=0), positives * negatives)
         precision = np.divide(right, above[1::2], out=np.zeros_like(right), where=above[1::2] > 0)
         return np.stack([roc, _ratio((new * precision).sum(axis=0), positives)])
 
@@ -119,7 +118,7 @@ class Weighted:
         if self.task == "multi-label":
             labels, predicted = self.labels.T == 1, self.predicted.T == 1
             masks = (labels, predicted, labels & predicted)
-            return tuple(csr_array(mask.astype(np.float32)) for mask in masks)  # type: ignore[return-value]
+            return tuple(csr_array(mask.astype(np.float32)) for mask in masks)
         images, size = np.arange(len(self.labels)), (self.num_classes, len(self.labels))
         right = self.labels == self.predicted
 
@@ -138,7 +137,7 @@ class Weighted:
         return [self._ranked(column) for column in range(self.scores.shape[1])]
 
     def _ranked(self, column: int) -> tuple[csr_array, csr_array]:
-        """Sparse sums over the images in the order of falling scores: T groups of equal scores hold a positive.
+        """Sparse sums over images in order of falling scores; T groups of equal scores hold a positive.
 
         The first (2 T + 1, N) sums the images before, in and between the groups, the second (T, N) the
         positive images of each.
@@ -162,29 +161,6 @@ class Weighted:
         if self.task == "multi-label":
             return self.labels[:, column] == 1
         return self.labels == (1 if self.task == "binary" else column)
-
-    @cached_property
-    def _in_top5(self) -> np.ndarray:
-        assert self.scores is not None
-        own = self.scores[np.arange(len(self.labels)), self.labels][:, None]
-        # Of equal scores the later class counts as higher, as in scikit-learn.
-        later = np.arange(self.num_classes) > self.labels[:, None]
-        higher = (self.scores > own) | ((self.scores == own) & later)
-        return (higher.sum(axis=1) < 5).astype(np.float32)
-
-    @cached_property
-    def confidence(self) -> np.ndarray:
-        """Probability (N,) of the predicted class."""
-        assert self.scores is not None
-        if self.task == "binary":
-            return np.maximum(self.scores[:, 0], 1 - self.scores[:, 0])
-        return self.scores.max(axis=1)
-
-    def _calibration_error(self, weights: np.ndarray) -> np.ndarray:
-        bins = np.clip(np.ceil(self.confidence * BINS).astype(int) - 1, 0, BINS - 1)
-        gap = (self.labels == self.predicted) - self.confidence.astype(np.float64)
-        mask = csr_array((gap, (bins, np.arange(len(gap)))), shape=(BINS, len(gap)))
-        return np.abs(mask @ weights).sum(axis=0) / weights.sum(axis=0, dtype=np.float64)
 
     def _kappa(self, counts: Counts, weights: np.ndarray) -> np.ndarray:
         """Cohen's kappa with quadratic weights."""
