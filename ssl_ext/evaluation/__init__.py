@@ -8,14 +8,16 @@ from .knn import check_knn, choose_k, knn_classify
 from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes, most_together
 from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
-from .metrics import accuracy, auc, calibration_error, evaluate_scores, top1
+from .metrics import accuracy, auc, auprc, calibration_error, evaluate_scores, top1
+from .predictions import Predictions, Scored
 from .protocols import Banks, Outcome, knn_protocol, linear_protocol, linear_protocols
 from .quality import feature_std, rankme
 from .recipe import Recipe
 from .results import ResultRow, file_hash, measure_cost, read_results, text_hash, write_results
 from .splits import Splits, load_splits
+from .stats import METRICS, Condition, Stat
 from .subsets import fraction_subset, hold_out, labels_per_class_subset, random_subset, short_classes
-from .tables import METRICS, Condition, Stat, aggregate, results_table
+from .tables import aggregate, results_table
 from .tasks import TASKS, labelled_rows
 
 __all__ = [
@@ -27,14 +29,17 @@ __all__ = [
     "LinearHead",
     "LinearProbe",
     "Outcome",
+    "Predictions",
     "ProbeData",
     "Recipe",
     "ResultRow",
+    "Scored",
     "Splits",
     "Stat",
     "accuracy",
     "aggregate",
     "auc",
+    "auprc",
     "augmented_linear_protocol",
     "batches",
     "cache_key",

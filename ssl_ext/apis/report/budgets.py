@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ssl_ext.evaluation import METRICS
-from ssl_ext.evaluation.tables import Metric
+from ssl_ext.evaluation.stats import Metric
 
 from .comparison import Comparison
 from .references import PROTOCOLS, References, labels_name, mode_of

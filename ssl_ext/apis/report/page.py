@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from ssl_ext.evaluation.tables import CLUSTERING
+from ssl_ext.evaluation.stats import CLUSTERING
 from ssl_ext.visualization import confusion_heatmap
 
 from .comparison import Comparison, Line

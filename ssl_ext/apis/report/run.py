@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation.tables import METRICS, SHOWN
+from ssl_ext.evaluation.stats import METRICS, SHOWN
 from ssl_ext.files import distinct_names, replacing
 from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
