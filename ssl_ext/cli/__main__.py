@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "evaluate a checkpoint",
     "export": "write a backbone for another program",
     "report": "join the results of many evaluations",
+    "compare": "compare two models, or two methods over pretraining seeds",
     "sweep": "train and evaluate every point of a grid",
     "visualize": "draw the figures of a config, a run or a checkpoint",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ CHECKS = {
     "weights": check_checkpoint,
     "init": check_checkpoint,
     "places": check_exists,
+    "first": check_exists,
+    "second": check_exists,
     "references": check_exists,
     "results": check_exists,
     "runs": check_exists,
@@ -68,3 +70,12 @@ def check_paths(args: Mapping[str, Any]) -> None:
         given = args.get(name) or []
         for path in [given] if isinstance(given, str) else given:
             check(path)
+
+
+def print_grids(tables: Sequence[Any]) -> None:
+    """Print tables (:class:`ssl_ext.apis.report.Grid`); a wider line than the terminal's breaks, uncut."""
+    from rich.console import Console
+
+    console = Console(width=max(Console().width, *(table.least_width for table in tables)))
+    for table in tables:
+        console.print(table.rich())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ssl_ext.names import REPORT_LAYOUTS
 
-from .arguments import check_paths
+from .arguments import check_paths, print_grids
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -42,9 +42,6 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from ssl_ext.apis.report import report
 
     tables, written = report(**args)
-    # A narrower terminal breaks the lines; a figure that is cut off is lost.
-    console = Console(width=max(Console().width, *(table.least_width for table in tables)))
-    for table in tables:
-        console.print(table.rich())
+    print_grids(tables)
     for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+        Console().print(f"wrote {path}", soft_wrap=True, highlight=False)

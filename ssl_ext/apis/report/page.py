@@ -15,7 +15,16 @@ from ssl_ext.evaluation.stats import CLUSTERING
 from ssl_ext.visualization import confusion_heatmap
 
 from .comparison import Comparison, Line
-from .text import metric_label, notes, seconds_text, stat_text, variant_label, wide_grid
+from .text import (
+    MAJORITY,
+    majority_cells,
+    metric_label,
+    notes,
+    seconds_text,
+    stat_text,
+    variant_label,
+    wide_grid,
+)
 
 NUMBERED_UP_TO = 20  # classes; a larger confusion matrix is shown as a picture
 
@@ -110,8 +119,7 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
         cells = [
             {
                 "text": stat_text(line, metric),
-                "best": metric in line.stats
-                and line.stats[metric].mean == comparison.best(metric, line.variant),
+                "best": comparison.best(metric, line.variant) is line,
             }
             for metric in shown
         ]
@@ -124,6 +132,11 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
             "memory": _memory(line),
         }
         rows.append(row)
+    if texts := majority_cells([row for _, line in lines for row in line.rows], shown):
+        plain = [{"text": text, "best": False} for text in texts]
+        rows.append(
+            {"protocol": "-", "method": MAJORITY, "cells": plain, "n": "-", "seconds": "-", "memory": "-"}
+        )
     return {"title": title, "metrics": [metric_label(metric) for metric in shown], "rows": rows}
 
 

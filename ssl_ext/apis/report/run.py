@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation.stats import METRICS, SHOWN
+from ssl_ext.evaluation import ResultRow
+from ssl_ext.evaluation.stats import METRICS, shown_metrics
 from ssl_ext.files import distinct_names, replacing
 from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
 
 from .budgets import budget_grid
 from .comparison import Comparison, compare
+from .grid import Grid
 from .page import Picture, render_page
 from .references import References, read_references
 from .rows import ResultFile, find_results, named_rows
-from .text import Grid, long_grid, measurements_csv
+from .text import long_grid, measurements_csv
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ def report(
     comparisons = compare(named_rows(files, join_runs=join_runs), which=which)
     found = _found(comparisons)
     title = f"{which} epoch, mean ± std over n seeds and draws"
-    groups = _columns(found, metrics)
+    groups = _columns(found, metrics, [row for file in files for row in file.rows])
     if layout == "budgets":
         tables = [budget_grid(comparisons, metrics or BUDGET_METRICS, title=title, references=published)]
     else:
@@ -118,13 +120,15 @@ def _found(comparisons: Sequence[Comparison]) -> list[str]:
     return [*(metric for metric in METRICS if metric in found), *(m for m in found if m not in METRICS)]
 
 
-def _columns(found: Sequence[str], asked: Sequence[str] | None) -> list[Sequence[str]]:
+def _columns(
+    found: Sequence[str], asked: Sequence[str] | None, rows: Sequence[ResultRow]
+) -> list[Sequence[str]]:
     """The metrics of each table for terminal and paper."""
     if asked:
         if unknown := [metric for metric in asked if metric not in found]:
             raise UserError(f"--metric {unknown[0]}: no result has it; there are {', '.join(found)}.")
         return [asked]
-    groups = [[metric for metric in group if metric in found] for group in SHOWN]
+    groups = [[metric for metric in group if metric in found] for group in shown_metrics(rows)]
     return [group for group in groups if group] or [found]
 
 
