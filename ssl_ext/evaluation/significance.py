@@ -24,8 +24,7 @@ class Delong(NamedTuple):
     first: float
     second: float
     difference: float
-    low: float
-    high: float
+    ends: tuple[float, float]
     p: float
 
 
@@ -44,34 +43,42 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
 
 def delong(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> Delong | None:
-    """Difference of two correlated areas under the ROC curve, in O(N log N).
+    """Difference of two correlated areas under the ROC curve, macro averages over C classes, in O(C N log N).
 
     DeLong et al., "Comparing the Areas under Two or More Correlated Receiver Operating Characteristic
-    Curves", 1988, by the midranks of Sun and Xu, 2014.
+    Curves", 1988, by the midranks of Sun and Xu, 2014. For several classes each image's structural components
+    are added up over the classes, and the variance is that of the sums within each class of images.
 
     Args:
-        first: Scores (N,) of a model.
-        second: Scores (N,) of another on the same images.
-        positive: Mask (N,) of the positive images.
+        first: Scores (N, C) of a model.
+        second: Scores (N, C) of another on the same images.
+        positive: Mask (N, C) of the positive images of each score.
 
     Returns:
-        None with fewer than two positive or two negative images.
+        None if a class of images, or of the others, has fewer than two.
     """
-    m, n = int(positive.sum()), int((~positive).sum())
-    if min(m, n) < 2:
+    _, stratum, counts = np.unique(positive, axis=0, return_inverse=True, return_counts=True)
+    stratum = stratum.reshape(-1)
+    if min(counts.min(), positive.sum(axis=0).min(), (~positive).sum(axis=0).min()) < 2:
         return None
-    placed = []
-    for score in (first, second):
-        every, own, others = (stats.rankdata(part) for part in (score, score[positive], score[~positive]))
-        # Shares of the negatives below each positive, and of the positives above each negative.
-        placed.append(((every[positive] - own) / n, 1 - (every[~positive] - others) / m))
-    areas = [float(below.mean()) for below, _ in placed]
-    below, above = (one - other for one, other in zip(*placed, strict=True))
-    deviation = math.sqrt(below.var(ddof=1) / m + above.var(ddof=1) / n)
-    difference = areas[0] - areas[1]
+    components = np.zeros((2, len(positive)))
+    areas = np.zeros(2)
+    columns = positive.shape[1]
+    for model, scores in enumerate((first, second)):
+        for score, own in zip(scores.T, positive.T, strict=True):
+            m, n = int(own.sum()), int((~own).sum())
+            every, among, others = (stats.rankdata(part) for part in (score, score[own], score[~own]))
+            # Shares of the negatives below each positive, and of the positives above each negative.
+            below, above = (every[own] - among) / n, 1 - (every[~own] - others) / m
+            components[model, own] += below * counts[stratum[own]] / (m * columns)
+            components[model, ~own] += above * counts[stratum[~own]] / (n * columns)
+            areas[model] += below.mean() / columns
+    unlike = components[0] - components[1]
+    variance = sum(unlike[stratum == k].var(ddof=1) / count for k, count in enumerate(counts))
+    deviation, difference = math.sqrt(variance), float(areas[0] - areas[1])
     half = float(stats.norm.ppf((1 + LEVEL) / 2)) * deviation
     p = float(2 * stats.norm.sf(abs(difference) / deviation)) if deviation else float(difference == 0)
-    return Delong(areas[0], areas[1], difference, difference - half, difference + half, p)
+    return Delong(float(areas[0]), float(areas[1]), difference, (difference - half, difference + half), p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -60,13 +60,12 @@ def compare_methods(
     notes = [
         "A − B is the mean over pretraining seeds, with its 95 % interval (Student's t).",
         f"t: p of the paired t-test, from {T_FROM} seeds on; Wilcoxon: of the signed-rank test, from "
-        f"{WILCOXON_FROM} on; each corrected by Holm for the {count} tests of this table.",
-        "more seeds: how many further ones a paired t-test at 5 % would need to find the difference seen with "
-        "a probability of 80 %.",
+        f"{WILCOXON_FROM} on; both with Holm's correction for the {count} tests of the table.",
+        "more seeds: how many further ones a paired t-test at 5 % would need to find the difference seen "
+        "with a probability of 80 %.",
     ]
-    return [
-        Grid(f"{sides[0].name} (A) and {sides[1].name} (B) over pretraining seeds", header, rows, 2, notes)
-    ]
+    title = f"{sides[0].name} (A) and {sides[1].name} (B) over pretraining seeds"
+    return [Grid(title, header, rows, 2, notes)]
 
 
 def _corrected(p_values: Sequence[float | None]) -> list[float | None]:

@@ -17,7 +17,6 @@ from ssl_ext.evaluation.stats import Metric
 from .sides import Pair, Side, shared
 from .words import difference_text, p_text
 
-CLASSES_UP_TO = 20  # for DeLong's test of each class against the rest
 Loaded = Sequence[tuple[ResultRow, Predictions, Predictions]]
 
 
@@ -42,6 +41,8 @@ def compare_models(
             differences.append(
                 [words, metric_label(name), *cells, difference_text(a - b, ends, metric), str(len(loaded))]
             )
+        if len(loaded) > 1:
+            notes["McNemar's and DeLong's tests are those of the first of n shared seeds and draws."] = None
         if first.groups is not None:
             notes[
                 f"{words}: images of one group are not independent, so that groups are resampled and "
@@ -70,8 +71,8 @@ def compare_models(
     if areas:
         corrected = holm([p for _, p in areas])
         rows = [[*cells, p_text(p)] for (cells, _), p in zip(areas, corrected, strict=True)]
-        header = ["measurement", "class", "AUC A", "AUC B", "A − B", "p", "p, Holm"]
-        tables.append(Grid("DeLong's test of the area under the ROC curve", header, rows, 2))
+        header = ["measurement", "AUC A", "AUC B", "A − B", "p", "p, Holm"]
+        tables.append(Grid("DeLong's test of the area under the ROC curve", header, rows, 1))
     return tables
 
 
@@ -130,19 +131,21 @@ def _differences(
 def _areas(
     words: str, row: ResultRow, first: Predictions, second: Predictions, which: str
 ) -> list[tuple[list[str], float]]:
-    """DeLong's test of each class against the rest, for up to 20 classes."""
-    pair = first.weighted(which), second.weighted(which)
-    if pair[0].scores is None or pair[1].scores is None or pair[0].scores.shape[1] > CLASSES_UP_TO:
+    """DeLong's test of the macro area, of ``multi-label`` tasks for each label."""
+    one, other = first.weighted(which), second.weighted(which)
+    if one.scores is None or other.scores is None:
         return []
-    binary = first.task == "binary"
-    names = row.source.get("classes") or [str(index) for index in range(first.num_classes)]
+    columns = range(one.scores.shape[1])
+    positive = np.stack([one.is_positive(column) for column in columns], axis=1)
+    parts = {"": list(columns)}
+    if first.task == "multi-label":
+        names = row.source.get("classes") or map(str, columns)
+        parts = {f", {name}": [column] for column, name in zip(columns, names, strict=True)}
     found = []
-    for column in range(pair[0].scores.shape[1]):
-        test = delong(pair[0].scores[:, column], pair[1].scores[:, column], pair[0].is_positive(column))
+    for name, part in parts.items():
+        test = delong(one.scores[:, part], other.scores[:, part], positive[:, part])
         if test is not None:
-            name = names[1] if binary else names[column]
-            ends = difference_text(test.difference, (test.low, test.high), METRICS["auc"])
-            found.append(
-                ([words, name, f"{test.first:.4f}", f"{test.second:.4f}", ends, p_text(test.p)], test.p)
-            )
+            ends = difference_text(test.difference, test.ends, METRICS["auc"])
+            cells = [words + name, f"{test.first:.4f}", f"{test.second:.4f}", ends, p_text(test.p)]
+            found.append((cells, test.p))
     return found
