@@ -33,6 +33,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument(
         "--references", metavar="FILE", help="configs/papers, or one table: figures in brackets (budgets)"
     )
+    parser.add_argument(
+        "--specificity", type=float, default=0.9, help="of the sensitivities of classes, on validation (0.9)"
+    )
     parser.add_argument("--smoothing", type=float, default=0.6, help="of the curves, in [0, 1) (0.6)")
     args = vars(parser.parse_args(words))
     check_paths(args)

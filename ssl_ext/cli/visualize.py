@@ -54,6 +54,16 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     scores.add_argument("results", nargs="+", metavar="RESULTS.json", help="written by tools/evaluate.py")
     scores.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
 
+    predictions = command(
+        "predictions",
+        "predictions_figure",
+        "ROC, precision-recall and reliability of one measurement",
+        "results",
+    )
+    predictions.add_argument("--protocol", help="of the row (the first)")
+    predictions.add_argument("--method", help="of the row (the first)")
+    predictions.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
+
     embed = command("embed", "embedding_figure", "features in the plane, coloured by class", "config")
     embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="a panel for each")
     embed.add_argument(

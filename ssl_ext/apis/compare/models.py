@@ -33,7 +33,7 @@ def compare_models(
     areas: list[tuple[list[str], float]] = []
     notes: dict[str, None] = {}
     for pair in pairs:
-        loaded = _load(sides, pair)
+        loaded = _load(pair)
         words, (row, first, second) = f"{pair.data}, {pair.condition.words}", loaded[0]
         for name, a, b, ends in _differences(loaded, which, metrics):
             metric = METRICS.get(name, Metric(name))
@@ -85,15 +85,15 @@ def _scope(sides: tuple[Side, Side]) -> list[str]:
     ]
 
 
-def _load(sides: tuple[Side, Side], pair: Pair) -> Loaded:
+def _load(pair: Pair) -> Loaded:
     loaded = []
     for rows in shared(pair):
-        first, second = (side.predictions(row) for side, row in zip(sides, rows, strict=True))
-        if first is None or second is None:
+        if any(row.predictions is None for row in rows):
             raise UserError(
                 f"{pair.data}, {pair.condition.words}: a row was measured before scores of images were kept; "
                 "evaluate again."
             )
+        first, second = (Predictions.load(str(row.predictions)) for row in rows)
         if not (np.array_equal(first.images, second.images) and np.array_equal(first.labels, second.labels)):
             raise UserError(
                 f"{pair.data}, {pair.condition.words}: the two sides have other images or labels."

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from ssl_ext.apis.report.rows import find_results
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import Condition, Predictions, ResultRow
+from ssl_ext.evaluation import Condition, ResultRow
 from ssl_ext.evaluation.identity import (
     comparable_settings,
     data_name,
@@ -22,11 +21,10 @@ from ssl_ext.evaluation.identity import (
 
 @dataclass(frozen=True)
 class Side:
-    """Rows of one method, and for each the folder of its result file."""
+    """Rows of one method."""
 
     name: str
     rows: Sequence[ResultRow]
-    folders: dict[int, Path]
 
     @property
     def checkpoints(self) -> list[str]:
@@ -38,10 +36,6 @@ class Side:
     def seeds(self) -> set[int]:
         """Pretraining seeds of the checkpoints."""
         return {seed for row in self.rows if (seed := pretraining_seed(row)) is not None}
-
-    def predictions(self, row: ResultRow) -> Predictions | None:
-        """Scores of a row's images; None for a row of an older version."""
-        return None if row.predictions is None else Predictions.load(self.folders[id(row)] / row.predictions)
 
 
 class Pair(NamedTuple):
@@ -59,20 +53,18 @@ def read_side(place: str | os.PathLike, method: str | None) -> Side:
     Raises:
         UserError: No results, an unknown method, or several.
     """
-    files = find_results([place])
-    rows = [(row, file.path.parent) for file in files for row in file.rows]
-    known = list(dict.fromkeys(row.method for row, _ in rows))
+    rows = [row for file in find_results([place]) for row in file.rows]
+    known = list(dict.fromkeys(row.method for row in rows))
     chosen = (
         [method]
         if method is not None
-        else list(dict.fromkeys(row.method for row, _ in rows if row.source.get("checkpoint"))) or known
+        else list(dict.fromkeys(row.method for row in rows if row.source.get("checkpoint"))) or known
     )
     if method is not None and method not in known:
         raise UserError(f"--methods: '{place}' has no rows of {method}; there are {', '.join(known)}.")
     if len(chosen) > 1:
         raise UserError(f"'{place}' has rows of {', '.join(chosen)}: choose one of each side with --methods.")
-    own = [(row, folder) for row, folder in rows if row.method == chosen[0]]
-    return Side(chosen[0], [row for row, _ in own], {id(row): folder for row, folder in own})
+    return Side(chosen[0], [row for row in rows if row.method == chosen[0]])
 
 
 def paired(first: Side, second: Side) -> tuple[list[Pair], list[str]]:

@@ -16,6 +16,7 @@ from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
 
 from .budgets import budget_grid
+from .classes import class_tables, classes_csv
 from .comparison import Comparison, compare
 from .grid import Grid
 from .page import Picture, render_page
@@ -46,12 +47,14 @@ def report(
     layout: str = "long",
     references: str | os.PathLike | None = None,
     smoothing: float = 0.6,
+    specificity: float = 0.9,
 ) -> tuple[list[Grid], list[Path]]:
     """Join every ``results.json`` under the places; rows with different settings are kept apart.
 
-    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``results.md``, ``results.tex``
-    and ``report.html``, one file with tables, settings, confusion matrices, logged curves of the runs and the
-    PNG and SVG figures of the result folders. Files are written atomically.
+    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``classes.csv`` (figures of each
+    class, from stored scores of images), ``results.md``, ``results.tex`` and ``report.html``, one file with
+    tables, settings, confusion matrices, logged curves of the runs and the PNG and SVG figures of the result
+    folders. Files are written atomically.
 
     Args:
         places: Folders, searched to any depth, or result files.
@@ -64,6 +67,8 @@ def report(
         references: Table of a paper, or a folder of them as ``configs/papers``: published figures, shown in
             brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
         smoothing: Of the curves, in [0, 1).
+        specificity: Above 0 and below 1; for each class the sensitivity is shown at the threshold that gives
+            this specificity on validation images.
 
     Returns:
         The tables (clusterings have one of their own), and the paths of the files.
@@ -80,6 +85,8 @@ def report(
     published = read_references(references) if references else References()
     if not 0 <= smoothing < 1:
         raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
+    if not 0 < specificity < 1:
+        raise UserError(f"specificity={specificity}: a number above 0 and below 1 is needed.")
     files = find_results(places)
     comparisons = compare(named_rows(files, join_runs=join_runs), which=which)
     found = _found(comparisons)
@@ -89,6 +96,7 @@ def report(
         tables = [budget_grid(comparisons, metrics or BUDGET_METRICS, title=title, references=published)]
     else:
         tables = [long_grid(comparisons, columns, title=title) for columns in groups]
+    classes = class_tables(comparisons, specificity)
     runs = _runs(files)
     figures, left_out = _figures(places, files, runs)
     page = render_page(
@@ -97,12 +105,15 @@ def report(
         which=which,
         curves=_curves(runs, smoothing),
         figures=figures,
+        classes=classes,
+        specificity=specificity,
         sources=[_source(file) for file in files],
         remarks=[f"{left_out} figures are left out: only the first {MAX_FIGURES} are shown."]
         * bool(left_out),
     )
     texts = {
         "results.csv": measurements_csv(comparisons),
+        "classes.csv": classes_csv(classes, specificity),
         "results.md": "\n".join(table.markdown() for table in tables),
         "results.tex": "\n".join(table.latex() for table in tables),
         "report.html": page,
