@@ -16,8 +16,8 @@ from ssl_ext.models.evaluated import FLOAT32, PRECISIONS
 from ssl_ext.values import is_count
 
 VIEWS = "views"
-# Values of keys that a config does not give. On a hundred images an epoch is a handful of steps, so few
-# labels have their own recipes, counted in steps.
+# Defaults of keys that are missing in a config. With few labels an epoch has only a few steps, so these
+# recipes count steps.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "knn": {},
     "linear": {},
@@ -118,6 +118,6 @@ def _image_recipe(name: str, settings: dict[str, Any]) -> ImageRecipe:
 
 def _allow(key: str, settings: Any, allowed: set[str]) -> None:
     if not isinstance(settings, Mapping):
-        raise UserError(f"{key}={settings!r} must be a dict with keys out of {', '.join(sorted(allowed))}.")
+        raise UserError(f"{key}={settings!r} must be a dict with the keys {', '.join(sorted(allowed))}.")
     if wrong := sorted(set(settings) - allowed):
         raise UserError(f"{key}.{wrong[0]} is unknown; allowed are {', '.join(sorted(allowed))}.")

@@ -114,7 +114,9 @@ class Stat(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
-        """Statistics of one or more values."""
+        """Statistics of one or more values; NaN if one of them is not finite."""
+        if not all(map(math.isfinite, values)):
+            return cls(math.nan, math.nan, len(values))
         return cls(
             statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
         )
