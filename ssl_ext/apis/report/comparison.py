@@ -88,7 +88,8 @@ class Comparison:
         """
         better = METRICS[metric].better if metric in METRICS else 0
         lines = [line for line in self.lines if line.variant == variant and metric in line.stats]
-        if not better or any(math.isnan(line.stats[metric].mean) for line in lines):
+        lines = [line for line in lines if not math.isnan(line.stats[metric].mean)]
+        if not better or not lines:
             return None
         best = max(lines, key=lambda line: better * line.stats[metric].mean)
         trained = [line for line in lines if line.pretrained]
