@@ -69,7 +69,7 @@ class Part:
         return (order[:, :5] == labels[:, None]).any(axis=1).astype(np.float32)
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Arrays of the file: log-odds in float16, which changes the odds by at most 0.8 %, also near 0 and 1."""
+        """Arrays of the file: log-odds in float16, which changes odds by at most 0.8 %, near 0 and 1 too."""
         found = {f"log_odds_{name}": logit(self.values).astype(np.float16)}
         found[f"predicted_{name}"] = self.predicted.astype(np.int32)
         return found if self.classes is None else {**found, f"classes_{name}": self.classes.astype(np.int32)}
