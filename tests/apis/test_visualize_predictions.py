@@ -34,16 +34,15 @@ def test_of_a_row(task, tmp_path):
     roc, _, reliability = predictions_figure(path, which="best").axes
     assert len(roc.get_lines()) == {"binary": 2, "ordinal": 3, "multi-label": 4}[task]
     assert roc.get_lines()[0].get_label().startswith("1: " if task == "binary" else "0: ")
-    assert roc.figure.get_suptitle() == "SimCLR, kNN: 75.00 % right"
+    words = "SimCLR on unknown data, kNN, best epoch, seed 0: 75.00 % right"
+    assert roc.figure.get_suptitle() == words
     if task != "multi-label":
         error = calibration_error(scores, labels, task)
         if task == "binary":  # here of the predicted class, which is never below 0.5
             error = calibration_error(torch.cat([1 - scores, scores], dim=1), labels, "multi-class")
         assert float(reliability.get_lines()[-1].get_label().split()[1]) == pytest.approx(error, abs=2e-3)
-    with pytest.raises(UserError, match="no such row with scores of images; there are: SimCLR knn"):
-        predictions_figure(path, protocol="linear")
-    with pytest.raises(UserError, match="no such row"):
-        predictions_figure(path, method="BYOL")
+    with pytest.raises(UserError, match="no measurements with scores of images with protocol=linear: Sim"):
+        predictions_figure(path, where=["protocol=linear"])
 
 
 def test_a_row_of_the_largest_scores_alone_is_refused(tmp_path, monkeypatch):

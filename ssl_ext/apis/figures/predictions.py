@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import Condition, Predictions, read_results
+from ssl_ext.evaluation import Predictions, read_results
 from ssl_ext.visualization import prediction_panels
+
+from .choice import choose, conditions
 
 
 def predictions_figure(
-    results: str | os.PathLike, *, protocol: str | None = None, method: str | None = None, which: str = "last"
+    results: str | os.PathLike, *, which: str = "last", where: Sequence[str] = ()
 ) -> Figure:
-    """Curves of the first row of a result file that fits, from its stored scores of images.
+    """Curves of a measurement (the first of its seeds and draws), from its stored scores of images.
 
     Args:
         results: File ``results.json``, beside its folder ``predictions``.
-        protocol: Of the row.
-        method: Of the row.
         which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
+        where: ``key=value`` with a key of :data:`.choice.KEYS`, to choose one of several
+            measurements, or a seed and draw.
 
     Raises:
-        UserError: No row that fits, or one of which only the largest scores are kept.
+        UserError: No measurement that fits or several, or one of which only the largest scores are kept.
     """
     rows = [row for row in read_results(results) if row.predictions is not None]
-    fitting = [row for row in rows if protocol in (None, row.protocol) and method in (None, row.method)]
-    if not fitting:
-        found = ", ".join(dict.fromkeys(f"{row.method} {row.protocol}" for row in rows)) or "none"
-        raise UserError(f"'{results}' has no such row with scores of images; there are: {found}.")
-    row = fitting[0]
+    words, (row, *_) = choose(results, rows, conditions(where), "measurements with scores of images")
     predictions = Predictions.load(Path(results).parent / str(row.predictions))
     weighted = predictions.weighted(which)
     if weighted.scores is None:
@@ -47,7 +46,7 @@ def predictions_figure(
     # Of the predicted class, or of the prediction of each label.
     single = not binary and predictions.task != "multi-label"
     sure = scores.max(axis=1) if single else np.maximum(scores, 1 - scores)
-    words = f"{row.method}, {Condition.from_row(row).words}"
+    repeated = f"seed {row.seed}" + ("" if row.draw is None else f", draw {row.draw}")
     with user_errors("predictions"):
         return prediction_panels(
             scores,
@@ -55,5 +54,5 @@ def predictions_figure(
             names[1:] if binary else names,
             confidence=sure.reshape(-1),
             right=(labels == predicted).reshape(-1),
-            title=f"{words}: {100 * getattr(row, which)['acc']:.2f} % right",
+            title=f"{words}, {which} epoch, {repeated}: {100 * getattr(row, which)['acc']:.2f} % right",
         )
