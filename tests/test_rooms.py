@@ -25,7 +25,8 @@ ROOMS = (
     ),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),
-    *("registry", "multimodal", "env", "files", "errors", "processes", "values", "names", "", "moved"),
+    *("registry", "multimodal", "env", "json_files", "files", "errors"),
+    *("processes", "values", "names", "", "moved"),
 )
 MAX_LINES = 250
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .arguments import check_paths, print_grids
+from .arguments import check_paths
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -28,4 +28,6 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from ssl_ext.apis.compare import compare
 
-    print_grids(compare(args.pop("first"), args.pop("second"), **args))
+    from .console import PlainConsole
+
+    PlainConsole().print_grids(compare(args.pop("first"), args.pop("second"), **args))

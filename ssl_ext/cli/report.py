@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ssl_ext.names import REPORT_LAYOUTS
 
-from .arguments import check_paths, print_grids
+from .arguments import check_paths
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -46,11 +46,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args = vars(parser.parse_args(words))
     check_paths(args)
 
-    from rich.console import Console
-
     from ssl_ext.apis.report import report
 
+    from .console import PlainConsole
+
     tables, written = report(**args)
-    print_grids(tables)
-    for path in written:
-        Console().print(f"wrote {path}", soft_wrap=True, highlight=False)
+    console = PlainConsole()
+    console.print_grids(tables)
+    console.wrote(*written)

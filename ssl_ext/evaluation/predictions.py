@@ -14,6 +14,7 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import check_file
 
 from .bootstrap import bootstrap, interval, share_interval, units
 from .metrics import TOP5_FROM, predicted_classes
@@ -184,7 +185,7 @@ class Predictions:
             UserError: The file is missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(check_file(path), allow_pickle=False) as file:
                 content = dict(file)
             test, val = (
                 {which: Part.read(content, f"{split}_{which}") for which in EPOCHS}

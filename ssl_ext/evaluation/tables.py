@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Sequence
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 
+from .conditions import Condition
 from .identity import group_key, independent, spread_notes
+from .metric_names import METRICS
 from .results import ResultRow
-from .stats import METRICS, Condition, Stat, interval_notes, majority_stat, shown_metrics
+from .stats import Stat, interval_notes, majority_stat, shown_metrics
 
 WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
 MAJORITY = "most frequent class"
@@ -155,7 +156,7 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
 def _spread(rows: Sequence[ResultRow]) -> str | None:
     """The caption that says over what a ± is."""
     cells = [(c.words, members) for found in repeats(rows).values() for c, members in found.items()]
-    return escape("\n".join([*spread_notes(cells), *interval_notes(rows)])) or None
+    return "\n".join([*spread_notes(cells), *interval_notes(rows)]) or None
 
 
 def _seconds(rows: Sequence[ResultRow]) -> str:

@@ -301,7 +301,9 @@ def test_mask_weight_scales_the_mask_loss_and_stays_without_decay(monkeypatch):
 def test_each_prediction_is_that_of_its_own_network_and_head():
     model = built().eval()
     predictions = model.logits(images())
-    own, copied = (backbone(images())[-1].mean((2, 3)) for backbone in (model.backbone, model.deployed.backbone))
+    own, copied = (
+        backbone(images())[-1].mean((2, 3)) for backbone in (model.backbone, model.deployed.backbone)
+    )
     expected = dict(
         plain=model.head.fc(own),
         mix=model.mix_head.fc(own),

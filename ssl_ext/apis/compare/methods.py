@@ -8,6 +8,7 @@ from ssl_ext.apis.report.grid import Grid
 from ssl_ext.apis.report.text import metric_label
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import METRICS
+from ssl_ext.evaluation.metric_names import Metric
 from ssl_ext.evaluation.significance import (
     T_FROM,
     WILCOXON_FROM,
@@ -16,7 +17,6 @@ from ssl_ext.evaluation.significance import (
     over_seeds,
     seed_difference,
 )
-from ssl_ext.evaluation.stats import Metric
 
 from .sides import Pair, Side
 from .words import difference_text, p_text

@@ -11,8 +11,8 @@ from ssl_ext.apis.report.text import metric_label
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import METRICS, Predictions, ResultRow
 from ssl_ext.evaluation.bootstrap import bootstrap, interval
+from ssl_ext.evaluation.metric_names import Metric
 from ssl_ext.evaluation.significance import delong, holm, mcnemar
-from ssl_ext.evaluation.stats import Metric
 
 from .sides import Pair, Side, shared
 from .words import difference_text, p_text

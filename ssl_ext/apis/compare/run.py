@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ssl_ext.apis.report.grid import Grid
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation.stats import SHOWN, shown_metrics
+from ssl_ext.evaluation.metric_names import CLUSTERING, QUALITY
+from ssl_ext.evaluation.stats import shown_metrics
 
 from .methods import compare_methods
 from .models import compare_models
@@ -52,8 +53,14 @@ def compare(
         raise UserError(f"--metric {unknown[0]}: no row has it; there are {', '.join(sorted(known))}.")
     several = any(len(side.checkpoints) > 1 for side in sides)
     shown = metrics or [metric for metric in shown_metrics(rows)[0] if metric in known]
-    if not several and (clusterings := [metric for metric in shown if metric in SHOWN[1]]):
-        raise UserError(f"--metric {clusterings[0]}: two models are compared by metrics of classification.")
-    tables = (compare_methods if several else compare_models)(sides, pairs, metrics=shown, which=which)
+    if several:
+        tables = compare_methods(sides, pairs, metrics=shown, which=which)
+    else:
+        pairs = [pair for pair in pairs if "acc" in getattr(pair.first[0], which)]
+        if not pairs or set(shown) & set(CLUSTERING + QUALITY):
+            raise UserError(
+                "Two models are compared by metrics of classification alone, of which scores are kept."
+            )
+        tables = compare_models(sides, pairs, metrics=shown, which=which)
     tables[0] = Grid(**{**vars(tables[0]), "notes": [*tables[0].notes, *notes]})
     return tables

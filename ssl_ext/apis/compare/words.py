@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssl_ext.evaluation.stats import Metric
+from ssl_ext.evaluation.metric_names import Metric
 
 
 def difference_text(value: float, ends: tuple[float, float] | None, metric: Metric) -> str:

@@ -9,7 +9,6 @@ import logging
 import re
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,37 @@ from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
 from ssl_ext.evaluation.class_counts import class_counts, majority, short_counts
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.predictions import Predictions
-from ssl_ext.files import replacing
+from ssl_ext.files import check_file, check_writable, replacing
 
 from .data import EvaluationData, SeededData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
 RESULTS, SUBSETS, PREDICTIONS = "results.json", "subsets.npz", "predictions"
+Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
+
+
+def read_earlier(folder: Path) -> Earlier:
+    """Rows of the results that a folder holds, by measurement, and its drawn subsets, by name.
+
+    Raises:
+        UserError: A damaged file, which would be lost.
+    """
+    rows, subsets, path = {}, {}, folder / RESULTS
+    try:
+        if path.exists():
+            with user_errors(f"'{path}' is damaged"):
+                rows = {measurement_key(row): row for row in read_results(path)}
+        if (path := folder / SUBSETS).exists():
+            with (
+                user_errors(f"'{path}' is damaged"),
+                np.load(check_file(path), allow_pickle=False) as content,
+            ):
+                subsets = dict(content)
+    except UserError as error:
+        reason = str(error).removesuffix(".")
+        raise UserError(f"{reason}. Rename or delete {path.name}, or name another folder (--out).") from error
+    return rows, subsets
 
 
 class ResultRows:
@@ -42,11 +65,17 @@ class ResultRows:
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
     ``settings.labels.rows`` of a result row; scores of images are in ``predictions/``, a file for each row.
 
+    Args:
+        config: Of the evaluation.
+        folder: Of the files.
+        device: Of the networks.
+        earlier: What the folder holds, by :func:`read_earlier`.
+
     Raises:
-        UserError: The folder cannot be written to, or one of its files is damaged.
+        UserError: The folder cannot be written to.
     """
 
-    def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
+    def __init__(self, config: Config, folder: Path, device: torch.device, earlier: Earlier) -> None:
         self.folder = folder
         plain = config.to_dict()
         self.about = {
@@ -58,34 +87,14 @@ class ResultRows:
             "command": shlex.join(sys.argv),
         }
         self.rows: list[ResultRow] = []
-        self.earlier: dict[str, ResultRow] = {}
+        self.earlier, self.subsets = earlier
         self.warned: set[str] = set()
         self.drawn: set[str] = set()
         self.intervals: dict[str, dict[str, Any]] = {}
-        self.subsets: dict[str, np.ndarray] = {}
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
-            self._check_folder()
-        if (folder / RESULTS).exists():
-            self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
-        if (folder / SUBSETS).exists():
-            with (
-                user_errors(f"'{folder / SUBSETS}'"),
-                np.load(folder / SUBSETS, allow_pickle=False) as content,
-            ):
-                self.subsets = dict(content)
-
-    def _check_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"Results cannot be written to '{self.folder}' ({error.strerror}): "
-                "name another folder (--out)."
-            ) from error
+            check_writable(folder, "--out")
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
         """Add the row of a measurement, write all rows and log it."""
@@ -117,6 +126,7 @@ class ResultRows:
             fraction=labels.fraction,
             mode=measurement.mode,
             target=measurement.target,
+            by=labels.by,
         )
         if (predictions := measured.outcome.predictions) is not None:
             self._add_predictions(row, measurement, predictions.placed(data.splits.test))
@@ -170,11 +180,14 @@ class ResultRows:
         if labels.whole:
             return {"drawn": False}
         rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
+        unit, units, groups = "labels", len(rows), seeded.data.splits.groups
+        if labels.by_group and groups is not None:
+            unit, units = "groups", len(np.unique(groups[rows]))
         if short:
             counts = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} labels per class: these classes have fewer: {counts}.")
-        if labels.budget is not None and len(rows) < labels.budget:
-            self._warn(f"Budget of {labels.budget} labels: only {len(rows)} can be drawn, all are used.")
+            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {counts}.")
+        if labels.budget is not None and units < labels.budget:
+            self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         name, data = labels.name, seeded.data
         drawn = short_counts(class_counts(data.labels[seeded.rows(labels)], data.task["num_classes"]))
@@ -188,6 +201,7 @@ class ResultRows:
             self.new_subset = True
         return {
             "drawn": True,
+            **({"groups": units} if labels.by_group else {}),
             "seed": labels.draw_seed,
             "file": SUBSETS,
             "rows": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ssl_ext.evaluation import METRICS
-from ssl_ext.evaluation.stats import Metric
+from ssl_ext.evaluation.metric_names import Metric
 
 from .comparison import Comparison
 from .grid import Grid

@@ -13,6 +13,7 @@ from ssl_ext.evaluation import Predictions
 from ssl_ext.evaluation.operating import FIGURES, Figure, class_figures
 
 from .comparison import Comparison, Line
+from .escape import spreadsheet
 from .text import variant_label
 
 
@@ -78,10 +79,11 @@ def classes_csv(tables: Sequence[ClassTable], specificity: float) -> str:
     writer.writerow(["measurement", "class", "n", "specificity_wanted", *columns])
     for table in tables:
         for index, figures in table.figures.items():
+            words = [spreadsheet(text) for text in (table.title, table.names[index])]
             cells = [
                 "" if value is None or np.isnan(value) else value
                 for name in FIGURES
                 for value in (figures[name].value, *(figures[name].ends or (None, None)))
             ]
-            writer.writerow([table.title, table.names[index], len(table.line.rows), specificity, *cells])
+            writer.writerow([*words, len(table.line.rows), specificity, *cells])
     return text.getvalue()

@@ -14,6 +14,7 @@ from ssl_ext.evaluation.stats import interval_notes, majority_stat
 from ssl_ext.evaluation.tables import MAJORITY
 
 from .comparison import Comparison, Line
+from .escape import spreadsheet
 from .grid import Grid
 
 
@@ -132,8 +133,8 @@ def measurements_csv(comparisons: Sequence[Comparison]) -> str:
     columns = [*(name for name in records[0] if name not in ("settings", *numbers)), *numbers, "settings"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    for record in (dict(zip(columns, columns, strict=True)), *records):
+        writer.writerow({key: spreadsheet(value) for key, value in record.items()})
     return text.getvalue()
 
 
