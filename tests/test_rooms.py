@@ -13,7 +13,16 @@ PACKAGE = "ssl_ext"
 # Highest first. A module belongs to the longest name that its own begins with.
 ROOMS = (
     "cli",
-    *("apis", "apis.figures", "apis.sweep", "apis.report", "apis.evaluate", "apis.pretrain", "apis.export"),
+    *(
+        "apis",
+        "apis.figures",
+        "apis.sweep",
+        "apis.compare",
+        "apis.report",
+        "apis.evaluate",
+        "apis.pretrain",
+        "apis.export",
+    ),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),
     *("registry", "multimodal", "env", "json_files", "files", "errors"),

@@ -84,7 +84,5 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args["options"] = parse_options(args["options"])
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
-        console = PlainConsole()
-        console.print(results_table(rows))
-        if any(row.best != row.last for row in rows):
-            console.print(results_table(rows, which="best"))
+        epochs = ("last", "best") if any(row.best != row.last for row in rows) else ("last",)
+        PlainConsole().print_tables(*(results_table(rows, which=which) for which in epochs))

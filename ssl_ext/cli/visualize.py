@@ -56,6 +56,18 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     scores.add_argument("results", nargs="+", metavar="RESULTS.json", help="written by tools/evaluate.py")
     scores.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
 
+    predictions = command(
+        "predictions",
+        "predictions_figure",
+        "ROC, precision-recall and reliability of one measurement",
+        "results",
+    )
+    predictions.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
+    predictions.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE",
+        help="choose a measurement: method, protocol, labels_per_class, budget, fraction, mode, ...",
+    )  # fmt: skip
+
     embed = command("embed", "embedding_figure", "features in two dimensions, coloured by class", "config")
     embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints, one panel each")
     embed.add_argument(

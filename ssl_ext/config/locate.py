@@ -1,6 +1,6 @@
 """Reading a config file by its path.
 
-``ssl_ext::trimix/….py`` is a config of the package. The paths of removed and renamed configs still work: each
+``ssl_ext::trimix/….py`` is a config of the package. The paths of removed or renamed configs still work: each
 is replaced by another config with overrides.
 """
 

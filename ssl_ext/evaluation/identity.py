@@ -95,9 +95,14 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]
             yield f"{prefix}{key}", _text(value)
 
 
+def pretraining_seed(row: ResultRow) -> int | None:
+    """Seed of the pretraining that a row's weights come from, if the checkpoint holds it."""
+    return (row.source.get("pretraining") or {}).get("seed")
+
+
 def pretraining_run(row: ResultRow) -> str | None:
     """The pretraining of a row's weights: its seed, or the checkpoint's hash."""
-    seed = (row.source.get("pretraining") or {}).get("seed")
+    seed = pretraining_seed(row)
     checkpoint = row.source.get("checkpoint") or {}
     return f"seed {seed}" if seed is not None else checkpoint.get("sha256")
 

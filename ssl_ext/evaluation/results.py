@@ -32,7 +32,10 @@ SOURCE = {
     "classes": list[str] | None,
     "config": str | None,
     "versions": OBJECT,
+    "majority": ({OTHERS: float}, None),
 }
+ENDS = {OTHERS: list[float]}
+INTERVALS = {"last": ENDS, "best": ENDS, "over": str, "units": int}
 
 
 @dataclass
@@ -43,7 +46,9 @@ class ResultRow:
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
     (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
-    groups are counted and drawn instead of labels).
+    groups are counted and drawn instead of labels). ``intervals`` holds 95 % bootstrap intervals of metrics
+    of ``last`` and ``best`` over the reported images, or their groups, and ``predictions`` the path of the
+    scores of the images, relative to the result file.
     """
 
     method: str
@@ -62,6 +67,8 @@ class ResultRow:
     mode: str | None = None
     target: str | None = None
     by: str | None = None
+    intervals: Annotated[dict[str, Any], INTERVALS] = field(default_factory=dict)
+    predictions: str | None = None
 
 
 @contextmanager

@@ -118,7 +118,8 @@ def test_algorithms(case):
         later = dict(recorded, losses=recorded["losses"][contract_runs.SAVED :])
         found = run_differences(later, resumed, f"{case}, resumed")
         metrics = contract_runs.neighbours(recorded["config"], f"{case}.pth")
-        found += differences(recorded["knn"], metrics, where=f"{case}: kNN", atol=METRIC_ATOL)
+        options = dict(additions=True, atol=METRIC_ATOL)
+        found += differences(recorded["knn"], metrics, where=f"{case}: kNN", **options)
     report(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,8 +65,10 @@ class Protocols:
         planned: Iterable[Measurement] = (),
     ) -> None:
         self.recipes, self.networks, self.data = recipes, networks, data
+        planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
+        self._planned = Counter(self._key(one) for one in planned)
 
     def measure(self, measurement: Measurement) -> Measured:
         """Run a measurement.
@@ -96,7 +99,15 @@ class Protocols:
         if one.kind != "unfrozen":
             features = self.networks.features(one, data.data)
             source["features"], settings = features.about, {**settings, **features.settings}
-        return Measured(*self._outcomes[self._key(one)], job.sizes, settings, source, data)
+        return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data)
+
+    def _taken(self, key: tuple) -> tuple[Outcome, dict[str, float]]:
+        """The outcome, which holds scores of all images and is kept until its last planned measurement."""
+        self._planned[key] -= 1
+        if self._planned[key]:
+            return self._outcomes[key]
+        self.probes = [probe for probe in self.probes if self._key(probe) != key]
+        return self._outcomes.pop(key)
 
     def _seeded(self, measurement: Measurement) -> SeededData:
         return self.data[measurement.target].seeded(measurement.seed)

@@ -55,9 +55,9 @@ def scores_figure(results: Sequence[str | os.PathLike], *, which: str = "last") 
     names = distinct_names(results) if len(results) > 1 else [""]
     for name, path in zip(names, results, strict=True):
         for method, cells in aggregate(read_results(path), which=which).items():
-            for condition, (mean, deviation, count) in cells.items():
+            for condition, stat in cells.items():
                 words = [condition.words] if condition.protocol == method else [method, condition.words]
                 label = (f"{name}: " if name else "") + ", ".join(words)
-                bars.append((label, 100 * mean, 100 * deviation if count > 1 else None))
+                bars.append((label, 100 * stat.mean, 100 * stat.std if stat.n > 1 else None))
     with user_errors("results"):
         return scores_bar(bars)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ssl_ext.evaluation import METRICS
-from ssl_ext.evaluation.tables import Metric
+from ssl_ext.evaluation.metric_names import Metric
 
 from .comparison import Comparison
+from .grid import Grid
 from .references import PROTOCOLS, References, labels_name, mode_of
-from .text import Grid, metric_label, notes, stat_text
+from .text import metric_label, notes, stat_text
 
 NO_REFERENCES = References()
 
@@ -41,7 +42,7 @@ def budget_grid(
                 if metric not in line.stats:
                     continue
                 columns[labels] = _order(labels)
-                text = stat_text(line, metric)
+                text = stat_text(line, metric, count=True)
                 if published := references.figure(line.rows[0], metric):
                     text += f" ({_published(published[0], metric)})"
                     sources[published[1]] = None

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from ssl_ext.config.papers import Cell, find_tables, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
-from ssl_ext.evaluation.tables import MODES
+from ssl_ext.evaluation.conditions import MODES
 
 from .comparison import data_name
 

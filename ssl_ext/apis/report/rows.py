@@ -30,6 +30,8 @@ class ResultFile:
 def find_results(places: Sequence[str | os.PathLike]) -> list[ResultFile]:
     """Every ``results.json`` in folders, searched recursively, and result files given directly; sorted.
 
+    ``predictions`` of the rows are paths from the current folder.
+
     Raises:
         UserError: A path does not exist, or there is no result file, or a damaged one.
     """
@@ -40,6 +42,10 @@ def find_results(places: Sequence[str | os.PathLike]) -> list[ResultFile]:
         paths = sorted(place.rglob("results.json")) if place.is_dir() else [place]
         found |= {path.resolve(): path for path in paths}
     files = [ResultFile(path, rows) for path in found.values() if (rows := read_results(path))]
+    for file in files:
+        for row in file.rows:
+            if row.predictions is not None:
+                row.predictions = str(file.path.parent / row.predictions)
     if not files:
         names = ", ".join(f"'{place}'" for place in places)
         raise UserError(f"No results under {names}: tools/evaluate.py writes them as results.json.")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from rich.table import Table
 
 from ssl_ext.evaluation.results import METRIC_TYPES
-from ssl_ext.evaluation.tables import Stat
+from ssl_ext.evaluation.stats import Stat
 
 
 @dataclass
