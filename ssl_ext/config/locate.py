@@ -1,7 +1,7 @@
 """Reading a config file by its path.
 
-``ssl_ext::trimix/….py`` is a config of the package. The paths of removed or renamed configs still work: each is
-replaced by another config with overrides.
+``ssl_ext::trimix/….py`` is a config of the package. The paths of removed or renamed configs still work: each
+is replaced by another config with overrides.
 """
 
 from __future__ import annotations
