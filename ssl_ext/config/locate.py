@@ -1,7 +1,7 @@
 """Reading a config file by its path.
 
-``ssl_ext::trimix/….py`` is a config of the package. The paths of removed configs still work: each is replaced
-by another config with overrides.
+``ssl_ext::trimix/….py`` is a config of the package. The paths of removed or renamed configs still work: each
+is replaced by another config with overrides.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault, shown
+from ssl_ext.json_files import read_json, read_yaml
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -23,16 +25,25 @@ if TYPE_CHECKING:
 PACKAGE = "ssl_ext"
 SHIPPED = f"{PACKAGE}::"
 FOLDER = Path(__file__).parents[1] / ".mim" / "configs"
+# The recipe of TriBYOL's family before that of the re-implementation, which has one target for TriBYOL.
+ADAM: dict[str, Any] = {
+    "optim_wrapper.optimizer": dict(_delete_=True, type="Adam", lr=1e-3, weight_decay=1e-6),
+    "param_scheduler": [],
+}
 # Removed file → the file in the same folder that replaces it, and the overrides.
 REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
     f"{method}_resnet50_1xb{batch}-adam-80e_{data}.py": (
-        f"{method}_resnet50_1xb128-adam-80e_{data}.py",
-        {"train_dataloader.batch_size": batch},
+        f"{method}_resnet50_1xb128-sgd-80e_{data}.py",
+        ADAM
+        | ({} if batch == 128 else {"train_dataloader.batch_size": batch})
+        | ({"model.target_update": "alternate"} if method == "tribyol" else {}),
     )
-    for method in ("byol", "cross", "pirl-jigsaw", "pirl-rotation", "simclr", "simsiam", "tribyol")
-    for batch in (32, 64)
-    for data in ("cifar10", "cifar100", "stl10")
+    for method in ("byol", "cross", "simsiam", "tribyol", "pirl-jigsaw", "pirl-rotation", "simclr")
+    for batch in (32, 64, 128)
+    for data in ("cifar10", "cifar100", "stl10", "tiny-imagenet")
+    if data != "tiny-imagenet" or (batch == 128 and method in ("byol", "cross", "simsiam", "tribyol"))
 }
+REMOVED["adam-80e.py"] = ("adam-200e.py", {"train_cfg.max_epochs": 80})
 
 
 def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
@@ -40,8 +51,8 @@ def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
 
     The paths of existing files and all other paths are returned unchanged, without overrides.
 
-    >>> successor("ssl_ext::byol/byol_resnet50_1xb32-adam-80e_stl10.py")
-    ('ssl_ext::byol/byol_resnet50_1xb128-adam-80e_stl10.py', {'train_dataloader.batch_size': 32})
+    >>> successor("configs/_base_/schedules/adam-80e.py")
+    ('configs/_base_/schedules/adam-200e.py', {'train_cfg.max_epochs': 80})
     """
     path = str(path)
     name = path.replace("\\", "/").rpartition("/")[2]
@@ -59,8 +70,8 @@ def config_file(path: str | os.PathLike) -> Path:
     """
     source = successor(path)[0]
     file = FOLDER / source.removeprefix(SHIPPED) if source.startswith(SHIPPED) else Path(source)
-    if not file.is_file():
-        raise UserError(f"Config '{path}' does not exist.")
+    if fault := file_fault(file):
+        raise UserError(f"Config '{shown(path)}' {fault}.")
     return file
 
 
@@ -78,7 +89,12 @@ def read_config(path: str | os.PathLike) -> Config:
 
     # Lets MMEngine resolve a base such as "ssl_ext::trimix/….py".
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
-    with removed_bases(), patch("mmengine.config.config.open", _open_text, create=True):
+    with (
+        removed_bases(),
+        patch("mmengine.config.config.open", _open_text, create=True),
+        patch("mmengine.load", _load_values),
+        patch("mmengine.config.config.load", _load_values),
+    ):
         config = Config.fromfile(file)
     if SHIPPED in config.text:
         _drop_scope(config._cfg_dict)
@@ -130,6 +146,16 @@ def removed_bases() -> Iterator[None]:
 def _open_text(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO[Any]:
     """Python's ``open``, except that a byte order mark is skipped."""
     return open(file, mode, encoding="utf-8-sig" if (mode, encoding) == ("r", "utf-8") else encoding)
+
+
+def _load_values(file: str) -> dict[str, Any]:
+    """Values of a JSON or YAML config, which MMEngine would read without bounds and with Python's objects."""
+    if Path(file).suffix == ".json":
+        return read_json(file, dict[str, Any], "a config")
+    values = read_yaml(file)
+    if not isinstance(values, dict):
+        raise UserError(f"'{file}' is not a config: it holds no keys.")
+    return values
 
 
 def _drop_scope(value: Any) -> None:
