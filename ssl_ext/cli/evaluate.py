@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS
+from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS, UNITS
 
 from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
@@ -46,6 +46,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         **several,
     )
     parser.add_argument(
+        "--by", choices=UNITS, default=UNITS[0], help="that labels are counted and drawn by (image)"
+    )
+    parser.add_argument(
         "--transfer-to", metavar="CONFIG", help="data sets of the protocol transfer", **several
     )
     parser.add_argument(
@@ -81,7 +84,5 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args["options"] = parse_options(args["options"])
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
-        console = PlainConsole()
-        console.print(results_table(rows))
-        if any(row.best != row.last for row in rows):
-            console.print(results_table(rows, which="best"))
+        epochs = ("last", "best") if any(row.best != row.last for row in rows) else ("last",)
+        PlainConsole().print_tables(*(results_table(rows, which=which) for which in epochs))

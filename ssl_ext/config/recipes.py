@@ -34,6 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         augment=VIEWS,
     ),
     "cluster": {},
+    "quality": dict(images=1000, views=10),
 }  # fmt: skip
 NOT_IN_RECIPES = {"num_classes", "task", "seed", "keep_epoch", "val_features", "val_labels"}
 LINEAR = {p.name for p in inspect.signature(linear_probe).parameters.values() if p.kind is p.KEYWORD_ONLY}
@@ -46,6 +47,7 @@ KEYS: dict[str, set[str]] = {
     "finetune": IMAGES,
     "few_labels_finetune": IMAGES,
     "cluster": {"restarts"},
+    "quality": {"images", "views"},
 }
 
 
@@ -68,6 +70,7 @@ class Recipes:
     linear: dict[str, Any]
     few_labels: dict[str, Any]
     cluster: dict[str, Any]
+    quality: dict[str, int]
     linear_aug: ImageRecipe
     finetune: ImageRecipe
     few_labels_finetune: ImageRecipe
@@ -99,6 +102,9 @@ def read_recipes(config: Config) -> Recipes:
     restarts = settings["cluster"].get("restarts", 1)
     if not is_count(restarts):
         raise UserError(f"evaluation.cluster.restarts={restarts!r}: at least 1 is needed.")
+    for name, count in settings["quality"].items():
+        if not is_count(count) or count < 2:
+            raise UserError(f"evaluation.quality.{name}={count!r}: at least 2 is needed.")
     precision = given.get("precision", FLOAT32)
     if precision not in PRECISIONS:
         raise UserError(f"evaluation.precision={precision!r}: allowed are {', '.join(PRECISIONS)}.")

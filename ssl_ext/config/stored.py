@@ -124,7 +124,10 @@ def untrusted_config(text: str, what: str) -> Config:
             )
         if name == "_scope_" and value not in SCOPES:
             raise UserError(f"{what} has {key}={short(value)}; {named}")
-    return load_config(config)
+    try:
+        return load_config(config)
+    except UserError as error:
+        raise UserError(f"{what} cannot be used: {error} Name another config (--config).") from error
 
 
 def read_plain_config(text: str) -> dict[str, Any]:

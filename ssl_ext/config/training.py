@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -17,8 +18,8 @@ from ssl_ext.engine.activation_checkpointing import checked_stages
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import shown
 from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
-from ssl_ext.registry import OPTIMIZERS
 
+from .arguments import check_arguments
 from .load import load_config
 from .recipes import read_recipes
 
@@ -35,24 +36,25 @@ def training_config(
     seed: int | None = None,
     deterministic: bool = False,
     compile: bool = False,
+    auto_scale_lr: bool = False,
 ) -> Config:
     """Load the config of a run, with ``work_dir`` and ``randomness`` set; see ``pretrain`` for the arguments.
 
     Raises:
-        UserError: A missing key, a value of the wrong type, an optimiser that is not registered, recipes of
-            ``evaluation`` out of range, or ``amp`` without a GPU.
+        UserError: A missing key, a value of the wrong type, an argument that loop, optimiser or schedulers
+            do not take, recipes of ``evaluation`` out of range, or ``amp`` without a GPU.
     """
     switches: dict[str, Any] = {"compile": True} if compile else {}
     if seed is not None:
         switches["randomness.seed"] = seed
     if deterministic:
         switches["randomness.deterministic"] = True
+    if auto_scale_lr:
+        switches["auto_scale_lr.enable"] = True
     if amp:
         switches.update(_mixed_precision())
     config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
-    optimizer = config.optim_wrapper.get("optimizer", {}).get("type")
-    if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:
-        raise UserError(f"optim_wrapper.optimizer: type={optimizer!r} is not a registered optimizer.")
+    check_arguments(config)
     read_recipes(config)
     name = Path(config.filename).stem if config.filename else "run"
     config.work_dir = os.path.expanduser(work_dir or config.get("work_dir") or Path("work_dirs") / name)
@@ -66,6 +68,41 @@ def training_config(
         # Deterministic matrix products on a GPU need it; CUDA reads it when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return config
+
+
+def fit_learning_rate(config: Config, processes: int) -> None:
+    """Warn of other images per step than the rate is for, or scale the rate (``--auto-scale-lr``).
+
+    ``auto_scale_lr.base_batch_size`` is the number of images per step of ``optim_wrapper.optimizer.lr``.
+
+    Raises:
+        UserError: The rate is to be scaled and the config does not have that number.
+    """
+    settings = config.get("auto_scale_lr") or {}
+    base, scale = settings.get("base_batch_size"), settings.get("enable", False)
+    if base is None:
+        if scale:
+            raise UserError(
+                "--auto-scale-lr: the config does not say how many images per step its rate is for; set "
+                "auto_scale_lr.base_batch_size."
+            )
+        return
+    batch = config.train_dataloader.get("batch_size", 1)
+    images = processes * batch * config.optim_wrapper.get("accumulative_counts", 1)
+    optimizer = config.optim_wrapper.optimizer
+    rate = optimizer.lr * images / base
+    said = (
+        f"{processes} process(es) of {batch} images make steps of {images} images; the learning rate "
+        f"{optimizer.lr:g} is for {base}"
+    )
+    if images != base and not scale:
+        warnings.warn(f"{said}: --auto-scale-lr makes it {rate:g}.", stacklevel=2)
+    elif images != base:
+        print_log(f"{said}: it is scaled to {rate:g}.", logger="current")
+        optimizer.lr = rate
+        # As stored: nothing is left to scale.
+        settings["base_batch_size"] = images
+    settings["enable"] = False
 
 
 def _mixed_precision() -> dict[str, Any]:

@@ -86,6 +86,9 @@ class FileDataset(Dataset):
             "split": split,
         }
 
+    # Names of the images' patients, lesions or slides (N,): see ArrayDataset.
+    groups: np.ndarray | None = None
+
     def __len__(self) -> int:
         return len(self.files)
 

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.datasets.array_dataset import MAX_LABEL, ArrayDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file, npz_array, npz_names
+from ssl_ext.datasets.groups import read_npz_groups
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -29,7 +30,8 @@ class NPZDataset(ArrayDataset):
     Labels of shape (N,) or (N, 1) are one class per image, -1 for
     unlabelled. With ``classes`` they are its indices; without, the values that occur in any split are
     the classes, in increasing order. Labels of shape (N, L) are 0/1 per class: one-hot labels need
-    ``task``. Object arrays are rejected, nothing is unpickled.
+    ``task``. ``train_groups`` (or ``groups_train``), … may hold the name or number of each image's
+    patient, lesion or slide. Object arrays are rejected, nothing is unpickled.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``; the file must hold it.
@@ -38,6 +40,8 @@ class NPZDataset(ArrayDataset):
         as_rgb: True repeats a grey channel three times.
         task: see ArrayDataset; None: ``'multi-label'`` for labels (N, L), else ``'multi-class'``. With a
             task of one class per image, one-hot labels are converted to class indices.
+        group: arrays ``train_{group}`` (or ``{group}_train``), … that hold the groups; None: ``'groups'``, if
+            there are such arrays.
         download: must be False.
         device: see ArrayDataset.
 
@@ -56,6 +60,7 @@ class NPZDataset(ArrayDataset):
         layout: str | None = None,
         as_rgb: bool = False,
         task: str | None = None,
+        group: str | None = None,
         download: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
@@ -74,6 +79,8 @@ class NPZDataset(ArrayDataset):
         }
         if split not in labels and split != "train":
             raise damaged_file(path, f"no labels {keys[split][1]!r} for split {split!r}")
+        group_key = "{group}_{split}" if keys[split][0].startswith("x_") else "{split}_{group}"
+        groups = read_npz_groups(path, names, split, tuple(keys), group, key=group_key)
         try:
             tensor = torch.from_numpy(_to_nchw(_to_uint8(images), layout))
             if as_rgb and tensor.shape[1] == 1:
@@ -93,6 +100,7 @@ class NPZDataset(ArrayDataset):
                 device=device,
                 available_splits=tuple(keys),
                 split=split,
+                groups=groups,
             )
         except (TypeError, ValueError) as error:
             raise damaged_file(path, f"split {split!r}: {error}") from error
@@ -110,7 +118,7 @@ def _keys(path: Path, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
         reason = "keys of both styles" if found else "no images"
         raise damaged_file(
             path,
-            f"{reason}; wanted train_images, train_labels, … or x_train, y_train, …; "
+            f"{reason}; expected train_images, train_labels, … or x_train, y_train, …; "
             f"the file holds {', '.join(names)}",
         )
     return found[0]
@@ -238,4 +246,4 @@ def _find_layout(shape: tuple[int, ...]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     reason = "fits several layouts" if fitting else "fits no layout"
-    raise ValueError(f"shape {shape} {reason}; state one of {LAYOUTS} (config key: dataset.layout)")
+    raise ValueError(f"shape {shape} {reason}; give one of {LAYOUTS} (config key: dataset.layout)")

@@ -14,7 +14,8 @@ from ssl_ext.capture import Graph
 from .features import batches, evaluation_mode
 from .fitting import Batch, fit
 from .linear_head import initial_layer
-from .metrics import accuracy, evaluate_scores
+from .metrics import accuracy
+from .predictions import Scored
 from .protocols import Outcome
 from .recipe import Recipe
 from .tasks import classification_loss, labelled_rows, num_outputs, probabilities
@@ -83,6 +84,7 @@ def train_classifier(
     augmented = augment or preprocess
     generator = torch.Generator().manual_seed(seed)
     checked: dict[int, float] = {}
+    seen: dict[str, Any] = {}
     best: dict[str, Any] = {}
 
     def score(dataset: Any) -> tuple[Tensor, Tensor]:
@@ -98,9 +100,10 @@ def train_classifier(
         return classification_loss(logits, labels.to(device, non_blocking=True), task)
 
     def watch(step: int, epoch: int) -> None:
-        checked[step] = accuracy(*score(val), task)
+        seen.update(zip(("scores", "labels"), score(val), strict=True), step=step)
+        checked[step] = accuracy(seen["scores"], seen["labels"], task)
         if checked[step] > best.get("rate", -1.0):
-            best.update(rate=checked[step], step=step, weights=copy.deepcopy(model.state_dict()))
+            best.update(seen, rate=checked[step], weights=copy.deepcopy(model.state_dict()))
 
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):
@@ -115,9 +118,11 @@ def train_classifier(
             count=len(rows), recipe=recipe, generator=generator, watch=watch, whole_batches=True,
             recorder=Graph if torch.device(device).type == "cuda" else None,
         )  # fmt: skip
-        last = evaluate_scores(*score(test), task)
-        model.load_state_dict(best["weights"])
-        at_best = evaluate_scores(*score(test), task)
+        last, test_labels = score(test)
+        at_best = last
+        if best["step"] != seen["step"]:
+            model.load_state_dict(best["weights"])
+            at_best, _ = score(test)
     settings = {
         **recipe.settings,
         "batch_size": min(recipe.batch_size, len(rows)),
@@ -129,7 +134,10 @@ def train_classifier(
             "checked": checked,
         },
     }
-    return Outcome(last, at_best, settings)
+    # The last check is after the last step.
+    at_last = best["scores"] if at_best is last else seen["scores"]
+    scored = Scored(last, at_best, test_labels), Scored(at_last, best["scores"], best["labels"])
+    return Outcome.of(*scored, settings, task=task, num_classes=num_classes)
 
 
 def _score(

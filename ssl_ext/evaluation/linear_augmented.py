@@ -14,8 +14,8 @@ from .features import batches, evaluation_mode
 from .fitting import Batch, Source, fit
 from .linear import LinearProbe
 from .linear_head import LinearHead, initial_layer
-from .metrics import accuracy, evaluate_scores
-from .protocols import Outcome
+from .metrics import accuracy
+from .protocols import Outcome, scored
 from .recipe import Recipe
 from .tasks import classification_loss, num_outputs
 
@@ -122,12 +122,10 @@ def augmented_linear_protocol(
             source, count=len(rows), width=test.features.shape[1], num_classes=num_classes, task=task,
             recipe=recipe, seed=seed, device=device, rate=rate,
         )  # fmt: skip
-    last, best = (
-        evaluate_scores(head.scores(test.features), test.labels, task) for head in (probe.last, probe.best)
-    )
     settings = {
         **probe.settings,
         "fit_includes_validation": False,
         "chosen_on_validation": probe.chosen,
     }
-    return Outcome(last, best, settings)
+    parts = scored(probe, test), scored(probe, val)
+    return Outcome.of(*parts, settings, task=task, num_classes=num_classes)

@@ -23,7 +23,7 @@ DASHED = (0, (3, 1.5))
 MARKED = 30  # points
 # Parts of the names of figures in [0, 1].
 ACCURACIES = frozenset(("acc", "accuracy", "auc", "f1", "top1", "top5"))
-SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
+SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "lidar": "LiDAR", "val": "validation"}
 
 
 def loss_curves(
@@ -120,7 +120,7 @@ def _draw(
     if not len(values):
         return
     # Markers make series of few points, or of one, visible.
-    marked = {"marker": "o" if len(values) <= MARKED else None, "markersize": 3}
+    marked: dict[str, Any] = {"marker": "o" if len(values) <= MARKED else None, "markersize": 3}
     if smoothing:
         colour = look["color"]
         face = {"markerfacecolor": colour, "markeredgecolor": colour}

@@ -38,6 +38,8 @@ WRONG = {
     ("evaluate", "no.py"): "Config 'no.py' does not exist.",
     ("evaluate", CONFIG, "no.pth"): "Checkpoint 'no.pth' does not exist.",
     ("evaluate", CONFIG, "--transfer-to", CONFIG, "no.py"): "Config 'no.py' does not exist.",
+    ("audit", "no.py"): "Config 'no.py' does not exist.",
+    ("audit", CONFIG, "--out", "."): "--out '.' is a folder; give a file.",
     ("export", "no.pth", "--to", "timm"): "Checkpoint 'no.pth' does not exist.",
     ("report", "no"): "'no' does not exist.",
     ("report", ".", "--references", "no.yml"): "'no.yml' does not exist.",

@@ -77,6 +77,14 @@ WRONG = {
         [CONFIG, "--cfg-options", "model.backbone.in_channels=1", *OUT],
         [CONFIG, "--out", "{text}"],
     ],
+    "audit": [
+        [],
+        ["nowhere.py"],
+        ["{text}"],
+        [CONFIG, "--out", "{folder}"],
+        [CONFIG, "--cfg-options", "evaluation_dataset=None", "train_dataloader.dataset=None"],
+        [CONFIG, "--cfg-options", "evaluation_dataset.type=NoSuch"],
+    ],
     "export": [
         [],
         ["{text}"],
@@ -223,7 +231,7 @@ def test_every_tool_is_listed():
 
 
 def fault(main, capsys):
-    """Run a tool; describe what is wrong with its exit, or return None."""
+    """Run a tool; return a description of a wrong exit, or None."""
     try:
         run_tool(main)
     except SystemExit as ended:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from torch import Tensor
@@ -52,10 +53,10 @@ class EvaluationData:
     """Splits of ``config.evaluation_dataset`` and features of networks on them.
 
     Args:
-        config: With ``evaluation_dataset``.
-        loading: ``batch_size`` and ``num_workers`` with which images are read.
+        config: Config with ``evaluation_dataset``.
+        loading: ``batch_size`` and ``num_workers`` for reading images.
         cache_dir: Folder of cached features.
-        device: Device that features are computed on.
+        device: Device for computing features.
         target: Name of the data set, if it is the target of a transfer.
 
     Raises:
@@ -80,15 +81,14 @@ class EvaluationData:
         self.task: dict[str, Any] = dict(num_classes=train.num_classes, task=train.task)
         self.test_images = int(labelled_rows(torch.as_tensor(self.splits.test.labels)).sum())
         self._seeded: dict[int, SeededData] = {}
-        where = f"evaluation_dataset of {target}" if target else "evaluation_dataset"
         known = self.labels[labelled_rows(self.labels)]
         if not len(known) or not self.test_images:
             split = "train" if not len(known) else self.splits.test_name
-            raise UserError(f"{where}: no image of the split {split} is labelled.")
+            raise UserError(f"{self.key}: no image of the split {split} is labelled.")
         if len(known.unique(dim=0)) < 2:
             only = known[0].tolist() if known.ndim == 2 or not train.classes else train.classes[known[0]]
             raise UserError(
-                f"{where}: all {len(known)} labelled training images are of one class ({only}); there is "
+                f"{self.key}: all {len(known)} labelled training images are of one class ({only}); there is "
                 "nothing to classify."
             )
 
@@ -147,14 +147,13 @@ class SeededData:
         self.fit_rows = labelled_rows(data.labels).nonzero()[:, 0]
         if data.splits.val is None:
             with user_errors("evaluation_dataset"):
-                self.fit_rows, self.held_rows = hold_out(data.labels, seed=seed)
+                self.fit_rows, self.held_rows = hold_out(data.labels, seed=seed, groups=data.splits.groups)
         self.labels = data.labels[self.fit_rows]
         self._rows: dict[Labels, Tensor] = {}
-        self._short: dict[int, dict[int, int]] = {}
 
     @property
     def val(self) -> Any:
-        """The validation images: a split of their own, or rows held out of train."""
+        """The validation images: the validation split, or rows held out of train."""
         if self.held_rows is None:
             return self.data.splits.val
         return Subset(self.data.splits.train, self.held_rows.tolist())
@@ -174,15 +173,17 @@ class SeededData:
             draw, amount = fraction_subset, labels.fraction
         elif labels.per_class is not None:
             draw, amount = labels_per_class_subset, labels.per_class
-        return draw(self.labels, amount, seed=labels.draw_seed)
+        return draw(self.labels, amount, seed=labels.draw_seed, groups=self._groups(labels))
+
+    def _groups(self, labels: Labels) -> np.ndarray | None:
+        groups = self.data.splits.groups
+        return groups[self.fit_rows.numpy()] if labels.by_group and groups is not None else None
 
     def short_classes(self, labels: Labels) -> dict[int, int]:
-        """Classes with fewer rows than ``labels.per_class``, and how many they have."""
+        """Classes with fewer rows, or groups, than ``labels.per_class``, and how many they have."""
         if labels.per_class is None:
             return {}
-        if labels.per_class not in self._short:
-            self._short[labels.per_class] = short_classes(self.labels, labels.per_class)
-        return self._short[labels.per_class]
+        return short_classes(self.labels, labels.per_class, groups=self._groups(labels))
 
     def banks(self, features: Features, labels: Labels) -> Banks:
         """Features to fit on, to choose with and to report, on the device.
@@ -198,7 +199,7 @@ class SeededData:
         return Banks(fit, held, test, final=features.train.labelled().to(device) if labels.whole else None)
 
     def sizes(self, labels: Labels) -> dict[str, int]:
-        """Numbers of labelled images that are trained on, chosen with and reported."""
+        """Numbers of labelled images for training, selection and reporting."""
         val = len(self.held_rows) if self.held_rows is not None else None
         if val is None:
             val = int(labelled_rows(torch.as_tensor(self.val.labels)).sum())
@@ -211,7 +212,7 @@ def load_data(
     """Data of the config (key None) and of each target, checked with the network; warns of coarse results.
 
     Raises:
-        UserError: Data that cannot be evaluated on, or images that the network does not accept.
+        UserError: Unsuitable data, or images that the network does not accept.
     """
     device = next(network.parameters()).device
     loading = loading_settings(configs[None])

@@ -1,4 +1,4 @@
-"""The plan of an evaluation: its measurements in the order in which they are made."""
+"""The plan of an evaluation: its measurements, in order."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Labels:
 
     At most one of ``per_class`` (labels of each class), ``budget`` (labels in all) and ``fraction`` (share of
     each class) is set. ``seed`` is the seed of the measurement; ``draw`` counts the draws of one seed.
+    ``by_group``: groups are counted and drawn instead of labels.
     """
 
     seed: int
@@ -23,6 +24,12 @@ class Labels:
     budget: int | None = None
     fraction: float | None = None
     draw: int | None = None
+    by_group: bool = False
+
+    @property
+    def by(self) -> str | None:
+        """``'group'`` for a draw of groups, else None."""
+        return "group" if self.by_group and not self.whole else None
 
     @property
     def whole(self) -> bool:
@@ -48,18 +55,19 @@ class Labels:
         """
         if self.whole:
             return "all"
+        unit = "groups-" if self.by_group else ""
         if self.fraction is not None:
-            return f"fraction-{self.fraction:g}_seed-{self.seed}"
+            return f"{unit}fraction-{self.fraction:g}_seed-{self.seed}"
         kind = f"random-{self.budget}" if self.per_class is None else f"per-class-{self.per_class}"
-        return f"{kind}_seed-{self.seed}_draw-{self.draw}"
+        return f"{unit}{kind}_seed-{self.seed}_draw-{self.draw}"
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One row of the results, before it is measured.
 
-    ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'linear-aug'``, ``'frozen'`` (a linear probe on
-    features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer.
+    ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'quality'``, ``'linear-aug'``, ``'frozen'`` (a
+    linear probe on features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer.
     """
 
     method: str
@@ -87,7 +95,7 @@ class Measurement:
         """
         labels = self.labels
         condition = Condition(
-            self.protocol, labels.per_class, labels.budget, labels.fraction, self.mode, self.target
+            self.protocol, labels.per_class, labels.budget, labels.fraction, self.mode, self.target, labels.by
         )
         draw = "" if labels.draw is None else f", draw {labels.draw}"
         return f"{self.method}: {condition.words}, seed {self.seed}{draw}"
@@ -95,7 +103,7 @@ class Measurement:
 
 def plan(request: Request) -> list[Measurement]:
     """All measurements of a request: by method, then by seed; networks from random weights come last."""
-    # A row bears the name of the algorithm that trained the weights.
+    # Rows are named after the algorithm that trained the weights.
     methods = {request.method or "untrained": True}
     for baseline in ("untrained", "pixels"):
         if baseline in request.baselines:
@@ -137,6 +145,8 @@ def _of_method(request: Request, method: str, seed: int, trainable: bool) -> Ite
             yield Measurement(method, "transfer", mode, every, target)
     if "cluster" in asked:
         yield Measurement(method, "cluster", "cluster", every)
+    if "quality" in asked and method != "pixels":
+        yield Measurement(method, "quality", "quality", every)
 
 
 def _supervised(request: Request, seed: int) -> list[Measurement]:
@@ -153,7 +163,7 @@ def _supervised(request: Request, seed: int) -> list[Measurement]:
 
 def _per_class(request: Request, seed: int) -> list[Labels]:
     return [
-        Labels(seed, per_class=n, draw=draw)
+        Labels(seed, per_class=n, draw=draw, by_group=request.by_group)
         for n in request.labels_per_class
         for draw in range(request.draws)
     ]
@@ -164,8 +174,11 @@ def _budgets(request: Request, seed: int) -> Iterator[Labels]:
         if isinstance(budget, str):
             yield Labels(seed)
         else:
-            yield from (Labels(seed, budget=budget, draw=draw) for draw in range(request.draws))
+            yield from (
+                Labels(seed, budget=budget, draw=draw, by_group=request.by_group)
+                for draw in range(request.draws)
+            )
 
 
 def _fractions(request: Request, seed: int) -> list[Labels]:
-    return [Labels(seed, fraction=share) for share in request.asked_fractions]
+    return [Labels(seed, fraction=share, by_group=request.by_group) for share in request.asked_fractions]

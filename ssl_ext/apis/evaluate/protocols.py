@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,10 @@ from ssl_ext.evaluation import (
     linear_protocols,
     measure_cost,
     most_together,
+    quality_figures,
     train_classifier,
 )
+from ssl_ext.models.evaluated import first_view, view_features
 
 from .data import EvaluationData, SeededData
 from .networks import Networks
@@ -27,7 +30,7 @@ from .plan import Measurement
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcome and cost of a measurement, and what its row reports besides."""
+    """Outcome and cost of a measurement, and further entries of its row."""
 
     outcome: Outcome
     cost: dict[str, float]
@@ -39,7 +42,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Job:
-    """A protocol that is ready to run, with outcomes of ``together``: by default of the one measurement."""
+    """A protocol ready to run; it gives outcomes of ``together``, by default of a single measurement."""
 
     run: Callable[[], Sequence[Outcome]]
     sizes: dict[str, int]
@@ -48,10 +51,10 @@ class _Job:
 
 
 class Protocols:
-    """Runs measurements; two that ask for the same computation share it.
+    """Runs measurements; equal computations are done once.
 
-    ``planned`` are all that will be asked for: linear probes of one network on equally many rows are fitted
-    together, at the first of them, and each bears an equal part of the time (``cost.fitted_together``).
+    ``planned`` are all measurements to come: linear probes of one network on equally many rows are fitted
+    together with the first of them, and the time is divided equally (``cost.fitted_together``).
     """
 
     def __init__(
@@ -62,19 +65,22 @@ class Protocols:
         planned: Iterable[Measurement] = (),
     ) -> None:
         self.recipes, self.networks, self.data = recipes, networks, data
+        planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
+        self._planned = Counter(self._key(one) for one in planned)
 
     def measure(self, measurement: Measurement) -> Measured:
         """Run a measurement.
 
         Raises:
-            UserError: Training failed, such as by a loss that is not finite.
+            UserError: Training failed, for example because of a non-finite loss.
         """
         one, data = measurement, self._seeded(measurement)
         prepare = {
             "knn": self._knn,
             "cluster": self._cluster,
+            "quality": self._quality,
             "frozen": self._probe,
             "linear-aug": self._linear_augmented,
             "unfrozen": self._train,
@@ -93,7 +99,15 @@ class Protocols:
         if one.kind != "unfrozen":
             features = self.networks.features(one, data.data)
             source["features"], settings = features.about, {**settings, **features.settings}
-        return Measured(*self._outcomes[self._key(one)], job.sizes, settings, source, data)
+        return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data)
+
+    def _taken(self, key: tuple) -> tuple[Outcome, dict[str, float]]:
+        """The outcome, which holds scores of all images and is kept until its last planned measurement."""
+        self._planned[key] -= 1
+        if self._planned[key]:
+            return self._outcomes[key]
+        self.probes = [probe for probe in self.probes if self._key(probe) != key]
+        return self._outcomes.pop(key)
 
     def _seeded(self, measurement: Measurement) -> SeededData:
         return self.data[measurement.target].seeded(measurement.seed)
@@ -116,7 +130,8 @@ class Protocols:
         def shape(probe: Measurement) -> tuple:
             seed = None if self.networks.same_for_all_seeds(probe) else probe.seed
             labels = probe.labels
-            return probe.method, probe.target, seed, labels.whole, labels.per_class, labels.budget
+            rows = len(self._seeded(probe).rows(labels))  # groups differ in size
+            return probe.method, probe.target, seed, labels.whole, labels.per_class, labels.budget, rows
 
         alike = {self._key(probe): probe for probe in (one, *self.probes) if shape(probe) == shape(one)}
         waiting = [probe for key, probe in alike.items() if key not in self._outcomes]
@@ -135,6 +150,22 @@ class Protocols:
         return _Job(
             lambda: [cluster_protocol(banks, seed=measurement.seed, **data.data.task, **recipe)], banks.sizes
         )
+
+    def _quality(self, measurement: Measurement, data: SeededData) -> _Job:
+        source, settings = data.data, self.recipes.quality
+        network, bank = self.networks.get(measurement), self.networks.features(measurement, source).train
+        assert network is not None
+
+        def run() -> list[Outcome]:
+            views = view_features(
+                network, source.splits.train, seed=measurement.seed, **settings, **source.loading
+            )
+            on_device = None if views is None else views.to(source.device)
+            figures = quality_figures(bank.features.to(source.device), on_device)
+            return [Outcome(figures, figures, dict(settings))]
+
+        augment = first_view(network.model.data_preprocessor)
+        return _Job(run, {"train": len(bank)}, settings={"augment": augment and repr(augment)})
 
     def _probe(self, measurement: Measurement, data: SeededData) -> _Job:
         banks, recipe = self._banks(measurement, data), self._recipe(measurement)

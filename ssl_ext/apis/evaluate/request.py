@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
-from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS
+from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, UNITS
 
 MAX_DRAWS = 1000
 
@@ -33,6 +33,7 @@ class Request:
     draws: int
     baselines: Sequence[str]
     seeds: Sequence[int]
+    by: str = UNITS[0]
 
     def __post_init__(self) -> None:
         for name in ("protocols", "labels_per_class", "budgets", "fractions", "modes", "baselines", "seeds"):
@@ -40,6 +41,8 @@ class Request:
         for what, allowed in (("protocols", PROTOCOLS), ("baselines", BASELINES), ("modes", MODES)):
             if wrong := [str(name) for name in getattr(self, what) if name not in allowed]:
                 raise UserError(f"{what}: {', '.join(wrong)} unknown; allowed are {', '.join(allowed)}.")
+        if self.by not in UNITS:
+            raise UserError(f"by: {self.by!r} unknown; allowed are {', '.join(UNITS)}.")
         self._check_numbers()
         self._check_unused()
 
@@ -64,6 +67,11 @@ class Request:
             if getattr(self, option) and protocol not in self.protocols:
                 switch = f"--{option.replace('_', '-')}"
                 raise UserError(f"{switch} is for the protocol {protocol}: add it to --protocols.")
+        if self.by_group and not (self.labels_per_class or {"budget", "semi"} & set(self.protocols)):
+            raise UserError(
+                "--by group is for numbers of labels: give --labels-per-class, or the protocol budget or "
+                "semi."
+            )
         if "transfer" in self.protocols and not self.transfer_to:
             raise UserError(
                 "The protocol transfer needs --transfer-to CONFIG, a config with evaluation_dataset."
@@ -73,16 +81,21 @@ class Request:
         trained = {"finetune", "semi", "budget", "transfer", "supervised"}
         if "supervised" in self.baselines and not (self.labels_per_class or trained & set(self.protocols)):
             raise UserError(
-                "The baseline supervised is trained on the labels that others are: give --labels-per-class, "
+                "The baseline supervised uses the labels of other measurements: give --labels-per-class, "
                 f"or one of the protocols {', '.join(sorted(trained))}."
             )
+
+    @property
+    def by_group(self) -> bool:
+        """True if numbers of labels count groups."""
+        return self.by == "group"
 
     @property
     def targets(self) -> dict[str, Config | str | os.PathLike]:
         """The configs of ``transfer_to`` under the names of their data sets.
 
         Raises:
-            UserError: Two of one name.
+            UserError: Two configs have the same name.
         """
         targets: dict[str, Config | str | os.PathLike] = {}
         for source in self.transfer_to:
@@ -91,7 +104,7 @@ class Request:
             else:
                 name = Path(source.filename if isinstance(source, Config) else source).stem
             if name in targets:
-                raise UserError(f"--transfer-to names two configs called {name}: rename one.")
+                raise UserError(f"--transfer-to has two configs called {name}: rename one.")
             targets[name] = source
         return targets
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -19,30 +20,62 @@ from mmengine.logging import print_log
 
 from ssl_ext.config.data import data_content
 from ssl_ext.env import package_versions, source_commit
-from ssl_ext.errors import user_errors
+from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
+from ssl_ext.evaluation.class_counts import class_counts, majority, short_counts
 from ssl_ext.evaluation.identity import measurement_key
+from ssl_ext.evaluation.predictions import Predictions
 from ssl_ext.files import check_file, check_writable, replacing
 
 from .data import EvaluationData, SeededData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
-RESULTS, SUBSETS = "results.json", "subsets.npz"
+RESULTS, SUBSETS, PREDICTIONS = "results.json", "subsets.npz", "predictions"
+Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
+
+
+def read_earlier(folder: Path) -> Earlier:
+    """Rows of the results that a folder holds, by measurement, and its drawn subsets, by name.
+
+    Raises:
+        UserError: A damaged file, which would be lost.
+    """
+    rows, subsets, path = {}, {}, folder / RESULTS
+    try:
+        if path.exists():
+            with user_errors(f"'{path}' is damaged"):
+                rows = {measurement_key(row): row for row in read_results(path)}
+        if (path := folder / SUBSETS).exists():
+            with (
+                user_errors(f"'{path}' is damaged"),
+                np.load(check_file(path), allow_pickle=False) as content,
+            ):
+                subsets = dict(content)
+    except UserError as error:
+        reason = str(error).removesuffix(".")
+        raise UserError(f"{reason}. Rename or delete {path.name}, or name another folder (--out).") from error
+    return rows, subsets
 
 
 class ResultRows:
     """Rows of all measurements so far, in ``folder/results.json``.
 
-    A row replaces the one of the same measurement in the file; the file's other rows stay, after the new
+    A row replaces the row of the same measurement in the file; other rows of the file are kept after the new
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
-    ``settings.labels.rows`` of a result row.
+    ``settings.labels.rows`` of a result row; scores of images are in ``predictions/``, a file for each row.
+
+    Args:
+        config: Of the evaluation.
+        folder: Of the files.
+        device: Of the networks.
+        earlier: What the folder holds, by :func:`read_earlier`.
 
     Raises:
-        UserError: The folder cannot be written to, or one of its files is damaged.
+        UserError: The folder cannot be written to.
     """
 
-    def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
+    def __init__(self, config: Config, folder: Path, device: torch.device, earlier: Earlier) -> None:
         self.folder = folder
         plain = config.to_dict()
         self.about = {
@@ -54,19 +87,14 @@ class ResultRows:
             "command": shlex.join(sys.argv),
         }
         self.rows: list[ResultRow] = []
-        self.earlier: dict[str, ResultRow] = {}
+        self.earlier, self.subsets = earlier
         self.warned: set[str] = set()
-        self.subsets: dict[str, np.ndarray] = {}
+        self.drawn: set[str] = set()
+        self.intervals: dict[str, dict[str, Any]] = {}
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
             check_writable(folder, "--out")
-        if (folder / RESULTS).exists():
-            self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
-        if (folder / SUBSETS).exists():
-            path = check_file(folder / SUBSETS)
-            with user_errors(f"'{path}'"), np.load(path, allow_pickle=False) as content:
-                self.subsets = dict(content)
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
         """Add the row of a measurement, write all rows and log it."""
@@ -91,39 +119,81 @@ class ResultRows:
                 **self.about,
                 "dataset": data.config.to_dict()["evaluation_dataset"],
                 "classes": data.splits.train.classes,
-                "data": self._content(data),
+                **self._content(data),
                 **measured.source,
             },
             budget=labels.budget,
             fraction=labels.fraction,
             mode=measurement.mode,
             target=measurement.target,
+            by=labels.by,
         )
+        if (predictions := measured.outcome.predictions) is not None:
+            self._add_predictions(row, measurement, predictions.placed(data.splits.test))
         self.rows.append(row)
-        self.earlier.pop(measurement_key(row), None)
+        replaced = self.earlier.pop(measurement_key(row), None)
         self._write()
+        if replaced is not None and replaced.predictions is not None:
+            self._remove(replaced.predictions)
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
         print_log(f"{measurement.words}: {text} in {row.cost['wall_s']:.1f} s", logger="current")
 
     def _content(self, data: EvaluationData) -> dict[str, Any]:
+        """Fingerprints and files of the splits, and their numbers of images by class."""
         if id(data) not in self.contents:
-            self.contents[id(data)] = data_content(data.splits)
+            named = {"train": data.splits.train, "val": data.splits.val, "test": data.splits.test}
+            counts = {
+                name: class_counts(split.labels, data.task["num_classes"])
+                for name, split in named.items()
+                if split is not None
+            }
+            single = data.task["task"] != "multi-label"
+            self.contents[id(data)] = {
+                "data": data_content(data.splits),
+                "class_counts": {name: short_counts(found) for name, found in counts.items()},
+                "majority": majority(counts["train"], counts["test"]) if single else None,
+            }
         return self.contents[id(data)]
 
+    def _add_predictions(self, row: ResultRow, measurement: Measurement, predictions: Predictions) -> None:
+        """Write a file named by its content, so that a row never names scores of another one."""
+        content = predictions.content()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        if digest not in self.intervals:
+            self.intervals[digest] = predictions.described_intervals()
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", measurement.words)
+        row.intervals, row.predictions = self.intervals[digest], f"{PREDICTIONS}/{words}_{digest}.npz"
+        if is_main_process() and not (self.folder / row.predictions).exists():
+            with replacing(self.folder / row.predictions) as file:
+                file.write(content)
+
+    def _remove(self, name: str) -> None:
+        """Delete a file of predictions that no row names any more."""
+        used = {row.predictions for row in (*self.rows, *self.earlier.values())}
+        if is_main_process() and name not in used and Path(name).parent == Path(PREDICTIONS):
+            (self.folder / name).unlink(missing_ok=True)
+
     def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
-        """Describe the draw of the labels; warn once if there are fewer than asked for."""
+        """Describe the label draw; warn once if there are fewer labels than requested."""
         if labels.whole:
             return {"drawn": False}
         rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
+        unit, units, groups = "labels", len(rows), seeded.data.splits.groups
+        if labels.by_group and groups is not None:
+            unit, units = "groups", len(np.unique(groups[rows]))
         if short:
             counts = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} labels per class: these classes have fewer: {counts}.")
-        if labels.budget is not None and len(rows) < labels.budget:
-            self._warn(f"Budget of {labels.budget} labels: only {len(rows)} can be drawn, all are used.")
+            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {counts}.")
+        if labels.budget is not None and units < labels.budget:
+            self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
-        name = labels.name
+        name, data = labels.name, seeded.data
+        drawn = short_counts(class_counts(data.labels[seeded.rows(labels)], data.task["num_classes"]))
+        if name not in self.drawn:
+            self.drawn.add(name)
+            print_log(f"{name}: {len(rows)} labels, by class: {drawn}", logger="current")
         if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
             name = f"{name}_{digest}"
         if name not in self.subsets:
@@ -131,10 +201,12 @@ class ResultRows:
             self.new_subset = True
         return {
             "drawn": True,
+            **({"groups": units} if labels.by_group else {}),
             "seed": labels.draw_seed,
             "file": SUBSETS,
             "rows": name,
             "sha256": digest,
+            "class_counts": drawn,
             "short_classes": short,
         }
 

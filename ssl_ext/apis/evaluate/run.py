@@ -24,7 +24,7 @@ from .networks import Networks
 from .plan import plan
 from .protocols import Protocols
 from .request import Request
-from .rows import ResultRows
+from .rows import ResultRows, read_earlier
 
 
 def evaluate(
@@ -40,6 +40,7 @@ def evaluate(
     draws: int = 5,
     baselines: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
+    by: str = "image",
     out_dir: str | os.PathLike | None = None,
     device: str | torch.device | None = None,
     allow_partial: bool = False,
@@ -56,6 +57,8 @@ def evaluate(
       Every image passes the backbone once; features are cached in ``out_dir/features``. With
       ``config.evaluation.precision="bfloat16"`` (default ``"float32"``) features are computed in that
       precision, and the settings of each row state their relative error on a batch of test images.
+    - ``quality`` (``quality``): measures without labels, see :func:`ssl_ext.evaluation.quality_figures`; of
+      all training images, and of ``views`` views (pretraining's first view) of ``images`` of them.
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
       class's labels, one draw a seed.
@@ -67,14 +70,14 @@ def evaluate(
     - ``supervised``: training from random weights, on all labels and on every other set of labels that is
       measured, with the recipe of the fine-tuned network.
 
-    Choices (k, l2, epoch) are made on validation data, never on the reported split. Validation labels are not
-    part of a budget. They are the validation split or, without one, a tenth of the training rows, which only
-    the final fits of ``knn`` and ``linear`` use.
+    k, l2 and epoch are selected on validation data, never on the reported split. Validation labels are not
+    part of a budget. They are the validation split or, without one, a tenth of the training rows, which are
+    used only in the final fits of ``knn`` and ``linear``.
 
     Args:
         config: A config, or the path of a config file.
         checkpoint: Weights to evaluate; None for a randomly initialised network.
-        protocols: Which of the above.
+        protocols: Names of protocols.
         labels_per_class: Also linear probes (frozen) and fine-tuned networks (unfrozen) on this many labels
             of each class.
         budgets: Numbers of labels, or ``'all'``; default 100, 250, 1000, all.
@@ -87,8 +90,10 @@ def evaluate(
             all labels only beside ``finetune``).
         seeds: Every protocol is repeated for each; a seed decides held-out rows, draws, the start and
             the order of training, and random networks.
+        by: ``'group'``: numbers and fractions of labels count groups (patients, lesions, slides), all of
+            whose training images are used; the data set must have groups.
         out_dir: Default: ``evaluation`` beside the checkpoint.
-        device: Default: CUDA where there is a device.
+        device: Default: CUDA if available.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
@@ -115,18 +120,22 @@ def evaluate(
         draws,
         baselines,
         seeds,
+        by,
     )
     recipes = read_recipes(config)
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
+    folder = _out_dir(config, checkpoint, out_dir)
+    earlier = read_earlier(folder)
     if dry_run:
-        lines = [f"{len(measurements)} measurements:", *(one.words for one in measurements)]
+        several = "s" if len(measurements) > 1 else ""
+        lines = [f"{len(measurements)} measurement{several}:", *(one.words for one in measurements)]
         print_log("\n  ".join(lines), logger="current")
         return []
 
     init_process_group()
-    folder, device = _out_dir(config, checkpoint, out_dir), choose_device(device)
-    table = ResultRows(config, folder, device)
+    device = choose_device(device)
+    table = ResultRows(config, folder, device, earlier)
     networks = Networks(
         config,
         checkpoint,
@@ -138,9 +147,13 @@ def evaluate(
         renamed=method is not None,
     )
     data = load_data(configs, networks.main, folder / "features", request.seeds)
+    if request.by_group and data[None].splits.groups is None:
+        raise UserError(
+            "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
+        )
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
-            "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
+            "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(recipes, networks, data, measurements).measure
     for measurement in measurements:

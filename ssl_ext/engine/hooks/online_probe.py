@@ -14,7 +14,7 @@ from ssl_ext.evaluation import hold_out, labelled_rows
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import HOOKS
 
-from .monitoring import bare_model, line_due, log_interval
+from .monitoring import bare_model, line_due
 from .step_hook import StepHook
 
 KEY = "online_probe"
@@ -68,7 +68,6 @@ class OnlineProbeHook(StepHook):
         if labels.ndim != 1 or not bool(labelled_rows(labels).any()) or self.classes < 2:
             runner.logger.info("No online probe: the training images have no labels of one class each.")
             return
-        self.interval = log_interval(runner)
         self.held_out = self._held_out(runner, labels)
         self.listener = bare_model(runner).backbone.register_forward_hook(self._listen)
 
@@ -81,7 +80,7 @@ class OnlineProbeHook(StepHook):
         if not torch.equal(torch.as_tensor(splits.train.labels).cpu(), labels):
             return None
         mask = torch.zeros(len(labels), dtype=torch.bool)
-        mask[hold_out(labels, seed=0)[1]] = True
+        mask[hold_out(labels, seed=0, groups=splits.groups)[1]] = True
         return mask
 
     def _listen(self, backbone: nn.Module, inputs: Any, outputs: Any) -> None:
