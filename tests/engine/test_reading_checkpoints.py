@@ -3,6 +3,7 @@
 import logging
 import os
 import resource
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from ssl_ext.apis.evaluate.networks import Networks
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.stored import config_of_checkpoint
 from ssl_ext.engine import newest_checkpoint, write_checkpoint
+from ssl_ext.engine.resuming import changed_settings
 from ssl_ext.engine.runner import PretrainRunner
 from ssl_ext.engine.weights import read_checkpoint
 from ssl_ext.engine.weights.checkpoint import is_complete, stored_meta, stored_step
@@ -73,6 +75,28 @@ def test_averaged_weights_are_another_measurement(tiny_config, tmp_path):
         source = dict(checkpoint=networks.checkpoint)
         keys.add(measurement_key(ResultRow("TriMix", "knn", {}, {}, {}, {}, 0, source=source)))
     assert len(keys) == 2
+
+
+FACTS = dict(
+    images_per_step=8, processes=1, steps_per_epoch=4, images=32, data=1, seed=0, max_iters=8, config="{}"
+)
+
+
+@pytest.mark.parametrize("key", FACTS)
+@pytest.mark.parametrize("value", ["missing", None, [], "[" * 5000, {}, float("nan")])
+def test_a_damaged_record_of_the_settings_is_one_sentence(key, value, tmp_path):
+    stored = {name: fact for name, fact in FACTS.items() if name != key or value != "missing"}
+    if value != "missing":
+        stored[key] = value
+    path = str(tmp_path / "a.pth")
+    write_checkpoint(dict(optimizer={}, meta=dict(iter=4, run=stored)), path)
+    runner = SimpleNamespace(facts=FACTS, cfg=SimpleNamespace(optim_wrapper={}), logger=None)
+    try:
+        changed_settings(runner, path)
+    except UserError as error:
+        assert path in str(error) and "\n" not in str(error)
+    else:
+        assert key in ("max_iters", "processes", "config")
 
 
 def test_a_full_disk_is_told_with_what_is_left(tmp_path):
