@@ -96,8 +96,8 @@ def linear_probe(
     """Fit a linear classifier on features (N, D); rows with a negative label are ignored.
 
     ``sgd``, ``adam`` and ``adamw`` train a layer on shuffled batches and return the heads of the last epoch
-    and of best validation accuracy. ``lbfgs`` is converged logistic regression (scikit-learn's on
-    the CPU), which minimises mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
+    and of best validation accuracy. ``lbfgs`` is converged logistic regression in float64, which minimises
+    mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
 
     Args:
         train_features: (N, D), on the device to use.
@@ -146,7 +146,7 @@ def linear_probes(
     recipe, strengths = check_probe(**settings)
     standardize = recipe is None if settings.get("standardize") is None else settings["standardize"]
     about = {"solver": settings.get("solver", "sgd"), "standardize": standardize}
-    rows = [_Rows.of(one, standardize) for one in data]
+    rows = [_Rows.of(one, standardize, exact=recipe is None) for one in data]
     if recipe is None and len(strengths) > 1 and any(one.val_y is None for one in rows):
         raise ValueError(f"evaluation.linear.l2={strengths}: a choice needs validation data")
     probes: dict[int, LinearProbe] = {}
@@ -185,13 +185,15 @@ class _Rows:
     val_y: Tensor | None = None
 
     @classmethod
-    def of(cls, data: ProbeData, standardize: bool) -> _Rows:
+    def of(cls, data: ProbeData, standardize: bool, *, exact: bool) -> _Rows:
+        """Select the labelled rows; in float64 if ``exact``."""
         known = labelled_rows(data.labels)
         if not bool(known.any()):
             raise ValueError("no training row is labelled: a linear probe needs labels")
         x, y = data.features, data.labels.to(data.features.device)
         if not bool(known.all()):
             x, y = x[known.to(x.device)], y[known.to(x.device)]
+        x = x.double() if exact else x
         mean, std = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
         if standardize:
             mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
