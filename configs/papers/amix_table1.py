@@ -15,6 +15,7 @@ RECIPES = dict(
 )
 CONFIG = "{method}_resnet18_{recipe}_{data}"
 EVALUATE = dict(protocols="{protocol}")
+RECIPES = ("amix",)
 SEEDS = range(3)
 METRIC, UNIT = "acc", "%"
 SOURCE = "AMix, Table 1; mean of 3 trials"

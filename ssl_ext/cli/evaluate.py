@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS
+from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS, RECIPES
 
 from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
 
@@ -46,6 +46,13 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--modes", nargs="+", default=MODES[:1], metavar="NAME",
         help=f"{_listed(MODES)}: of the backbone in budget, transfer and on few labels ({MODES[0]})",
     )  # fmt: skip
+    parser.add_argument(
+        "--recipe", dest="recipes", metavar="NAME", **several,
+        help=f"{_listed(RECIPES)} (own, with the config's changes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--which", choices=("last", "best"), help="epoch of the table (both where they differ)"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat everything for each (0)")
     parser.add_argument("--draws", type=int, default=5, help="draws of few labels for each seed")
     parser.add_argument("--baselines", metavar="NAME", help=_listed(BASELINES), **several)
@@ -67,9 +74,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from ssl_ext.evaluation import results_table
 
     args["options"] = parse_options(args["options"])
+    which = args.pop("which")
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
         console = Console()
-        console.print(results_table(rows))
-        if any(row.best != row.last for row in rows):
+        console.print(results_table(rows, which=which or "last"))
+        if which is None and any(row.best != row.last for row in rows):
             console.print(results_table(rows, which="best"))

@@ -3,9 +3,10 @@
 A file sets ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
 down and across), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed,
-``-`` where there is none. ``SKIP`` (optional) lists values by axis of cells that no config makes. ``cell``
-(optional) gets the values of a cell by axis; it returns None if no config makes the cell, else more words of
-``CONFIG`` and ``EVALUATE`` and any of
+``-`` where there is none. ``RECIPES`` (optional) names the recipes (:mod:`ssl_ext.config.recipes`) that are
+readings of the publication's; measurements with others are not compared with it. ``SKIP`` (optional) lists
+values by axis of cells that no config makes. ``cell`` (optional) gets the values of a cell by axis; it returns
+None if no config makes the cell, else more words of ``CONFIG`` and ``EVALUATE`` and any of
 
 - ``options``: overrides of the config;
 - ``evaluate``: in place of ``EVALUATE``;
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
+from ssl_ext.names import RECIPES
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file, row by row, in ``unit``; ``source`` is the publication."""
+    """The cells of a file, row by row, in ``unit``; of the publication ``source`` with ``recipes``."""
 
     source: str
     unit: str
     cells: Sequence[Cell]
+    recipes: Sequence[str] = ()
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -73,7 +76,10 @@ def read_table(path: str | os.PathLike) -> Table:
     """
     try:
         content = runpy.run_path(str(path))
-        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)))
+        recipes = content.get("RECIPES", ())
+        if wrong := [name for name in recipes if name not in RECIPES]:
+            raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
+        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)), recipes)
     except Exception as error:
         # The file is Python: its own errors are of any kind.
         raise UserError(f"'{path}' is no table of a paper ({type(error).__name__}: {error}).") from error

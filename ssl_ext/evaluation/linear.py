@@ -137,11 +137,9 @@ def linear_probes(
 ) -> list[LinearProbe]:
     """Fit probes of several seeds, label subsets or networks with one recipe.
 
-    Results equal those of :func:`linear_probe` for each. Probes with the same number of rows are fitted
-    together (``lbfgs`` on a GPU only), which takes a GPU little longer than a single probe. ``settings`` are
-    those of :func:`linear_probe` from ``solver`` to ``standardize``.
-
-    Raises ValueError as :func:`linear_probe` does.
+    Results and errors are those of :func:`linear_probe` for each. Probes with the same number of rows are
+    fitted together (``lbfgs`` on a GPU only), which takes a GPU little longer than a single probe.
+    ``settings`` are those of :func:`linear_probe` from ``solver`` to ``standardize``.
     """
     recipe, strengths = check_probe(**settings)
     standardize = recipe is None if settings.get("standardize") is None else settings["standardize"]
@@ -167,14 +165,14 @@ def linear_probes(
             chosen: dict[str, Any] = {"best_epoch": layers.epochs[i]}
             if one.val_y is not None:
                 chosen["validation_accuracy"] = layers.right[i] / one.val_y.numel()
-            seeded = {**about, **recipe.settings, "seed": one.data.seed}
+            seeded = {**about, **recipe.settings, "seed": one.data.seed, "last_epoch_fall": layers.fall[i]}
             probes[group[i]] = LinearProbe(last, best.unstandardized(one.mean, one.std), seeded, chosen)
     return [probes[i] for i in range(len(rows))]
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Labelled training rows and validation rows of a probe, optionally standardised."""
+    """Labelled training rows and validation rows of a probe."""
 
     data: ProbeData
     x: Tensor

@@ -16,7 +16,7 @@ from .linear_head import LinearHead
 LOWEST = -1e30
 """Logit of a class without training rows, for a probability of 0."""
 TOLERANCES = (2e-6, 2e-7, 2e-8, 2e-9)
-"""On the CPU, tolerances for the gradient in scaled coordinates, tried in turn until :data:`GRADIENT` is met."""
+"""On the CPU, tolerances for the gradient in scaled coordinates, until :data:`GRADIENT` is met."""
 LOGITS = 1 << 26
 """Most logits of regressions that are solved together: half a gigabyte in float64."""
 

@@ -19,6 +19,11 @@ from ssl_ext.env import peak_resident_bytes
 from ssl_ext.errors import UserError
 from ssl_ext.files import replacing
 
+FALL = 0.01
+"""A probe is converged if its training loss falls by no more than this share in its last epoch."""
+OWN, UNRECORDED = "own", "not recorded"
+"""Recipe of this project, and of rows of older versions."""
+
 
 @dataclass
 class ResultRow:
@@ -27,7 +32,8 @@ class ResultRow:
     ``last`` holds the metrics after the last epoch or step, ``best`` those selected on validation data.
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
-    (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer).
+    (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer). ``recipe`` is
+    ``'own'``, ``'custom'`` (set in the config), the name of a paper's recipe, or ``'not recorded'``.
     """
 
     method: str
@@ -45,6 +51,13 @@ class ResultRow:
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    recipe: str = OWN
+
+
+def unconverged(row: ResultRow) -> float | None:
+    """Share by which a probe's training loss fell in its last epoch, if that is more than 1 %; else None."""
+    fall = row.settings.get("last_epoch_fall")
+    return fall if isinstance(fall, float) and fall > FALL else None
 
 
 @contextmanager
@@ -125,6 +138,8 @@ def _row(item: Any, number: int) -> ResultRow:
     known = {entry.name: entry for entry in fields(ResultRow)}
     values = {key: value for key, value in item.items() if key in known} if isinstance(item, dict) else {}
     needed = [name for name, e in known.items() if e.default is MISSING and e.default_factory is MISSING]
+    if values.get("protocol") not in ("knn", "cluster"):
+        values.setdefault("recipe", UNRECORDED)
     if lacking := [name for name in needed if name not in values]:
         raise ValueError(f"row {number} lacks {', '.join(lacking)}")
     for name in ("last", "best", "settings", "sizes", "cost", "source"):

@@ -44,18 +44,25 @@ def short_classes(labels: Tensor, n: int) -> dict[int, int]:
 
 
 def random_subset(labels: Tensor, n: int, *, seed: int) -> Tensor:
-    """Sorted indices of ``n`` random labelled rows of any class, or all if there are fewer.
+    """Sorted indices of ``n`` random labelled rows, of each class its share, or all if there are fewer.
 
-    Deterministic in labels, ``n`` and seed; for one seed, a larger ``n`` gives a superset. Raises
-    ValueError if n < 1 or no row is labelled.
+    Every class has a row before another has its second one. Multi-label (N, L) rows are drawn regardless of
+    their labels. Deterministic in labels, ``n`` and seed; for one seed, a larger ``n`` gives a superset.
+    Raises ValueError if n < 1 or no row is labelled.
 
     >>> random_subset(torch.tensor([0, 0, -1, 1]), 9, seed=0).tolist()
     [0, 1, 3]
     """
     if n < 1:
         raise ValueError(f"budgets={n}: at least 1 is needed")
-    known = labelled_rows(labels).cpu().numpy()
-    return _from_each_class(_some_rows([(0, np.flatnonzero(known))]), lambda count: n, seed)
+    rows, places = [], []
+    for index, members in _strata(labels):
+        rows.append(np.random.default_rng([seed, index]).permutation(members))
+        # The middle of each row's part of its class; 0 for the first.
+        places.append((np.arange(len(members)) + 0.5) / len(members) * (np.arange(len(members)) > 0))
+    joined, place = np.concatenate(rows), np.concatenate(places)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(place)), place))
+    return torch.from_numpy(np.sort(joined[order[:n]]))
 
 
 def fraction_subset(labels: Tensor, fraction: float, *, seed: int) -> Tensor:

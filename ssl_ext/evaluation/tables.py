@@ -10,8 +10,8 @@ from typing import NamedTuple
 from rich.console import Group
 from rich.table import Table
 
-from .identity import group_key, independent, spread_notes
-from .results import ResultRow
+from .identity import group_key, independent, mark, spread_notes
+from .results import OWN, UNRECORDED, ResultRow
 
 WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
 NARROW = 3  # metric columns that fit a terminal of 80 characters without wrapping
@@ -62,7 +62,7 @@ SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", 
 
 
 class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode and target."""
+    """Fields that identify repeated measurements: protocol, labels used, mode, target and recipe."""
 
     protocol: str
     labels_per_class: int | None = None
@@ -70,6 +70,7 @@ class Condition(NamedTuple):
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    recipe: str = OWN
 
     @classmethod
     def from_row(cls, row: ResultRow) -> Condition:
@@ -87,6 +88,8 @@ class Condition(NamedTuple):
 
         >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
         'transfer to PathMNIST, 10 labels/class, frozen'
+        >>> Condition("linear", recipe="trimix-sgd").words
+        'linear, all labels, trimix-sgd'
         """
         parts = ["kNN" if self.protocol == "knn" else self.protocol]
         if self.target is not None:
@@ -101,6 +104,8 @@ class Condition(NamedTuple):
             parts.append("all labels")
         if self.mode is not None and self.mode != MODES.get(self.protocol):
             parts.append(self.mode)
+        if self.recipe != OWN and self.protocol not in ("knn", "cluster"):
+            parts.append("recipe not recorded" if self.recipe == UNRECORDED else self.recipe)
         return ", ".join(parts)
 
 
@@ -147,8 +152,8 @@ def aggregate(
 def repeats(rows: Sequence[ResultRow]) -> dict[str, dict[Condition, list[ResultRow]]]:
     """Independent repeats by method and condition.
 
-    Rows of another network, checkpoint, data or settings, and a seed and draw that was measured again with
-    another result, stand under the method's name with a number: ``'SimCLR (2)'``.
+    Rows of another network, checkpoint, data or settings, and those of a seed and draw that was measured
+    again with another result, have a number: ``'SimCLR (2)'``.
     """
     groups: dict[str, list[ResultRow]] = {}
     for row in rows:
@@ -167,10 +172,9 @@ def repeats(rows: Sequence[ResultRow]) -> dict[str, dict[Condition, list[ResultR
 def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | Group:
     """Format results as a table for the terminal, mean ± std over seeds and draws.
 
-    For up to four classification conditions: one row per method and one column per condition, with
-    accuracy in percent / AUC; the supervised baseline shares the column of the linear probe with the same
-    labels. Otherwise one row per condition and method, with the mean time of a measurement in seconds;
-    clusterings have a separate table.
+    For up to four classification conditions: one row per method and one column per condition, accuracy in
+    percent / AUC; the supervised baseline shares the column of the linear probe on the same labels. Else one
+    row per condition and method, with the mean time of a measurement in seconds; clusterings stand apart.
     """
     accuracies = aggregate(rows, metric="acc", which=which)
     columns = list(dict.fromkeys(_column(c, accuracies) for cells in accuracies.values() for c in cells))
@@ -184,14 +188,15 @@ def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | 
 def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> Condition:
     """Column of a condition in the wide table."""
     if condition.protocol == "supervised":
-        for other in (c for cells in methods.values() for c in cells if c.protocol == "linear"):
-            if (other.labels, other.target) == (condition.labels, condition.target):
-                return other
+        linear = [c for cells in methods.values() for c in cells if c.protocol == "linear"]
+        alike = [c for c in linear if (c.labels, c.target) == (condition.labels, condition.target)]
+        return max(alike, key=lambda c: c.recipe == condition.recipe, default=condition)
     return condition
 
 
 def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -> Table:
     accuracies, areas = (aggregate(rows, metric=metric, which=which) for metric in ("acc", "auc"))
+    members = repeats([row for row in rows if "acc" in getattr(row, which)])
     table = Table("method", title=f"accuracy % / AUC, {which} epoch", caption=_spread(rows))
     for column in columns:
         table.add_column(column.words, justify="right")
@@ -200,7 +205,8 @@ def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -
         for condition, accuracy in cells.items():
             area = areas.get(method, {}).get(condition)
             area_text = "-" if area is None else area._replace(n=1).text("auc")
-            texts[_column(condition, accuracies)] = f"{accuracy.text('acc')} / {area_text}"
+            star = mark(members[method][condition])
+            texts[_column(condition, accuracies)] = f"{accuracy.text('acc')}{star} / {area_text}"
         table.add_row(method, *texts.values())
     return table
 
@@ -225,7 +231,7 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
             stats = [cells[metric].get(method, {}).get(condition) for metric in shown]
             table.add_row(
                 "" if number else condition.words,
-                method,
+                method + mark(members),
                 *("-" if stat is None else stat.text(m) for m, stat in zip(shown, stats, strict=True)),
                 str(len(members)),
                 _seconds(members),

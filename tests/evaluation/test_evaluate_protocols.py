@@ -24,7 +24,7 @@ from ssl_ext.evaluation import aggregate, linear
 PACKAGE = "ssl_ext.apis.evaluate"
 NETWORKS = importlib.import_module(f"{PACKAGE}.networks")
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
-SHORT = dict(epochs=2, steps=None, batch_size=8, lr=1e-2, evaluations=2)
+SHORT = dict(epochs=2, min_steps=None, batch_size=8, lr=1e-2, evaluations=2)
 
 
 def save_digits(path, counts, channels=3, one_class=False):
@@ -48,11 +48,9 @@ def config(tiny_config, tmp_path):
     tiny_config.evaluation_dataset = save_digits(tmp_path / "digits.npz", counts)
     tiny_config.evaluation.update(
         knn=dict(k=[1, 5]),
-        linear=dict(epochs=2, lr=0.1),
-        few_labels=dict(l2=[1.0]),
+        linear=dict(solver="sgd", epochs=2, lr=0.1),
         linear_aug=dict(epochs=1, milestones=[]),
         finetune=SHORT,
-        few_labels_finetune=SHORT,
         cluster=dict(restarts=1),
     )
     return tiny_config
@@ -202,7 +200,7 @@ def test_seeds_give_rows_of_their_own_and_mean_and_deviation(run, tmp_path):
 def test_probes_on_equally_many_rows_are_fitted_together_with_the_same_rows_of_results(
     run, config, monkeypatch
 ):
-    config.evaluation.few_labels = dict(solver="sgd", epochs=3, lr=0.1)
+    config.evaluation.linear = dict(solver="sgd", epochs=3, lr=0.1)
     asked = dict(budgets=[12], draws=2, seeds=[0, 1], labels_per_class=[1], baselines=["untrained"])
     rows = run("linear", "budget", **asked)
     shared = {(r.method, r.labels_per_class, r.budget): r.cost.get("fitted_together", 1) for r in rows}
@@ -262,7 +260,7 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
         seeds=[0, 1], baselines=["pixels", "untrained", "supervised"], transfer_to=[tmp_path / "other.py"],
     )  # fmt: skip
     rows = run(*PROTOCOLS, **asked)
-    measured = [line.rpartition(":")[0] for line in said if " in " in line]
+    measured = [line.rpartition(":")[0] for line in said if line.endswith(" s")]
     said.clear()
     monkeypatch.setattr(NETWORKS, "random_network", None)
     assert run(*PROTOCOLS, **asked, dry_run=True) == []
@@ -387,7 +385,13 @@ def test_a_malicious_checkpoint_runs_nothing(raw, config, tmp_path, monkeypatch,
         ),
         (dict(options={"evaluation.linear.solver": "svm"}), "evaluation.linear.solver='svm'"),
         (dict(options={"evaluation.linear.lr": 0}), "evaluation.linear.lr=0"),
-        (dict(options={"evaluation.few_labels.l2": []}), r"evaluation.few_labels.l2=\[\]"),
+        (dict(options={"evaluation.linear": dict(l2=[])}), r"evaluation.linear.l2=\[\]"),
+        (dict(options={"evaluation.linear": dict(lr=1.0)}), "linear.lr=1.0: the solver lbfgs has no such"),
+        (dict(recipes=["simclr"]), "recipes: simclr unknown; allowed are own, trimix-sgd"),
+        (
+            dict(protocols=["linear", "semi"], recipes=["own", "moco"]),
+            r"--recipe moco has no recipe for semi \(evaluation.finetune\), only for linear, linear_aug",
+        ),
         (dict(options={"evaluation.knn.k": [5, 0]}), "evaluation.knn.k"),
         (dict(options={"evaluation.cluster.restarts": 0}), "evaluation.cluster.restarts=0"),
         (dict(options={"evaluation.knn": 5}), "evaluation.knn=5 must be a dict"),

@@ -1,9 +1,9 @@
-"""Data of an evaluation: splits, features, and for each seed held-out rows and drawn labels."""
+"""Data of an evaluation: splits, and features of networks on them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,21 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import Tensor
-from torch.utils.data import Subset
 
 from ssl_ext.config.data import build_evaluation_splits, loading_settings
 from ssl_ext.config.networks import check_images
-from ssl_ext.errors import UserError, user_errors
+from ssl_ext.errors import UserError
 from ssl_ext.evaluation import (
-    Banks,
     FeatureBank,
     batches,
     cached_features,
     feature_std,
-    fraction_subset,
-    hold_out,
     labelled_rows,
-    labels_per_class_subset,
-    random_subset,
     rankme,
-    short_classes,
 )
 from ssl_ext.models.evaluated import FLOAT32, EvaluatedModel
 
-from .plan import Labels
+from .seeded import SeededData
 
 FEW_TEST_IMAGES = 100
 
@@ -83,6 +76,8 @@ class EvaluationData:
         self.labels = torch.as_tensor(train.labels).cpu()
         self.task: dict[str, Any] = dict(num_classes=train.num_classes, task=train.task)
         self.test_images = int(labelled_rows(torch.as_tensor(self.splits.test.labels)).sum())
+        val = self.splits.val
+        self.val_images = 0 if val is None else int(labelled_rows(torch.as_tensor(val.labels)).sum())
         self._seeded: dict[int, SeededData] = {}
         where = f"evaluation_dataset of {target}" if target else "evaluation_dataset"
         known = self.labels[labelled_rows(self.labels)]
@@ -132,80 +127,6 @@ class EvaluationData:
             return cached_features(_pixels, dataset, path=None, model=None, **self.loading)
         path = network.cache_file(self.cache_dir, dataset, split)
         return cached_features(network.embed, dataset, path=path, model=network.model, **self.loading)
-
-
-class SeededData:
-    """Rows of a data set that a seed holds out and draws; the same in every process.
-
-    Without a validation split, a seeded part of the training rows is held out for choices, and labels are
-    drawn from the others.
-
-    Raises:
-        UserError: No class has two labelled rows, so that nothing can be held out.
-    """
-
-    def __init__(self, data: EvaluationData, seed: int) -> None:
-        self.data = data
-        self.held_rows: Tensor | None = None
-        self.fit_rows = labelled_rows(data.labels).nonzero()[:, 0]
-        if data.splits.val is None:
-            with user_errors("evaluation_dataset"):
-                self.fit_rows, self.held_rows = hold_out(data.labels, seed=seed)
-        self.labels = data.labels[self.fit_rows]
-        self._rows: dict[Labels, Tensor] = {}
-        self._short: dict[int, dict[int, int]] = {}
-
-    @property
-    def val(self) -> Any:
-        """The validation images: a split of their own, or rows held out of train."""
-        if self.held_rows is None:
-            return self.data.splits.val
-        return Subset(self.data.splits.train, self.held_rows.tolist())
-
-    def rows(self, labels: Labels) -> Tensor:
-        """Rows of the train split whose labels are used."""
-        if labels.whole:
-            return self.fit_rows
-        if labels not in self._rows:
-            self._rows[labels] = self.fit_rows[self._draw(labels)]
-        return self._rows[labels]
-
-    def _draw(self, labels: Labels) -> Tensor:
-        draw: Callable[..., Tensor] = random_subset
-        amount: float | None = labels.budget
-        if labels.fraction is not None:
-            draw, amount = fraction_subset, labels.fraction
-        elif labels.per_class is not None:
-            draw, amount = labels_per_class_subset, labels.per_class
-        return draw(self.labels, amount, seed=labels.draw_seed)
-
-    def short_classes(self, labels: Labels) -> dict[int, int]:
-        """Classes with fewer rows than ``labels.per_class``, and how many they have."""
-        if labels.per_class is None:
-            return {}
-        if labels.per_class not in self._short:
-            self._short[labels.per_class] = short_classes(self.labels, labels.per_class)
-        return self._short[labels.per_class]
-
-    def banks(self, features: Features, labels: Labels) -> Banks:
-        """Features to fit on, to choose with and to report, on the device.
-
-        All labels, held-out rows included, serve the final fit.
-        """
-        device = self.data.device
-        fit, test = features.train.select(self.rows(labels)).to(device), features.test.to(device)
-        if self.held_rows is None:
-            assert features.val is not None
-            return Banks(fit, features.val.to(device), test)
-        held = features.train.select(self.held_rows).to(device)
-        return Banks(fit, held, test, final=features.train.labelled().to(device) if labels.whole else None)
-
-    def sizes(self, labels: Labels) -> dict[str, int]:
-        """Numbers of labelled images that are trained on, chosen with and reported."""
-        val = len(self.held_rows) if self.held_rows is not None else None
-        if val is None:
-            val = int(labelled_rows(torch.as_tensor(self.val.labels)).sum())
-        return {"train": len(self.rows(labels)), "val": val, "test": self.data.test_images}
 
 
 def load_data(

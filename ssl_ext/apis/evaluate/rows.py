@@ -23,9 +23,10 @@ from ssl_ext.env import package_versions, source_commit
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
 from ssl_ext.evaluation.identity import measurement_key
+from ssl_ext.evaluation.results import unconverged
 from ssl_ext.files import replacing
 
-from .data import EvaluationData, SeededData
+from .data import EvaluationData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
@@ -93,7 +94,7 @@ class ResultRows:
             settings={
                 **measured.outcome.settings,
                 **data.splits.settings,
-                "labels": self._describe(labels, measured.seeded),
+                "labels": self._describe(labels, measured),
                 **measured.settings,
             },
             sizes=measured.sizes,
@@ -112,6 +113,7 @@ class ResultRows:
             fraction=labels.fraction,
             mode=measurement.mode,
             target=measurement.target,
+            recipe=measured.recipe,
         )
         self.rows.append(row)
         self.earlier.pop(measurement_key(row), None)
@@ -119,21 +121,35 @@ class ResultRows:
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
-        print_log(f"{measurement.words}: {text} in {row.cost['wall_s']:.1f} s", logger="current")
+        used = row.settings["labels"]
+        words = (
+            f"{used['trained_on']} labels, {used['chose']} to choose"
+            if used["chose"]
+            else (f"{used['trained_on']} labels")
+        )
+        print_log(f"{measurement.words}: {text} ({words}) in {row.cost['wall_s']:.1f} s", logger="current")
+        if (fall := unconverged(row)) is not None:
+            self._warn(
+                f"{measurement.words}: the training loss still fell by {100 * fall:.1f} % in the last epoch; "
+                "the probe is not converged."
+            )
 
     def _content(self, data: EvaluationData) -> dict[str, Any]:
         if id(data) not in self.contents:
             self.contents[id(data)] = data_content(data.splits)
         return self.contents[id(data)]
 
-    def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
-        """Describe the draw of the labels; warn once if there are fewer than asked for."""
+    def _describe(self, labels: Labels, measured: Measured) -> dict[str, Any]:
+        """Describe the draw of the labels and their use; warn once if there are fewer than asked for."""
+        seeded = measured.seeded
+        chosen = bool(measured.outcome.settings.get("chosen_on_validation"))
+        counts = {"trained_on": measured.sizes["train"], "chose": measured.sizes["val"] if chosen else 0}
         if labels.whole:
-            return {"drawn": False}
-        rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
+            return {"drawn": False, **counts}
+        rows, short = seeded.rows(labels).trained.numpy().astype(np.int32), seeded.short_classes(labels)
         if short:
-            counts = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} labels per class: these classes have fewer: {counts}.")
+            few = ", ".join(f"{index} ({count})" for index, count in short.items())
+            self._warn(f"{labels.per_class} labels per class: these classes have fewer: {few}.")
         if labels.budget is not None and len(rows) < labels.budget:
             self._warn(f"Budget of {labels.budget} labels: only {len(rows)} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
@@ -150,6 +166,7 @@ class ResultRows:
             "rows": name,
             "sha256": digest,
             "short_classes": short,
+            **counts,
         }
 
     def _write(self) -> None:

@@ -98,6 +98,6 @@ def _evaluated(
     data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
     method = str(loaded.model.type)
     measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
-    outcome = Protocols(recipes, networks, data).measure(measurement).outcome
+    outcome = Protocols({None: recipes}, networks, data).measure(measurement).outcome
     words = f"{method}, {'kNN' if protocol == 'knn' else protocol}"
     return getattr(outcome, which), class_names(data[None].splits.train), words

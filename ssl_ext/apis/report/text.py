@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ssl_ext.evaluation import METRICS, Condition
-from ssl_ext.evaluation.identity import spread_notes
+from ssl_ext.evaluation.identity import mark, spread_notes
 
 from .comparison import Comparison, Line
 
@@ -109,8 +109,8 @@ def metric_label(metric: str) -> str:
 
 
 def stat_text(line: Line, metric: str) -> str:
-    """Mean ± std of a line's metric; a dash where there is none."""
-    return line.stats[metric].text(metric) if metric in line.stats else "-"
+    """Mean ± std of a line's metric, with ``*`` if a probe is not converged; a dash where there is none."""
+    return line.stats[metric].text(metric) + mark(line.rows) if metric in line.stats else "-"
 
 
 def seconds_text(line: Line) -> str:
@@ -172,10 +172,11 @@ def wide_grid(comparisons: Sequence[Comparison], metric: str, *, title: str) -> 
 
 def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Comparison]:
     """Linear comparisons that supervised ones move to, by the identity of the latter."""
+    # The linear probe of the same recipe comes last, if there is one.
     return {
         id(supervised): linear
         for supervised in comparisons
-        for linear in comparisons
+        for linear in sorted(comparisons, key=lambda c: c.condition.recipe == supervised.condition.recipe)
         if (supervised.condition.protocol, linear.condition.protocol) == ("supervised", "linear")
         and (supervised.data, supervised.condition.labels) == (linear.data, linear.condition.labels)
         and max(len(supervised.variants), len(linear.variants)) == 1
