@@ -5,8 +5,8 @@ down and across), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``
 ``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed,
 ``-`` where there is none. ``RECIPES`` (optional) names the recipes (:mod:`ssl_ext.config.recipes`) that are
 readings of the publication's; measurements with others are not compared with it. ``SKIP`` (optional) lists
-values by axis of cells that no config makes. ``cell`` (optional) gets the values of a cell by axis; it returns
-None if no config makes the cell, else more words of ``CONFIG`` and ``EVALUATE`` and any of
+values by axis of cells that no config makes. ``cell`` (optional) gets the values of a cell by axis; it
+returns None if no config makes the cell, else more words of ``CONFIG`` and ``EVALUATE`` and any of
 
 - ``options``: overrides of the config;
 - ``evaluate``: in place of ``EVALUATE``;

@@ -23,13 +23,15 @@ DECREASE = 1e-8
 """Tolerance for the predicted decrease at convergence, relative to the objective."""
 
 
-def minimize_together(problem: Problem, curvature: Tensor, reach: Tensor, count: int) -> Tensor:
-    """Minima (P, S, C, R); ``curvature`` (P, S, 1, R) approximates the diagonal of the Hessian."""
+def minimize_together(problem: Problem, reach: Tensor, count: int) -> Tensor:
+    """Minima (P, S, C, R) at S = ``count`` strengths.
+
+    ``reach`` (P, 1) bounds how much larger a gradient's entries are on the original features.
+    """
     problems, _, size = problem.data.shape
     point = problem.data.new_zeros(problems, count, problem.target.shape[2], size)
-    logits = problem.logits(point)
-    if problem.offset is not None:
-        logits = logits + problem.offset[:, None, None]
+    curvature = problem.diagonal(point)
+    logits = problem.shifted_logits(point)
     value, gradient = problem.value(logits, point), problem.gradient(logits, point)
     scale, start = torch.ones_like(value), torch.ones_like(value)
     done = torch.zeros_like(value, dtype=torch.bool)

@@ -15,7 +15,9 @@ from .linear_head import LinearHead
 
 LOWEST = -1e30
 """Logit of a class without training rows, for a probability of 0."""
-TOLERANCES = (2e-6, 2e-7, 2e-8, 2e-9)
+NEGLIGIBLE = 1e-13
+"""Variances below this share of the largest one are rounding errors."""
+TOLERANCES = (1e-5, 1e-6, 1e-7, 1e-8)
 """On the CPU, tolerances for the gradient in scaled coordinates, until :data:`GRADIENT` is met."""
 LOGITS = 1 << 26
 """Most logits of regressions that are solved together: half a gigabyte in float64."""
@@ -105,16 +107,17 @@ def _solve(
         basis = torch.eye(data.shape[2]).to(data).expand(len(data), -1, -1)
     # In principal axes a diagonal scaling removes correlation and scale.
     spread, axes = torch.linalg.eigh(data.mT @ data / data.shape[1])
+    if not x.is_cuda:  # where the shapes may depend on values
+        kept = (spread > NEGLIGIBLE * spread.amax(1, keepdim=True)).any(0)
+        kept[-1] = True
+        spread, axes = spread[:, kept], axes[:, :, kept]
     basis, data = basis @ axes, data @ axes
     data = torch.cat([data, torch.ones_like(data[:, :, :1])], 2)
     penalty = torch.nn.functional.pad(strengths.view(-1, 1).expand(-1, spread.shape[1]), (0, 1))
-    spread = torch.nn.functional.pad(spread.clamp_min(0), (0, 1), value=1.0).unsqueeze(1)
-    curvature = spread / (target.shape[2] if softmax else 4) + penalty
-    curvature = curvature.clamp_min(1e-12).unsqueeze(2)
     reach = 1 + mean.abs().amax(2)
     problem = Problem(data, target, penalty.unsqueeze(1), softmax, offset)
     minimize = minimize_together if x.is_cuda else minimize_in_turn
-    found = minimize(problem, curvature, reach, len(strengths))
+    found = minimize(problem, reach, len(strengths))
     weight = found[..., :-1] @ basis.mT.unsqueeze(1)
     return weight, found[..., -1] - (weight * mean.unsqueeze(1)).sum(3)
 
@@ -153,14 +156,30 @@ class Problem:
         flat = torch.bmm(error.transpose(1, 2).flatten(2).mT, self.data) / self.data.shape[1]
         return flat.view_as(point) + self.penalty * point
 
-    def value_and_gradient(self, numbers: np.ndarray) -> tuple[float, np.ndarray]:
-        """Objective and gradient of a single problem at one strength, on flat points."""
-        point = torch.from_numpy(numbers).view(1, 1, self.target.shape[2], -1)
-        logits = self.logits(point)
-        if self.offset is not None:
-            logits = logits + self.offset[:, None, None]
+    def single(self, p: int, k: int) -> Problem:
+        """Problem ``p`` at strength ``k``."""
+        offset = None if self.offset is None else self.offset[p : p + 1]
+        return replace(
+            self, data=self.data[p : p + 1], target=self.target[p : p + 1], penalty=self.penalty[k : k + 1],
+            offset=offset,
+        )  # fmt: skip
+
+    def shifted_logits(self, point: Tensor) -> Tensor:
+        """Logits (P, S, N, C)."""
+        return self.logits(point) if self.offset is None else self.logits(point) + self.offset[:, None, None]
+
+    def diagonal(self, point: Tensor) -> Tensor:
+        """Approximate diagonal (P, S, C, R) of the Hessian, in principal axes."""
+        likely = self.probabilities(self.shifted_logits(point))
+        weight = (likely * (1 - likely)).mean(2).unsqueeze(3)
+        return (weight * self.data.square().mean(1)[:, None, None] + self.penalty).clamp_min(1e-12)
+
+    def value_and_gradient(self, numbers: np.ndarray, scale: Tensor) -> tuple[float, np.ndarray]:
+        """Objective and gradient of a single problem at a flat point in units of ``scale`` (1, 1, C, R)."""
+        point = torch.from_numpy(numbers).view_as(scale) * scale
+        logits = self.shifted_logits(point)
         value, gradient = self.value(logits, point), self.gradient(logits, point)
-        return value.item(), gradient.flatten().numpy()
+        return value.item(), (gradient * scale).flatten().numpy()
 
     def slopes(self, logits: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
         """First and second derivative (P, S) of the mean cross-entropy along a change of the logits."""
@@ -174,10 +193,11 @@ class Problem:
         return first / self.data.shape[1], second / self.data.shape[1]
 
 
-def minimize_in_turn(problem: Problem, curvature: Tensor, reach: Tensor, count: int) -> Tensor:
-    """Minima (P, S, C, R) by SciPy, in coordinates that are scaled by the root of the curvature.
+def minimize_in_turn(problem: Problem, reach: Tensor, count: int) -> Tensor:
+    """Minima (P, S, C, R) by SciPy, from the largest strength down, each from the solution before.
 
-    The arguments are those of :func:`ssl_ext.evaluation.lbfgs.minimize_together`.
+    Coordinates are scaled by the root of the Hessian's approximate diagonal at the start. The arguments are
+    those of :func:`ssl_ext.evaluation.lbfgs.minimize_together`.
     """
     from scipy.optimize import minimize
 
@@ -185,29 +205,23 @@ def minimize_in_turn(problem: Problem, curvature: Tensor, reach: Tensor, count: 
     found = problem.data.new_zeros(problems, count, problem.target.shape[2], size)
     order = sorted(range(count), key=lambda k: -float(problem.penalty[k].amax()))
     for p in range(problems):
-        point = found[p, 0].clone()
+        point = found[:1, :1]
         for k in order:
-            scale = curvature[p, k].rsqrt()
-            scaled = replace(
-                problem,
-                data=problem.data[p : p + 1] * scale,
-                target=problem.target[p : p + 1],
-                penalty=problem.penalty[k : k + 1] * scale.square(),
-                offset=None if problem.offset is None else problem.offset[p : p + 1],
-            )
+            one = problem.single(p, k)
+            scale = one.diagonal(point).rsqrt()
             start = (point / scale).flatten().numpy()
             for tolerance in TOLERANCES:
-                options = dict(
-                    maxiter=MOST_STEPS, maxfun=2 * MOST_STEPS, maxcor=HISTORY,
-                    gtol=tolerance, ftol=tolerance**2,
-                )  # fmt: skip
                 result = minimize(
-                    scaled.value_and_gradient, start, jac=True, method="L-BFGS-B", options=options
-                )
+                    one.value_and_gradient, start, args=(scale,), jac=True, method="L-BFGS-B",
+                    options=dict(
+                        maxiter=MOST_STEPS, maxfun=2 * MOST_STEPS, maxcor=HISTORY,
+                        gtol=tolerance, ftol=tolerance**2,
+                    ),
+                )  # fmt: skip
                 start = result.x
-                gradient = torch.from_numpy(result.jac).view_as(point) / scale
+                gradient = torch.from_numpy(result.jac).view_as(scale) / scale
                 if float(gradient.norm() * reach[p]) <= GRADIENT:
                     break
-            point = torch.from_numpy(start).view_as(point) * scale
-            found[p, k] = point
+            point = torch.from_numpy(start).view_as(scale) * scale
+            found[p, k] = point[0, 0]
     return found

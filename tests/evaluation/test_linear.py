@@ -83,6 +83,24 @@ def test_best_epoch_is_the_first_of_best_validation_accuracy(solver):
     assert torch.equal(kept.best.weight, third.weight)
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_the_fall_of_the_training_loss_in_the_last_epoch(solver):
+    """From probes of one epoch less: far from the minimum it is large, at the minimum none is left."""
+    (x, y), (other, labels) = blobs(90), blobs(90, seed=4)
+
+    def loss(epochs):
+        head = linear_probe(x, y, num_classes=3, solver=solver, lr=0.003, epochs=epochs, seed=1).last
+        return torch.nn.functional.cross_entropy(x @ head.weight.T + head.bias, y).item()
+
+    settings = dict(num_classes=3, solver=solver, lr=0.003, epochs=4)
+    probes = linear_probes([ProbeData(other, labels), ProbeData(x, y, seed=1)], **settings)
+    fall = (loss(3) - loss(4)) / loss(3)
+    assert probes[1].settings["last_epoch_fall"] == pytest.approx(fall, rel=1e-3)
+    assert fall > 0.01
+    done = linear_probe(x, y, num_classes=3, solver=solver, lr=0.003, epochs=600).settings
+    assert abs(done["last_epoch_fall"]) < 0.01
+
+
 def test_standardising_is_folded_into_the_head():
     x, y = blobs(80)
     recipe = dict(num_classes=3, epochs=3, lr=0.1, batch_size=20)
@@ -196,7 +214,10 @@ def test_probes_together_equal_one_by_one(solver, task):
                 one.features, one.labels, val_features=one.val_features, val_labels=one.val_labels,
                 seed=one.seed, keep_epoch=one.keep_epoch, standardize=standardize, **settings,
             )  # fmt: skip
-            assert (probe.chosen, probe.settings) == (alone.chosen, alone.settings)
+            assert probe.chosen == alone.chosen
+            fall = alone.settings.pop("last_epoch_fall", 0.0)
+            assert probe.settings.pop("last_epoch_fall", 0.0) == pytest.approx(fall, abs=1e-5)
+            assert probe.settings == alone.settings
             for ours, theirs in ((probe.last, alone.last), (probe.best, alone.best)):
                 torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
                 torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-5, atol=1e-6)

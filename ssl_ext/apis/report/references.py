@@ -97,9 +97,9 @@ class Reference:
 
     def _load(self, stem: str) -> Config:
         for folder in (self.folder, FOLDER):
-            if found := sorted(folder.rglob(f"{stem}.py")):
+            if found := sorted(folder.glob(f"*/{stem}.py")):
                 return load_config(found[0])
-        raise UserError(f"Published figures: config {stem}.py is not in '{self.folder}'.")
+        raise UserError(f"A table of published figures names {stem}.py, which is not in '{self.folder}/*'.")
 
     def differences(self, row: ResultRow) -> list[str]:
         """The facts in which a row differs from the publication, or that are not recorded."""
@@ -111,7 +111,7 @@ class Reference:
         if dict(flat(network)) != dict(flat({key: measured.get(key) for key in network})):
             found.append("another network")
         files = [file for split in (row.source.get("data") or {}).values() for file in split.get("files", ())]
-        if "data" not in row.source:
+        if not row.source.get("data"):
             found.append("its data files are not recorded")
         elif any(file.get("official") is False for file in files):
             found.append("its data file is not the official one")
@@ -167,7 +167,7 @@ class References:
 def read_references(place: str | os.PathLike) -> References:
     """References of a table of a paper, or of all those in a folder (:mod:`ssl_ext.config.papers`).
 
-    Configs are looked for in the parent of the table's folder, and then among those of the package.
+    Configs are looked for in the folders beside the table's, and then among those of the package.
 
     Raises:
         UserError: The place is missing, a file is no such table, or its metric is unknown.
