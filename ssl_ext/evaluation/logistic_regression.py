@@ -81,7 +81,9 @@ def solve_logistic_regressions(
     if more:
         offset = torch.where(present[more], 0.0, LOWEST).double()
         weight[more], own = _solve(x[more], target[more], strengths, softmax=True, offset=offset)
-        bias[more] += own
+        # A constant in all biases changes no probability.
+        there = present[more].unsqueeze(1).double()
+        bias[more] += own - (own * there).sum(2, keepdim=True) / there.sum(2, keepdim=True)
     two = [i for i, count in enumerate(counts) if count == 2]
     if two:
         second = num_classes - 1 - present[two].flip(1).int().argmax(1)
