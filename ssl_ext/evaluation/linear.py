@@ -148,7 +148,7 @@ def linear_probes(
     if recipe is None and len(strengths) > 1 and any(one.val_y is None for one in rows):
         raise ValueError(f"evaluation.linear.l2={strengths}: a choice needs validation data")
     probes: dict[int, LinearProbe] = {}
-    for group in _groups(rows):
+    for group in _groups(rows, about["solver"]):
         own = [rows[i] for i in group]
         if recipe is None:
             heads = fit_logistic_regressions(
@@ -203,13 +203,13 @@ class _Rows:
         return cls(data, x, y, mean, std, (val_x - mean) / std if standardize else val_x, val_y)
 
 
-def _groups(rows: Sequence[_Rows]) -> list[list[int]]:
+def _groups(rows: Sequence[_Rows], solver: str) -> list[list[int]]:
     """Indices of probes that are trained together: equal shapes, within the memory limit."""
     groups: dict[tuple, list[list[int]]] = {}
     for i, one in enumerate(rows):
         shapes = [None if part is None else part.shape for part in (one.x, one.y, one.val_x, one.val_y)]
         alike = groups.setdefault((*shapes, one.x.dtype, one.x.device), [[]])
-        if len(alike[-1]) == most_together(one.x.numel(), one.x.device):
+        if len(alike[-1]) == most_together(one.x.numel(), one.x.device, solver):
             alike.append([])
         alike[-1].append(i)
     return [group for alike in groups.values() for group in alike]
