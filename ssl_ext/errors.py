@@ -42,7 +42,7 @@ def sentence(error: BaseException) -> str:
     """Message of an exception in one line; its type name if it has no message.
 
     >>> sentence(KeyError("Foo is not in the ssl_ext::model registry. Please check ..."))
-    "type='Foo' is no registered model: correct it, or import it in ssl_ext/models/selfsup/__init__.py"
+    "type='Foo' is not a registered model: correct it, or import it in ssl_ext/models/selfsup/__init__.py"
     >>> sentence(KeyError("dataset"))
     "the key 'dataset' is missing"
     """
@@ -54,7 +54,7 @@ def sentence(error: BaseException) -> str:
     if unknown := UNKNOWN_NAME.match(text):
         place = REGISTERED_IN.get(unknown[2])
         hint = f": correct it, or import it in {place}" if place else ""
-        return f"type={unknown[1]!r} is no registered {unknown[2]}{hint}"
+        return f"type={unknown[1]!r} is not a registered {unknown[2]}{hint}"
     if isinstance(error, KeyError) and text.isidentifier():
         return f"the key {text!r} is missing"
     return text[:MAX_LENGTH] or type(error).__name__

@@ -1,7 +1,6 @@
 """MMPretrain's multimodal models, imported only when one of them is used.
 
-``mmpretrain.models`` imports them with everything else, and with them ``transformers``: that takes
-seconds, and beside its version 5 it fails.
+``mmpretrain.models`` imports them and ``transformers``, which takes seconds and fails with version 5.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ UTILS = f"{MODELS}.utils"
 
 
 class _Deferred(MetaPathFinder):
-    """Placeholders of registered names, withdrawn before the first multimodal module is imported."""
+    """Placeholders for registered names, removed before the first multimodal module is imported."""
 
     def __init__(self) -> None:
         self.placeholders: list[tuple[Registry, str]] = []
 
     def register(self, names: Sequence[str], registry: Registry) -> None:
-        """Stand in for MMPretrain's function that registers placeholders where packages are missing."""
+        """Replacement of MMPretrain's function that registers placeholders if packages are missing."""
         for name in names:
             registry.register_module(name=name, module=_placeholder(name))
             self.placeholders.append((registry, name))
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Find nothing; make room for the classes that the module will register."""
+        """Find nothing; remove the placeholders, so that the module can register its classes."""
         if name.startswith(f"{MULTIMODAL}."):
             sys.meta_path.remove(self)
             for registry, key in self.placeholders:
                 del registry.module_dict[key]
-            # It has more names with multimodal models.
+            # It defines more names when multimodal models are available.
             reload(sys.modules[UTILS])
 
 
@@ -51,7 +50,7 @@ def _placeholder(name: str) -> Callable[..., Any]:
 
 
 def _load(name: str) -> Any:
-    """Attribute ``name`` of MMPretrain's multimodal package, imported for it."""
+    """Attribute ``name`` of MMPretrain's multimodal package, which is imported now."""
     module = sys.modules[MULTIMODAL]
     if not name.startswith("__") and vars(module).pop("__getattr__", None):
         return getattr(reload(module), name)

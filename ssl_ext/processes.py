@@ -1,4 +1,4 @@
-"""A process that is to end with the one that started it, also when that one is killed."""
+"""Child processes that end when their parent is killed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def ends_with_me(number: signal.Signals) -> dict[str, str]:
-    """Environment variables by which a child asks for signal ``number`` at the death of this process."""
+    """Environment variables that make a child receive signal ``number`` when this process dies."""
     return {PARENT: f"{os.getpid()} {int(number)}"}
 
 
 def follow_parent() -> None:
-    """Ask the kernel (Linux) for the signal that the parent named, or leave if it has died already."""
+    """Request the parent's signal at its death from the kernel (Linux); exit if it has died already."""
     parent, _, number = os.environ.pop(PARENT, "").partition(" ")
     if not parent or sys.platform != "linux":
         return

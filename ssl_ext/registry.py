@@ -1,10 +1,10 @@
 """Registries of this project: children of MMPretrain's, scope ``ssl_ext``.
 
-With ``default_scope = 'ssl_ext'`` a config names local classes and MMPretrain's classes alike,
-without a prefix; where both define a name the local one wins.
+With ``default_scope = 'ssl_ext'`` a config uses local classes and MMPretrain's classes without a prefix;
+if both define a name, the local class is used.
 
-MMEngine's registries import a dotted path that is no key of theirs. A config that came with a checkpoint
-is checked and built without that, by :func:`registered` and :func:`registered_only`.
+MMEngine's registries import dotted paths that are not registered names. A config from a checkpoint
+is checked and built without such imports, by :func:`registered` and :func:`registered_only`.
 """
 
 import sys
@@ -77,12 +77,11 @@ EVALUATORS = _child("evaluator", parents.EVALUATORS, "ssl_ext.engine")
 VISUALIZERS = _child("visualizer", parents.VISUALIZERS, "ssl_ext.engine")
 VISBACKENDS = _child("vis_backend", parents.VISBACKENDS, "ssl_ext.engine")
 
-# Batched tensor augmentations live beside, not inside, the TRANSFORMS tree: there the same names
-# (RandomResizedCrop, ColorJitter, ...) mean MMPretrain's per-sample transforms, which its own
-# datasets need.
+# A registry separate from TRANSFORMS, where the same names (RandomResizedCrop, ColorJitter, ...) are
+# MMPretrain's per-sample transforms, which its data sets need.
 AUGMENTATIONS = Registry("augmentation", scope=SCOPE, locations=["ssl_ext.models"])
 
-# Registered classes that load files, fetch models or run a model hub's code on arguments.
+# Registered classes that load files, download models or run code of a model hub.
 LOADERS = {
     *("CLIPGenerator", "HuggingFaceClassifier", "ImageToImageRetriever", "Pretrained", "TIMMBackbone"),
     *("TimmClassifier", "VQAGenerationHead", "VQKD"),
@@ -90,14 +89,14 @@ LOADERS = {
 
 
 def registered(name: Any, registry: Registry | None = None) -> type | None:
-    """The class of a network's part that ``name`` is the key of, with or without its scope; else None.
+    """The network class registered as ``name``, with or without its scope; None if there is none.
 
-    A dotted path counts where it leads to a registered class through modules that are imported already.
-    Nothing is imported for a name. Classes that load files on their own are left out.
+    ``name`` may also be the dotted path of a registered class in a module that is already imported.
+    Nothing is imported. Classes that load files themselves are excluded.
 
     Args:
-        name: Of any type, as files hold any.
-        registry: Look in this one and its parents; default: all that hold parts of networks.
+        name: Of any type, because it may come from a file.
+        registry: Search it and its parents; default: all registries of network classes.
 
     >>> registered("mmpretrain.ResNet").__name__
     'ResNet'
@@ -118,14 +117,14 @@ def registered(name: Any, registry: Registry | None = None) -> type | None:
 
 @contextmanager
 def registered_only() -> Iterator[None]:
-    """Within this block registries know what :func:`registered` finds, and import nothing for a name."""
+    """Restrict registries to the classes that :func:`registered` finds, without imports."""
 
     def get(self: Registry, key: str) -> type | None:
         return registered(key, self)
 
     def imported(name: str) -> Any:
         if name not in sys.modules:
-            raise ImportError(f"{name} is not imported for a config that was not named")
+            raise ImportError(f"{name} is not imported for a config that the user did not name")
         return sys.modules[name]
 
     _parts_of_networks()
@@ -134,7 +133,7 @@ def registered_only() -> Iterator[None]:
 
 
 def _parts_of_networks() -> list[Registry]:
-    """Registries of all that a network is built of, filled."""
+    """Registries of network classes, with all their modules imported."""
     import_module(DETECTION)
     found = [MODELS, AUGMENTATIONS, BATCH_AUGMENTS, WEIGHT_INITIALIZERS]
     for registry in _with_parents(*found):

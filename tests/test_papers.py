@@ -26,10 +26,10 @@ FIGURES = {
 WITHOUT_CONFIG = {"amix_table4": {"swav"}}
 # Sections of READMEs with numbers of this project, or choices.
 OWN_TABLES = (
-    "Deviations and readings",
+    "Deviations and interpretations",
     "Figures 7.3 to 7.9",
     "On two cores",
-    "Seen here",
+    "Results",
     "Sequences",
     "Small sets",
 )
@@ -147,8 +147,8 @@ def test_readmes_print_the_same_figures():
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="is no Python file of published figures"):
+    with pytest.raises(UserError, match="is not a Python file of published figures"):
         find_tables(tmp_path)
     (tmp_path / "mine.py").write_text("AXES = 1 +")
-    with pytest.raises(UserError, match=r"mine\.py' is no table of a paper \(SyntaxError"):
+    with pytest.raises(UserError, match=r"mine\.py' is not a table of a paper \(SyntaxError"):
         read_table(tmp_path / "mine.py")

@@ -34,7 +34,7 @@ def test_removed_config_loads_with_its_values_and_keeps_its_name(monkeypatch):
     assert old.to_dict() == new.to_dict()
     # Work dirs and result rows take their names from it.
     assert (old.filename, new.filename) == (str(OLD), str(NEW))
-    assert logged == [f"Config '{OLD}' is now '{NEW}' with train_dataloader.batch_size=32."]
+    assert logged == [f"Config '{OLD}' was replaced by '{NEW}' with train_dataloader.batch_size=32."]
 
 
 def test_overrides_of_the_user_come_last():

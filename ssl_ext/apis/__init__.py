@@ -1,4 +1,4 @@
-"""Functions behind the command-line tools, for notebooks and scripts; each is imported when it is used."""
+"""Functions behind the command-line tools, for notebooks and scripts; each is imported on first use."""
 
 import sys
 from importlib import import_module

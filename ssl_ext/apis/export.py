@@ -34,7 +34,7 @@ CHANNELS = {1: "grey", 3: "RGB"}
 class ExportReport:
     """An exported file: path, matched tensors, and ``about``, the description of the network.
 
-    ``difference`` is the largest one of two features, see :func:`ssl_ext.exporting.largest_difference`.
+    ``difference`` is the largest difference of features, see :func:`ssl_ext.exporting.largest_difference`.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class ExportReport:
     about: dict[str, Any]
 
     def lines(self) -> list[str]:
-        """Readable lines: the file, the preprocessing that it expects and how to load it."""
+        """Text lines with the file, its preprocessing and the code that loads it."""
         about = self.about
         stem = about["architecture"].get("stem")
         architecture = about["architecture"]["name"] + (f" with {stem} stem" if stem else "")
@@ -70,25 +70,25 @@ def export(
     overwrite: bool = False,
     allow_partial: bool = False,
 ) -> ExportReport:
-    """Write the backbone of a checkpoint for another program, once it was seen to give the same features.
+    """Export the backbone of a checkpoint to the format of another library.
 
-    Before the file appears, the exported network is loaded from its bytes (by torchvision, timm,
-    onnxruntime ...) and compared with the original on random images.
+    Before the file is written, the target library (torchvision, timm, onnxruntime ...) loads the network from
+    its bytes, and its features of random images are compared with those of the original.
 
     Args:
-        checkpoint: Of this project, or anything that :func:`ssl_ext.engine.load_weights` reads.
+        checkpoint: A checkpoint of this project, or a file that :func:`ssl_ext.engine.load_weights` reads.
         to: ``'torchvision'``, ``'timm'``, ``'detectron2'``, ``'safetensors'`` or ``'onnx'``.
         config: Config of the training run; default: the one in the checkpoint, or the file beside it.
         out: The file; default in ``export/`` beside the checkpoint, such as ``epoch_200_timm.pth``.
-        network: ``'online'`` or, for a model with a momentum copy, ``'momentum'``; default: what the
-            model names ``exported_network``, else ``'online'``.
-        image_size: Side of the random images, for backbones that take one size only.
-        overwrite: Replace a file that is there.
+        network: ``'online'`` or, for a model with an EMA network, ``'momentum'``; default: the model's
+            ``exported_network``.
+        image_size: Side of the random images, for backbones that accept one size only.
+        overwrite: Replace an existing file.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
 
     Raises:
-        UserError: Bad input, a network that the format cannot hold, a missing package, or features that
-            differ; nothing is written then.
+        UserError: Bad input, a network that the format does not support, a missing package, or features that
+            differ; nothing is written.
     """
     if to not in FORMATS:
         raise UserError(f"--to is {to!r}; allowed are {', '.join(FORMATS)}.")
@@ -131,8 +131,8 @@ def export(
 def choose_network(model: TrainableModel, network: str | None) -> tuple[str, nn.Module]:
     """A backbone of the model and its name.
 
-    The names are ``'online'`` and, for a model with a momentum copy, ``'momentum'``, or ``'momentum-1'``,
-    ``'momentum-2'`` where it has several.
+    The names are ``'online'``, and ``'momentum'`` for the EMA network, or ``'momentum-1'``, ``'momentum-2'``
+    for several.
 
     Raises:
         UserError: The model has no such network.
@@ -148,7 +148,7 @@ def choose_network(model: TrainableModel, network: str | None) -> tuple[str, nn.
 
 
 def _keep_networks_apart(model: nn.Module, content: Any) -> None:
-    """Give the network its own weights where loading put those of its deployed copy in their place."""
+    """Load the online network's own weights, which loading has replaced by those of its deployed copy."""
     target = model.state_dict()
     if any(name.startswith(DEPLOYED) for name in target):
         stored = find_state_dict(content)
@@ -181,7 +181,7 @@ def _about(
 ) -> dict[str, Any]:
     if model.normalization is None:
         raise UserError(
-            "The config has no data_preprocessor with mean and std: how images were normalised is unknown."
+            "The config has no data_preprocessor with mean and std: the normalisation of images is unknown."
         )
     mean, std = model.normalization
     meta = content.get("meta") if isinstance(content, Mapping) else None
@@ -206,6 +206,6 @@ def _num_features(backbone: nn.Module, channels: int, image_size: int) -> int:
         return pool_features(backbone(torch.zeros(1, channels, image_size, image_size))).shape[1]
     except (RuntimeError, ValueError, AssertionError) as error:
         raise UserError(
-            f"The backbone does not take {channels} channels of {image_size} x {image_size} pixels "
+            f"The backbone does not accept {channels} channels of {image_size} x {image_size} pixels "
             f"({error}): give --image-size."
         ) from error

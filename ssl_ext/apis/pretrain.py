@@ -56,30 +56,30 @@ def pretrain(
     options: dict | None = None,
     overwrite: bool = False,
 ) -> nn.Module:
-    """Pretrain the model of a config; the entry for CPU, one GPU and torchrun alike.
+    """Pretrain the model of a config, on the CPU, on one GPU or under torchrun.
 
     Args:
         config: A config, or the path of a config file.
-        work_dir: Where the run is written; default ``work_dirs/<config name>``.
+        work_dir: Folder of the run; default ``work_dirs/<config name>``.
         resume: True to resume from the newest checkpoint in ``work_dir`` (if there is one), or the path of
-            a checkpoint to resume from. More epochs, another schedule and other numbers of the optimiser
-            are applied at the present step; any other change of the settings is refused.
+            a checkpoint to resume from. A changed length, schedule or optimiser setting is applied from the
+            current step on; any other changed setting is an error.
         init: Initial weights (a checkpoint of this project or a plain backbone). Queues, banks, clusters and
-            step counters start anew. Ignored if ``resume`` finds a run in ``work_dir``.
+            step counters are reinitialised. Ignored if ``resume`` finds a run in ``work_dir``.
         allow_partial: Accept ``init`` weights that lack tensors of the backbone, or have more layers.
         amp: Automatic mixed precision on a GPU (bfloat16 if supported, else float16 with loss scaling).
         seed: Overrides ``randomness.seed``.
         deterministic: Use deterministic kernels only; an operation without one raises an error.
         compile: Compile the backbones with ``torch.compile``.
         options: Config keys to override, as ``{'optim_wrapper.optimizer.lr': 1e-4}``.
-        overwrite: Replace the checkpoints of an earlier run in ``work_dir``, once the first step worked.
+        overwrite: Replace the checkpoints of an earlier run in ``work_dir``, after the first step.
 
     Returns:
         The trained model, in training mode.
 
     Raises:
-        UserError: Bad input, found before any file is written; a ``work_dir`` that another run is using, or
-            that holds a run and neither ``resume`` nor ``overwrite`` is given.
+        UserError: Bad input, reported before any file is written; a ``work_dir`` in use by another run; or a
+            ``work_dir`` with a run, without ``resume`` or ``overwrite``.
         KeyboardInterrupt: On Ctrl-C, after ``interrupted.pth`` was written.
     """
     config = training_config(
@@ -103,7 +103,7 @@ def pretrain(
         if init and resume_from:
             if resume not in (True, "auto"):
                 raise UserError("Give either initial weights (--init) or a run to resume (--resume).")
-            # The same command starts a run and, after a preemption, resumes it.
+            # The same command starts a run and resumes it after a preemption.
             init = None
         return _train(config, resume_from, init, allow_partial, distributed, replaced)
 
@@ -117,18 +117,18 @@ def _train(
     replaced: list[tuple[str, int]],
 ) -> nn.Module:
     if "init" in config:
-        # A detector, whose backbone and normalisation are those of its pretraining.
+        # A detector takes backbone and normalisation from its pretraining.
         from ssl_ext.detection import initialize
 
         init = initialize(config, init, resume_from)
     if resume_from and config.randomness.get("seed") is None:
-        # The order of the images comes from it.
+        # It determines the order of the images.
         config.randomness.seed = stored_meta(resume_from).get("meta", {}).get("seed")
     config.randomness.seed = set_random_seed(
         config.randomness.get("seed"), config.randomness.get("deterministic", False)
     )
     loader: Any = build_train_loader(config)
-    # Built before training, so that a wrong path shows now and not epochs later.
+    # Built before training, so that wrong paths are reported now.
     splits = monitored_splits(config)
     model: Any = build_model(config)
     check_training(config, loader, model)
@@ -143,7 +143,7 @@ def _train(
     with user_errors("config"):
         runner = build_runner(config, model, loader, resume_from, distributed)
     if init:
-        # Kept in checkpoints, also of a resumed run.
+        # Stored in checkpoints, also by a resumed run.
         about = {"path": str(init), "sha256": file_hash(init), **stored_training(loaded.training)}
         runner.message_hub.update_info(INITIAL, about)
     runner.evaluation_splits = splits
@@ -156,15 +156,15 @@ def _train(
     except Exception as error:
         if first_step.taken:
             raise
-        # Optimiser, schedules and hooks are built by now: sizes that do not fit together fail here.
+        # The optimiser, schedules and hooks have been built, so this is a mismatch of sizes.
         raise UserError(
-            f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 to see where)."
+            f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 for the traceback)."
         ) from error
 
 
 @contextmanager
 def own_logs() -> Iterator[None]:
-    """Forget, at the end, the loggers that a run makes: the next run in this process has its own files."""
+    """Remove the loggers of a run on exit, so that the next run in this process has its own files."""
     kinds = (MMLogger, MessageHub, Visualizer)
     before = [set(kind._instance_dict) for kind in kinds]
     try:

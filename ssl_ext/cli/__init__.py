@@ -1,5 +1,4 @@
 """Command-line programs.
 
-Each parses its arguments and checks the paths among them; only then does it import torch and the function
-that does the work.
+Each parses its arguments and checks paths before it imports torch and the function behind the command.
 """

@@ -14,7 +14,7 @@ CONFIG_HELP = "config file, such as configs/trimix/...py"
 
 
 def add_options(parser: argparse.ArgumentParser, *, help: str = "override config keys") -> None:
-    """Add ``--cfg-options``, a list of ``KEY=VALUE``; given again, it adds to the list."""
+    """Add ``--cfg-options``, a list of ``KEY=VALUE``; repeated options are joined."""
     parser.add_argument(
         "--cfg-options", dest="options", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help=help,
@@ -31,13 +31,13 @@ def add_allow_partial(parser: argparse.ArgumentParser, weights: str = "weights")
 
 
 def check_checkpoint(path: str) -> None:
-    """Raise UserError where there is no file of weights."""
+    """Raise UserError if the file of weights does not exist."""
     if not Path(path).expanduser().is_file():
         raise UserError(f"Checkpoint '{path}' does not exist.")
 
 
 def check_exists(path: str) -> None:
-    """Raise UserError where there is neither a file nor a folder."""
+    """Raise UserError if the path does not exist."""
     if not Path(path).exists():
         raise UserError(f"'{path}' does not exist.")
 

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: any protocols, beside baselines and over seeds, in one table."""
+"""Evaluate a checkpoint with any protocols, baselines and seeds, in one table."""
 
 from __future__ import annotations
 
@@ -23,28 +23,34 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     """Parse and run; ``words`` default to the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("config", help=CONFIG_HELP)
-    parser.add_argument(
-        "checkpoint", nargs="?", help="weights to evaluate (none: the network at its random start)"
-    )
+    parser.add_argument("checkpoint", nargs="?", help="weights to evaluate (default: random weights)")
     several: dict[str, Any] = dict(nargs="+", default=())
     parser.add_argument(
         "--protocols", nargs="*", default=DEFAULT_PROTOCOLS, metavar="NAME", help=_listed(PROTOCOLS)
     )
     parser.add_argument(
-        "--labels-per-class", type=int, metavar="N", help="also on N labels of each class", **several
+        "--labels-per-class", type=int, metavar="N", help="also train on N labels per class", **several
     )
     parser.add_argument(
-        "--budgets", type=_budget, metavar="N", help=f"of the protocol budget ({_listed(BUDGETS)})", **several
+        "--budgets",
+        type=_budget,
+        metavar="N",
+        help=f"labels of the protocol budget ({_listed(BUDGETS)})",
+        **several,
     )
     parser.add_argument(
-        "--fractions", type=float, metavar="F", help=f"of the protocol semi ({_listed(FRACTIONS)})", **several
+        "--fractions",
+        type=float,
+        metavar="F",
+        help=f"shares of the protocol semi ({_listed(FRACTIONS)})",
+        **several,
     )
     parser.add_argument(
         "--transfer-to", metavar="CONFIG", help="data sets of the protocol transfer", **several
     )
     parser.add_argument(
         "--modes", nargs="+", default=MODES[:1], metavar="NAME",
-        help=f"{_listed(MODES)}: of the backbone in budget, transfer and on few labels ({MODES[0]})",
+        help=f"{_listed(MODES)}: backbone in budget, transfer and with few labels ({MODES[0]})",
     )  # fmt: skip
     parser.add_argument(
         "--recipe", dest="recipes", metavar="NAME", **several,
@@ -53,13 +59,18 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument(
         "--which", choices=("last", "best"), help="epoch of the table (both where they differ)"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat everything for each (0)")
-    parser.add_argument("--draws", type=int, default=5, help="draws of few labels for each seed")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0], help="seeds; every protocol is repeated for each (0)"
+    )
+    parser.add_argument("--draws", type=int, default=5, help="label draws per seed for few labels")
     parser.add_argument("--baselines", metavar="NAME", help=_listed(BASELINES), **several)
     parser.add_argument("--out", dest="out_dir", metavar="DIR", help="evaluation/ beside the checkpoint")
-    parser.add_argument("--device", help="cpu, cuda, ... (CUDA where there is a device)")
+    parser.add_argument("--device", help="cpu, cuda, ... (CUDA if available)")
     parser.add_argument(
-        "--as", dest="method", metavar="NAME", help="method of the rows, for a checkpoint of another method"
+        "--as",
+        dest="method",
+        metavar="NAME",
+        help="method name of the rows, for a checkpoint of another method",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_allow_partial(parser)

@@ -1,7 +1,7 @@
-"""Write the backbone of a checkpoint for another program, once it was seen to give the same features.
+"""Export the backbone of a checkpoint to another format, after checking that features are equal.
 
 For example `tools/export.py work_dirs/run/epoch_200.pth --to torchvision` writes
-work_dirs/run/export/epoch_200_torchvision.pth, and prints how to load it: a ResNet-50 by
+work_dirs/run/export/epoch_200_torchvision.pth and prints the code that loads it, for a ResNet-50
 
     net = torchvision.models.resnet50()
     net.fc = torch.nn.Identity()
@@ -23,17 +23,23 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", help="of this project, or of another one with --config")
+    parser.add_argument(
+        "checkpoint", help="checkpoint of this project, or another file of weights with --config"
+    )
     parser.add_argument("--to", required=True, metavar="FORMAT", help=" ".join(EXPORT_FORMATS))
-    parser.add_argument("--config", help="of the pretraining (the one in the checkpoint, or beside it)")
-    parser.add_argument("--out", metavar="FILE", help="export/ beside the checkpoint")
     parser.add_argument(
-        "--network", metavar="NAME", help="online or momentum (online, where a model says no other)"
+        "--config", help="config of the pretraining (default: the one in the checkpoint, or beside it)"
     )
     parser.add_argument(
-        "--image-size", type=int, default=64, metavar="N", help="of the images it is checked on (64)"
+        "--out", metavar="FILE", help="file to write (default: in export/ beside the checkpoint)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    parser.add_argument(
+        "--network", metavar="NAME", help="online or momentum (default: set by the model, usually online)"
+    )
+    parser.add_argument(
+        "--image-size", type=int, default=64, metavar="N", help="side of the images of the check (64)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_allow_partial(parser)
     args = vars(parser.parse_args(words))
     check_paths(args)

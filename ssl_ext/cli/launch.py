@@ -1,4 +1,4 @@
-"""``torchrun`` for tools/dist_train.sh: on one machine, out of reach of every other."""
+"""``torchrun`` for tools/dist_train.sh, without ports open to other machines."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ BACKENDS = ("GLOO", "NCCL")
 
 
 class LoopbackRendezvous(static_tcp_rendezvous.StaticTCPRendezvous):
-    """PyTorch's rendezvous, except that at a loopback address it listens on that address alone.
+    """PyTorch's rendezvous, except that at a loopback address it listens on that address only.
 
-    PyTorch gives the address to the clients only: its store listens on every interface of the machine, and
-    whoever reaches the port reads and writes what the processes agree on. A rendezvous of several nodes has
-    to be reached, and is left as it is.
+    PyTorch's store listens on every interface of the machine, for any address, and any client can read and
+    write its entries. The rendezvous of several nodes is not changed.
     """
 
     def next_rendezvous(self) -> static_tcp_rendezvous.RendezvousInfo:
-        """Start listening where this is the first node; the rest is PyTorch's."""
+        """Start listening on the first node, then call PyTorch's method."""
         address = socket.gethostbyname(self.master_addr)
         if self._store is None and self.rank == 0 and ipaddress.ip_address(address).is_loopback:
             self._store = TCPStore(
@@ -38,26 +37,25 @@ class LoopbackRendezvous(static_tcp_rendezvous.StaticTCPRendezvous):
                 self.timeout,
                 multi_tenant=True,
                 master_listen_fd=socket.create_server((address, self.master_port)).detach(),
-                use_libuv=False,  # PyTorch 2.6's other backend takes no socket
+                use_libuv=False,  # the libuv backend of PyTorch 2.6 does not accept a socket
             )
         return super().next_rendezvous()
 
 
 def check_port(address: str, port: int) -> None:
-    """Raise UserError where something else listens already."""
+    """Raise UserError if the port is in use."""
     try:
         socket.create_server((address, port)).close()
     except OSError as error:
         raise UserError(
-            f"The processes cannot meet at {address}:{port} ({os.strerror(error.errno or 0)}): "
-            "set PORT to a free port."
+            f"Cannot listen at {address}:{port} ({os.strerror(error.errno or 0)}): set PORT to a free port."
         ) from error
 
 
 def stay_on_loopback() -> None:
-    """Let gloo and NCCL listen on the loopback interface, unless the environment names another.
+    """Let gloo and NCCL listen on the loopback interface, unless the environment sets another.
 
-    By themselves they take the address of the host's name, which may be a public one.
+    By default they use the address of the host name, which may be public.
     """
     for _, name in socket.if_nameindex():
         if name.startswith("lo"):
@@ -72,7 +70,7 @@ def main() -> None:
         check_port(args.master_addr, args.master_port)
         stay_on_loopback()
     static_tcp_rendezvous.StaticTCPRendezvous = LoopbackRendezvous  # type: ignore[misc]
-    # A launcher that is killed cannot end its processes, which would go on writing.
+    # A killed launcher cannot end its processes, which would continue to write.
     os.environ.update(ends_with_me(signal.SIGKILL))
     try:
         run.main(sys.argv[1:])

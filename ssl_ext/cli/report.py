@@ -1,4 +1,4 @@
-"""Join the results of many evaluations: a table here, as CSV, Markdown and LaTeX, and one HTML page."""
+"""Join the results of many evaluations in tables (terminal, CSV, Markdown, LaTeX) and an HTML page."""
 
 from __future__ import annotations
 
@@ -13,27 +13,33 @@ from .arguments import check_paths
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
     """Parse and run; ``words`` default to the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("places", nargs="+", metavar="DIR", help="folders, searched for results.json")
+    parser.add_argument("places", nargs="+", metavar="DIR", help="folders that are searched for results.json")
     parser.add_argument(
-        "--out", dest="out_dir", default="report", metavar="DIR", help="folder of the files (report)"
+        "--out", dest="out_dir", default="report", metavar="DIR", help="output folder (report)"
     )
     parser.add_argument(
-        "--metric", dest="metrics", nargs="+", metavar="NAME", help="columns, such as acc auc f1 ece nmi"
+        "--metric",
+        dest="metrics",
+        nargs="+",
+        metavar="NAME",
+        help="metrics to show, such as acc auc f1 ece nmi",
     )
     parser.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
     parser.add_argument(
         "--join-runs",
         action="store_true",
-        help="runs of one algorithm and config file are repeats: mean ± std over them",
+        help="treat runs of one algorithm and config file as repeats: mean ± std over them",
     )
     parser.add_argument(
         "--layout", default="long", metavar="NAME",
-        help=f"{' '.join(REPORT_LAYOUTS)}: a row for each measurement, or methods x numbers of labels (long)",
+        help=f"{' '.join(REPORT_LAYOUTS)}: a row per measurement, or methods x numbers of labels (long)",
     )  # fmt: skip
     parser.add_argument(
-        "--references", metavar="FILE", help="configs/papers, or one table: figures in brackets (budgets)"
+        "--references",
+        metavar="FILE",
+        help="configs/papers, or one table: published figures in brackets (layout budgets)",
     )
-    parser.add_argument("--smoothing", type=float, default=0.6, help="of the curves, in [0, 1) (0.6)")
+    parser.add_argument("--smoothing", type=float, default=0.6, help="smoothing of curves, in [0, 1) (0.6)")
     args = vars(parser.parse_args(words))
     check_paths(args)
 
@@ -42,7 +48,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from ssl_ext.apis.report import report
 
     tables, written = report(**args)
-    # A narrower terminal breaks the lines; a figure that is cut off is lost.
+    # A narrower terminal wraps lines instead of cutting off figures.
     console = Console(width=max(Console().width, *(table.least_width for table in tables)))
     for table in tables:
         console.print(table.rich())

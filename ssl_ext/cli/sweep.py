@@ -1,6 +1,6 @@
 """Train and evaluate every point of a grid over config keys.
 
-A finished point is passed over, an unfinished one resumed, a failed one reported at the end.
+Finished points are skipped, unfinished ones resumed, failed ones reported at the end.
 """
 
 from __future__ import annotations
@@ -31,13 +31,20 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     parser.add_argument("config", help=CONFIG_HELP)
     parser.add_argument(
-        "grid", nargs="+", metavar="KEY=A,B,C", help="values of a config key (KEY1+KEY2: of several at once)"
+        "grid",
+        nargs="+",
+        metavar="KEY=A,B,C",
+        help="values of a config key (KEY1+KEY2: the same values for several keys)",
     )
-    parser.add_argument("--work-dir", metavar="DIR", help="work_dirs/<config name>/sweep")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", help="folder of the sweep (work_dirs/<config name>/sweep)"
+    )
     parser.add_argument(
         "--protocols", nargs="+", default=DEFAULT_PROTOCOLS, metavar="NAME", help="knn linear"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run with each (0)")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0], help="seeds; one run per point and seed (0)"
+    )
     add_options(parser, help="override config keys at all points")
     words = sys.argv[1:] if words is None else list(words)
     cut = words.index("--") if "--" in words else len(words)

@@ -1,4 +1,4 @@
-"""Pretrain a model: on the CPU, on one GPU, or started by torchrun (tools/dist_train.sh)."""
+"""Pretrain a model on the CPU, on one GPU, or under torchrun (tools/dist_train.sh)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     """Parse and run; ``words`` default to the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("config", help=CONFIG_HELP)
-    parser.add_argument("--work-dir", help="where the run is written (work_dirs/<config name>)")
+    parser.add_argument("--work-dir", help="folder of the run (work_dirs/<config name>)")
     parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
         default=False,
         metavar="auto|PATH",
-        help="go on from the newest checkpoint of the work dir, or from PATH",
+        help="resume from the newest checkpoint in the work dir, or from PATH",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that the work dir holds")
-    parser.add_argument("--init", metavar="PATH", help="weights to start from")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the work dir")
+    parser.add_argument("--init", metavar="PATH", help="initial weights")
     add_allow_partial(parser, "--init weights")
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
@@ -34,7 +34,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     add_options(parser)
     args = vars(parser.parse_args(words))
     resume = args["resume"]
-    # A run that is resumed from its own checkpoint does not read its initial weights again.
+    # A resumed run does not read its initial weights again.
     check_paths({**args, "init": None} if resume == "auto" else args)
     if resume and resume != "auto" and not Path(resume).is_file():
         raise UserError(

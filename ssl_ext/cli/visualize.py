@@ -22,40 +22,42 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         for argument in positional:
             sub.add_argument(argument)
-        sub.add_argument("--out", default="figures", metavar="DIR", help="folder of the files (figures)")
-        sub.add_argument("--name", default=name, help=f"of the files, without suffix ({name})")
+        sub.add_argument("--out", default="figures", metavar="DIR", help="output folder (figures)")
+        sub.add_argument("--name", default=name, help=f"file name without suffix ({name})")
         if "config" in positional:
             add_options(sub)
         return sub
 
-    views = command("views", "views_figure", "training images beside their views", "config")
-    views.add_argument("--images", type=int, default=8, help="how many images (8)")
-    views.add_argument("--seed", type=int, default=0, help="of the images and their views")
+    views = command("views", "views_figure", "training images and their views", "config")
+    views.add_argument("--images", type=int, default=8, help="number of images (8)")
+    views.add_argument("--seed", type=int, default=0, help="seed of images and views")
 
     curves = command("curves", "curves_figure", "logged figures of runs over iterations, epochs or hours")
     curves.add_argument("runs", nargs="+", metavar="RUN", help="work directory of a run")
-    curves.add_argument("--keys", nargs="+", metavar="NAME", help="what was logged (the loss and its terms)")
-    curves.add_argument("--smoothing", type=float, default=0.6, help="of a moving average, in [0, 1) (0.6)")
+    curves.add_argument("--keys", nargs="+", metavar="NAME", help="logged names (the loss and its terms)")
+    curves.add_argument(
+        "--smoothing", type=float, default=0.6, help="weight of a moving average, in [0, 1) (0.6)"
+    )
     curves.add_argument("--x", default="iteration", choices=X_AXES, help="horizontal axis (iteration)")
 
     matrices = command(
         "matrices",
         "matrices_figure",
-        "how TriMix takes mixed images apart: targets, similarities and their softmax",
+        "TriMix's targets for mixed images, similarities and their softmax",
         "config",
         "checkpoint",
     )
-    matrices.add_argument("--batch", type=int, default=10, help="how many images are shown (10)")
+    matrices.add_argument("--batch", type=int, default=10, help="number of images (10)")
     matrices.add_argument("--lam", type=float, default=0.7, help="share of the first image (0.7)")
-    matrices.add_argument("--seed", type=int, default=0, help="of the images")
-    matrices.add_argument("--split", default="test", help="of evaluation_dataset (test)")
+    matrices.add_argument("--seed", type=int, default=0, help="seed of the images")
+    matrices.add_argument("--split", default="test", help="split of evaluation_dataset (test)")
 
-    scores = command("scores", "scores_figure", "accuracies of evaluations side by side")
+    scores = command("scores", "scores_figure", "bar chart of the accuracies of evaluations")
     scores.add_argument("results", nargs="+", metavar="RESULTS.json", help="written by tools/evaluate.py")
     scores.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
 
-    embed = command("embed", "embedding_figure", "features in the plane, coloured by class", "config")
-    embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="a panel for each")
+    embed = command("embed", "embedding_figure", "features in two dimensions, coloured by class", "config")
+    embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints, one panel each")
     embed.add_argument(
         "--method", choices=PROJECTIONS, default="pca", help="pca, tsne (of PCA-50) or umap (pca)"
     )
@@ -65,36 +67,44 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
         nargs="+",
         default=[30.0],
         metavar="P",
-        help="of t-SNE (30)",
+        help="perplexities of t-SNE (30)",
     )
-    embed.add_argument("--points", type=int, default=2000, help="images drawn at most (2000)")
-    embed.add_argument("--split", help="of evaluation_dataset (test)")
+    embed.add_argument("--points", type=int, default=2000, help="maximum number of images (2000)")
+    embed.add_argument("--split", help="split of evaluation_dataset (test)")
     embed.add_argument(
-        "--exclude-class", nargs="+", default=[], metavar="CLASS", help="names or numbers to leave out"
+        "--exclude-class",
+        nargs="+",
+        default=[],
+        metavar="CLASS",
+        help="names or numbers of classes to exclude",
     )
-    embed.add_argument("--seed", type=int, default=0, help="of the images, t-SNE and UMAP")
+    embed.add_argument("--seed", type=int, default=0, help="seed of images, t-SNE and UMAP")
 
-    confusion = command("confusion", "confusion_figure", "which classes are taken for which")
+    confusion = command("confusion", "confusion_figure", "confusion matrix of an evaluation")
     confusion.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="RESULTS.json, or CONFIG and CHECKPOINT"
     )
-    confusion.add_argument("--protocol", help="of the row; with a checkpoint knn or linear")
+    confusion.add_argument("--protocol", help="of the measurement; with a checkpoint knn or linear")
     confusion.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
-    confusion.add_argument("--seed", type=int, default=0, help="of held-out rows and probe")
+    confusion.add_argument("--seed", type=int, help="one seed alone (all are summed); with a checkpoint (0)")
+    confusion.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE",
+        help="choose a measurement of RESULTS.json: method, labels_per_class, budget, fraction, mode, ...",
+    )  # fmt: skip
     add_options(confusion)
 
     detections = command(
         "detections",
         "detections_figure",
-        "annotated boxes beside those that a detector finds",
+        "annotated and detected boxes",
         "config",
         "checkpoint",
     )
-    detections.add_argument("--images", type=int, default=4, help="how many images (4)")
+    detections.add_argument("--images", type=int, default=4, help="number of images (4)")
     detections.add_argument(
-        "--threshold", type=float, default=0.5, help="lowest score of a detection that is drawn (0.5)"
+        "--threshold", type=float, default=0.5, help="lowest score of the detections drawn (0.5)"
     )
-    detections.add_argument("--seed", type=int, default=0, help="of the images")
+    detections.add_argument("--seed", type=int, default=0, help="seed of the images")
 
     mixing = command(
         "mixing", "mixing_figure", "two images mixed by policies or learned blocks over λ", "config"
@@ -103,25 +113,29 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
         "--policies",
         nargs="+",
         metavar="NAME",
-        help=f"of {', '.join(DRAWN_POLICIES)} (all, or with --trained none)",
+        help=f"policies from {', '.join(DRAWN_POLICIES)} (default: all, or none with --trained)",
     )
     mixing.add_argument(
-        "--trained", nargs="+", default=[], metavar="CHECKPOINT", help="of AMix or AutoMix: a row for each"
+        "--trained",
+        nargs="+",
+        default=[],
+        metavar="CHECKPOINT",
+        help="checkpoints of AMix or AutoMix, one row each",
     )
     mixing.add_argument(
         "--lams", type=float, nargs="+", default=LAMS, metavar="λ", help="shares of the first image"
     )
     mixing.add_argument(
-        "--weights", metavar="CHECKPOINT", help="of the network whose gradients are followed (random)"
+        "--weights", metavar="CHECKPOINT", help="weights of the network that gives the saliency (random)"
     )
-    mixing.add_argument("--seed", type=int, default=0, help="of the images and the policies")
+    mixing.add_argument("--seed", type=int, default=0, help="seed of images and policies")
 
     grid = command("grid", "grid_figure", "accuracy over one or two settings of a sweep", "folder")
     grid.add_argument("--x", metavar="KEY", help="swept key on the horizontal axis (the first)")
     grid.add_argument("--y", metavar="KEY", help="swept key with a line for each value (the second)")
-    grid.add_argument("--protocol", help="one that the sweep evaluated (the first)")
+    grid.add_argument("--protocol", help="protocol of the sweep (the first)")
     grid.add_argument(
-        "--style", choices=SWEEP_STYLES, default="lines", help="lines or a map of cells (lines)"
+        "--style", choices=SWEEP_STYLES, default="lines", help="lines, or a map with coloured cells (lines)"
     )
     grid.add_argument(
         "--where", nargs="+", default=[], metavar="KEY=VALUE", help="draw the points with this value"

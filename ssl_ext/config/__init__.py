@@ -1,1 +1,1 @@
-"""Configs: reading and checking them, the networks they describe, and published figures."""
+"""Configs: loading, checking, building of data sets and networks, and published figures."""

@@ -1,4 +1,4 @@
-"""Names of registered classes in place of the classes of a pure-Python config."""
+"""Conversion of the classes in a pure-Python config to registered names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ssl_ext import registry
 
 
 def name_classes(config: Config) -> None:
-    """Replace, in place, each class or function at a key ``type`` by the name that it is registered by.
+    """Replace, in place, each class or function at a key ``type`` by its registered name.
 
-    One that is not registered, or that is hidden by another of its name, stays.
+    A class that is not registered, or whose name belongs to another class, is not replaced.
     """
     for node in _dicts(config._cfg_dict):
         kind = node.get("type")

@@ -29,13 +29,13 @@ def build_train_loader(config: Config) -> DataLoader:
     """Build the training loader, shuffled by ``config.randomness.seed``.
 
     Raises:
-        UserError: An argument that data set, sampler or loader refuse.
+        UserError: An argument rejected by data set, sampler or loader.
     """
     with user_errors("train_dataloader"):
         loader = Runner.build_dataloader(config.train_dataloader, seed=config.randomness.seed)
     if not config.train_cfg.get("by_epoch") or loader.persistent_workers:
-        # Each iterator draws a seed. A resumed run makes one iterator more, whose seed must not come from
-        # the restored global stream.
+        # Each iterator draws a seed. A resumed run creates one more iterator, whose seed must not come from
+        # the restored global generator.
         loader.generator = torch.Generator()
     return loader
 

@@ -1,4 +1,4 @@
-"""Top-level config keys that something reads, and errors for keys that look like a typing mistake."""
+"""Known top-level config keys, and errors for misspelt ones."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ KNOWN = (
 
 
 def check_file_keys(config: Config) -> None:
-    """Raise UserError for a top-level key that nothing reads and that is nearly the name of one that is.
+    """Raise UserError for an unknown top-level key that is similar to a known one.
 
-    Two edits are allowed for a name of six or more letters, one for a shorter one. Other names are taken as
-    helper variables.
+    Similar are names within two edits of a known name of six or more letters, or within one edit of a shorter
+    one. Other names are accepted as helper variables.
     """
     for key in config:
         if key in KNOWN or key.startswith("_"):
             continue
         near = _nearest(key, KNOWN)
         if _edits(key, near) <= (2 if len(near) >= 6 else 1):
-            raise UserError(f"The config has the key {key}, which nothing reads; it is nearly {near}.")
+            raise UserError(f"The config has the unknown key {key}; did you mean {near}?")
 
 
 def check_option_keys(config: Config, options: Iterable[str]) -> None:
-    """Raise UserError for an override whose top-level key neither the config has nor anything reads."""
+    """Raise UserError for an override whose top-level key is unknown and not in the config."""
     known = KNOWN | set(config)
     for key in options:
         first = key.partition(".")[0]
         if first not in known:
             deeper = [k for k, _ in walk(config.to_dict()) if k.endswith(f".{key}")]
             near = min(deeper, key=_place) if deeper else _nearest(first, known) + key[len(first) :]
-            raise UserError(f"--cfg-options {key}: nothing reads the key {first}; the nearest is {near}.")
+            raise UserError(f"--cfg-options {key}: the key {first} is unknown; did you mean {near}?")
 
 
 def _place(key: str) -> tuple[bool, int]:
-    """Order of keys with the same last name: those of training first, then the shortest."""
+    """Sort key for keys with the same last name: training keys first, then by length."""
     return key.startswith("evaluation."), len(key)
 
 
@@ -57,7 +57,7 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 
 
 def _edits(first: str, second: str) -> int:
-    """Number of insertions, deletions, substitutions and swaps of neighbours between two texts.
+    """Edit distance with insertions, deletions, substitutions and swaps of neighbouring letters.
 
     >>> _edits("modle", "model"), _edits("train_dataloder", "train_dataloader")
     (1, 1)

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ssl_ext.errors import UserError
 from ssl_ext.values import is_count, is_number
 
-# No size, count or number of steps is larger.
+# Upper bound of sizes, counts and numbers of steps.
 TOO_LARGE = 2**31
 
 

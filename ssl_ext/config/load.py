@@ -25,11 +25,11 @@ def load_config(
 ) -> Config:
     """Read a config file (or copy a config), apply overrides and make ``ssl_ext`` the default scope.
 
-    Classes at ``type`` become their names, and ``~`` in ``work_dir`` the home folder.
+    Classes at ``type`` are replaced by their names, and ``~`` in ``work_dir`` by the home folder.
 
     Raises:
-        UserError: The file is missing or is not a config, an override does not fit into it, nothing reads a
-            key of it, a value has the wrong type for its key, or a key of ``required`` is missing.
+        UserError: The file is missing or not a config, an override does not fit, a key is misspelt or
+            missing, or a value has the wrong type.
     """
     init_default_scope("ssl_ext")
     if isinstance(config, Config):

@@ -1,7 +1,7 @@
 """Reading a config file by its path.
 
-``ssl_ext::trimix/….py`` is a file that comes with the package. A config that was removed because another
-one with an override is the same can still be read.
+``ssl_ext::trimix/….py`` is a config of the package. The paths of removed configs still work: each is replaced
+by another config with overrides.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PACKAGE = "ssl_ext"
 SHIPPED = f"{PACKAGE}::"
 FOLDER = Path(__file__).parents[1] / ".mim" / "configs"
-# Removed file → the file beside it that replaces it, and what that one changes.
+# Removed file → the file in the same folder that replaces it, and the overrides.
 REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
     f"{method}_resnet50_1xb{batch}-adam-80e_{data}.py": (
         f"{method}_resnet50_1xb128-adam-80e_{data}.py",
@@ -36,9 +36,9 @@ REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
-    """The file to read for the path of a config, and the overrides that make it that config.
+    """The file that replaces a removed config, and the overrides that make it equal.
 
-    Any other path is returned as it is, and so is that of a file that exists.
+    The paths of existing files and all other paths are returned unchanged, without overrides.
 
     >>> successor("ssl_ext::byol/byol_resnet50_1xb32-adam-80e_stl10.py")
     ('ssl_ext::byol/byol_resnet50_1xb128-adam-80e_stl10.py', {'train_dataloader.batch_size': 32})
@@ -55,7 +55,7 @@ def config_file(path: str | os.PathLike) -> Path:
     """The file to read for the path of a config.
 
     Raises:
-        UserError: It does not exist.
+        UserError: The file does not exist.
     """
     source = successor(path)[0]
     file = FOLDER / source.removeprefix(SHIPPED) if source.startswith(SHIPPED) else Path(source)
@@ -65,18 +65,18 @@ def config_file(path: str | os.PathLike) -> Path:
 
 
 def read_config(path: str | os.PathLike) -> Config:
-    """Read a config file; a removed one keeps its ``filename``, from which work dirs and rows take names.
+    """Read a config file; a removed config keeps its ``filename``, which names work dirs and result rows.
 
     Raises:
-        UserError: It does not exist.
-        Exception: Whatever MMEngine or the file itself raises.
+        UserError: The file does not exist.
+        Exception: Any exception raised by MMEngine or by the file.
     """
     file = config_file(path)
-    # Imported here, so that a path can be checked without MMEngine and torch.
+    # Imported here, so that paths can be checked without importing MMEngine and torch.
     from mmengine.config import Config
     from mmengine.config.utils import MODULE2PACKAGE
 
-    # The packages in which MMEngine finds a base such as "ssl_ext::trimix/….py".
+    # Lets MMEngine resolve a base such as "ssl_ext::trimix/….py".
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
     with removed_bases(), patch("mmengine.config.config.open", _open_text, create=True):
         config = Config.fromfile(file)
@@ -89,19 +89,20 @@ def read_config(path: str | os.PathLike) -> Config:
 
 
 def log_successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
-    """``successor``, and a line in the log if the path is that of a removed config."""
+    """``successor``, with a log line for the path of a removed config."""
     from mmengine.logging import print_log
 
     source, overrides = successor(path)
     if overrides:
         words = " ".join(f"{key}={value}" for key, value in overrides.items())
-        print_log(f"Config '{path}' is now '{source}' with {words}.", logger="current", level=logging.INFO)
+        message = f"Config '{path}' was replaced by '{source}' with {words}."
+        print_log(message, logger="current", level=logging.INFO)
     return source, overrides
 
 
 @contextmanager
 def removed_bases() -> Iterator[None]:
-    """Let MMEngine read a ``_base_`` that names a removed config: a file in its place holds the overrides."""
+    """Let MMEngine read a removed config named in ``_base_``, by a temporary file with the overrides."""
     from mmengine.config import Config, ConfigDict
 
     real = Config._get_cfg_path
@@ -127,14 +128,14 @@ def removed_bases() -> Iterator[None]:
 
 
 def _open_text(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO[Any]:
-    """Python's ``open``, without the byte order mark that some editors put at the start of a file."""
+    """Python's ``open``, except that a byte order mark is skipped."""
     return open(file, mode, encoding="utf-8-sig" if (mode, encoding) == ("r", "utf-8") else encoding)
 
 
 def _drop_scope(value: Any) -> None:
     """Remove, in place, the ``_scope_='ssl_ext'`` that MMEngine adds to dicts of a base ``ssl_ext::….py``.
 
-    It is the default scope; without the key a config is the same however its bases are named.
+    It is the default scope; without it configs are equal for both ways of naming a base.
     """
     if isinstance(value, dict):
         if value.get("_scope_") == PACKAGE:

@@ -38,13 +38,13 @@ def build_model(config: Config) -> TrainableModel:
         )
     with user_errors("model"):
         model = adapted(MODELS.build(settings))
-    with _quiet(), user_errors("model, its initial weights"):
+    with _quiet(), user_errors("model, initial weights"):
         model.init_weights()
     return model
 
 
 def without_pretrained(value: Any) -> Any:
-    """A model config without the parts that make ``init_weights`` load a file, at any depth."""
+    """A model config without the nested settings that make ``init_weights`` load files."""
     if isinstance(value, dict):
         kept = {
             key: without_pretrained(item)
@@ -63,7 +63,7 @@ def _loads_weights(init: Any) -> bool:
 
 
 def random_network(config: Config, *, seed: int, device: torch.device | None = None) -> TrainableModel:
-    """The config's network with random weights of a seed, in evaluation mode.
+    """The config's network with random weights drawn with a seed, in evaluation mode.
 
     By default on CUDA if there is a device. Global random states are left unchanged.
     """
@@ -81,12 +81,12 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     """The named device; by default CUDA if there is a device.
 
     Raises:
-        UserError: An unknown device, or CUDA where there is none.
+        UserError: An unknown device, or CUDA if it is not available.
     """
     try:
         found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
-        raise UserError(f"device={device!r} is no device of torch, such as cpu or cuda.") from error
+        raise UserError(f"device={device!r} is not a torch device, such as cpu or cuda.") from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device={device!r}: no CUDA device is available.")
     return found
@@ -103,16 +103,16 @@ def check_images(network: EvaluatedModel, dataset: Any, key: str) -> None:
     size, channels = "×".join(map(str, images.shape[2:])), images.shape[1]
     expected = len(model.normalization[0]) if model.normalization else channels
     if channels != expected:
-        hint = " (as_rgb=True makes three equal ones of a grey channel)" if channels == 1 else ""
+        hint = " (as_rgb=True repeats a grey channel three times)" if channels == 1 else ""
         raise UserError(
-            f"{key}: its images have {channels} channels, the network takes {expected}{hint}; "
-            "data_preprocessor.mean of the config has one value for each."
+            f"{key}: the images have {channels} channels, but the network takes {expected}{hint}; "
+            "data_preprocessor.mean must have one value per channel."
         )
     try:
         with evaluation_mode(model):
             network.embed(images)
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{key}: the network does not take its images of {size} pixels ({error}).") from error
+        raise UserError(f"{key}: the network does not accept images of {size} pixels ({error}).") from error
 
 
 @contextmanager

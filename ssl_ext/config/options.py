@@ -16,8 +16,7 @@ PAIRS = {"[": "]", "(": ")"}
 def parse_options(pairs: Sequence[str]) -> dict:
     """``['a.b=1', 'c=[2,3]']`` as ``{'a.b': 1, 'c': [2, 3]}``.
 
-    A value is a Python literal, or a text without quotes; ``a,b`` is a list of two, and a path with a comma
-    in it is one text.
+    A value is a Python literal or an unquoted string; ``a,b`` is a list of two; a path may contain commas.
 
     Raises:
         UserError: A pair without ``=``, or brackets that do not match.
@@ -33,7 +32,7 @@ def parse_options(pairs: Sequence[str]) -> dict:
 
 
 def split_commas(text: str) -> list[str]:
-    """Split at the commas outside brackets and quotes; an apostrophe inside a word is no quote.
+    """Split at the commas outside brackets and quotes; an apostrophe inside a word is not a quote.
 
     Raises:
         ValueError: Brackets do not match.
@@ -77,5 +76,5 @@ def _value(text: str) -> Any:
         items = [_value(part) for part in split_commas(text[1:-1]) if part.strip()]
         return tuple(items) if text[0] == "(" else items
     if text.startswith("{"):
-        raise ValueError("a dict is written as in Python, with quotes: {'name': 1}")
+        raise ValueError("write a dict as in Python, with quotes: {'name': 1}")
     return DictAction._parse_int_float_bool(text)

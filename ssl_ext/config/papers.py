@@ -1,18 +1,18 @@
 """Tables of papers (``configs/papers/NAME.py``): the config of each cell and its published figure.
 
-A file sets ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
-down and across), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
-``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed,
-``-`` where there is none. ``RECIPES`` (optional) names the recipes (:mod:`ssl_ext.config.recipes`) that are
-readings of the publication's; measurements with others are not compared with it. ``SKIP`` (optional) lists
-values by axis of cells that no config makes. ``cell`` (optional) gets the values of a cell by axis; it
-returns None if no config makes the cell, else more words of ``CONFIG`` and ``EVALUATE`` and any of
+A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
+of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
+``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
+``-``. ``RECIPES`` (optional) names the recipes (:mod:`ssl_ext.config.recipes`) that are readings of the
+publication's; figures are compared with no others. ``SKIP`` (optional) lists, by axis, the values of cells
+without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
+cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
 
 - ``options``: overrides of the config;
-- ``evaluate``: in place of ``EVALUATE``;
-- ``pretrain``: False for a network at random weights, or what is evaluated in place of the config's own
-  pretraining: the stem of another config, or a file of weights;
-- ``init``: stem of the config whose weights the pretraining starts from.
+- ``evaluate``: replaces ``EVALUATE``;
+- ``pretrain``: False for random weights; or the stem of another config, or a file of weights, evaluated
+  instead of the config's own pretraining;
+- ``init``: stem of the config whose weights initialise the pretraining.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ssl_ext.names import RECIPES
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: ``published`` is the figure as printed, ``config`` None if no config makes it."""
+    """One cell of a table: ``published`` is the figure as printed; ``config`` is None for a skipped cell."""
 
     at: Mapping[str, Any]
     published: float | None
@@ -54,17 +54,17 @@ class Table:
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
-    """The table file that ``place`` is, or all those in a folder, sorted by name.
+    """The table file ``place``, or all table files of the folder ``place``, sorted by name.
 
     Raises:
-        UserError: The place does not exist, or holds no Python file.
+        UserError: The path does not exist, or has no Python file.
     """
     place = Path(place)
     if not place.exists():
         raise UserError(f"'{place}' does not exist.")
     found = sorted(place.glob("*.py")) if place.is_dir() else [place]
     if not found or any(path.suffix != ".py" for path in found):
-        raise UserError(f"'{place}' is no Python file of published figures like those in configs/papers.")
+        raise UserError(f"'{place}' is not a Python file of published figures like those in configs/papers.")
     return found
 
 
@@ -81,8 +81,8 @@ def read_table(path: str | os.PathLike) -> Table:
             raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
         return Table(content["SOURCE"], content["UNIT"], list(_cells(content)), recipes)
     except Exception as error:
-        # The file is Python: its own errors are of any kind.
-        raise UserError(f"'{path}' is no table of a paper ({type(error).__name__}: {error}).") from error
+        # The file is Python and can raise any exception.
+        raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error
 
 
 def _cells(content: Mapping[str, Any]) -> Iterator[Cell]:

@@ -42,7 +42,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     OWN: {
         "knn": dict(k=200, temperature=0.1),
         "linear": dict(solver="lbfgs", l2=STRENGTHS),
-        **{key: value for key, value in _step_decay(0.1, 0.6, 0.8).items() if key == "linear_aug"},
+        "linear_aug": _step_decay(0.1, 0.6, 0.8)["linear_aug"],
         "finetune": dict(
             optimizer="adamw", lr=1e-3, weight_decay=1e-4, batch_size=64, epochs=100, min_steps=1000,
             schedule="cosine", evaluations=10, augment=VIEWS,
@@ -186,6 +186,6 @@ def _image_recipe(name: str, settings: dict[str, Any] | None) -> ImageRecipe | N
 
 def _allow(key: str, settings: Any, allowed: set[str]) -> None:
     if not isinstance(settings, Mapping):
-        raise UserError(f"{key}={settings!r} must be a dict with keys out of {', '.join(sorted(allowed))}.")
+        raise UserError(f"{key}={settings!r} must be a dict with the keys {', '.join(sorted(allowed))}.")
     if wrong := sorted(set(settings) - allowed):
         raise UserError(f"{key}.{wrong[0]} is unknown; allowed are {', '.join(sorted(allowed))}.")

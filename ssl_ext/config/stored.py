@@ -1,4 +1,4 @@
-"""The config that a checkpoint was trained with, found without running anything that came with it."""
+"""The config that a checkpoint was trained with, read without running it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .kinds import short, walk
 from .load import load_config
 from .networks import without_pretrained
 
-# Nothing else of a stored config is used.
+# The keys of a stored config that are used.
 KEPT = ("model", "data_preprocessor", "views", "init")
 INITIAL = "initial_weights"
 SCOPES = (None, "ssl_ext", "mmpretrain", "mmengine")
@@ -28,16 +28,16 @@ def config_of_checkpoint(
 ) -> Config:
     """The given config; else the one in the checkpoint's metadata; else the one file beside it.
 
-    A config is a Python program. One that was not named by the user may have come with weights from
-    elsewhere: see :func:`untrusted_config`.
+    A config is a Python program. If the user did not name it, it may come from the same source as the weights
+    and is read by :func:`untrusted_config`.
 
     Args:
-        path: Of the checkpoint.
-        checkpoint: Its content.
-        config: A config that the user named.
+        path: Path of the checkpoint.
+        checkpoint: Content of the checkpoint.
+        config: Config named by the user, if any.
 
     Raises:
-        UserError: There is none, more than one, or one that :func:`untrusted_config` refuses.
+        UserError: There is no config, more than one, or one that :func:`untrusted_config` rejects.
     """
     if config is not None:
         return load_config(config)
@@ -46,8 +46,8 @@ def config_of_checkpoint(
         return stored
     found = sorted(Path(path).parent.glob("*.py"))
     if len(found) != 1:
-        state = f"{len(found)} config files beside it" if found else "no config in it and none beside it"
-        raise UserError(f"Checkpoint '{path}' has {state}: name the one it was trained with (--config).")
+        state = f"{len(found)} config files beside it" if found else "no config in it or beside it"
+        raise UserError(f"Checkpoint '{path}' has {state}: give the config of its training (--config).")
     return untrusted_config(
         found[0].read_text(encoding="utf-8", errors="replace"), f"The config '{found[0]}'"
     )
@@ -57,7 +57,7 @@ def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
     """The config in a checkpoint's metadata, or None for a file without one.
 
     Raises:
-        UserError: :func:`untrusted_config` refuses it.
+        UserError: :func:`untrusted_config` rejects it.
     """
     meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
@@ -67,7 +67,7 @@ def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
 def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
     """Method, data sets, seed, steps, epochs and initial weights of the training that a checkpoint records.
 
-    What is not recorded is left out; the stored config is parsed as plain values and never run.
+    Missing values are omitted; the stored config is parsed as plain values and never run.
 
     Args:
         training: ``meta`` and ``message_hub`` of the checkpoint (:attr:`.LoadReport.training`).
@@ -101,13 +101,13 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
 def untrusted_config(text: str, what: str) -> Config:
     """The parts of a config text that describe the network; it is parsed as plain values and never run.
 
-    Every ``type`` must be the name of a registered class that loads no files on its own; parts that load
-    weights are left out. Build it within :func:`ssl_ext.registry.registered_only`.
+    Every ``type`` must be the name of a registered class that does not load files itself; settings that load
+    weights are dropped. Build it within :func:`ssl_ext.registry.registered_only`.
 
     Raises:
-        UserError: The text holds more than plain values, a ``_base_``, or names another class.
+        UserError: The text holds anything but plain values, a ``_base_``, or another class.
     """
-    named = "only a config that was named is run: name it (--config)."
+    named = "a config is run only if you name it (--config)."
     try:
         values = read_plain_config(text)
         if "_base_" in values:
@@ -115,27 +115,27 @@ def untrusted_config(text: str, what: str) -> Config:
         config = Config(without_pretrained({key: values[key] for key in KEPT if key in values}))
     except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
-        raise UserError(f"{what} is more than a list of plain values ({reason}), and {named}") from error
+        raise UserError(f"{what} has other content than plain values ({reason}); {named}") from error
     for key, value in walk(config.to_dict()):
         name = key.rpartition(".")[2]
         if name == "type" and not registered(value):
             raise UserError(
-                f"{what} has {key}={short(value)}, which is no registered part of a network, and {named}"
+                f"{what} has {key}={short(value)}, which is not a registered network class; {named}"
             )
         if name == "_scope_" and value not in SCOPES:
-            raise UserError(f"{what} has {key}={short(value)}, and {named}")
+            raise UserError(f"{what} has {key}={short(value)}; {named}")
     return load_config(config)
 
 
 def read_plain_config(text: str) -> dict[str, Any]:
-    """Values of a config text of assignments of literals and ``dict(...)``; nothing is run.
+    """Values of a config text that consists of assignments of literals and ``dict(...)``; nothing is run.
 
     >>> read_plain_config("model = dict(type='SimCLR', neck=dict(layers=[1, 2]))")
     {'model': {'type': 'SimCLR', 'neck': {'layers': [1, 2]}}}
 
     Raises:
-        ValueError: Anything else is in it.
-        SyntaxError: It is not Python.
+        ValueError: The text holds anything else.
+        SyntaxError: The text is not Python.
     """
     values = {}
     for statement in ast.parse(text).body:
@@ -152,7 +152,7 @@ def _value(node: ast.expr) -> Any:
         case ast.Call(func=ast.Name(id="dict"), args=[], keywords=pairs) if all(p.arg for p in pairs):
             return {pair.arg: _value(pair.value) for pair in pairs}
         case ast.Call(func=ast.Name(id="dict"), args=[ast.Dict() as only], keywords=[]):
-            # How names that are no identifiers are written.
+            # The form for keys that are not identifiers.
             return _value(only)
         case ast.Dict(keys=keys, values=items) if None not in keys:
             return {_value(key): _value(item) for key, item in zip(keys, items, strict=True) if key}

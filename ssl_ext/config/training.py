@@ -51,7 +51,7 @@ def training_config(
     config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
     optimizer = config.optim_wrapper.get("optimizer", {}).get("type")
     if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:
-        raise UserError(f"optim_wrapper.optimizer: type={optimizer!r} is no registered optimizer.")
+        raise UserError(f"optim_wrapper.optimizer: type={optimizer!r} is not a registered optimizer.")
     read_recipes(config)
     name = Path(config.filename).stem if config.filename else "run"
     config.work_dir = os.path.expanduser(work_dir or config.get("work_dir") or Path("work_dirs") / name)
@@ -112,7 +112,7 @@ def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
     wanted, drawn = model.num_views, model.drawn_views
     if wanted and drawn is not None and drawn != wanted:
         raise UserError(
-            f"{type(model).__name__} compares {wanted} views of an image and the config's views give "
+            f"{type(model).__name__} needs {wanted} views per image, but the config's views give "
             f"{drawn}: change views[].repeats."
         )
     with user_errors("train_dataloader.dataset"):
@@ -135,8 +135,9 @@ def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
         side = image_size if isinstance(image_size, int) else max(image_size)
         if side <= IMAGENET_STEM_MIN and stem.kernel_size[0] == 7:
             warnings.warn(
-                f"Images of {side} px meet an ImageNet stem (7x7 convolution, stride 2, max pooling): "
-                "faster, but model.backbone.type='ResNet_CIFAR' usually scores several points higher.",
+                f"Images of {side} px are used with an ImageNet stem (7x7 convolution, stride 2, max "
+                "pooling); model.backbone.type='ResNet_CIFAR' is slower but usually several points more "
+                "accurate.",
                 stacklevel=2,
             )
 
@@ -144,8 +145,8 @@ def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
 def check_memory_options(config: Config, model: TrainableModel) -> None:
     """Check ``activation_checkpointing`` and ``optim_wrapper.accumulative_counts``.
 
-    Warns if gradients accumulated over several batches differ from those of one large batch: the model's
-    ``batch_dependence`` names how its loss depends on the batch, or is None.
+    Warns if gradients accumulated over several batches differ from those of one large batch; the model's
+    ``batch_dependence`` gives the reason.
 
     Raises:
         UserError: The backbone has no stages to recompute, or ``compile`` is set too.
@@ -154,16 +155,17 @@ def check_memory_options(config: Config, model: TrainableModel) -> None:
         checked_stages(model)
         if config.get("compile", False):
             raise UserError(
-                "activation_checkpointing and compile do not go together: a compiled second pass writes to "
-                "running statistics again; set one of them to False."
+                "activation_checkpointing and compile cannot be combined, because a compiled recomputation "
+                "updates running statistics again: set one of them to False."
             )
     count = config.optim_wrapper.get("accumulative_counts", 1)
     dependence = model.batch_dependence
     if count > 1 and dependence is not None:
         batch_size = config.train_dataloader.get("batch_size", 1)
+        differs = "may differ" if dependence is UNKNOWN else "differs"
         warnings.warn(
-            f"optim_wrapper.accumulative_counts={count}: {count} batches of {batch_size} "
-            f"{'may' if dependence is UNKNOWN else 'do'} not give {type(model).__name__} the update of one "
-            f"batch of {count * batch_size}, as {dependence}.",
+            f"optim_wrapper.accumulative_counts={count}: the update of {type(model).__name__} from {count} "
+            f"batches of {batch_size} {differs} from that of one batch of {count * batch_size}, because "
+            f"{dependence}.",
             stacklevel=2,
         )

@@ -1,6 +1,7 @@
 """Finding image files, and decoding them with Pillow."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,21 +30,23 @@ def image_folder(data_root: str | Path, dataset: str) -> Path:
     return root
 
 
+def walk_images(root: Path) -> Iterator[str]:
+    """Yield the relative paths of all image files below a folder, without hidden ones, sorted by folder."""
+    for current, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = os.path.relpath(current, root)
+        for name in sorted(files):
+            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+                yield os.path.normpath(os.path.join(inside, name))
+
+
 def image_names(root: Path) -> list[str]:
-    """Return the relative paths of all image files below a folder, without hidden ones, sorted by folder.
+    """Return the paths of :func:`walk_images` as a list.
 
     Raises:
         ValueError: there are none.
     """
-    names: list[str] = []
-    for current, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = os.path.relpath(current, root)
-        names += [
-            os.path.normpath(os.path.join(inside, name))
-            for name in sorted(files)
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
+    names = list(walk_images(root))
     if not names:
         raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)})")
     return names

@@ -1,10 +1,13 @@
 """A folder of image files."""
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ssl_ext.datasets.decode import image_folder, image_names
+from mmengine.logging import print_log
+
+from ssl_ext.datasets.decode import image_folder, image_names, walk_images
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import check_split, damaged_file
 from ssl_ext.registry import DATASETS
@@ -17,8 +20,10 @@ class FolderDataset(FileDataset):
     """Image files, decoded by the loader's workers and cut to one size.
 
     Layouts: ``data_root/split/class/…`` or ``data_root/class/…`` (one split, ``'train'``). Images
-    outside class folders have the label −1. Class folders are searched recursively. Labels index
-    the sorted class names of all splits. The constructor lists the files and decodes none.
+    outside class folders have the label −1. Class folders are searched recursively; those without
+    images are no classes. Labels index the sorted class names of ``train``, ``val`` and ``test``;
+    classes that occur only in a split of another name come after them. The constructor lists the files
+    and decodes none.
 
     Args:
         split: sub-folder of ``data_root``; None or ``'train'`` for a folder without splits.
@@ -44,29 +49,57 @@ class FolderDataset(FileDataset):
         if download:
             raise ValueError(f"dataset.download=True: {data_root} is a local folder and cannot be downloaded")
         root = image_folder(data_root, "FolderDataset")
-        folder, available, classes = _layout(root, split)
-        files, labels = _list_files(folder, classes)
-        self.set_files(files, labels, classes=classes, split=split or "train", available_splits=available)
+        folder, available, sources = _layout(root, split)
+        names = image_names(folder)
+        classes = _classes(folder, names, sources)
+        self.set_files(
+            [os.path.join(folder, name) for name in names],
+            _labels(folder, names, classes),
+            classes=classes,
+            split=split or "train",
+            available_splits=available,
+        )
 
 
 def _sub_folders(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
 
 
-def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[str]]:
-    """Return the folder of the split, the names of all splits and of all classes."""
+def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[Path]]:
+    """Return the folder of the split, the names of all splits, and the folders that define the classes."""
     found = _sub_folders(root)
-    if split not in found and not set(found) & set(USUAL_SPLITS):
+    usual = [name for name in USUAL_SPLITS if name in found]
+    if split not in found and not usual:
         check_split(split or "train", ("train",), f"FolderDataset {root} (no split sub-folders)")
-        return root, ("train",), found
+        return root, ("train",), [root]
     folder = root / check_split(split, tuple(found), f"FolderDataset {root}")
-    return folder, tuple(found), sorted({c for s in found for c in _sub_folders(root / s)})
+    return folder, tuple(found), [root / name for name in usual or found]
 
 
-def _list_files(folder: Path, classes: list[str]) -> tuple[list[str], list[int]]:
-    names = image_names(folder)
+def _classes(folder: Path, names: list[str], sources: list[Path]) -> list[str]:
+    """Names of the class folders with images in the sources, sorted, then of further ones in ``folder``."""
+    own = {name.partition(os.sep)[0] for name in names if os.sep in name}
+    defined = own.copy() if folder in sources else set()
+    empty: set[str] = set()
+    for source in sources:
+        for name in _sub_folders(source):
+            if name not in defined:
+                (empty if next(walk_images(source / name), None) is None else defined).add(name)
+    if empty - defined:
+        _log_empty(folder, tuple(sorted(empty - defined)))
+    return [*sorted(defined), *sorted(own - defined)]
+
+
+@cache
+def _log_empty(folder: Path, names: tuple[str, ...]) -> None:
+    """Log once the class folders without images."""
+    listed = ", ".join(map(repr, names))
+    print_log(f"'{folder}': folders without images are no classes: {listed}", logger="current")
+
+
+def _labels(folder: Path, names: list[str], classes: list[str]) -> list[int]:
     numbers = {name: number for number, name in enumerate(classes)}
     labels = [numbers[top] if rest else -1 for top, _, rest in (name.partition(os.sep) for name in names)]
     if -1 in labels and max(labels) >= 0:
         raise damaged_file(folder, "holds images both in class folders and beside them; move them apart")
-    return [os.path.join(folder, name) for name in names], labels
+    return labels

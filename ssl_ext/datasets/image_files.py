@@ -3,7 +3,10 @@
 import csv
 import hashlib
 import logging
+import math
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +23,9 @@ from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 NAMED = 5  # damaged files listed in a warning
+NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d+)?")
+# As pandas, R and the other data sets write missing labels.
+MISSING = ("na", "n/a", "nan", "none", "null", "<na>", "-1", "-1.0")
 
 
 class Entry(NamedTuple):
@@ -43,8 +49,9 @@ class ImageFiles(ArrayDataset):
         data_root: the folder, searched recursively.
         image_size: height and width of the images, in pixels.
         labels_file: CSV file with a header and the columns ``file`` (path relative to ``data_root``),
-            ``label`` (a name or a number; empty: unlabelled) and, optionally, ``split``. None: all
-            images of the folder, unlabelled.
+            ``label`` (a name or a number; empty: unlabelled) and, optionally, ``split``. The labels that
+            occur are the classes, numbers in increasing order. None: all images of the folder,
+            unlabelled.
         test_share: fraction of each class used as ``'test'`` if there is no column ``split``, in (0, 1).
             The files are ordered by a hash of their names, so the choice does not depend on their order.
         channels: 3 for RGB, 1 for grey.
@@ -76,9 +83,9 @@ class ImageFiles(ArrayDataset):
             entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
         else:
             entries = _split(_read_csv(Path(labels_file).expanduser()), test_share)
+        classes = _classes(entries, labels_file)
         available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
         split = check_split(split or "train", available, f"ImageFiles {labels_file or root}")
-        classes = sorted({entry.label for entry in entries} - {""}, key=_natural)
         images, kept = _decode(root, [e for e in entries if e.split == split], image_size, channels)
         super().__init__(
             images,
@@ -138,9 +145,30 @@ def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
     return [entry._replace(split="test" if entry.file in tested else "train") for entry in entries]
 
 
-def _natural(label: str) -> tuple[int, str]:
+def _classes(entries: Sequence[Entry], labels_file: str | None) -> list[str]:
+    """Return the labels that occur: numbers by value, then names.
+
+    Raises:
+        ValueError: a label that marks a missing value, or one number written in two ways.
+    """
+    found = sorted({entry.label for entry in entries} - {""}, key=_natural)
+    if missing := [label for label in found if label.lower() in MISSING]:
+        raise damaged_file(
+            str(labels_file),
+            f"label {missing[0]!r} marks a missing value: leave the field empty for an unlabelled image, "
+            "or give the class another name",
+        )
+    for one, other in pairwise(found):
+        if _natural(one)[0] == _natural(other)[0] != math.inf:
+            raise damaged_file(
+                str(labels_file), f"labels {one!r} and {other!r} are one number: write it in one way"
+            )
+    return found
+
+
+def _natural(label: str) -> tuple[float, str]:
     """Sort key: numbers by value, then names."""
-    return (int(label), "") if label.isdecimal() else (2**62, label)
+    return (float(label) if NUMBER.fullmatch(label) else math.inf), label
 
 
 def _decode(

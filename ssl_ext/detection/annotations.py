@@ -16,13 +16,13 @@ SLACK = 2.0  # tolerance in pixels beyond the border, for rounding and other coo
 class Box:
     """One object: class name, corners x1, y1, x2, y2 in pixels (edges, from 0) and difficult flag.
 
-    ``told`` holds the four numbers of the file, for messages.
+    ``numbers`` are the four numbers of the file, for messages.
     """
 
     name: str
     corners: tuple[float, float, float, float]
     difficult: bool
-    told: tuple[float, ...]
+    numbers: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ def check_names(annotations: Sequence[Annotation], classes: Sequence[str]) -> No
     counts = ", ".join(f"{other!r} ({count})" for other, count in sorted(found.items()))
     raise ValueError(
         f"{item.where}: class {name!r} is none of {', '.join(classes)}; objects of other classes: {counts} "
-        "(config keys: dataset.classes, or dataset.ignore_other_classes=True to leave them out)"
+        "(config keys: dataset.classes, or dataset.ignore_other_classes=True to drop them)"
     )
 
 
 def check_size(item: Annotation, size: tuple[int, int]) -> None:
     """Raise a ValueError if the annotated (H, W) differs from the image's."""
     if item.size not in (None, size):
-        (told_h, told_w), (height, width) = item.size, size
+        (annotated_h, annotated_w), (height, width) = item.size, size
         raise ValueError(
-            f"{item.where}: is for an image of {told_w} × {told_h} pixels, but {item.image} has "
+            f"{item.where}: is for an image of {annotated_w} × {annotated_h} pixels, but {item.image} has "
             f"{width} × {height}; its boxes would be misplaced"
         )
 
@@ -83,11 +83,11 @@ def fit_boxes(
         min_side: boxes with a width or height up to this, in pixels, have no area.
 
     Returns:
-        Clipped boxes (M, 4), and for each its fault in words or None. Exceeding the border by at most two
-        pixels is no fault.
+        Clipped boxes (M, 4), and for each its fault in words or None. Boxes may exceed the border by up to
+        two pixels.
 
     >>> fit_boxes(np.array([[-1.0, 0, 4, 4], [2, 2, 9, 9], [3, 1, 3, 2]]), (5, 5))[1]
-    [None, 'reaches out of the image of 5 × 5 pixels', 'has no area']
+    [None, 'exceeds the image of 5 × 5 pixels', 'has no area']
     """
     height, width = size
     limits = np.array([width, height, width, height], dtype=boxes.dtype)
@@ -97,7 +97,7 @@ def fit_boxes(
     faults: list[str | None] = []
     for reach, side in zip(over, sides, strict=True):
         if reach > SLACK:
-            faults.append(f"reaches out of the image of {width} × {height} pixels")
+            faults.append(f"exceeds the image of {width} × {height} pixels")
         else:
             faults.append("has no area" if side <= min_side else None)
     return inside, faults

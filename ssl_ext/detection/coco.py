@@ -70,7 +70,7 @@ def _load(path: Path) -> dict[str, list]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise damaged_file(path, f"is no JSON: {error}") from error
+        raise damaged_file(path, f"is not JSON: {error}") from error
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise damaged_file(path, f"is not in COCO's format: it has no list {key!r}")
@@ -84,7 +84,7 @@ def _entries(path: Path, content: dict[str, list], key: str, read: Any) -> dict[
         try:
             number, value = entry["id"], read(entry)
             if type(number) is not int or number in found:
-                raise ValueError(f"id {number!r} is no whole number or comes twice")
+                raise ValueError(f"id {number!r} is not an integer or occurs twice")
         except UNREADABLE as error:
             raise damaged_file(path, f"{key}[{place}] cannot be read: {_words(error)}") from error
         found[number] = value
@@ -97,8 +97,8 @@ def _annotations(path: Path, content: dict, names: dict[int, str], folder: Path)
     for place, entry in enumerate(content["annotations"]):
         try:
             if entry["image_id"] not in images or entry["category_id"] not in names:
-                told = f"image_id {entry['image_id']!r} or category_id {entry['category_id']!r}"
-                raise ValueError(f"{told} is not in the file")
+                ids = f"image_id {entry['image_id']!r} or category_id {entry['category_id']!r}"
+                raise ValueError(f"{ids} is not in the file")
             x, y, width, height = map(float, entry["bbox"])
             if not all(map(math.isfinite, (x, y, width, height))):
                 raise ValueError(f"bbox {entry['bbox']} is not finite")
@@ -118,7 +118,7 @@ def _image(entry: dict) -> tuple[str, tuple[int, int] | None]:
     """Return the file name and (H, W), or None for the size if it is missing."""
     known, name = entry.get("height") and entry.get("width"), entry["file_name"]
     if not isinstance(name, str) or not name:
-        raise ValueError(f"file_name {str(name)[:40]!r} is no name")
+        raise ValueError(f"file_name {str(name)[:40]!r} is not a file name")
     return name, (int(entry["height"]), int(entry["width"])) if known else None
 
 

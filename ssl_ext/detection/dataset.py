@@ -139,7 +139,7 @@ def _arrays(
     labels = np.array([classes.index(box.name) for box in listed], np.int64)
     difficult = np.array([box.difficult for box in listed], bool)
     sentences = [
-        f"{item.where}: the box {', '.join(f'{value:g}' for value in box.told)} of a {box.name!r} {fault}"
+        f"{item.where}: the box {', '.join(f'{value:g}' for value in box.numbers)} of a {box.name!r} {fault}"
         for box, fault in zip(listed, faults, strict=True)
         if fault
     ]
@@ -153,7 +153,7 @@ def _report(faults: list[str], repair: bool) -> None:
     more = f"; {len(faults)} such boxes in all" if len(faults) > 1 else ""
     if not repair:
         raise ValueError(
-            f"{faults[0]}{more} (correct the files, or dataset.repair_boxes=True cuts boxes at the border "
-            "and leaves out those without area)"
+            f"{faults[0]}{more} (correct the files, or set dataset.repair_boxes=True to clip boxes to the "
+            "image and drop those without area)"
         )
     print_log(f"repaired: {faults[0]}{more}", logger="current", level=logging.WARNING)

@@ -40,7 +40,7 @@ VOC_CLASSES = (
 )
 Splits = str | Sequence[str | tuple[str, str]] | None
 LAYOUT = (
-    "give the folder that holds VOC2007, VOC2012 …, or with splits as plain names one that holds "
+    "give a folder with VOC2007, VOC2012 …, or, if splits are plain names, a folder with "
     "Annotations, JPEGImages and ImageSets/Main (config keys: dataset.data_root, dataset.splits)"
 )
 
@@ -87,7 +87,7 @@ class VOCDetection(DetectionDataset):
             annotations += _read(*_locate(root, split), start=len(annotations))
         image, times = Counter(item.image for item in annotations).most_common(1)[0]
         if times > 1:
-            raise ValueError(f"{image} comes {times} times in the joined splits (config key: dataset.splits)")
+            raise ValueError(f"{image} occurs {times} times in the splits (config key: dataset.splits)")
         super().__init__(annotations, classes, min_side=1.0, **options)
 
 
@@ -108,18 +108,18 @@ def _locate(root: Path, split: str | Sequence[str]) -> tuple[Path, list[Path]]:
     if not name:
         files = sorted(path for path in xml.iterdir() if path.suffix.lower() == ".xml")
         if not files:
-            raise damaged_file(xml, f"holds no .xml files: {LAYOUT}")
+            raise damaged_file(xml, f"has no .xml files: {LAYOUT}")
         return folder, files
     lists = folder / "ImageSets" / "Main"
     if not (lists / f"{name}.txt").is_file():
         # Names with an underscore are VOC's per-class lists.
         there = sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)
-        by_hand = f"splits there: {', '.join(there) or 'none'}; without dataset.splits every .xml is taken"
+        by_hand = f"splits there: {', '.join(there) or 'none'}; without dataset.splits all .xml are used"
         raise missing_file(lists / f"{name}.txt", "VOCDetection", by_hand, can_download=False)
     lines = (lists / f"{name}.txt").read_text().splitlines()
     files = [xml / f"{line.split()[0]}.xml" for line in lines if line.strip()]
     if not files:
-        raise damaged_file(lists / f"{name}.txt", "names no images")
+        raise damaged_file(lists / f"{name}.txt", "lists no images")
     return folder, files
 
 
@@ -133,7 +133,7 @@ def _read(folder: Path, files: Sequence[Path], *, start: int) -> list[Annotation
         if not path.is_file():
             by_hand = "the split lists it: add the file, or remove its line from the split"
             raise missing_file(path, "VOCDetection", by_hand, can_download=False)
-        told, size, boxes = read_voc_xml(path)
-        name = by_stem.get(path.stem) or (told if told in known else f"{path.stem}.jpg")
+        listed, size, boxes = read_voc_xml(path)
+        name = by_stem.get(path.stem) or (listed if listed in known else f"{path.stem}.jpg")
         annotations.append(Annotation(os.path.abspath(path), images / name, row, size, boxes))
     return annotations

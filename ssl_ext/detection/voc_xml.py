@@ -25,9 +25,9 @@ def read_voc_xml(path: Path) -> tuple[str | None, tuple[int, int] | None, list[B
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise damaged_file(path, f"is no well-formed XML: {error}") from error
+        raise damaged_file(path, f"is not well-formed XML: {error}") from error
     if root.tag != "annotation":
-        raise damaged_file(path, f"is no VOC annotation: its outermost element is <{root.tag}>")
+        raise damaged_file(path, f"is not a VOC annotation: its root element is <{root.tag}>")
     name = (root.findtext("filename") or "").strip() or None
     objects = enumerate(root.findall("object"), 1)
     return name, _size(path, root), [_object(path, number, node) for number, node in objects]
@@ -38,8 +38,8 @@ def _size(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
     try:
         height, width = (int(text or 0) for text in texts)
     except ValueError:
-        told = [text and text[:20] for text in texts]
-        raise damaged_file(path, f"<size> holds no whole numbers: height, width = {told}") from None
+        found = [text and text[:20] for text in texts]
+        raise damaged_file(path, f"<size> does not hold integers: height, width = {found}") from None
     # Some tools write 0 for an unknown size.
     return (height, width) if height > 0 and width > 0 else None
 
@@ -55,8 +55,8 @@ def _object(path: Path, number: int, node: ElementTree.Element) -> Box:
     except ValueError:
         values = [math.nan]
     if not all(map(math.isfinite, values)):
-        told = ", ".join(f"{corner}={text!r}" for corner, text in zip(CORNERS, texts, strict=True))
-        raise damaged_file(path, f"object {number} ({name!r}) has no whole <bndbox>: {told}")
+        found = ", ".join(f"{corner}={text!r}" for corner, text in zip(CORNERS, texts, strict=True))
+        raise damaged_file(path, f"object {number} ({name!r}) has an incomplete <bndbox>: {found}")
     difficult = (node.findtext("difficult") or "0").strip()
     if difficult not in ("0", "1"):
         raise damaged_file(path, f"object {number} ({name!r}): <difficult> must be 0 or 1, got {difficult!r}")

@@ -42,8 +42,8 @@ def checked_stages(model: nn.Module) -> list[nn.Module]:
     stages = backbone_stages(backbone)
     if not stages:
         raise UserError(
-            f"activation_checkpointing is True and the backbone {type(backbone).__name__} has no stages to "
-            "compute again (res_layers, or layers of a transformer): set activation_checkpointing=False."
+            f"activation_checkpointing is True but the backbone {type(backbone).__name__} has no stages "
+            "(res_layers, or layers of a transformer): set activation_checkpointing=False."
         )
     return stages
 

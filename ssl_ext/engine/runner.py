@@ -55,7 +55,7 @@ class PretrainRunner(Runner):
         return run_facts(self)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Name the folder of this run's log by a second that no earlier run in the work dir began in."""
+        """Wait until the log folder, named by the current second, differs from those of earlier runs."""
         while is_main_process() and (Path(self.work_dir) / time.strftime("%Y%m%d_%H%M%S")).exists():
             time.sleep(0.05)
         super().setup_env(env_cfg)
@@ -66,7 +66,7 @@ class PretrainRunner(Runner):
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         self.logger.info(
             f"{self.experiment_name}: {self.world_size} process(es) on {device}, seed {self.seed}, "
-            f"torch {torch.__version__}; everything is written to {self.work_dir}"
+            f"torch {torch.__version__}; work dir {self.work_dir}"
         )
 
     def dump_config(self) -> None:
@@ -117,21 +117,21 @@ class PretrainRunner(Runner):
         if self._checkpointing is not None:
             self.cfg.activation_checkpointing = self._checkpointing
         if self._resume:
-            with user_errors(f"A run cannot go on from '{self._load_from}'"):
+            with user_errors(f"Cannot resume from '{self._load_from}'"):
                 super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Restore a run; where its schedule or its optimiser's settings were changed, at the new rate."""
+        """Restore a run, and apply changed settings of schedule and optimiser."""
         changes = changed_settings(self, filename)
         fresh = fresh_settings(self)
         super().resume(filename, *args, **kwargs)
         if changes:
             go_to_present_step(self, fresh)
-            self.logger.info(f"Resumed with other settings: {'; '.join(changes)}.")
+            self.logger.info(f"Resumed with changed settings: {'; '.join(changes)}.")
         if is_finished(self):
             self.logger.info(
-                f"The run is finished: it took {self.iter} of {self.max_iters} steps. Raise "
-                "train_cfg.max_epochs or max_iters to train on."
+                f"The run is finished: {self.iter} of {self.max_iters} steps. To train longer, increase "
+                "train_cfg.max_epochs or max_iters."
             )
 
     def _maybe_compile(self, target: str) -> None:
@@ -154,7 +154,7 @@ class PretrainRunner(Runner):
         return checkpoint
 
     def save_checkpoint(self, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
-        """Collect what every process contributes, then save on the first one (atomically).
+        """Collect the states of all processes, then save on the first one (atomically).
 
         Raises:
             NonFiniteError: A weight or a buffer is not finite: nothing is written.

@@ -87,7 +87,7 @@ class TrainStep:
         text = f"{type(self.model).__name__}'s step cannot be recorded: {reason}"
         if self.strict:
             raise UserError(f"{KEY}={self.runner.cfg.get(KEY)!r}: {text}.")
-        self.runner.logger.log(logging.WARNING, f"{text}. It runs operation by operation, which is slower.")
+        self.runner.logger.log(logging.WARNING, f"{text}. It runs eagerly, which is slower.")
 
     def run(self) -> tuple[dict[str, Tensor], list[Any]]:
         """The device part of a step, which is recorded; it must not read values on the host.
@@ -193,7 +193,7 @@ def recorder_for(runner: Any) -> tuple[type[Recorder] | None, bool]:
         raise UserError(f"{KEY}={setting!r}: the training step cannot be recorded: {reason}.")
     if torch.cuda.is_available() and get_world_size() == 1:
         name = type(bare_model(runner)).__name__
-        runner.logger.info(f"{name}'s training step runs operation by operation: {reason}.")
+        runner.logger.info(f"{name}'s training step runs eagerly: {reason}.")
     return None, False
 
 
@@ -209,14 +209,14 @@ def why_not(runner: Any, *, on_gpu: bool) -> str | None:
     reasons = {
         "there is no GPU": on_gpu and not torch.cuda.is_available(),
         f"there are {get_world_size()} processes": get_world_size() > 1,
-        "float16 scales its loss by what the host reads": isinstance(wrapper, AmpOptimWrapper),
+        "the host reads the loss scale of float16": isinstance(wrapper, AmpOptimWrapper),
         f"optim_wrapper.type={type(wrapper).__name__} may read gradients": not isinstance(
             wrapper, OptimWrapper
         ),
         "activation_checkpointing restores random states on the host": runner.cfg.get(
             "activation_checkpointing", False
         ),
-        f"compile.mode={mode!r} makes graphs of its own": mode in PRIVATE_GRAPHS,
+        f"compile.mode={mode!r} records its own CUDA graphs": mode in PRIVATE_GRAPHS,
         f"a schedule changes {', '.join(sorted(scheduled - {'lr'}))}": bool(scheduled - {"lr"}),
     }
     known = next((reason for reason, holds in reasons.items() if holds), None)

@@ -32,13 +32,13 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 @contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Lock a work dir; the kernel releases the lock when the process ends, killed or not.
+    """Lock a work dir; the kernel releases the lock when the process ends, even if it is killed.
 
-    A file system without locks is protected by the host and process that the lock file names. A folder made
-    here is removed again if nothing was written into it.
+    On a file system without locks, the lock file names host and process of the owner. A folder that is
+    created here is removed again if nothing was written into it.
 
     Raises:
-        UserError: Another process holds it, or it cannot be written.
+        UserError: Another process holds the lock, or the folder cannot be written.
     """
     folder = Path(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -110,15 +110,15 @@ def starting_point(
 
     Args:
         resume: A path; True or ``'auto'`` for the newest checkpoint in ``work_dir``, if there is one; False.
-        work_dir: Of the run.
-        overwrite: Replace what another run has left there.
+        work_dir: Work dir of the run.
+        overwrite: Replace the files of an earlier run.
 
     Raises:
-        UserError: The path is not a complete checkpoint, or the run would be written over another one.
+        UserError: The path is not a complete checkpoint, or the run would overwrite an earlier one.
     """
     if resume in (True, "auto"):
         if overwrite:
-            raise UserError("Give either --resume or --overwrite: one goes on, the other starts over.")
+            raise UserError("Give either --resume or --overwrite, not both.")
         newest = newest_checkpoint(work_dir)
         return (str(newest), []) if newest else (None, _files(_curves(work_dir)))
     present = checkpoints_in(work_dir)
@@ -128,14 +128,14 @@ def starting_point(
                 f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
             )
         if not is_complete(resume):
-            raise UserError(f"--resume '{resume}' is damaged or no checkpoint.")
+            raise UserError(f"--resume '{resume}' is damaged or not a checkpoint.")
         start = stored_step(resume)[0]
         present = {path: step for path, step in present.items() if step[0] > start}
     if present and not overwrite:
         later, name = "later " if resume else "", list(present)[-1].name
         raise UserError(
-            f"Work dir '{work_dir}' holds {later}checkpoints of a run, such as '{name}': go "
-            "on from its newest one (--resume), give another --work-dir, or replace them (--overwrite)."
+            f"Work dir '{work_dir}' has {later}checkpoints of a run, such as '{name}': resume from the "
+            "newest with --resume, give another --work-dir, or replace them with --overwrite."
         )
     if resume:
         return str(resume), _files(present)
@@ -143,7 +143,7 @@ def starting_point(
 
 
 def _curves(work_dir: str | os.PathLike) -> Iterable[Path]:
-    """Records of earlier starts, which would be joined with those of the new run."""
+    """Logs of earlier starts, which would be joined with those of the new run."""
     return Path(work_dir).glob("*/vis_data/*.json")
 
 
@@ -152,7 +152,7 @@ def _files(paths: Iterable[Path]) -> list[tuple[str, int]]:
 
 
 def remove_replaced(replaced: list[tuple[str, int]]) -> None:
-    """Remove the files of an earlier run, except where the present one has written the file anew."""
+    """Remove the files of an earlier run, except those that the current run has rewritten."""
     for name, inode in replaced:
         path = Path(name)
         if path.exists() and path.stat().st_ino == inode:
@@ -163,7 +163,7 @@ def from_first_process(make: Callable[[], T]) -> T:
     """Call ``make`` on the first process and return its result on all of them.
 
     Raises:
-        UserError: On all of them, where ``make`` raises it.
+        UserError: On all of them, if ``make`` raises it.
     """
     answer: list = [None, None]
     if is_main_process():

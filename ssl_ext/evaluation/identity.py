@@ -22,10 +22,12 @@ FROZEN = ("knn", "cluster", "linear", "linear-aug")
 
 
 def data_name(row: ResultRow) -> str:
-    """Name of a row's data set: its ``name``, its class, or its file."""
-    if row.target is not None:
-        return row.target
-    settings = row.source.get("dataset") or {}
+    """Name of a row's data set: the target of a transfer, or :func:`dataset_name`."""
+    return row.target if row.target is not None else dataset_name(row.source.get("dataset") or {})
+
+
+def dataset_name(settings: Mapping[str, Any]) -> str:
+    """Name of the data set of a config: its ``name``, its class, or its file."""
     kind = str(settings.get("type", "unknown data"))
     if "name" in settings:
         return str(settings["name"])
@@ -140,7 +142,8 @@ def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
             if key not in found:
                 found[key] = row
                 break
-            if (found[key].last, found[key].best) == (row.last, row.best):
+            # As text, in which NaN equals NaN.
+            if _text([found[key].last, found[key].best]) == _text([row.last, row.best]):
                 break
         else:
             lists.append({key: row})

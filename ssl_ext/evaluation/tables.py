@@ -110,7 +110,10 @@ class Condition(NamedTuple):
 
 
 class Stat(NamedTuple):
-    """Mean, sample standard deviation (0 for one value) and number of values."""
+    """Mean, sample standard deviation (0 for one value) and number of values.
+
+    Mean and deviation are NaN if a value is not finite.
+    """
 
     mean: float
     std: float
@@ -119,6 +122,8 @@ class Stat(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
         """Statistics of one or more values."""
+        if not all(map(math.isfinite, values)):
+            return cls(math.nan, math.nan, len(values))
         return cls(
             statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
         )

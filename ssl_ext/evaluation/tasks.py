@@ -24,6 +24,19 @@ def labelled_rows(labels: Tensor) -> Tensor:
     return labels >= 0 if labels.ndim == 1 else (labels >= 0).all(dim=1)
 
 
+def one_sided_classes(labels: Tensor, num_classes: int) -> list[int]:
+    """Classes without a positive or without a negative labelled row, whose AUC is undefined.
+
+    ``labels`` (N,), or 0/1 (N, ``num_classes``) for multi-label; negative entries are unlabelled.
+
+    >>> one_sided_classes(torch.tensor([0, 2, 2, -1]), 3)
+    [1]
+    """
+    known = labels[labelled_rows(labels)]
+    positive = known == 1 if known.ndim == 2 else known[:, None] == torch.arange(num_classes)
+    return (~positive.any(dim=0) | positive.all(dim=0)).nonzero()[:, 0].tolist()
+
+
 def num_outputs(num_classes: int, task: str) -> int:
     """Width of a linear layer for the task: one logit for ``binary``, else one per class."""
     check_task(task)

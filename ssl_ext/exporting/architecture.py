@@ -61,11 +61,11 @@ def read_architecture(backbone: Any) -> ResNetArchitecture:
     advice = "use --to safetensors or --to onnx"
     kind = type(backbone).__name__
     if type(backbone) not in map(MODELS.get, STEMS):
-        raise UserError(f"The backbone is a {kind}, no plain ResNet: {advice}.")
+        raise UserError(f"The backbone is a {kind}, not a ResNet or ResNeXt: {advice}.")
     for key, wanted in FIXED.items():
         value = getattr(backbone, key)
         if (tuple(value) if isinstance(wanted, tuple) else value) != wanted:
-            raise UserError(f"model.backbone.{key} is {value}, the usual ResNet has {wanted}: {advice}.")
+            raise UserError(f"model.backbone.{key} is {value}, not {wanted} as in torchvision: {advice}.")
     if max(backbone.out_indices) != 3:
         raise UserError(f"model.backbone.out_indices is {backbone.out_indices}, without stage 3: {advice}.")
     if backbone.expansion != (4 if backbone.depth >= 50 else 1):
@@ -75,7 +75,7 @@ def read_architecture(backbone: Any) -> ResNetArchitecture:
             if module.eps != EPS:
                 raise UserError(f"model.backbone: {name}.eps is {module.eps}, not {EPS}: {advice}.")
         elif "Norm" in type(module).__name__:
-            raise UserError(f"model.backbone.norm_cfg makes a {type(module).__name__}: {advice}.")
+            raise UserError(f"model.backbone.norm_cfg builds a {type(module).__name__}: {advice}.")
     grouped = kind == "ResNeXt"
     if grouped and backbone.base_channels != 64:
         raise UserError(f"model.backbone.base_channels of a ResNeXt is {backbone.base_channels}: {advice}.")

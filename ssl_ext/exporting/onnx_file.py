@@ -84,9 +84,10 @@ class OnnxFile:
                     output_names=[FEATURES],
                     dynamic_shapes={IMAGES: free},
                 )
-        except torch.onnx.errors.OnnxExporterError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"--to onnx: torch cannot write this network as a graph ({reason}).") from error
+        except Exception as error:
+            # Unsupported operations, or a version of onnxscript that does not match this torch.
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(f"--to onnx: torch cannot export this network ({reason}).") from error
         assert program is not None  # as dynamo=True
         model = program.model_proto
         # The exporter stores stack traces with local paths in the nodes; remove them.

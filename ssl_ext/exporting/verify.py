@@ -61,14 +61,14 @@ def largest_difference(
         found = network((images / 255 - _channels(mean)) / _channels(std))
         if found.shape != wanted.shape:
             raise UserError(
-                f"The exported network gives {tuple(found.shape)}, not {tuple(wanted.shape)} features; "
+                f"The exported network gives features {tuple(found.shape)}, not {tuple(wanted.shape)}; "
                 "nothing was written."
             )
         difference = (found - wanted).abs().max() / wanted.abs().max().clamp(min=1)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"The exported network's features differ from the original's by {float(difference):.1e} "
-                f"(allowed: {TOLERANCE:.0e}; nan: the weights are broken); nothing was written."
+                f"(allowed: {TOLERANCE:.0e}; nan: the weights are not finite); nothing was written."
             )
         largest = max(largest, float(difference))
     return largest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from .style import new_figure, to_array
 MAX_WRITTEN, MAX_NAMED = 20, 40
 CELL, SMALLEST, LARGEST = 0.42, 2.2, 8.5  # inches
 LONGEST = 30  # characters of a class name
+CHARACTER = 0.075  # inches of a character of the title
 
 
 def confusion_heatmap(matrix: Any, classes: Sequence[str], *, title: str | None = None) -> Figure:
@@ -24,7 +26,7 @@ def confusion_heatmap(matrix: Any, classes: Sequence[str], *, title: str | None 
     Args:
         matrix: (C, C) counts; rows are true classes, columns predicted classes.
         classes: C names.
-        title: Title of the figure.
+        title: Title of the figure; long lines are broken.
 
     Raises:
         ValueError: The matrix is not square or has negative counts, or the number of names differs.
@@ -66,5 +68,6 @@ def confusion_heatmap(matrix: Any, classes: Sequence[str], *, title: str | None 
     bar.ax.tick_params(labelsize=8)
     bar.set_label("of the true class", fontsize=9)
     if title:
-        axes.set_title(title, fontsize=10)
+        width = int(figure.get_figwidth() / CHARACTER)
+        figure.suptitle("\n".join(fill(line, width) for line in title.splitlines()), fontsize=9)
     return figure

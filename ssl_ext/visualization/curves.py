@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ssl_ext.names import X_AXES
 
-from .style import PALETTE, new_figure, open_frame
+from .style import PALETTE, end_at_limits, new_figure, open_frame
 
 PANEL = (3.0, 2.3)  # inches
 COLUMNS = 4
 DASHED = (0, (3, 1.5))
 MARKED = 30  # points
+# Parts of the names of figures in [0, 1].
+ACCURACIES = frozenset(("acc", "accuracy", "auc", "f1", "top1", "top5"))
 SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
 
 
@@ -36,8 +39,10 @@ def loss_curves(
     Args:
         runs: Name of each run to the records of ``read_scalars``, dicts with ``step`` and terms.
         keys: Terms to draw; by default ``loss`` and every ``loss_…`` that occurs.
-        smoothing: Weight in [0, 1) of a bias-corrected exponential moving average; the raw values are
-            drawn pale behind it.
+        smoothing: Weight in [0, 1) of a bias-corrected exponential moving average of the terms that are
+            logged with the training loss; the raw values are drawn pale behind it. Figures that are
+            measured by themselves, such as validation values, are never smoothed. Markers are at
+            measured values.
         x: ``'iteration'``; ``'epoch'``: the mean of each epoch's records; or ``'hours'`` of training, for
             terms logged with ``training_seconds``, such as a classifier's accuracies.
 
@@ -72,10 +77,14 @@ def loss_curves(
     for panel, key in zip(panels, keys, strict=False):
         for number, (name, records) in enumerate(runs.items()):
             look = dict(_look(number), label=name)
-            _draw(panel, *_series(records, key, x), look, smoothing)
+            in_training = all("loss" in record for record in records if key in record)
+            _draw(panel, *_series(records, key, x), look, smoothing if in_training else None)
             if key in validated:
                 dashed = {**look, "linestyle": DASHED, "label": f"{name}, validation"}
-                _draw(panel, *_series(records, validated[key], x), dashed, smoothing)
+                _draw(panel, *_series(records, validated[key], x), dashed, None)
+        if not ACCURACIES.isdisjoint(key.split("_")):
+            shown = np.concatenate([line.get_ydata() for line in panel.lines] or [np.zeros(0)])
+            end_at_limits(panel, "y", 1 if np.nanmax(shown, initial=0) <= 1 else 100)
         panel.set_title(_title(key), fontsize=10)
         panel.set_xlabel(x, fontsize=9)
         panel.tick_params(labelsize=8)
@@ -110,11 +119,14 @@ def _draw(
 ) -> None:
     if not len(values):
         return
-    if smoothing:
-        panel.plot(steps, values, color=look["color"], alpha=0.25, linewidth=0.8)
-        values = moving_average(values, smoothing)
     # Markers make series of few points, or of one, visible.
-    panel.plot(steps, values, **look, marker="o" if len(values) <= MARKED else None, markersize=3)
+    marked = {"marker": "o" if len(values) <= MARKED else None, "markersize": 3}
+    if smoothing:
+        colour = look["color"]
+        face = {"markerfacecolor": colour, "markeredgecolor": colour}
+        panel.plot(steps, values, color=to_rgba(colour, 0.25), linewidth=0.8, **marked, **face)
+        values, marked = moving_average(values, smoothing), {}
+    panel.plot(steps, values, **look, **marked)
 
 
 def moving_average(values: np.ndarray, weight: float) -> np.ndarray:

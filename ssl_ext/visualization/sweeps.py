@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from .style import MARKERS, PALETTE, new_figure, open_frame
+from .style import MARKERS, PALETTE, end_at_limits, new_figure, open_frame
 
 LOG_FROM = 8  # smallest ratio of largest to smallest value for a logarithmic axis
 
@@ -30,7 +30,7 @@ def sweep_lines(
         lines: Name of each line to its points: value, score, and standard deviation (None: a single run).
         x_label: Name of the setting on the axis.
         legend: Name of the setting that the lines differ in; None for a single line.
-        label: Name and unit of the score.
+        label: Name and unit of the score; a percentage axis ends at 100.
 
     Raises:
         ValueError: There are no points.
@@ -57,6 +57,8 @@ def sweep_lines(
             capsize=3,
             label=name,
         )
+    if label.endswith("(%)"):
+        end_at_limits(axes, "y", 100)
     axes.set_xlabel(x_label, fontsize=9)
     axes.set_ylabel(label, fontsize=9)
     axes.tick_params(labelsize=8)

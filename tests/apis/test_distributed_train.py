@@ -136,8 +136,7 @@ def test_a_port_that_is_taken_is_named(tiny_config, tmp_path):
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"error: The processes cannot meet at 127.0.0.1:{port} (Address already in use): "
-        "set PORT to a free port."
+        f"error: Cannot listen at 127.0.0.1:{port} (Address already in use): set PORT to a free port."
     ]
 
 

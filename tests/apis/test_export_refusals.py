@@ -51,7 +51,7 @@ def checkpoint(tmp_path):
         ("torchvision", dict(norm_cfg=dict(type="BN", eps=1e-3)), r"eps is 0\.001.*safetensors"),
         ("torchvision", dict(out_indices=(2,)), r"out_indices.*safetensors"),
         ("torchvision", dict(strides=(1, 1, 2, 2)), r"strides.*safetensors"),
-        ("torchvision", dict(type="ResNetV1d", stem_channels=16), r"ResNetV1d, no plain ResNet.*safetensors"),
+        ("torchvision", dict(type="ResNetV1d", stem_channels=16), r"ResNetV1d, not a ResNet.*safetensors"),
     ],
 )
 def test_networks_that_a_library_does_not_have(to, backbone, words, tmp_path):
@@ -160,11 +160,20 @@ def test_a_missing_package_is_one_sentence(to, module, checkpoint, monkeypatch):
         export(checkpoint, to)
 
 
+def test_an_exporter_that_fails_is_one_sentence(checkpoint, monkeypatch):
+    def fail(*_, **__):
+        raise TypeError("no such opset\nand more")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(UserError, match=r"--to onnx: .*\(TypeError: no such opset\)\.$"):
+        export(checkpoint, "onnx")
+
+
 def test_the_config_is_found_inside_beside_or_named(tmp_path):
     text = settings().pretty_text
     inside = config_of_checkpoint(tmp_path / "a.pth", dict(meta=dict(cfg=text)))
     assert inside.model.type == "PlainBackbone"
-    with pytest.raises(UserError, match=r"no config in it and none beside it.*--config"):
+    with pytest.raises(UserError, match=r"no config in it or beside it.*--config"):
         config_of_checkpoint(tmp_path / "a.pth", {})
     (tmp_path / "run.py").write_text(text)
     assert config_of_checkpoint(tmp_path / "a.pth", dict(meta={})).model == inside.model

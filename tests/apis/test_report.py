@@ -105,6 +105,21 @@ def test_files_are_joined_and_methods_told_apart(runs, tmp_path):
     assert json.loads(linear["settings"])["val_split"] == "val"
 
 
+def test_a_csv_has_each_column_once_and_undefined_metrics_are_empty(tmp_path):
+    rows = [row("SimCLR", "linear", 0.5, labels_per_class=5, draw=draw) for draw in (0, 1, 2)]
+    for member, area in zip(rows, (float("nan"), 0.5, float("nan")), strict=True):
+        member.last = {"acc": 0.5, "auc": area, "ece": 0.25}
+    write(tmp_path / "a", *rows, row("SimCLR", "cluster", 0.5, k=3))
+    (table, *_), _ = report([tmp_path], out_dir=tmp_path / "out")
+    assert table.rows[0][2:4] == ["50.00 ± 0.00", "-"]
+    header = (tmp_path / "out" / "results.csv").read_text().splitlines()[0].split(",")
+    assert len(header) == len(set(header))
+    assert header[-7:] == ["acc_mean", "acc_std", "auc_mean", "auc_std", "ece_mean", "ece_std", "settings"]
+    linear, cluster = records(tmp_path / "out")
+    assert (linear["acc_mean"], linear["auc_mean"], linear["ece_std"]) == ("0.5", "", "0.0")
+    assert (cluster["auc_mean"], cluster["ece_mean"]) == ("0.5", "")
+
+
 def test_runs_of_one_config_can_be_repeats(tmp_path):
     for name, acc in (("one", 0.5), ("two", 0.7)):
         write(tmp_path / name, row("SimCLR", "knn", acc, checkpoint=tmp_path / name))

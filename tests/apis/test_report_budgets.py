@@ -268,5 +268,5 @@ def test_options_are_checked(folder):
     with pytest.raises(UserError, match=r"none\.py' does not exist"):
         report([folder], layout="budgets", references=folder / "none.py")
     (folder / "paper.yml").touch()
-    with pytest.raises(UserError, match=r"paper\.yml' is no Python file of published figures"):
+    with pytest.raises(UserError, match=r"paper\.yml' is not a Python file of published figures"):
         report([folder], layout="budgets", references=folder / "paper.yml")

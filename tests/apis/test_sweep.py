@@ -185,6 +185,15 @@ def test_lines_and_table_are_means_over_seeds():
     assert columns[2] == ["60.00 ± 14.14", "25.00 (1 of 2 failed)", "2 of 2 failed"]
 
 
+def test_an_undefined_accuracy_is_no_traceback():
+    points = [point({"lr": lr}, seed, float("nan")) for lr in (1, 2) for seed in (0, 1)]
+    points[3].last = {"knn": {}}
+    (line,) = accuracy_lines(points, "knn").values()
+    assert all(mean != mean for _, mean, _ in line)
+    assert sweep_lines({"": line}, x_label="lr").axes[0].get_ylim()[1] <= 100
+    assert list(sweep_table(points, ["knn"]).columns[1].cells) == ["-", "-"]
+
+
 def test_sweep_lines_draws_numbers_at_their_places():
     figure = sweep_lines(
         {"16": [(512, 3.0, None), (64, 1.0, 0.5)], "32": [(128, 2.0, None)]}, x_label="batch", legend="size"

@@ -128,7 +128,7 @@ def test_no_place_in_a_config_takes_a_name_that_is_not_registered(place, tiny_se
         ):
             text = text_of(put(tiny_settings, place, value))
             with pytest.raises(
-                UserError, match=re.escape(f"{key}.type='{name}', which is no registered part")
+                UserError, match=re.escape(f"{key}.type='{name}', which is not a registered network class")
             ):
                 untrusted_config(text, "It")
     assert not marker.exists()
@@ -196,7 +196,7 @@ def test_initial_weights_of_something_that_is_no_module(tiny_settings):
 def test_names_of_another_kind_of_part_are_refused_on_building(tiny_settings):
     for place, name in (("views.0.transforms.0.type", "ResNet"), ("model.backbone.type", "ColorJitter")):
         config = untrusted_config(text_of(put(tiny_settings, place, name)), "It")
-        with registered_only(), pytest.raises(UserError, match=f"type='{name}' is no registered"):
+        with registered_only(), pytest.raises(UserError, match=f"type='{name}' is not a registered"):
             build_model(config)
 
 

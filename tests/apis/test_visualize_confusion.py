@@ -17,31 +17,102 @@ def shares(figure):
     return np.ma.filled(figure.axes[0].get_images()[0].get_array(), np.nan)
 
 
-def row(protocol, matrix, source=None):
-    last = {"acc": 0.5} if matrix is None else {"acc": 0.75, "confusion": matrix}
+def title(figure):
+    return " ".join(figure.get_suptitle().split())
+
+
+def row(protocol, matrix, source=None, method="SimCLR", seed=0, **more):
+    last = {"acc": np.trace(matrix) / np.sum(matrix), "confusion": matrix} if matrix else {"acc": 0.5}
     best = {"acc": 1.0, "confusion": [[1, 0], [0, 1]]}
-    return ResultRow("SimCLR", protocol, last, best, settings={}, sizes={}, seed=0, source=source or {})
+    source = {"dataset": {"type": "MedMNIST", "name": "breastmnist"}, **(source or {})}
+    return ResultRow(method, protocol, last, best, settings={}, sizes={}, seed=seed, source=source, **more)
 
 
-def test_of_a_row(tmp_path):
-    path = tmp_path / "results.json"
+@pytest.fixture
+def results(tmp_path):
+    def function(*rows):
+        write_results(tmp_path / "results.json", rows)
+        return [tmp_path / "results.json"]
+
+    return function
+
+
+def test_of_a_row(results):
     classes = {"classes": ["benign", "malignant"]}
-    write_results(
-        path, [row("cluster", None), row("knn", [[1, 1], [0, 2]], classes), row("linear", [[0, 2], [1, 1]])]
+    path = results(
+        row("cluster", None), row("knn", [[1, 1], [0, 2]], classes), row("linear", [[0, 2], [1, 1]])
     )
-    first, linear = confusion_figure([path]), confusion_figure([path], protocol="linear")
+    first, linear = confusion_figure(path, protocol="knn"), confusion_figure(path, where=["protocol=linear"])
     np.testing.assert_array_equal(shares(first), [[0.5, 0.5], [0, 1]])
-    assert first.axes[0].get_title() == "SimCLR, knn: 75.00 % right"
+    assert title(first) == "SimCLR on breastmnist, kNN last epoch, seed 0: 75.00 % right"
     assert [tick.get_text() for tick in first.axes[0].get_yticklabels()] == classes["classes"]
     np.testing.assert_array_equal(shares(linear), [[0, 1], [0.5, 0.5]])
     assert [tick.get_text() for tick in linear.axes[0].get_yticklabels()] == ["0", "1"]
-    np.testing.assert_array_equal(shares(confusion_figure([path], which="best")), np.eye(2))
-    with pytest.raises(UserError, match="confusion matrix of cluster; protocols that have one: knn, lin"):
-        confusion_figure([path], protocol="cluster")
+    best = confusion_figure(path, which="best", protocol="knn")
+    np.testing.assert_array_equal(shares(best), np.eye(2))
+    assert "best epoch" in title(best)
+    with pytest.raises(UserError, match="no confusion matrices with protocol=cluster: SimCLR on breast"):
+        confusion_figure(path, protocol="cluster")
     with pytest.raises(UserError, match="--cfg-options belong to"):
-        confusion_figure([path], options={"a": 1})
+        confusion_figure(path, options={"a": 1})
     with pytest.raises(UserError, match="Give a results.json, or"):
-        confusion_figure([path, path, path])
+        confusion_figure(path * 3)
+    with pytest.raises(UserError, match="no confusion matrices: none at all"):
+        confusion_figure(results(row("cluster", None)))
+
+
+def test_seeds_and_draws_are_summed(results):
+    matrices = [[[4, 0], [0, 4]], [[2, 2], [1, 3]], [[1, 3], [4, 0]]]
+    path = results(
+        *(
+            row("linear", matrix, seed=seed, labels_per_class=10, draw=0)
+            for seed, matrix in enumerate(matrices)
+        ),
+        row("linear", [[4, 0], [0, 4]]),
+    )
+    figure = confusion_figure(path, where=["labels_per_class=10"])
+    np.testing.assert_allclose(shares(figure), np.sum(matrices, axis=0) / 12)
+    assert title(figure) == (
+        "SimCLR on breastmnist, linear, 10 labels/class "
+        "last epoch, sum over 3 probe seeds: 58.33 ± 43.90 % right"
+    )
+    np.testing.assert_allclose(
+        shares(confusion_figure(path, where=["draw=0"], seed=1)), [[0.5, 0.5], [0.25, 0.75]]
+    )
+    every = confusion_figure(path, where=["labels_per_class=None"])
+    assert title(every).startswith("SimCLR on breastmnist, linear, all labels ")
+    with pytest.raises(UserError, match="no confusion matrices with seed=3"):
+        confusion_figure(path, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("other", "where"),
+    [
+        (dict(method="BYOL"), "method=BYOL"),
+        (dict(labels_per_class=5), "labels_per_class=5"),
+        (dict(budget=100, mode="unfrozen"), "mode=unfrozen"),
+        (dict(fraction=0.1), "fraction=0.1"),
+        (dict(target="pathmnist"), "target=pathmnist"),
+        (dict(source={"network": {"depth": 50}}), "method=SimCLR (2)"),
+        (dict(source={"checkpoint": {"sha256": "other"}}), "method=SimCLR (2)"),
+    ],
+)
+def test_several_measurements_are_refused_with_the_choices(results, other, where):
+    path = results(row("linear", [[4, 0], [0, 4]]), row("linear", [[0, 4], [4, 0]], **other))
+    with pytest.raises(UserError, match="2 confusion matrices: .* on .*; .*Choose one by --where KEY=VALUE"):
+        confusion_figure(path)
+    np.testing.assert_array_equal(shares(confusion_figure(path, where=[where])), 1 - np.eye(2))
+    if "(2)" in where:  # the name that both have does not choose
+        with pytest.raises(UserError, match="2 confusion matrices with method=SimCLR: "):
+            confusion_figure(path, where=["method=SimCLR"])
+        first = confusion_figure(path, where=["method=SimCLR (1)"])
+        np.testing.assert_array_equal(shares(first), np.eye(2))
+
+
+@pytest.mark.parametrize("where", ["depth=18", "method", "=SimCLR", "last=1"])
+def test_unknown_selectors_are_refused(results, where):
+    with pytest.raises(UserError, match="give KEY=VALUE with a KEY of method, protocol, labels_per_class"):
+        confusion_figure(results(row("knn", [[1, 0], [0, 1]])), where=[where])
 
 
 def test_of_a_checkpoint(tiny_config, tmp_path):
@@ -56,9 +127,12 @@ def test_of_a_checkpoint(tiny_config, tmp_path):
     expected = confusion_matrix(test.labels, scores.argmax(1), normalize="true")
     np.testing.assert_allclose(shares(figure), expected)
     right = 100 * (scores.argmax(1) == test.labels).float().mean()
-    assert figure.axes[0].get_title() == f"TriMix, kNN: {right:.2f} % right"
+    expected = f"TriMix on Digits, kNN last epoch, seed 0: {right:.2f} % right"
+    assert title(figure) == expected
     linear = confusion_figure([tiny_config, checkpoint], protocol="linear")
-    assert linear.axes[0].get_title().startswith("TriMix, linear: ")
+    assert title(linear).startswith("TriMix on Digits, linear, all labels ")
     assert not (tmp_path / "evaluation" / "results.json").exists()
     with pytest.raises(UserError, match="--protocol is 'semi'; from a checkpoint there are knn, linear"):
         confusion_figure([tiny_config, checkpoint], protocol="semi")
+    with pytest.raises(UserError, match="--where belongs to a results.json"):
+        confusion_figure([tiny_config, checkpoint], where=["seed=1"])

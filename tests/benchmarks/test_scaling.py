@@ -28,7 +28,7 @@ def run_scaling(run_tool, config_file):
 
 def test_the_tool_measures_every_arrangement(run_tool, quick_start, tiny_config_file):
     shown, figures = run_scaling(run_tool, tiny_config_file)
-    for expected in ("two, joined", "2 × 2", "efficiency, strong", "collectives a step and sends"):
+    for expected in ("two, DDP", "2 × 2", "efficiency, strong", "collectives per step and sends"):
         assert expected in shown, expected
     assert {name: len(times) for name, times in figures["seconds"].items()} == dict.fromkeys(ARRANGEMENTS, 5)
     seconds = figures["seconds"]

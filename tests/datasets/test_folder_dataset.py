@@ -5,7 +5,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as F
 
-from ssl_ext.datasets import FolderDataset, collate_batch
+from ssl_ext.datasets import FolderDataset, collate_batch, folder
 from ssl_ext.datasets.decode import read_image
 
 RNG = np.random.default_rng(0)
@@ -42,6 +42,48 @@ def test_splits_classes_and_labels(tree):
         FolderDataset("test", str(tree), image_size=8)
     with pytest.raises(ValueError, match="no split None"):
         FolderDataset(data_root=str(tree), image_size=8)
+
+
+@pytest.mark.parametrize("beside", ["docs/figures/z.png", "train_old/fox/z.png", "masks/cat/z.png"])
+def test_a_folder_beside_the_splits_adds_no_class(tree, beside):
+    save(tree / beside)
+    assert FolderDataset("train", str(tree), image_size=8).classes == ("cat", "dog", "eel")
+    assert FolderDataset("val", str(tree), image_size=8).labels.tolist() == [2]
+
+
+def test_classes_of_another_split_come_after_those_of_the_usual_ones(tree):
+    save(tree / "extra/ant/z.png")
+    save(tree / "extra/dog/z.png")
+    extra = FolderDataset("extra", str(tree), image_size=8)
+    assert (extra.classes, extra.labels.tolist()) == (("cat", "dog", "eel", "ant"), [3, 1])
+    folds = FolderDataset("x", str(split_folders(tree / "folds", "x/a", "y/b")), image_size=8)
+    assert folds.classes == ("a", "b")
+
+
+def split_folders(root, *classes):
+    for name in classes:
+        save(root / name / "z.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    "empty", ["train/__MACOSX", "train/empty/deep", "val/notes", "train/.git", "val/eel2"]
+)
+def test_a_folder_without_images_is_no_class(tree, monkeypatch, empty):
+    lines = []
+    monkeypatch.setattr(folder, "print_log", lambda line, **kwargs: lines.append(line))
+    folder._log_empty.cache_clear()
+    (tree / empty).mkdir(parents=True)
+    (tree / empty / "readme.txt").write_text("no image")
+    data = FolderDataset("train", str(tree), image_size=8)
+    assert (data.classes, data.labels.tolist()) == (("cat", "dog", "eel"), [0, 1, 1])
+    name = empty.split("/")[1]
+    assert lines == (
+        [] if name == ".git" else [f"'{tree}/train': folders without images are no classes: '{name}'"]
+    )
+    # A class is empty only if it is in every split.
+    (tree / "train/eel").mkdir()
+    assert FolderDataset("train", str(tree), image_size=8).classes == ("cat", "dog", "eel")
 
 
 @pytest.mark.parametrize("split", [None, "train"])

@@ -59,6 +59,14 @@ def test_labels_and_splits_of_a_table(folder):
         ImageFiles("val", **options)
 
 
+@pytest.mark.parametrize("labels", [("1", "2", "3"), ("10", "20", "100"), ("0.5", "2", "mild")])
+def test_numbers_that_occur_are_the_classes_by_value(folder, labels):
+    names = ("b.jpg", "deep/c.png", "a.png")
+    lines = [f"{name},{label},train" for name, label in zip(names, labels, strict=True)]
+    data = ImageFiles("train", **table(folder, "file,label,split", *reversed(lines)))
+    assert (data.classes, data.labels.tolist()) == (labels, [2, 1, 0])
+
+
 def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
     (tmp_path / "images").mkdir()
     names = [f"{index}.png" for index in range(40)]
@@ -83,6 +91,11 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
         (["file,label,split", "a.png,1,training"], "line 2: split 'training' is none of train, val, test"),
         (["file,label,split", "a.png,1,test", "b.jpg,1,"], "a split for some files only"),
         (["file,label,split", "broken.png,1,train"], "holds no readable image"),
+        (["file,label", "a.png,1", "b.jpg,NA"], "label 'NA' marks a missing value: leave the field empty"),
+        (["file,label", "a.png,nan", "b.jpg,2"], "label 'nan' marks a missing value"),
+        (["file,label", "a.png,-1", "b.jpg,1"], "label '-1' marks a missing value"),
+        (["file,label", "a.png,1", "b.jpg,01"], "labels '01' and '1' are one number"),
+        (["file,label", "a.png,2.0", "b.jpg,2"], "labels '2' and '2.0' are one number"),
     ],
 )
 def test_a_bad_table_is_one_sentence(lines, words, folder):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssl_ext.datasets import NPZDataset
+from ssl_ext.datasets import NPZDataset, npz
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 8, 7), dtype=np.uint8)
@@ -83,6 +83,55 @@ def test_multi_label_and_task(write):
     assert data.task == "ordinal"
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "values"),
+    [
+        ([1, 2, 3, 1, 2, 3], [2, 3], [1, 2, 3]),
+        ([10, 30, 10, 30, 10, 10], [20, 30], [10, 20, 30]),
+        ([4, -1, 9, 4, -1, 9], [9, 4], [4, 9]),
+        ([0, 1, 3, 0, 1, 3], [3, 1], [0, 1, 3]),
+        ([7, 7, 2, 2, 7, 2], None, [2, 7]),
+    ],
+)
+def test_only_labels_that_occur_are_classes(write, monkeypatch, train, test, values):
+    lines = []
+    monkeypatch.setattr(npz, "print_log", lambda line, **kwargs: lines.append(line))
+    npz._log_numbers.cache_clear()
+    path = write(
+        x_train=COLOUR, y_train=train, **({} if test is None else dict(x_test=GREY[:2], y_test=test))
+    )
+    for split, labels in (("train", train), ("test", test)):
+        if labels is not None:
+            data = NPZDataset(split, path)
+            assert data.classes == tuple(map(str, values)) and data.num_classes == len(values)
+            assert data.labels.tolist() == [values.index(label) if label >= 0 else -1 for label in labels]
+    (told,) = lines
+    assert told.endswith(", ".join(f"{value} as {index}" for index, value in enumerate(values)))
+
+
+def test_labels_from_0_are_numbered_without_a_word(write, monkeypatch):
+    monkeypatch.setattr(npz, "print_log", pytest.fail)
+    assert NPZDataset("train", write(x_train=COLOUR, y_train=LABELS)).labels.tolist() == LABELS.tolist()
+    binary = NPZDataset("train", write(x_train=COLOUR, y_train=LABELS % 2), task="binary")
+    assert (binary.task, binary.classes) == ("binary", ("0", "1"))
+
+
+def test_one_hot_labels_are_read_as_the_task_says(write):
+    one_hot = np.eye(3)[LABELS]
+    one_hot[1] = -1
+    path = write(x_train=COLOUR, y_train=one_hot.astype(np.float32), x_test=COLOUR, y_test=np.eye(3)[LABELS])
+    data = NPZDataset("train", path, task="multi-class")
+    assert (data.labels.tolist(), data.num_classes) == ([0, -1, 2, 0, 1, 2], 3)
+    many = NPZDataset("test", path, task="multi-label")
+    assert (many.task, many.labels.tolist()) == ("multi-label", np.eye(3)[LABELS].tolist())
+    two = NPZDataset("train", write(x_train=COLOUR, y_train=np.eye(2)[LABELS % 2]), task="binary")
+    assert (two.task, two.labels.tolist()) == ("binary", (LABELS % 2).tolist())
+    with pytest.raises(ValueError, match=r"shape \(N,\)"):  # two labels for an image
+        NPZDataset(
+            "train", write(x_train=COLOUR, y_train=np.eye(3)[LABELS] + np.eye(3)[0]), task="multi-class"
+        )
+
+
 def test_only_train_may_lack_labels(write):
     path = write(x_train=COLOUR, x_test=COLOUR)
     assert set(NPZDataset("train", path).labels.tolist()) == {-1}
@@ -110,7 +159,20 @@ def test_floats_in_the_unit_interval_become_uint8(write, dtype):
         ({"x_train": COLOUR, "y_train": LABELS + 0.5}, "whole numbers"),
         ({"x_train": COLOUR, "y_train": LABELS - 5}, "-5 to -3"),
         ({"x_train": COLOUR, "y_train": LABELS.astype(str)}, "integers"),
-        ({"x_train": COLOUR, "y_train": LABELS, "classes": ["a", "b"]}, "0 to 1"),
+        (
+            {"x_train": COLOUR, "y_train": LABELS, "classes": ["a", "b"]},
+            "number them 0 to 1, or leave 'classes'",
+        ),
+        ({"x_train": COLOUR, "y_train": LABELS + 1, "classes": ["a", "b", "c"]}, "reach 3 for 3 names"),
+        (
+            {"x_train": COLOUR, "y_train": np.array([1, -1, 1, 1, -1, 1])},
+            "-1 means unlabelled; number the two",
+        ),
+        ({"x_train": COLOUR, "y_train": LABELS * 10**6}, "reaches 2000000"),
+        (
+            {"x_train": COLOUR, "y_train": np.eye(3)[LABELS]},
+            "'multi-class' .*, or dataset.task='multi-label'",
+        ),
         ({"x_train": COLOUR[:0]}, "empty"),
         ({"images": COLOUR}, "no images.*the file holds images"),
         ({"x_train": COLOUR, "test_images": COLOUR}, "both styles"),

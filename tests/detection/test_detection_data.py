@@ -89,9 +89,9 @@ def test_years_are_joined_in_order(tmp_path):
         assert [record.image.stem for record in dataset.records] == ["2007_b", "2007_a", "2012_c"]
         assert [sample["image_id"] for sample in samples(dataset)] == [0, 1, 2]
         assert dataset[2]["data_samples"]["labels"].item() == VOC_CLASSES.index("dog")
-    with pytest.raises(ValueError, match=r"2007_b.jpg comes 2 times .*dataset.splits"):
+    with pytest.raises(ValueError, match=r"2007_b.jpg occurs 2 times .*dataset.splits"):
         VOCDetection(tmp_path, [splits[0], splits[0]])
-    with pytest.raises(FileNotFoundError, match=r"VOC2010\. give the folder that holds VOC2007"):
+    with pytest.raises(FileNotFoundError, match=r"VOC2010\. give a folder with VOC2007"):
         VOCDetection(tmp_path, [("2010", "trainval")])
     with pytest.raises(FileNotFoundError, match=r"VOC2007/ImageSets/Main/test.txt\. splits there: trainval"):
         VOCDetection(tmp_path, [("2007", "test")])
@@ -113,7 +113,7 @@ def test_files_without_splits_and_other_image_names(tmp_path):
     for name in ("Annotations/b.xml", "JPEGImages/b.jpg"):
         (tmp_path / name).rename(flat / name.split("/")[1])
     assert len(VOCDetection(flat, classes=CLASSES)) == 1
-    with pytest.raises(ValueError, match="ImageSets: holds no .xml files"):
+    with pytest.raises(ValueError, match="ImageSets: has no .xml files"):
         VOCDetection(tmp_path / "ImageSets", classes=CLASSES)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         VOCDetection(tmp_path / "nowhere")
@@ -168,9 +168,9 @@ def test_boxes_over_the_border_are_cut(tmp_path):
 @pytest.mark.parametrize(
     ("corners", "fault", "repaired"),
     [
-        ((5, 5, WIDTH + 3, 8), "5, 5, 23, 8 of a 'cell' reaches out of the image of 20 × 12", [4, 4, 20, 8]),
-        ((-2, 5, 9, 8), "reaches out of the image", [0, 4, 9, 8]),
-        ((30, 5, 40, 8), "reaches out of the image", None),
+        ((5, 5, WIDTH + 3, 8), "5, 5, 23, 8 of a 'cell' exceeds the image of 20 × 12", [4, 4, 20, 8]),
+        ((-2, 5, 9, 8), "exceeds the image", [0, 4, 9, 8]),
+        ((30, 5, 40, 8), "exceeds the image", None),
         ((7, 5, 7, 8), "7, 5, 7, 8 of a 'cell' has no area", None),
         ((5, 8, 9, 8), "has no area", None),
         ((9, 5, 5, 8), "has no area", None),
@@ -203,24 +203,24 @@ def test_bad_boxes_are_counted(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("<annotation><object>", "is no well-formed XML"),
-        ("", "is no well-formed XML"),
-        ("<?xml version='1.0' encoding='no-such'?><annotation/>", "is no well-formed XML"),
-        ("<html></html>", "is no VOC annotation: its outermost element is <html>"),
+        ("<annotation><object>", "is not well-formed XML"),
+        ("", "is not well-formed XML"),
+        ("<?xml version='1.0' encoding='no-such'?><annotation/>", "is not well-formed XML"),
+        ("<html></html>", "is not a VOC annotation: its root element is <html>"),
         ("<annotation><object/></annotation>", "object 1 has no <name>"),
         (
             "<annotation><object><name>cell</name></object></annotation>",
-            r"object 1 \('cell'\) has no whole <bndbox>: xmin=None",
+            r"object 1 \('cell'\) has an incomplete <bndbox>: xmin=None",
         ),
-        (f"<annotation>{box_xml(corners=(1, 'x', 3, 4))}</annotation>", "has no whole <bndbox>: .*ymin='x'"),
-        (f"<annotation>{box_xml(corners=(1, 'nan', 3, 4))}</annotation>", "whole <bndbox>: .*ymin='nan'"),
+        (f"<annotation>{box_xml(corners=(1, 'x', 3, 4))}</annotation>", "incomplete <bndbox>: .*ymin='x'"),
+        (f"<annotation>{box_xml(corners=(1, 'nan', 3, 4))}</annotation>", "<bndbox>: .*ymin='nan'"),
         (
             f"<annotation>{box_xml()}{box_xml(difficult='<difficult>yes</difficult>')}</annotation>",
             r"object 2 \('cell'\): <difficult> must be 0 or 1, got 'yes'",
         ),
         (
             "<annotation><size><width>wide</width></size></annotation>",
-            r"<size> holds no whole numbers: height, width = \[None, 'wide'\]",
+            r"<size> does not hold integers: height, width = \[None, 'wide'\]",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Annotations/a\.xml\. the split lists it"):
         VOCDetection(tmp_path, **options)
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("\n")
-    with pytest.raises(ValueError, match=r"train\.txt: names no images"):
+    with pytest.raises(ValueError, match=r"train\.txt: lists no images"):
         VOCDetection(tmp_path, **options)
 
 
@@ -302,10 +302,10 @@ ENTRY = dict(id=1, image_id=3, category_id=9, bbox=[1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "json: is no JSON"),
+        ("{", "json: is not JSON"),
         ("[]", "it has no list 'images'"),
         (dict(images=[], annotations=[]), "it has no list 'categories'"),
-        (coco(images=[IMAGE, IMAGE]), r"images\[1\] cannot be read: id 3 is no whole number or comes twice"),
+        (coco(images=[IMAGE, IMAGE]), r"images\[1\] cannot be read: id 3 is not an integer or occurs twice"),
         (coco(images=[dict(id=3)]), r"images\[0\] cannot be read: it has no 'file_name'"),
         (
             coco(annotations=[dict(ENTRY, image_id=5)]),
@@ -314,7 +314,7 @@ ENTRY = dict(id=1, image_id=3, category_id=9, bbox=[1, 2, 3, 4])
         (coco(annotations=[ENTRY, dict(ENTRY, bbox=[1, 2, 3])]), r"annotations\[1\] cannot be read"),
         (coco(annotations=[dict(ENTRY, bbox=[1, 2, 3, float("nan")])]), "is not finite"),
         (coco(annotations=[dict(ENTRY, bbox=[1, 2, 0, 4])]), "'a.jpg': the box 1, 2, 0, 4 .* has no area"),
-        (coco(annotations=[dict(ENTRY, bbox=[1, 2, 30, 4])]), "'a.jpg': the box .* reaches out of the image"),
+        (coco(annotations=[dict(ENTRY, bbox=[1, 2, 30, 4])]), "'a.jpg': the box .* exceeds the image"),
         (coco(images=[dict(IMAGE, width=5, height=6)]), "'a.jpg': is for an image of 5 × 6 pixels"),
     ],
 )

@@ -142,7 +142,7 @@ def test_the_config_stored_in_the_weights_may_not_name_other_classes(detector_co
             dict(tiny_config, model=dict(tiny_config.model, backbone=dict(backbone, **{place: value})))
         )
         torch.save(dict(meta=dict(cfg=changed.pretty_text), state_dict={}), tmp_path / "a.pth")
-        with pytest.raises(UserError, match=rf"model\.backbone\.{place}\.type='.*no registered part"):
+        with pytest.raises(UserError, match=rf"model\.backbone\.{place}\.type='.*not a registered network"):
             start()
     for text in ("model = dict(type='SimCLR')", "model = dict(type='SimCLR', data_preprocessor=3)"):
         torch.save(dict(meta=dict(cfg=text), state_dict={}), tmp_path / "a.pth")

@@ -188,7 +188,7 @@ def test_what_does_not_go_with_it_is_named(images, tmp_path):
     """A backbone without stages, a value that is not a bool, and compilation."""
     config = tiny_run("ImageClassifier", images)
     config.activation_checkpointing = True
-    with pytest.raises(UserError, match="activation_checkpointing and compile do not go together"):
+    with pytest.raises(UserError, match="activation_checkpointing and compile cannot be combined"):
         pretrain(config, work_dir=tmp_path / "run", compile=True)
     config.model.backbone = dict(type="AlexNet")
     with pytest.raises(UserError, match="backbone AlexNet has no stages"):

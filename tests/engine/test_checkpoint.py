@@ -1,3 +1,4 @@
+import os
 import pickle
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ssl_ext import files
 from ssl_ext.engine import read_checkpoint, write_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.files import replacing
@@ -86,6 +88,28 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_litter(tmp_path):
         raise OSError("disk full")
     assert read_checkpoint(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_content_and_folder_are_on_disk_before_and_after_the_rename(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def synced(handle):
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        if path.is_dir():
+            done.append("folder")
+        else:
+            # Nothing may wait in Python's buffer.
+            done.append(read_checkpoint(path)["step"])
+        fsync(handle)
+
+    def replaced(*paths):
+        done.append("rename")
+        replace(*paths)
+
+    monkeypatch.setattr(files.os, "fsync", synced)
+    monkeypatch.setattr(files.os, "replace", replaced)
+    write_checkpoint(dict(step=1), tmp_path / "a.pth")
+    assert done == [1, "rename", "folder"]
 
 
 def test_kill_in_the_middle_of_a_write_keeps_the_old_file(tmp_path):

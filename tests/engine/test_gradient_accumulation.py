@@ -178,12 +178,12 @@ def test_a_run_begins_by_saying_what_differs(images, tmp_path):
         pretrain(config, work_dir=tmp_path)
     said = [str(one.message) for one in caught if "accumulative_counts" in str(one.message)]
     assert said == [
-        "optim_wrapper.accumulative_counts=4: 4 batches of 16 do not give SimCLR the update of one batch of "
-        "64, as the negatives of a view are the other views of its batch."
+        "optim_wrapper.accumulative_counts=4: the update of SimCLR from 4 batches of 16 differs from that of "
+        "one batch of 64, because the negatives of a view are the other views of its batch."
     ]
 
 
 def test_a_model_from_elsewhere_may_couple_its_images():
     config = Config(dict(optim_wrapper=dict(accumulative_counts=2), train_dataloader=dict(batch_size=8)))
-    with pytest.warns(UserWarning, match="2 batches of 8 may not give Linear .* as it does not say whether"):
+    with pytest.warns(UserWarning, match="Linear from 2 batches of 8 may differ .* does not declare"):
         check_memory_options(config, adapted(nn.Linear(1, 1)))

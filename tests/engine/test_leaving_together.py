@@ -79,7 +79,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(config, tmp_path)
     assert train(config, cut, world=WORLD, hooks=[hook]) == [143, 143], output(cut)
     assert [path.name for path in cut.glob("*.pth")] == ["interrupted.pth"]
     assert output(cut).count("SIGTERM received: saved") == 1
-    assert "Go on with --resume" in output(cut)
+    assert "Resume with --resume" in output(cut)
     step = read_checkpoint(cut / "interrupted.pth")["meta"]["iter"]
     assert f"after step {step} of {STEPS}" in output(cut)
     assert train(config, cut, world=WORLD, resume="auto") == [0, 0], output(cut)

@@ -63,6 +63,14 @@ def test_runs_that_count_iterations_pass_on_the_same_steps(config, calls, tmp_pa
     assert calls == ["optimiser", 0.996, 1, "optimiser", 0.998, 2]
 
 
+def test_the_momentum_network_follows_the_weights_after_the_step(config, tmp_path):
+    byol = config("BYOL", momentum=0.0, momentum_schedule="constant")
+    model = pretrain(byol, work_dir=tmp_path, options=iterations(1))
+    online = {**dict(model.backbone.named_parameters()), **dict(model.neck.named_parameters())}
+    target = {**dict(model.target.backbone.named_parameters()), **dict(model.target.neck.named_parameters())}
+    assert all(torch.equal(target[name], value) for name, value in online.items())
+
+
 def test_a_variant_is_chosen_before_every_batch_of_an_optimiser_step(config, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(BYOL, "step_variant", lambda self, *args: seen.append(args))

@@ -50,6 +50,22 @@ def test_nothing_real_stands_in():
     assert {made.__module__ for made in STAND_INS.values()} == {"ssl_ext.engine.weights.stand_ins"}
 
 
+def test_no_function_or_class_of_numpy_is_called(tmp_path):
+    names = [name for name in dir(np) if callable(getattr(np, name)) and f"numpy.{name}" not in STAND_INS]
+    assert len(names) > 400
+    for name in names:
+        with pytest.raises(UserError, match=f"was refused: loading it would run numpy.{name},"):
+            read_checkpoint(_with_pickle(f"\x80\x02cnumpy\n{name}\n)R.".encode("latin1"), tmp_path))
+
+
+def _with_pickle(data, tmp_path):
+    torch.save({}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as old, zipfile.ZipFile(tmp_path / "b.pth", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, data if name.endswith("data.pkl") else old.read(name))
+    return tmp_path / "b.pth"
+
+
 class Runs:
     def __reduce__(self):
         return getattr, (pathlib.Path("x"), "touch")
@@ -64,13 +80,8 @@ def test_getattr_of_a_file_looks_nothing_up(tmp_path):
 @pytest.mark.parametrize("depth", [1000, 300_000])
 def test_deeply_nested_keys_are_refused(depth, tmp_path):
     # Without the check the second one ends the process.
-    torch.save({}, tmp_path / "a.pth")
-    with zipfile.ZipFile(tmp_path / "a.pth") as old, zipfile.ZipFile(tmp_path / "b.pth", "w") as new:
-        for name in old.namelist():
-            data = b"\x80\x02})" + b"\x85" * depth + b"K\x01s."
-            new.writestr(name, data if name.endswith("data.pkl") else old.read(name))
     with pytest.raises(UserError, match="nested more than 500 times"):
-        read_checkpoint(tmp_path / "b.pth")
+        read_checkpoint(_with_pickle(b"\x80\x02})" + b"\x85" * depth + b"K\x01s.", tmp_path))
 
 
 def test_the_former_format_is_read(tmp_path):

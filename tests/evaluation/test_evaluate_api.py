@@ -79,7 +79,8 @@ def test_without_three_splits_rows_of_train_are_held_out(present, tiny_config, c
     arrays = {}
     for split, name in (("train", "train"), ("test", present)):
         digits = Digits(split, image_size=8)
-        arrays[f"x_{name}"], arrays[f"y_{name}"] = digits.images.numpy(), digits.labels.numpy()
+        labels = digits.labels.numpy() if present == "test" else 10 * digits.labels.numpy() + 10
+        arrays[f"x_{name}"], arrays[f"y_{name}"] = digits.images.numpy(), labels
     np.savez(tmp_path / "digits.npz", **arrays)
     tiny_config.evaluation_dataset = dict(
         type="NPZDataset", data_root=str(tmp_path / "digits.npz"), layout="NCHW"
@@ -92,6 +93,7 @@ def test_without_three_splits_rows_of_train_are_held_out(present, tiny_config, c
     assert knn.sizes["train"] == 1078
     assert 95 <= knn.sizes["val"] <= 108
     assert knn.sizes["test"] == 359
+    assert len(knn.last["confusion"]) == 10 and 0.5 < knn.last["auc"] <= 1
 
 
 @pytest.mark.parametrize(

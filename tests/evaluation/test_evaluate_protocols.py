@@ -84,7 +84,7 @@ def run(config, checkpoint, tmp_path):
 def said(monkeypatch):
     """Messages of the log."""
     messages = []
-    for name in ("run", "data", "rows"):
+    for name in ("run", "checks", "rows"):
         module = importlib.import_module(f"{PACKAGE}.{name}")
         monkeypatch.setattr(module, "print_log", lambda message, **_: messages.append(message))
     return messages
@@ -295,6 +295,8 @@ def test_few_test_images_are_evaluated_with_a_warning(run, config, tmp_path, sai
     config.evaluation_dataset = save_digits(tmp_path / "few.npz", counts)
     rows = run("knn", "linear", "finetune")
     assert any("only 7 test images; one of them is worth 14.3 points" in message for message in said)
+    assert any("AUC is undefined, because the test split has no image of" in message for message in said)
+    assert all(np.isnan(row.last["auc"]) for row in rows)
     assert all(7 * row.last["acc"] == pytest.approx(round(7 * row.last["acc"])) for row in rows)
 
 
@@ -405,7 +407,7 @@ def test_a_grey_target_is_refused_with_the_way_out(run, config, tmp_path):
     grey = save_digits(tmp_path / "grey.npz", dict(train=40, val=20, test=20), channels=1)
     path = tmp_path / "grey.py"
     write_config(path, grey)
-    with pytest.raises(UserError, match="--transfer-to grey: its images have 1 channels, .* 3 .*as_rgb=True"):
+    with pytest.raises(UserError, match="--transfer-to grey: the images have 1 channels, .* 3 .*as_rgb=True"):
         run("transfer", transfer_to=[path])
     write_config(path, dict(grey, as_rgb=True))
     (row,) = run("transfer", transfer_to=[path])
@@ -469,7 +471,7 @@ def test_a_malicious_checkpoint_runs_nothing(raw, config, tmp_path, monkeypatch,
         (dict(protocols=["transfer"]), "needs --transfer-to"),
         (dict(transfer_to=["x.py"]), "--transfer-to is for the protocol transfer"),
         (dict(protocols=["transfer"], transfer_to=["x.py"]), "'x.py' does not exist"),
-        (dict(device="gpu9"), "device='gpu9' is no device"),
+        (dict(device="gpu9"), "device='gpu9' is not a torch device"),
         (dict(options={"evaluation.finetune.lr": -1}), "evaluation.finetune.lr=-1: a number above 0"),
         (dict(options={"evaluation.finetune.augment": "all"}), "evaluation.finetune.augment='all'"),
         (

@@ -58,6 +58,14 @@ def test_knn_reports_the_final_bank_with_the_chosen_k(banks):
     assert banks.sizes == {"train": len(memory), "val": 30, "test": 90}
 
 
+def test_a_held_out_row_is_a_neighbour_of_the_test_rows():
+    near = FeatureBank(torch.tensor([[0.6, 0.8]]), torch.tensor([0]))
+    fit = FeatureBank(torch.eye(2), torch.tensor([0, 1]))
+    for final, right in ((None, 0), (join(fit, near), 1)):
+        banks = Banks(fit, near, near, final)
+        assert knn_protocol(banks, num_classes=2, task="multi-class", k=1).last["acc"] == right
+
+
 def test_a_fixed_k_asks_nothing_of_validation():
     settings = knn_protocol(BANKS, **TASK, k=1000).settings
     assert settings["k"] == 1000

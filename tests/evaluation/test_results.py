@@ -51,6 +51,30 @@ def test_mean_and_std_over_draws():
     assert aggregate(ROWS, which="best")["checkpoint"][Condition("knn")].mean == pytest.approx(0.91)
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "areas", [(NAN, float("-nan")), (0.5, NAN), (0.25, NAN, 0.75), (NAN,), (math.inf, 0.5)]
+)
+def test_an_undefined_metric_of_repeats_is_a_dash(areas):
+    rows = [row("a", "linear", 0.5, 10, draw, auc=area) for draw, area in enumerate(areas)]
+    stat = aggregate(rows, metric="auc")["a"][Condition("linear", 10)]
+    assert math.isnan(stat.mean) and stat.n == len(areas) and stat.text("auc") == "-"
+    assert aggregate(rows)["a"][Condition("linear", 10)].mean == 0.5
+    text = printed(results_table(rows))
+    assert "/ -" in text and "nan" not in text
+
+
+def test_one_result_with_an_undefined_metric_is_one_repeat():
+    rows = [
+        replace(row("a", "knn", 0.5, auc=float("nan")), seed=seed, settings={"seed_matters": False})
+        for seed in (0, 1)
+    ]
+    assert aggregate(rows)["a"] == {Condition("knn"): (0.5, 0.0, 1)}
+    assert set(aggregate(rows)) == {"a"}
+
+
 def test_table_has_a_row_for_each_method_and_a_column_for_each_protocol():
     table = results_table(ROWS)
     text = printed(table)

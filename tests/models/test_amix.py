@@ -298,6 +298,24 @@ def test_mask_weight_scales_the_mask_loss_and_stays_without_decay(monkeypatch):
     torch.testing.assert_close(model.loss([images()], samples())["loss_mask"], whole / 4)
 
 
+def test_each_prediction_is_that_of_its_own_network_and_head():
+    model = built().eval()
+    predictions = model.logits(images())
+    own, copied = (
+        backbone(images())[-1].mean((2, 3)) for backbone in (model.backbone, model.deployed.backbone)
+    )
+    expected = dict(
+        plain=model.head.fc(own),
+        mix=model.mix_head.fc(own),
+        plain_momentum=model.deployed.neck["head"].fc(copied),
+        mix_momentum=model.deployed.neck["mix_head"].fc(copied),
+    )
+    assert predictions.keys() == expected.keys()
+    for name, logits in expected.items():
+        torch.testing.assert_close(predictions[name], logits)
+    assert torch.equal(model(images()), predictions["plain_momentum"])
+
+
 def test_copy_starts_equal_to_the_network_and_again_when_weights_were_loaded():
     init_default_scope("ssl_ext")
     model = MODELS.build(settings())

@@ -223,8 +223,8 @@ def test_predictor_is_initialised_with_the_model(prediction_config):
         ),
         ("BYOL", {"model.predictor.in_channels": 8}, "model.predictor.in_channels is 8; .* 16"),
         ("SimSiam", {"model.predictor.out_channels": 4}, "model.predictor.out_channels is 4; .* 16"),
-        ("TriBYOL", {"views.0.repeats": 2}, "TriBYOL compares 3 views .* give 2: change views"),
-        ("BYOL", {"views.0.repeats": 3}, "BYOL compares 2 views .* give 3"),
+        ("TriBYOL", {"views.0.repeats": 2}, "TriBYOL needs 3 views .* give 2: change views"),
+        ("BYOL", {"views.0.repeats": 3}, "BYOL needs 2 views .* give 3"),
     ],
 )
 def test_bad_settings_are_named_before_anything_is_written(

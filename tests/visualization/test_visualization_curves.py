@@ -111,6 +111,52 @@ def test_smoothing_keeps_the_raw_line_behind():
     np.testing.assert_allclose(smooth.get_ydata(), expected)
 
 
+MEASURED = [{"step": s, "accuracy": a, "epoch": s} for s, a in ((1, 0.2), (2, 0.9), (4, 0.4))]
+
+
+def marked(panel):
+    """Points of all lines that have markers."""
+    return [line.get_xydata().tolist() for line in panel.lines if line.get_marker() not in ("None", None)]
+
+
+def test_markers_are_at_measured_values_alone():
+    (panel,) = loss_curves({"a": RUN}, keys=["loss"], smoothing=0.9).axes
+    assert marked(panel) == [[[1, 8], [2, 4], [4, 2]]]
+    (panel,) = loss_curves({"a": RUN}, keys=["loss"], smoothing=0).axes
+    assert marked(panel) == [[[1, 8], [2, 4], [4, 2]]]
+    many = [{"step": s, "loss": 1.0 / s} for s in range(1, 41)]
+    assert marked(loss_curves({"a": many}, smoothing=0.9).axes[0]) == []
+
+
+@pytest.mark.parametrize("x", ["iteration", "epoch"])
+def test_what_is_not_logged_with_the_training_loss_is_never_smoothed(x):
+    validation = [{"step": 2, "val_loss": 3.0, "epoch": 2}, {"step": 4, "val_loss": 9.0, "epoch": 4}]
+    runs = {"a": [*RUN, *MEASURED, *validation]}
+    (panel,) = loss_curves(runs, keys=["accuracy"], smoothing=0.9, x=x).axes
+    (line,) = panel.lines
+    np.testing.assert_array_equal(line.get_ydata(), [0.2, 0.9, 0.4])
+    (panel,) = loss_curves(runs, keys=["val_loss"], smoothing=0.9, x=x).axes
+    assert [line.get_ydata().tolist() for line in panel.lines] == [[3, 9]]
+    (panel,) = loss_curves(runs, keys=["loss"], smoothing=0.9).axes
+    assert panel.lines[-1].get_xydata().tolist() == [[2, 3], [4, 9]]
+    assert marked(panel)[-1] == [[2, 3], [4, 9]]
+
+
+@pytest.mark.parametrize(
+    ("values", "limit"), [((1.0, 1.0), 1), ((0.98, 0.999), 1), ((99.0, 99.9), 100), ((0.0, 1.0), 1)]
+)
+@pytest.mark.parametrize("key", ["accuracy", "knn_top1", "probe_top1", "val_accuracy_mix"])
+def test_an_accuracy_axis_ends_at_1_or_100(values, limit, key):
+    records = [{"step": step, key: value} for step, value in enumerate(values)]
+    low, high = loss_curves({"a": records}, keys=[key]).axes[0].get_ylim()
+    assert max(values) <= high <= limit and 0 <= low <= min(values)
+
+
+def test_other_axes_keep_their_margins():
+    low, high = loss_curves({"a": RUN}, keys=["loss"]).axes[0].get_ylim()
+    assert low < 2 and high > 8
+
+
 def test_validation_is_dashed_in_the_panel_of_its_training_figure():
     records = [{"step": s, "top1": 0.1 * s, "epoch": 1} for s in (1, 2, 3)] + [{"step": 2, "val_top1": 0.3}]
     figure = loss_curves({"a": records, "b": RUN + records[:1]}, keys=["top1"])

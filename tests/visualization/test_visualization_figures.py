@@ -9,6 +9,7 @@ from ssl_ext.losses import virtual_targets
 from ssl_ext.visualization import (
     save_figure,
     scores_bar,
+    sweep_lines,
     trimix_matrices,
     view_grid,
 )
@@ -100,6 +101,35 @@ def test_scores_bar():
     np.testing.assert_allclose(error.get_segments()[0], [[93.04, 0], [93.84, 0]])
     with pytest.raises(ValueError, match="at least one row"):
         scores_bar([])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a", 99.4, 1.0), ("b", 5.0, None)],
+        [("a", 100.0, None)],
+        [("a", 80.0, 0.0), ("b", float("nan"), float("nan")), ("c", float("nan"), None)],
+    ],
+)
+def test_a_percentage_axis_of_bars_ends_at_100(rows):
+    figure = scores_bar(rows)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (0, 100)
+    assert [text.get_text() for text in axes.texts] == [
+        "-" if score != score else f"{score:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+        for _, score, spread in rows
+    ]
+    extents = [text.get_window_extent() for text in axes.texts]
+    assert all(extent.x1 <= figure.bbox.width for extent in extents)
+
+
+def test_a_percentage_axis_of_lines_ends_at_100():
+    points = [(64, 98.0, 3.0), (128, 100.0, None), (256, float("nan"), float("nan"))]
+    low, high = sweep_lines({"": points}, x_label="batch_size").axes[0].get_ylim()
+    assert high == 100 and 90 < low < 95
+    (axes,) = sweep_lines({"": points}, x_label="batch_size", label="loss").axes
+    assert axes.get_ylim()[1] > 100
 
 
 def test_save_figure_writes_both_formats_and_replaces_older_files(tmp_path):

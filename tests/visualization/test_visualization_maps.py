@@ -18,11 +18,18 @@ def test_confusion_shows_the_shares_of_each_true_class():
     # Columns are predicted, rows true; cells without images are blank.
     assert words(axes) == {(0, 0): "75", (1, 0): "25", (0, 2): "<1", (1, 2): "<1", (2, 2): "100"}
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b", "c"]
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == (
-        "predicted class",
-        "true class",
-        "kNN",
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+    assert figure.get_suptitle() == "kNN"
+
+
+def test_a_long_title_stays_inside_the_figure():
+    figure = confusion_heatmap(
+        np.eye(2), ["a", "b"], title="SimCLR on breastmnist, linear\n" + "5 draws, " * 9
     )
+    figure.draw_without_rendering()
+    extent = figure._suptitle.get_window_extent()
+    assert extent.x0 >= 0 and extent.x1 <= figure.bbox.width
+    assert figure.get_suptitle().startswith("SimCLR on breastmnist, linear\n5 draws, ")
 
 
 def test_confusion_of_many_classes_is_not_littered():

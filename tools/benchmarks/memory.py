@@ -255,10 +255,10 @@ def memory_table(found: Mapping[str, Mapping[str, Usage]], title: str) -> Table:
     on_device = ["device", "of plain"] if any(usage.device is not None for usage in usages) else []
     made = table(
         title,
-        *("method", "step", "kept", "of plain", "state", "resident", "of plain", *on_device),
-        caption="MiB. kept: for backward, when forward ends; state: parameters + buffers + optimiser;\n"
-        f"resident: peak above the imported libraries, which take {libraries / MIB:,.0f} themselves.\n"
-        f"{PARTS} x n: gradient accumulation, where it gives the update of the whole batch;\n"
+        *("method", "step", "saved", "of plain", "state", "resident", "of plain", *on_device),
+        caption="MiB. saved: tensors saved for backward; state: parameters + buffers + optimiser;\n"
+        f"resident: peak above the {libraries / MIB:,.0f} MiB of the imported libraries.\n"
+        f"{PARTS} x n: gradient accumulation, if its update equals that of the whole batch;\n"
         "recomputed: activation checkpointing.",
     )
     for method, ways in found.items():

@@ -22,29 +22,29 @@ TESTS = CONFIGS.parent / "tests"
 BATCH = 256
 WORLDS = (8, 64, 512)
 BANDWIDTH, START, HOP = 40e9, 10e-6, 5e-6  # bytes/s, s, s
-PAGE = f"""# Scaling: bytes per step, and many GPUs on paper
+PAGE = f"""# Scaling: bytes per step, and a projection to many GPUs
 
 Written by `python tools/benchmark.py scaling --page tools/scaling.md`. `tests/bytes_per_step.py` has the
 collectives of each algorithm in closed form; tests compare them with those counted in steps of every
 algorithm on two processes. Measured scaling is in [README.md](README.md#scaling).
 
-A step on {BATCH} images per GPU, in MiB that each GPU sends (gradients and batch norms: W = {WORLDS[0]}):
+MiB sent by each GPU in a step on {BATCH} images per GPU (gradients and batch norms: W = {WORLDS[0]}):
 
 - **gradients** are all-reduced, 4 bytes per trained weight;
 - synchronised **batch norms** of C channels gather 2C + 1 numbers per GPU forward and reduce 2C backward;
-- **losses** are losses, queues, memory banks and clusters.
+- **losses** include queues, memory banks and clusters.
 
 On a ring of W GPUs an all-reduce of S bytes sends 2 (W − 1)/W · S, an all-gather of S bytes in total
 (W − 1)/W · S, a broadcast S.
 
 **Wait** is the time of the collectives of batch norms and losses, on which the next operation depends. Each
 is assumed to take {START * 1e6:g} µs + ⌈log₂ W⌉ · {HOP * 1e6:g} µs + bytes sent / {BANDWIDTH / 1e9:g} GB/s
-(80 % of 400 Gb/s InfiniBand). Gradients travel behind the backward pass and are not in it. Nothing here was
-measured on GPUs; stragglers and congestion are left out. Add the wait to your own time of a step: with 20 ms
-on one GPU a wait of 5 ms is a weak-scaling efficiency of 0.8.
+(80 % of 400 Gb/s InfiniBand). Gradients are not included, as their reduction overlaps with the backward pass.
+These figures are computed, not measured on GPUs, and neglect stragglers and congestion. Add the wait to the
+measured time of a step: with 20 ms on one GPU a wait of 5 ms gives a weak-scaling efficiency of 0.8.
 
-Small networks are limited by the latency of their batch norms. `norm_cfg=dict(type="SplitBN")` normalises by
-the images of each GPU and sends nothing.
+Small networks are limited by the latency of their batch norms. `norm_cfg=dict(type="SplitBN")` uses the
+statistics of each GPU's images and needs no communication.
 
 """
 HEADINGS = ("method", "gradients", "batch norms: calls", "MiB", "losses: calls")

@@ -44,7 +44,7 @@ WORLD = 2
 DATASET = 50_000  # entries of memory banks
 SETTLING = 2  # steps after which DDP keeps its buckets
 ALONE, HALF = "one process", "one process, half a batch"
-APART, WEAK, STRONG = "two, apart", "two, joined", "two, joined, half a batch each"
+APART, WEAK, STRONG = "two, no communication", "two, DDP", "two, DDP, half a batch each"
 # Number of active processes, divisor of the batch size, whether gradients are reduced.
 ARRANGEMENTS = {
     ALONE: (1, 1, False),
@@ -109,8 +109,8 @@ def measure(config: Config, *, timeout: float, dataset: int = DATASET, **setting
     figures["efficiency"] = {
         "weak": ratio(seconds[ALONE], seconds[WEAK]),
         "strong": ratio(seconds[ALONE], seconds[STRONG], 1 / WORLD),
-        "two apart (shared memory and cores)": ratio(seconds[ALONE], seconds[APART]),
-        "joined over apart (communication)": ratio(seconds[APART], seconds[WEAK]),
+        "without communication (shared memory and cores)": ratio(seconds[ALONE], seconds[APART]),
+        "communication": ratio(seconds[APART], seconds[WEAK]),
     }
     return figures
 
@@ -219,9 +219,9 @@ class ScaledStep:
 def show(console: Console, figures: dict[str, Any], title: str) -> None:
     """Print times, efficiencies and the traffic of a step."""
     seconds, batch = figures["seconds"], figures["batch_size"]
-    caption = f"{len(seconds[ALONE])} interleaved rounds, {figures['backend']}, torch threads of a process: "
+    caption = f"{len(seconds[ALONE])} interleaved rounds, {figures['backend']}, torch threads per process: "
     caption += f"{figures['threads']}\n"
-    caption += peaks_text(figures["peak_resident_bytes"], figures["peak_device_bytes"]) + " of a process"
+    caption += peaks_text(figures["peak_resident_bytes"], figures["peak_device_bytes"]) + " per process"
     made = table(title, "", "batch", "median ms", "min … max", "images/s", caption=caption)
     for name, values in seconds.items():
         processes, divisor, _ = ARRANGEMENTS[name]
@@ -235,4 +235,4 @@ def show(console: Console, figures: dict[str, Any], title: str) -> None:
     console.print(made)
     calls = sum(row["calls"] for row in figures["traffic"])
     sent = figures["sent_bytes"] / MIB
-    console.print(f"Each of {WORLD} processes starts {calls:g} collectives a step and sends {sent:,.1f} MiB.")
+    console.print(f"Each process starts {calls:g} collectives per step and sends {sent:,.1f} MiB.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
 from torch import Tensor
 
 from ssl_ext.config.data import build_evaluation_splits, loading_settings
-from ssl_ext.config.networks import check_images
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import (
     FeatureBank,
@@ -26,9 +23,8 @@ from ssl_ext.evaluation import (
 )
 from ssl_ext.models.evaluated import FLOAT32, EvaluatedModel
 
+from .checks import check_data
 from .seeded import SeededData
-
-FEW_TEST_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,10 @@ class EvaluationData:
             split = "train" if not len(known) else self.splits.test_name
             raise UserError(f"{where}: no image of the split {split} is labelled.")
         if len(known.unique(dim=0)) < 2:
+            only = known[0].tolist() if known.ndim == 2 or not train.classes else train.classes[known[0]]
             raise UserError(
-                f"{where}: all {len(known)} labelled training images are of one class "
-                f"({known[0].tolist()}); there is nothing to classify."
+                f"{where}: all {len(known)} labelled training images are of one class ({only}); there is "
+                "nothing to classify."
             )
 
     @property
@@ -143,26 +140,11 @@ def load_data(
         target: EvaluationData(config, loading=loading, cache_dir=cache_dir, device=device, target=target)
         for target, config in configs.items()
     }
-    size = data[None].image_size
     for one in data.values():
-        check_images(network, one.splits.train, one.key)
-        if one.test_images < FEW_TEST_IMAGES:
-            _warn(
-                f"{one.key}: only {one.test_images} test images; one of them is worth "
-                f"{100 / one.test_images:.1f} points of accuracy."
-            )
-        if one.image_size != size:
-            _warn(
-                f"{one.key}: images of {one.image_size} pixels, those of evaluation_dataset have {size}: the "
-                "network sees objects at another scale."
-            )
+        check_data(one.key, one.splits, network, data[None].image_size)
         for seed in seeds:
             one.seeded(seed)
     return data
-
-
-def _warn(message: str) -> None:
-    print_log(message, logger="current", level=logging.WARNING)
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -160,7 +160,8 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
     return [
         Picture.from_figure(
             loss_curves(logs, chosen, smoothing),
-            f"{caption} of {', '.join(logs)}; moving average ({smoothing:g}) over the pale raw values.",
+            f"{caption} of {', '.join(logs)}; a moving average ({smoothing:g}) of what is logged with the "
+            "training loss, over the pale raw values.",
             f"Line charts of {', '.join(chosen)} over training for {', '.join(logs)}",
         )
         for caption, chosen in words.items()

@@ -202,8 +202,8 @@ def measurements_csv(comparisons: Sequence[Comparison]) -> str:
     """Every line with all its metrics in full precision, costs, sources and settings."""
     metrics = list(dict.fromkeys(m for c in comparisons for line in c.lines for m in line.stats))
     records = [_record(comparison, line) for comparison in comparisons for line in comparison.lines]
-    columns = [name for name in records[0] if name != "settings"]
-    columns += [f"{metric}_{part}" for metric in metrics for part in ("mean", "std")] + ["settings"]
+    numbers = [f"{metric}_{part}" for metric in metrics for part in ("mean", "std")]
+    columns = [*(name for name in records[0] if name not in ("settings", *numbers)), *numbers, "settings"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.table import Table
+
+from ssl_ext.evaluation.tables import Stat
 
 
 @dataclass
@@ -39,9 +41,8 @@ def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
         note = f"{failed} of {len(group)} failed" if len(group) > 1 else "failed"
         cells = []
         for protocol in protocols:
-            mean, deviation = _accuracy(group, protocol)
-            text = "" if mean is None else f"{mean:.2f}"
-            text += "" if deviation is None else f" ± {deviation:.2f}"
+            accuracy = _accuracy(group, protocol)
+            text = accuracy.text("acc") if accuracy else ""
             cells.append(
                 " ".join(filter(None, [text, f"({note})" if failed and text else note * bool(failed)]))
             )
@@ -54,10 +55,12 @@ def accuracy_lines(points: Sequence[Point], protocol: str) -> dict[str, list[tup
     lines: dict[str, list[tuple]] = {}
     for group in _by_setting(points):
         value, *second = group[0].settings.values()
-        mean, deviation = _accuracy(group, protocol)
-        if mean is not None:
+        if accuracy := _accuracy(group, protocol):
             value = value if isinstance(value, int | float) else str(value)
-            lines.setdefault(str(second[0]) if second else "", []).append((value, mean, deviation))
+            deviation = 100 * accuracy.std if accuracy.n > 1 else None
+            lines.setdefault(str(second[0]) if second else "", []).append(
+                (value, 100 * accuracy.mean, deviation)
+            )
     return lines
 
 
@@ -68,9 +71,7 @@ def _by_setting(points: Sequence[Point]) -> list[list[Point]]:
     return list(groups.values())
 
 
-def _accuracy(group: Sequence[Point], protocol: str) -> tuple[float | None, float | None]:
-    """Mean and sample standard deviation over the seeds, in percent."""
-    scores = [100 * point.last[protocol]["acc"] for point in group if point.status == "done"]
-    if not scores:
-        return None, None
-    return statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else None
+def _accuracy(group: Sequence[Point], protocol: str) -> Stat | None:
+    """Accuracy over the seeds, in [0, 1]; None without a finished run."""
+    scores = [point.last[protocol].get("acc", math.nan) for point in group if point.status == "done"]
+    return Stat.of(scores) if scores else None

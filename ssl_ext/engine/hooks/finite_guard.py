@@ -150,16 +150,16 @@ class FiniteGuardHook(StepHook):
         write_checkpoint(dict(batch, step=step, names=bad, random_states=states), path)
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         rows = batch.get("indices")
-        images = f", which saw the images {_listed(rows)} of the data set" if torch.is_tensor(rows) else ""
+        images = f" on images {_listed(rows)} of the data set" if torch.is_tensor(rows) else ""
         raise NonFiniteError(
-            f"Not finite at step {step}{images}: {', '.join(bad[:NAMED])}{more}. The batch was written to "
-            f"'{path}'; the last checkpoint in '{self.folder}' is from before. "
+            f"Not finite at step {step}{images}: {', '.join(bad[:NAMED])}{more}. The batch was saved as "
+            f"'{path}'; the checkpoints in '{self.folder}' are not affected. "
             "Lower the learning rate or check the data."
         )
 
 
 def check_finite(model: nn.Module) -> None:
-    """Check all weights and buffers; to be called on every process at the same time.
+    """Check all weights and buffers; a collective, to be called by all processes.
 
     Raises:
         NonFiniteError: On every process, if one of theirs is NaN or infinite.
@@ -174,7 +174,7 @@ def check_finite(model: nn.Module) -> None:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise NonFiniteError(
             f"Not finite after the last update: {', '.join(bad[:NAMED])}{more}. No checkpoint was written; "
-            "lower the learning rate and go on from the last one (--resume)."
+            "lower the learning rate and resume from the last one (--resume)."
         )
 
 

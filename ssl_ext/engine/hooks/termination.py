@@ -24,12 +24,11 @@ AGAIN_SECONDS = 1.0
 
 @HOOKS.register_module()
 class TerminationHook(Hook):
-    """On SIGTERM, SIGUSR1 or Ctrl-C, save ``interrupted.pth`` after the current step and leave.
+    """On SIGTERM, SIGUSR1 or Ctrl-C, save ``interrupted.pth`` after the current step and exit.
 
-    The status is 143, after Ctrl-C 130; a second Ctrl-C leaves at once. Schedulers send the other two some
-    time before they kill (Slurm: ``--signal``). Several processes must stop after the same step: they ask
-    each other every five seconds or so only, since asking takes an exchange, and at every line of the log
-    at least.
+    The exit status is 143, or 130 after Ctrl-C; a second Ctrl-C exits at once. Schedulers send SIGTERM or
+    SIGUSR1 some time before they kill a job (Slurm: ``--signal``). Several processes must stop after the same
+    step: they synchronise about every five seconds, because this needs a collective, and at every log line.
     """
 
     # After all other hooks of a step.
@@ -77,7 +76,7 @@ class TerminationHook(Hook):
         if is_main_process():
             runner.logger.warning(
                 f"{name} received: saved '{runner.work_dir}/{INTERRUPTED}' after step {runner.iter + 1} of "
-                f"{runner.max_iters}. Go on with --resume."
+                f"{runner.max_iters}. Resume with --resume."
             )
         # No process exits before the file is complete: the launcher kills all others when one exits.
         barrier()

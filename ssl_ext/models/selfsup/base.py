@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssl_ext.models.utils import ClusterBank, MomentumNetwork, check_momentum, momentum_at, pool_features
 
-UNKNOWN = "it does not say whether its loss compares the images of a batch"
+UNKNOWN = "its class does not declare how its loss depends on the batch"
 
 
 class TrainableModel(BaseModel):
@@ -92,7 +92,7 @@ class TrainableModel(BaseModel):
         return {}
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total and all terms, as MMEngine gives them; what is one number already is not averaged."""
+        """Total and all terms, as in MMEngine, but terms that are single numbers are not averaged."""
         if not all(torch.is_tensor(value) and value.ndim == 0 for value in losses.values()):
             return super().parse_losses(losses)
         total = sum(value for name, value in losses.items() if "loss" in name)

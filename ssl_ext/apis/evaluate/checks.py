@@ -1,0 +1,46 @@
+"""Checks of the evaluation data: images the network accepts, and warnings about unreliable results."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from mmengine.logging import print_log
+
+from ssl_ext.config.networks import check_images
+from ssl_ext.evaluation import Splits, labelled_rows
+from ssl_ext.evaluation.tasks import one_sided_classes
+from ssl_ext.models.evaluated import EvaluatedModel
+
+FEW_TEST_IMAGES = 100
+NAMED = 5  # classes listed in a warning
+
+
+def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[int, ...]) -> None:
+    """Warn of few test images, of an undefined AUC, and of images of another ``size`` (height, width).
+
+    Raises:
+        UserError: Images that the network does not accept.
+    """
+    train, test = splits.train, torch.as_tensor(splits.test.labels).cpu()
+    check_images(network, train, key)
+    count = int(labelled_rows(test).sum())
+    if count < FEW_TEST_IMAGES:
+        _warn(f"{key}: only {count} test images; one of them is worth {100 / count:.1f} points of accuracy.")
+    own = tuple(train[0]["inputs"].shape[1:])
+    if own != size:
+        _warn(
+            f"{key}: images of {own} pixels, those of evaluation_dataset have {size}: the network sees "
+            "objects at another scale."
+        )
+    if absent := one_sided_classes(test, train.num_classes):
+        names = ", ".join(str(train.classes[index] if train.classes else index) for index in absent[:NAMED])
+        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+        _warn(
+            f"{key}: the AUC is undefined, because the {splits.test_name} split has no image of (or no image "
+            f"outside) the classes {names}{more}."
+        )
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger="current", level=logging.WARNING)
