@@ -10,20 +10,12 @@ from typing import NamedTuple
 from rich.console import Group
 from rich.table import Table
 
+from .conditions import Condition
 from .identity import group_key, independent, mark, spread_notes
-from .results import OWN, UNRECORDED, ResultRow
+from .results import ResultRow
 
 WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
 NARROW = 3  # metric columns that fit a terminal of 80 characters without wrapping
-MODES = {
-    "knn": "frozen",
-    "cluster": "frozen",
-    "linear": "frozen",
-    "linear-aug": "frozen",
-    "finetune": "unfrozen",
-    "semi": "unfrozen",
-    "supervised": "unfrozen",
-}
 
 
 class Metric(NamedTuple):
@@ -59,54 +51,6 @@ METRICS = {
 CLUSTERING = ("silhouette_pca2", "explained_pca2", "silhouette_pca50", "explained_pca50", "nmi", "ari")
 # Metrics shown by default: of classifications, and of clusterings.
 SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"))
-
-
-class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode, target and recipe."""
-
-    protocol: str
-    labels_per_class: int | None = None
-    budget: int | None = None
-    fraction: float | None = None
-    mode: str | None = None
-    target: str | None = None
-    recipe: str = OWN
-
-    @classmethod
-    def from_row(cls, row: ResultRow) -> Condition:
-        """Condition of a result row."""
-        return cls(*(getattr(row, name) for name in cls._fields))
-
-    @property
-    def labels(self) -> tuple[int | None, int | None, float | None]:
-        """Labels per class, budget and fraction."""
-        return self.labels_per_class, self.budget, self.fraction
-
-    @property
-    def words(self) -> str:
-        """Text for a table heading.
-
-        >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
-        'transfer to PathMNIST, 10 labels/class, frozen'
-        >>> Condition("linear", recipe="trimix-sgd").words
-        'linear, all labels, trimix-sgd'
-        """
-        parts = ["kNN" if self.protocol == "knn" else self.protocol]
-        if self.target is not None:
-            parts[0] += f" to {self.target}"
-        if self.labels_per_class is not None:
-            parts.append(f"{self.labels_per_class} labels/class")
-        if self.budget is not None:
-            parts.append(f"{self.budget} labels")
-        if self.fraction is not None:
-            parts.append(f"{100 * self.fraction:g} % of labels")
-        if self.labels == (None, None, None) and self.protocol in ("linear", "supervised", "budget"):
-            parts.append("all labels")
-        if self.mode is not None and self.mode != MODES.get(self.protocol):
-            parts.append(self.mode)
-        if self.recipe != OWN and self.protocol not in ("knn", "cluster"):
-            parts.append("recipe not recorded" if self.recipe == UNRECORDED else self.recipe)
-        return ", ".join(parts)
 
 
 class Stat(NamedTuple):

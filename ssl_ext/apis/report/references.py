@@ -16,8 +16,8 @@ from ssl_ext.config.locate import FOLDER
 from ssl_ext.config.papers import Cell, find_tables, read_table
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
+from ssl_ext.evaluation.conditions import MODES
 from ssl_ext.evaluation.identity import flat
-from ssl_ext.evaluation.tables import MODES
 
 from .comparison import data_name
 
