@@ -10,21 +10,25 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from torch import Tensor
+from torch.utils.data import Subset
 
 from ssl_ext.config.data import build_evaluation_splits, loading_settings
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import (
+    Banks,
     FeatureBank,
     batches,
     cached_features,
     feature_std,
     labelled_rows,
     rankme,
+    short_classes,
 )
 from ssl_ext.models.evaluated import FLOAT32, EvaluatedModel
 
 from .checks import check_data
-from .seeded import SeededData
+from .draws import Rows, rows_of
+from .plan import Labels
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,47 @@ class EvaluationData:
             return cached_features(_pixels, dataset, path=None, model=None, **self.loading)
         path = network.cache_file(self.cache_dir, dataset, split)
         return cached_features(network.embed, dataset, path=path, model=network.model, **self.loading)
+
+
+class SeededData:
+    """Rows of a data set that a seed draws and holds out (:func:`rows_of`); the same in every process."""
+
+    def __init__(self, data: EvaluationData, seed: int) -> None:
+        self.data = data
+        self._rows: dict[Labels, Rows] = {}
+        self.rows(Labels(seed))
+
+    def rows(self, labels: Labels) -> Rows:
+        """Rows for a set of labels."""
+        if labels not in self._rows:
+            self._rows[labels] = rows_of(self.data.labels, labels, held_out=self.data.splits.val is None)
+        return self._rows[labels]
+
+    def val(self, labels: Labels) -> Any:
+        """The validation images: the validation split, or rows held out of train."""
+        held = self.rows(labels).held
+        return self.data.splits.val if held is None else Subset(self.data.splits.train, held.tolist())
+
+    def short_classes(self, labels: Labels) -> dict[int, int]:
+        """Classes with fewer rows than ``labels.per_class``, and how many they have."""
+        return {} if labels.per_class is None else short_classes(self.data.labels, labels.per_class)
+
+    def banks(self, features: Features, labels: Labels) -> Banks:
+        """Features to fit on, to choose with and to report, on the device."""
+        device, rows = self.data.device, self.rows(labels)
+        fit, test = features.train.select(rows.fit).to(device), features.test.to(device)
+        if rows.held is None:
+            assert features.val is not None
+            return Banks(fit, features.val.to(device), test)
+        held = features.train.select(rows.held).to(device)
+        final = features.train.select(rows.trained).to(device) if rows.refit else None
+        return Banks(fit, held, test, final)
+
+    def sizes(self, labels: Labels) -> dict[str, int]:
+        """Numbers of labelled images that are trained on, chosen with and reported."""
+        rows = self.rows(labels)
+        val = self.data.val_images if rows.held is None else len(rows.held)
+        return {"train": len(rows.trained), "val": val, "test": self.data.test_images}
 
 
 def load_data(

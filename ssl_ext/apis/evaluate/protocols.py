@@ -20,10 +20,9 @@ from ssl_ext.evaluation import (
     train_classifier,
 )
 
-from .data import EvaluationData
+from .data import EvaluationData, SeededData
 from .networks import Networks
 from .plan import Measurement
-from .seeded import SeededData
 
 
 @dataclass(frozen=True)
