@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .logistic_regression import Problem
+from .logistic_problem import Problem
 
 HISTORY = 10
 MOST_STEPS = 1000
