@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import codecs
+import errno
+import io
 import os
 import re
 import sys
@@ -20,10 +23,20 @@ IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
 # 128 + SIGINT, as a shell gives it.
 INTERRUPT_STATUS = 130
+# Errors of the system that the user can mend: no room, or no right.
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# Name of the error handler of streams, which Python finds by it.
+PRINTABLE = "ssl_ext.printable"
+ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
+ASCII |= {"·": ".", "†": "+", "‡": "++", "λ": "lambda", "µ": "u", "’": "'", "“": '"', "”": '"'}
 
 
 class UserError(ValueError):
     """Invalid user input; the message is one sentence that says how to correct it."""
+
+
+class OtherNetworkError(UserError):
+    """Weights of another network or method than the config's."""
 
 
 @contextmanager
@@ -60,6 +73,27 @@ def sentence(error: BaseException) -> str:
     return text[:MAX_LENGTH] or type(error).__name__
 
 
+def in_ascii(text: str) -> str:
+    r"""A text in ASCII: symbols are spelled, and other characters escaped.
+
+    >>> print(in_ascii("65.7 ± 5.6 → é"))
+    65.7 +- 5.6 -> \xe9
+    """
+    return "".join(ASCII.get(char, char) for char in text).encode("ascii", "backslashreplace").decode()
+
+
+def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of a file name as they are, and other characters that an encoding lacks in ASCII."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    char = error.object[error.start]
+    raw = "\udc80" <= char <= "\udcff" and error.encoding == "utf-8"
+    return char.encode(errors="surrogateescape") if raw else in_ascii(char), error.start + 1
+
+
+codecs.register_error(PRINTABLE, _printable)
+
+
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 
@@ -72,13 +106,24 @@ def run_tool(main: Callable[[], None]) -> None:
     # No library may unpickle code from files in a tool.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     follow_parent()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PRINTABLE)
     try:
         main()
+        # Here and not at exit, so that a full disk is one sentence too.
+        sys.stdout.flush()
     except (UserError, FloatingPointError) as error:
         if os.environ.get(TRACEBACK_SWITCH):
             raise
         sys.stderr.write(f"error: {sentence(error)}\n")
         sys.exit(2 if isinstance(error, UserError) else 1)
+    except OSError as error:
+        if os.environ.get(TRACEBACK_SWITCH) or error.errno not in REFUSED:
+            raise
+        name = f"'{error.filename}'" if error.filename else "the output"
+        sys.stderr.write(f"error: {name}: {error.strerror}.\n")
+        sys.exit(2)
     except SystemExit as stop:
         # Status 128 + signal: all processes received the signal and have saved.
         if not isinstance(stop.code, int) or stop.code < 128:

@@ -3,11 +3,13 @@
 # Evaluation.
 PROTOCOLS = (
     "knn", "linear", "linear-aug", "finetune", "semi", "budget", "transfer", "supervised", "cluster",
+    "quality",
 )  # fmt: skip
 DEFAULT_PROTOCOLS = ("knn", "linear")
 BASELINES = ("pixels", "untrained", "supervised")
 MODES = ("frozen", "unfrozen")
 RECIPES = ("own", "trimix-sgd", "trimix-adam", "moco", "amix", "amix-imagenet", "barlow-twins", "thesis")
+UNITS = ("image", "group")
 BUDGETS = (100, 250, 1000, "all")
 FRACTIONS = (0.01, 0.1, 1.0)
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from ssl_ext.apis import load_config, parse_options
 from ssl_ext.cli.arguments import add_options
+from ssl_ext.config.arguments import check_arguments
 from ssl_ext.config.keys import check_file_keys
 from ssl_ext.config.training import training_config
 from ssl_ext.errors import UserError
@@ -32,6 +33,64 @@ MMPRETRAIN = sorted((Path(mmpretrain.__file__).parent / ".mim" / "configs").glob
 def test_an_override_that_nothing_reads_names_the_nearest_key(tiny_config_file, option, nearest):
     with pytest.raises(UserError, match=f"did you mean {nearest}\\?"):
         load_config(tiny_config_file, parse_options([option]))
+
+
+@pytest.mark.parametrize("option", ["foo=1", "xyz.batch_size=8", "a=[1]", "learning_rate=0.1"])
+def test_an_override_near_no_key_is_offered_none(tiny_config_file, option):
+    with pytest.raises(UserError, match=r"the key [a-z_]+ is unknown; give the whole key, such as train_cfg"):
+        load_config(tiny_config_file, parse_options([option]))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "train_cfg.max_epoch=1",
+            r"key train_cfg.max_epoch of EpochLoop; did you mean train_cfg.max_epochs\?",
+        ),
+        (
+            "train_cfg.max_iters=1",
+            "key train_cfg.max_iters of EpochLoop; known are by_epoch, dynamic_intervals, ",
+        ),
+        ("train_cfg.by_epoch=False", "key train_cfg.max_epochs of IterLoop; known are .*max_iters"),
+        ("train_cfg={'_delete_':True,'by_epoch':False}", "The config lacks train_cfg.max_iters"),
+        ("train_cfg={'_delete_':True,'max_iters':3}", "The config lacks train_cfg.by_epoch"),
+        (
+            "optim_wrapper.accumulate=2",
+            "key optim_wrapper.accumulate of OptimWrapper; known are accumulative",
+        ),
+        ("optim_wrapper.optimizer.weight_deacy=1", "did you mean optim_wrapper.optimizer.weight_decay"),
+        ("optim_wrapper.optimizer.type=Adm", "optim_wrapper.optimizer: type='Adm' is not a registered optim"),
+        ("optim_wrapper.type=Amp", "optim_wrapper: type='Amp' is not a registered optimizer wrapper"),
+        ("param_scheduler.0.Tmax=3", "of CosineAnnealingLR; did you mean param_scheduler.0.T_max"),
+        ("param_scheduler.0.type=CosineLR", "param_scheduler.0: type='CosineLR' is not a registered"),
+        ("param_scheduler=[{'type':'ReduceOnPlateauLR'}]", "ReduceOnPlateauLR follows a metric of a valid"),
+        (
+            "param_scheduler=[{'type':'LinearLR'},{'type':'ReduceOnPlateauMomentum','patience':3}]",
+            "param_scheduler.1: ReduceOnPl",
+        ),
+    ],
+)
+def test_arguments_of_training_are_checked_before_any_work(tiny_config_file, option, message):
+    assert training_config(tiny_config_file, parse_options(["param_scheduler.0.eta_min=0.1"]))
+    with pytest.raises(UserError, match=message):
+        training_config(tiny_config_file, parse_options([option]))
+
+
+def test_classes_of_the_user_take_any_argument_that_they_pass_on(tiny_config):
+    class Loop:
+        pass
+
+    class Optimizer(torch.optim.SGD):
+        def __init__(self, params, *, mine, **kwargs):
+            super().__init__(params, **kwargs)
+
+    tiny_config.train_cfg = dict(type=Loop, anything=1)
+    tiny_config.optim_wrapper.optimizer = dict(type=Optimizer, lr=0.1, mine=1, nesterov=True)
+    check_arguments(tiny_config)
+    tiny_config.optim_wrapper.optimizer.nesterow = True
+    with pytest.raises(UserError, match="optimizer.nesterow of Optimizer; did you mean .*nesterov"):
+        check_arguments(tiny_config)
 
 
 def test_overrides_of_keys_that_a_config_lacks_and_of_its_own_variables_are_taken(tiny_config_file):
@@ -73,6 +132,7 @@ def test_configs_of_mmpretrain_load(path):
         ("{'x': [1, {'y': None}]}", {"x": [1, {"y": None}]}),
         ("1,2.5,true", [1, 2.5, True]),
         ("(0.2,1)", (0.2, 1)),
+        ("(red,blue)", ("red", "blue")),
         ("'1,2'", "1,2"),
         ("it's", "it's"),
         ("1e-3", 1e-3),

@@ -16,7 +16,8 @@ ROOMS = (
     *("apis", "apis.figures", "apis.sweep", "apis.report", "apis.evaluate", "apis.pretrain", "apis.export"),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),
-    *("registry", "multimodal", "env", "files", "errors", "processes", "values", "names", "", "moved"),
+    *("registry", "multimodal", "env", "json_files", "files", "errors"),
+    *("processes", "values", "names", "", "moved"),
 )
 MAX_LINES = 250
 

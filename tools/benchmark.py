@@ -45,7 +45,7 @@ def main() -> None:
     from rich.console import Console
 
     from ssl_ext.env import package_versions
-    from ssl_ext.files import replacing
+    from ssl_ext.files import write_text
 
     if settings["threads"]:
         torch.set_num_threads(settings["threads"])
@@ -56,9 +56,8 @@ def main() -> None:
     console.print(environment_line(), soft_wrap=True, highlight=False)
     if file:
         about = dict(environment=environment_line(), versions=package_versions())
-        with replacing(file) as output:
-            content = dict(benchmark=what, settings=settings, **figures, **about)
-            output.write(json.dumps(content, indent=2).encode())
+        content = dict(benchmark=what, settings=settings, **figures, **about)
+        write_text(file, json.dumps(content, indent=2))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from ssl_ext.config.networks import build_model
     from ssl_ext.exporting import timm_resnet, torchvision_resnet
 
+    from .audit import audit
     from .evaluate import evaluate
     from .export import export
     from .pretrain import pretrain
 
 __all__ = [
+    "audit",
     "build_model",
     "evaluate",
     "export",
@@ -25,6 +27,7 @@ __all__ = [
     "torchvision_resnet",
 ]
 PLACES = {
+    "audit": "ssl_ext.apis.audit.run",
     "build_model": "ssl_ext.config.networks",
     "evaluate": "ssl_ext.apis.evaluate.run",
     "export": "ssl_ext.apis.export",

@@ -11,6 +11,7 @@ from ssl_ext.errors import run_tool
 COMMANDS = {
     "train": "pretrain a model",
     "evaluate": "evaluate a checkpoint",
+    "audit": "examine the data of a config",
     "export": "write a backbone for another program",
     "report": "join the results of many evaluations",
     "sweep": "train and evaluate every point of a grid",

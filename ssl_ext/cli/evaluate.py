@@ -6,9 +6,18 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS, RECIPES
+from ssl_ext.names import (
+    BASELINES,
+    BUDGETS,
+    DEFAULT_PROTOCOLS,
+    FRACTIONS,
+    MODES,
+    PROTOCOLS,
+    RECIPES,
+    UNITS,
+)
 
-from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
+from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
 
 def _budget(word: str) -> int | str:
@@ -46,6 +55,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         **several,
     )
     parser.add_argument(
+        "--by", choices=UNITS, default=UNITS[0], help="that labels are counted and drawn by (image)"
+    )
+    parser.add_argument(
         "--transfer-to", metavar="CONFIG", help="data sets of the protocol transfer", **several
     )
     parser.add_argument(
@@ -73,22 +85,23 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         help="method name of the rows, for a checkpoint of another method",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    add_allow_partial(parser)
+    add_weight_options(parser)
     add_options(parser)
     args = vars(parser.parse_args(words))
     check_paths(args)
 
     from mmengine.dist import is_main_process
-    from rich.console import Console
 
     from ssl_ext.apis import evaluate, parse_options
     from ssl_ext.evaluation import results_table
+
+    from .console import PlainConsole
 
     args["options"] = parse_options(args["options"])
     which = args.pop("which")
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
-        console = Console()
+        console = PlainConsole()
         console.print(results_table(rows, which=which or "last"))
         if which is None and any(row.best != row.last for row in rows):
             console.print(results_table(rows, which="best"))

@@ -43,14 +43,16 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args = vars(parser.parse_args(words))
     check_paths(args)
 
-    from rich.console import Console
-
     from ssl_ext.apis.report import report
 
+    from .console import PlainConsole
+
     tables, written = report(**args)
+    console = PlainConsole()
+    if console.options.ascii_only:
+        tables = [table.in_ascii() for table in tables]
     # A narrower terminal wraps lines instead of cutting off figures.
-    console = Console(width=max(Console().width, *(table.least_width for table in tables)))
+    console.width = max(console.width, *(table.least_width for table in tables))
     for table in tables:
         console.print(table.rich())
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    console.wrote(*written)

@@ -151,15 +151,16 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     kinds = ("config", "checkpoint") if len(sources) > 1 else ("results",)
     check_paths({**args, **dict(zip(kinds, sources, strict=False))})
 
-    from rich.console import Console
-
     from ssl_ext.apis import figures, parse_options
+    from ssl_ext.files import check_writable
     from ssl_ext.visualization import save_figure
+
+    from .console import PlainConsole
 
     name, out, function = args.pop("name"), args.pop("out"), getattr(figures, args.pop("function"))
     if "options" in args:
         args["options"] = parse_options(args["options"])
     given = [args.pop(key) for key in POSITIONAL if key in args]
-    figure = function(*given, **args)
-    for path in save_figure(figure, Path(out) / name):
-        Console().print(f"wrote {path}", soft_wrap=True, highlight=False)
+    path = Path(out) / name
+    check_writable(path.parent, "--out", "Figures")
+    PlainConsole().wrote(*save_figure(function(*given, **args), path))

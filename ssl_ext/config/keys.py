@@ -25,14 +25,12 @@ KNOWN = (
 def check_file_keys(config: Config) -> None:
     """Raise UserError for an unknown top-level key that is similar to a known one.
 
-    Similar are names within two edits of a known name of six or more letters, or within one edit of a shorter
-    one. Other names are accepted as helper variables.
+    Other names are accepted as helper variables.
     """
     for key in config:
         if key in KNOWN or key.startswith("_"):
             continue
-        near = _nearest(key, KNOWN)
-        if _edits(key, near) <= (2 if len(near) >= 6 else 1):
+        if near := near_key(key, KNOWN):
             raise UserError(f"The config has the unknown key {key}; did you mean {near}?")
 
 
@@ -43,8 +41,16 @@ def check_option_keys(config: Config, options: Iterable[str]) -> None:
         first = key.partition(".")[0]
         if first not in known:
             deeper = [k for k, _ in walk(config.to_dict()) if k.endswith(f".{key}")]
-            near = min(deeper, key=_place) if deeper else _nearest(first, known) + key[len(first) :]
-            raise UserError(f"--cfg-options {key}: the key {first} is unknown; did you mean {near}?")
+            close = near_key(first, known)
+            near = min(deeper, key=_place) if deeper else close and close + key[len(first) :]
+            raise UserError(
+                f"--cfg-options {key}: the key {first} is unknown; "
+                + (
+                    f"did you mean {near}?"
+                    if near
+                    else "give the whole key, such as train_cfg.max_epochs=10."
+                )
+            )
 
 
 def _place(key: str) -> tuple[bool, int]:
@@ -52,8 +58,14 @@ def _place(key: str) -> tuple[bool, int]:
     return key.startswith("evaluation."), len(key)
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
-    return min(sorted(known), key=lambda name: _edits(key, name))
+def near_key(key: str, known: Iterable[str]) -> str | None:
+    """The most similar of the known names, or None.
+
+    Similar are names within two edits of a known name of six or more letters, or within one edit of a shorter
+    one.
+    """
+    near = min(sorted(known), key=lambda name: _edits(key, name))
+    return near if _edits(key, near) <= (2 if len(near) >= 6 else 1) else None
 
 
 def _edits(first: str, second: str) -> int:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault
 from ssl_ext.names import RECIPES
 
 
@@ -63,7 +64,7 @@ def find_tables(place: str | os.PathLike) -> list[Path]:
     if not place.exists():
         raise UserError(f"'{place}' does not exist.")
     found = sorted(place.glob("*.py")) if place.is_dir() else [place]
-    if not found or any(path.suffix != ".py" for path in found):
+    if not found or any(path.suffix != ".py" or file_fault(path) for path in found):
         raise UserError(f"'{place}' is not a Python file of published figures like those in configs/papers.")
     return found
 

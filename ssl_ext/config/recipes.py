@@ -41,6 +41,7 @@ def _trimix(optimizer: str) -> dict[str, dict[str, Any]]:
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     OWN: {
         "knn": dict(k=200, temperature=0.1),
+        "quality": dict(images=1000, views=10),
         "linear": dict(solver="lbfgs", l2=STRENGTHS),
         "linear_aug": _step_decay(0.1, 0.6, 0.8)["linear_aug"],
         "finetune": dict(
@@ -80,6 +81,7 @@ KEYS: dict[str, set[str]] = {
     "linear_aug": IMAGES,
     "finetune": IMAGES,
     "cluster": {"restarts"},
+    "quality": {"images", "views"},
 }
 CONVERGED = {"solver", "l2", "standardize"}
 TRAINED = ("linear", "linear_aug", "finetune")
@@ -108,6 +110,7 @@ class Recipes:
 
     knn: dict[str, Any]
     cluster: dict[str, Any]
+    quality: dict[str, int]
     linear: dict[str, Any] | None
     linear_aug: ImageRecipe | None
     finetune: ImageRecipe | None
@@ -154,6 +157,9 @@ def read_recipes(config: Config, name: str | None = None) -> Recipes:
     restarts = settings["cluster"].get("restarts", 1)
     if not is_count(restarts):
         raise UserError(f"evaluation.cluster.restarts={restarts!r}: at least 1 is needed.")
+    for name, count in settings["quality"].items():
+        if not is_count(count) or count < 2:
+            raise UserError(f"evaluation.quality.{name}={count!r}: at least 2 is needed.")
     precision = given.get("precision", FLOAT32)
     if precision not in PRECISIONS:
         raise UserError(f"evaluation.precision={precision!r}: allowed are {', '.join(PRECISIONS)}.")

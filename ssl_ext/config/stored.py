@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault
 from ssl_ext.registry import registered
 
 from .kinds import short, walk
@@ -44,7 +45,7 @@ def config_of_checkpoint(
     stored = stored_config(checkpoint, path)
     if stored is not None:
         return stored
-    found = sorted(Path(path).parent.glob("*.py"))
+    found = sorted(file for file in Path(path).parent.glob("*.py") if not file_fault(file))
     if len(found) != 1:
         state = f"{len(found)} config files beside it" if found else "no config in it or beside it"
         raise UserError(f"Checkpoint '{path}' has {state}: give the config of its training (--config).")
@@ -124,7 +125,10 @@ def untrusted_config(text: str, what: str) -> Config:
             )
         if name == "_scope_" and value not in SCOPES:
             raise UserError(f"{what} has {key}={short(value)}; {named}")
-    return load_config(config)
+    try:
+        return load_config(config)
+    except UserError as error:
+        raise UserError(f"{what} cannot be used: {error} Name another config (--config).") from error
 
 
 def read_plain_config(text: str) -> dict[str, Any]:

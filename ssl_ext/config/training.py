@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 
 from ssl_ext.engine.activation_checkpointing import checked_stages
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.files import shown
 from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
-from ssl_ext.registry import OPTIMIZERS
 
+from .arguments import check_arguments
 from .load import load_config
 from .recipes import read_recipes
 
@@ -38,8 +39,8 @@ def training_config(
     """Load the config of a run, with ``work_dir`` and ``randomness`` set; see ``pretrain`` for the arguments.
 
     Raises:
-        UserError: A missing key, a value of the wrong type, an optimiser that is not registered, recipes of
-            ``evaluation`` out of range, or ``amp`` without a GPU.
+        UserError: A missing key, a value of the wrong type, an argument that loop, optimiser or schedulers
+            do not take, recipes of ``evaluation`` out of range, or ``amp`` without a GPU.
     """
     switches: dict[str, Any] = {"compile": True} if compile else {}
     if seed is not None:
@@ -49,12 +50,15 @@ def training_config(
     if amp:
         switches.update(_mixed_precision())
     config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
-    optimizer = config.optim_wrapper.get("optimizer", {}).get("type")
-    if isinstance(optimizer, str) and OPTIMIZERS.get(optimizer) is None:
-        raise UserError(f"optim_wrapper.optimizer: type={optimizer!r} is not a registered optimizer.")
+    check_arguments(config)
     read_recipes(config)
     name = Path(config.filename).stem if config.filename else "run"
     config.work_dir = os.path.expanduser(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    if shown(config.work_dir) != str(config.work_dir):
+        raise UserError(
+            f"Work dir '{shown(config.work_dir)}' is not UTF-8, as TensorBoard needs it: "
+            "give another --work-dir."
+        )
     config.setdefault("randomness", ConfigDict())
     if config.randomness.get("deterministic"):
         # Deterministic matrix products on a GPU need it; CUDA reads it when it starts.

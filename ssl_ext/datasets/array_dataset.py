@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ssl_ext.datasets.groups import check_groups
 from ssl_ext.registry import DATASETS
 
 TASKS = ("multi-class", "binary", "ordinal", "multi-label")
@@ -38,10 +39,12 @@ class ArrayDataset(Dataset):
             batches there, which needs ``num_workers=0``. None: the device of ``images``.
         available_splits: names of all splits of the source.
         split: name of this split.
+        groups: N names of patients, lesions or slides that images belong to, as strings or integers; kept as
+            a string array in ``groups``. None: every image stands for itself.
 
     Raises:
         TypeError: images are not uint8 or labels are not integers.
-        ValueError: wrong shape, empty set, label out of range, unknown task or absent device.
+        ValueError: wrong shape, empty set or group name, label out of range, unknown task or absent device.
 
     Example:
         >>> data = ArrayDataset(np.zeros((5, 3, 8, 8), np.uint8), [0, 1, 0, 1, 2])
@@ -60,6 +63,7 @@ class ArrayDataset(Dataset):
         device: str | torch.device | None = None,
         available_splits: Sequence[str] = ("train",),
         split: str = "train",
+        groups: np.ndarray | Sequence[str] | Sequence[int] | None = None,
     ) -> None:
         if task not in TASKS:
             raise ValueError(f"task must be one of {TASKS} (config key: dataset.task), got {task!r}")
@@ -69,6 +73,7 @@ class ArrayDataset(Dataset):
         self.images = _check_images(images)
         self.labels = _check_labels(labels, len(self.images), task, self.classes)
         self.num_classes = _count_classes(self.labels, task, self.classes)
+        self.groups = check_groups(groups, len(self.images))
         self.metainfo = {
             "classes": self.classes,
             "task": task,

@@ -13,7 +13,7 @@ import numpy as np
 from torchvision.datasets.utils import calculate_md5, check_integrity
 
 from ssl_ext.errors import UserError, sentence
-from ssl_ext.files import replacing
+from ssl_ext.files import file_fault, replacing, shown
 
 try:
     import fcntl
@@ -35,7 +35,9 @@ def missing_file(
     path: str | Path, dataset: str, by_hand: str, *, can_download: bool = True
 ) -> FileNotFoundError:
     """Return the error for a missing path: the path, the download option and manual instructions."""
-    message = f"{dataset}: nothing found at {os.path.abspath(path)}. "
+    reason = file_fault(path) if os.path.lexists(path) else None
+    there = shown(os.path.abspath(path))
+    message = f"{dataset}: {f'{there} {reason}' if reason else f'nothing found at {there}'}. "
     if can_download:
         message += (
             "Set download=True (config keys train_dataloader.dataset.download and "
@@ -46,7 +48,7 @@ def missing_file(
 
 def damaged_file(path: str | Path, reason: object) -> UserError:
     """Return the error (a ValueError) for a file with wrong or damaged content."""
-    return UserError(f"{os.path.abspath(path)}: {reason}")
+    return UserError(f"{shown(os.path.abspath(path))}: {reason}")
 
 
 def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_hand: str) -> None:

@@ -62,7 +62,7 @@ class FolderDataset(FileDataset):
 
 
 def _sub_folders(folder: Path) -> list[str]:
-    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    return sorted(e.name for e in os.scandir(folder) if os.path.isdir(e.path) and not e.name.startswith("."))
 
 
 def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[Path]]:

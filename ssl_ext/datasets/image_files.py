@@ -5,8 +5,9 @@ import hashlib
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.decode import check_image_options, image_folder, image_names, read_image
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
+from ssl_ext.datasets.groups import OPTION, warn_of_unused_groups
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -29,11 +31,17 @@ MISSING = ("na", "n/a", "nan", "none", "null", "<na>", "-1", "-1.0")
 
 
 class Entry(NamedTuple):
-    """A line of the CSV file; an empty label means unlabelled, an empty split means unspecified."""
+    """A line of the CSV file; an empty label means unlabelled, an empty split or group unspecified."""
 
     file: str
     label: str
     split: str
+    group: str = ""
+
+    @property
+    def unit(self) -> str:
+        """Group, or file without one."""
+        return self.group or self.file
 
 
 @DATASETS.register_module()
@@ -49,11 +57,13 @@ class ImageFiles(ArrayDataset):
         data_root: the folder, searched recursively.
         image_size: height and width of the images, in pixels.
         labels_file: CSV file with a header and the columns ``file`` (path relative to ``data_root``),
-            ``label`` (a name or a number; empty: unlabelled) and, optionally, ``split``. The labels that
-            occur are the classes, numbers in increasing order. None: all images of the folder,
-            unlabelled.
+            ``label`` (a name or a number; empty: unlabelled) and, optionally, ``split`` and ``group`` (the
+            patient, lesion or slide). The labels that occur are the classes, numbers in increasing
+            order. None: all images of the folder, unlabelled.
+        group: name of the column of groups; None: ``group``, if there is one.
         test_share: fraction of each class used as ``'test'`` if there is no column ``split``, in (0, 1).
-            The files are ordered by a hash of their names, so the choice does not depend on their order.
+            The files, or the groups, are ordered by a hash of their names, so the choice does not depend
+            on their order. A group is never split, and counts for its least frequent class.
         channels: 3 for RGB, 1 for grey.
         task: see ArrayDataset.
         device: see ArrayDataset.
@@ -70,6 +80,7 @@ class ImageFiles(ArrayDataset):
         *,
         image_size: int,
         labels_file: str | None = None,
+        group: str | None = None,
         test_share: float = 0.3,
         channels: int = 3,
         task: str = "multi-class",
@@ -82,7 +93,7 @@ class ImageFiles(ArrayDataset):
         if labels_file is None:
             entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
         else:
-            entries = _split(_read_csv(Path(labels_file).expanduser()), test_share)
+            entries = _split(_read_csv(Path(labels_file).expanduser(), group), test_share)
         classes = _classes(entries, labels_file)
         available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
         split = check_split(split or "train", available, f"ImageFiles {labels_file or root}")
@@ -95,11 +106,12 @@ class ImageFiles(ArrayDataset):
             device=device,
             available_splits=available,
             split=split,
+            groups=[entry.group for entry in kept] if entries[0].group else None,
         )
         self.files = [entry.file for entry in kept]
 
 
-def _read_csv(path: Path) -> list[Entry]:
+def _read_csv(path: Path, group: str | None) -> list[Entry]:
     if not path.is_file():
         by_hand = "give a CSV file with the columns file and label (config key: dataset.labels_file)"
         raise missing_file(path, "ImageFiles", by_hand, can_download=False)
@@ -112,7 +124,10 @@ def _read_csv(path: Path) -> list[Entry]:
                 raise damaged_file(
                     path, f"no column {lacking[0]!r} in its first line, only {', '.join(header) or 'nothing'}"
                 )
-            entries = [Entry(*((line.get(key) or "").strip() for key in Entry._fields)) for line in lines]
+            if group is not None and group not in header:
+                raise damaged_file(path, f"no column {group!r}, only {', '.join(header)} ({OPTION})")
+            keys = (*Entry._fields[:-1], group or "group")
+            entries = [Entry(*((line.get(key) or "").strip() for key in keys)) for line in lines]
     except (csv.Error, UnicodeDecodeError) as error:
         raise damaged_file(path, f"is no CSV file in UTF-8: {error}") from error
     if not entries:
@@ -124,8 +139,11 @@ def _read_csv(path: Path) -> list[Entry]:
         if not entry.file or entry.file in seen:
             raise damaged_file(path, f"line {number}: file {entry.file!r} is empty or listed twice")
         seen.add(entry.file)
-    if len({bool(entry.split) for entry in entries}) > 1:
-        raise damaged_file(path, "names a split for some files only: name it for all or leave it out")
+    for name in ("split", "group"):
+        if len({bool(getattr(entry, name)) for entry in entries}) > 1:
+            raise damaged_file(path, f"names a {name} for some files only: name it for all or leave it out")
+    if not entries[0].group:
+        warn_of_unused_groups(path, header)
     return entries
 
 
@@ -133,16 +151,17 @@ def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
     """Return the entries with their given split, or else split each class into ``test`` and ``train``."""
     if all(entry.split for entry in entries):
         return list(entries)
-    classes: dict[str, list[Entry]] = {}
-    for entry in sorted(entries, key=lambda e: hashlib.sha256(e.file.encode()).digest()):
-        classes.setdefault(entry.label, []).append(entry)
-    tested = {
-        entry.file
-        for label, members in classes.items()
-        if label
-        for entry in members[: max(1, round(test_share * len(members)))]
-    }
-    return [entry._replace(split="test" if entry.file in tested else "train") for entry in entries]
+    sizes = Counter(entry.label for entry in entries if entry.label)
+    # A unit is a group or a file; its class is the least frequent one of its labelled images.
+    units: dict[str, str] = {}
+    for entry in sorted((e for e in entries if e.label), key=lambda e: (sizes[e.label], e.label)):
+        units.setdefault(entry.unit, entry.label)
+    classes: dict[str, list[str]] = {}
+    for unit in sorted(units, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        classes.setdefault(units[unit], []).append(unit)
+    shares = [members[: max(1, round(test_share * len(members)))] for members in classes.values()]
+    tested = set(chain(*shares))
+    return [entry._replace(split="test" if entry.unit in tested else "train") for entry in entries]
 
 
 def _classes(entries: Sequence[Entry], labels_file: str | None) -> list[str]:

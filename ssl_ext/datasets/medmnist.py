@@ -22,6 +22,7 @@ from ssl_ext.datasets.files import (
     npz_array,
     npz_names,
 )
+from ssl_ext.datasets.groups import read_npz_groups
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -39,7 +40,8 @@ class MedMNIST(ArrayDataset):
     """One 2D set of MedMNIST v2, read from ``{name}.npz`` or ``{name}_{size}.npz``.
 
     The task and the class names are those of the ``medmnist`` package. A file whose MD5 differs from
-    the official one is read with a warning.
+    the official one is read with a warning; it may hold ``train_groups``, ``val_groups`` and
+    ``test_groups``, the names or numbers of the images' patients, lesions or slides.
 
     Args:
         name: lower case, such as ``'pathmnist'``.
@@ -48,6 +50,7 @@ class MedMNIST(ArrayDataset):
         as_rgb: True: 3 channels, grey images repeated; False: 1 channel, only for grey sets.
             Required, because the network's stem and its results depend on it.
         size: height and width, 28, 64, 128 or 224 pixels.
+        group: arrays ``train_{group}``, … that hold the groups; None: ``'groups'``, if there are such arrays.
         download: fetch the official file unless it exists. An existing file with another checksum is
             renamed to ``….npz.bak``.
         device: see ArrayDataset.
@@ -69,6 +72,7 @@ class MedMNIST(ArrayDataset):
         *,
         as_rgb: bool,
         size: int = 28,
+        group: str | None = None,
         download: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
@@ -83,6 +87,7 @@ class MedMNIST(ArrayDataset):
             )
         path = _locate(Path(data_root).expanduser(), name, size, info, download)
         images, labels = _read(path, split)
+        groups = read_npz_groups(path, npz_names(path), split, SPLITS, group)
         shape = (size, size) if grey else (size, size, 3)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise damaged_file(
@@ -108,6 +113,7 @@ class MedMNIST(ArrayDataset):
                 device=device,
                 available_splits=SPLITS,
                 split=split,
+                groups=groups,
             )
         except (TypeError, ValueError) as error:
             raise damaged_file(path, error) from error

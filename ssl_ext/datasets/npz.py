@@ -10,10 +10,12 @@ from mmengine.logging import print_log
 
 from ssl_ext.datasets.array_dataset import MAX_LABEL, ArrayDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file, npz_array, npz_names
+from ssl_ext.datasets.groups import read_npz_groups
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 LAYOUTS = ("NHWC", "NCHW", "NHW")
+ROUNDING = 1e-3  # by which float images may exceed [0, 1]: that of half precision
 STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 NAMED = 20  # labels listed in the log
 
@@ -24,10 +26,12 @@ class NPZDataset(ArrayDataset):
 
     Keys: ``train_images``/``train_labels`` or ``x_train``/``y_train``, the same for ``val`` and
     ``test``. Splits are optional, and so are the labels of ``train``. ``classes`` may hold class names.
-    Images are uint8, or floats in [0, 1]. Labels of shape (N,) or (N, 1) are one class per image, -1 for
+    Images are integers from 0 to 255 of any dtype, or floats in [0, 1].
+    Labels of shape (N,) or (N, 1) are one class per image, -1 for
     unlabelled. With ``classes`` they are its indices; without, the values that occur in any split are
     the classes, in increasing order. Labels of shape (N, L) are 0/1 per class: one-hot labels need
-    ``task``. Object arrays are rejected, nothing is unpickled.
+    ``task``. ``train_groups`` (or ``groups_train``), … may hold the name or number of each image's
+    patient, lesion or slide. Object arrays are rejected, nothing is unpickled.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``; the file must hold it.
@@ -36,6 +40,8 @@ class NPZDataset(ArrayDataset):
         as_rgb: True repeats a grey channel three times.
         task: see ArrayDataset; None: ``'multi-label'`` for labels (N, L), else ``'multi-class'``. With a
             task of one class per image, one-hot labels are converted to class indices.
+        group: arrays ``train_{group}`` (or ``{group}_train``), … that hold the groups; None: ``'groups'``, if
+            there are such arrays.
         download: must be False.
         device: see ArrayDataset.
 
@@ -54,6 +60,7 @@ class NPZDataset(ArrayDataset):
         layout: str | None = None,
         as_rgb: bool = False,
         task: str | None = None,
+        group: str | None = None,
         download: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
@@ -72,6 +79,8 @@ class NPZDataset(ArrayDataset):
         }
         if split not in labels and split != "train":
             raise damaged_file(path, f"no labels {keys[split][1]!r} for split {split!r}")
+        group_key = "{group}_{split}" if keys[split][0].startswith("x_") else "{split}_{group}"
+        groups = read_npz_groups(path, names, split, tuple(keys), group, key=group_key)
         try:
             tensor = torch.from_numpy(_to_nchw(_to_uint8(images), layout))
             if as_rgb and tensor.shape[1] == 1:
@@ -91,6 +100,7 @@ class NPZDataset(ArrayDataset):
                 device=device,
                 available_splits=tuple(keys),
                 split=split,
+                groups=groups,
             )
         except (TypeError, ValueError) as error:
             raise damaged_file(path, f"split {split!r}: {error}") from error
@@ -197,13 +207,19 @@ def _log_numbers(path: Path, values: Sequence[int]) -> None:
 def _to_uint8(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind != "f":
-        raise ValueError(f"images must be uint8, or floats in [0, 1], got {images.dtype}")
+    if images.dtype.kind not in "fiu":
+        raise ValueError(f"images must be integers from 0 to 255, or floats in [0, 1], got {images.dtype}")
     low, high = images.min(initial=0), images.max(initial=0)
+    if images.dtype.kind != "f":
+        if low < 0 or high > 255:
+            raise ValueError(f"integer images must lie in 0 to 255, got values from {low} to {high}")
+        return images.astype(np.uint8)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("images hold NaN or infinite values")
-    if low < 0 or high > 1:
+    if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(f"float images must lie in [0, 1], got values from {low:g} to {high:g}")
+    if low < 0 or high > 1:
+        images = images.clip(0, 1)
     return np.rint(images * np.float32(255)).astype(np.uint8)
 
 

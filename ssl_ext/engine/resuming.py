@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import zlib
 from itertools import chain
@@ -33,6 +34,7 @@ APPLIED = (
 )
 OPTIMIZER_TYPE = "optim_wrapper.optimizer.type"
 ABSENT = "not set"
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def run_facts(runner: Any) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def run_facts(runner: Any) -> dict[str, Any]:
         data=data_fingerprint(loader.dataset),
         seed=runner.cfg.randomness.seed,
         max_iters=runner.max_iters,
-        config=json.dumps(_flat(config), default=str),
+        config=json.dumps(_flat(config), default=_text),
     )
 
 
@@ -82,6 +84,11 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return leaves
 
 
+def _text(value: Any) -> str:
+    """Text of a value, without the address that tells one process's objects from another's."""
+    return ADDRESS.sub("", str(value))
+
+
 def changed_settings(runner: Any, path: str) -> list[str]:
     """Changes since the checkpoint at ``path``, each in words, that have a clear meaning.
 
@@ -104,11 +111,13 @@ def changed_settings(runner: Any, path: str) -> list[str]:
         return []
     present = runner.facts
     refused = _changed_facts(stored, present)
-    applied: list[str] = []
+    applied = _changed_processes(stored, present)
+    if applied and meta["iter"] % runner.cfg.optim_wrapper.get("accumulative_counts", 1):
+        refused.append(f"{applied.pop()}, while gradients of an unfinished update are kept by each")
     before, now = (json.loads(facts["config"]) for facts in (stored, present))
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name, ABSENT), now.get(name, ABSENT)
-        if old != new:
+        if old != new and json.dumps(old) != json.dumps(new):  # NaN equals NaN as text
             fits = name != OPTIMIZER_TYPE and name.startswith(APPLIED)
             (applied if fits else refused).append(f"{name} was {old!r} and is {new!r}")
     if refused:
@@ -141,6 +150,13 @@ def _changed_facts(stored: dict[str, Any], present: dict[str, Any]) -> list[str]
         for name, words in names.items()
         if stored[name] != present[name]
     ]
+
+
+def _changed_processes(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
+    """A change of their number that leaves the images of every step as they were."""
+    if stored["processes"] == present["processes"]:
+        return []
+    return [f"the number of processes was {stored['processes']} and is {present['processes']}"]
 
 
 def _check_place(runner: Any, meta: dict[str, Any], path: str) -> None:

@@ -10,7 +10,7 @@ from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
 from .metrics import accuracy, auc, calibration_error, evaluate_scores, top1
 from .protocols import Banks, Outcome, knn_protocol, linear_protocol, linear_protocols
-from .quality import feature_std, rankme
+from .quality import alignment, alpha_req, feature_std, lidar, quality_figures, rankme, uniformity
 from .recipe import Recipe
 from .results import ResultRow, file_hash, measure_cost, read_results, text_hash, write_results
 from .splits import Splits, load_splits
@@ -34,6 +34,8 @@ __all__ = [
     "Stat",
     "accuracy",
     "aggregate",
+    "alignment",
+    "alpha_req",
     "auc",
     "augmented_linear_protocol",
     "batches",
@@ -57,6 +59,7 @@ __all__ = [
     "knn_protocol",
     "labelled_rows",
     "labels_per_class_subset",
+    "lidar",
     "linear_probe",
     "linear_probes",
     "linear_protocol",
@@ -64,6 +67,7 @@ __all__ = [
     "load_splits",
     "measure_cost",
     "most_together",
+    "quality_figures",
     "random_subset",
     "rankme",
     "read_results",
@@ -72,6 +76,7 @@ __all__ = [
     "text_hash",
     "top1",
     "train_classifier",
+    "uniformity",
     "weights_fingerprint",
     "write_results",
 ]

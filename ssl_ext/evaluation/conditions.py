@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .results import OWN, UNRECORDED, ResultRow
+from .results import OWN, UNRECORDED, UNTRAINED, ResultRow
 
 MODES = {
     "knn": "frozen",
     "cluster": "frozen",
+    "quality": "frozen",
     "linear": "frozen",
     "linear-aug": "frozen",
     "finetune": "unfrozen",
@@ -18,7 +19,7 @@ MODES = {
 
 
 class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode, target and recipe."""
+    """Fields that identify repeated measurements: protocol, labels used, mode, target, unit and recipe."""
 
     protocol: str
     labels_per_class: int | None = None
@@ -26,6 +27,7 @@ class Condition(NamedTuple):
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    by: str | None = None
     recipe: str = OWN
 
     @classmethod
@@ -47,19 +49,20 @@ class Condition(NamedTuple):
         >>> Condition("linear", recipe="trimix-sgd").words
         'linear, all labels, trimix-sgd'
         """
+        unit = "labels" if self.by is None else f"{self.by}s"
         parts = ["kNN" if self.protocol == "knn" else self.protocol]
         if self.target is not None:
             parts[0] += f" to {self.target}"
         if self.labels_per_class is not None:
-            parts.append(f"{self.labels_per_class} labels/class")
+            parts.append(f"{self.labels_per_class} {unit}/class")
         if self.budget is not None:
-            parts.append(f"{self.budget} labels")
+            parts.append(f"{self.budget} {unit}")
         if self.fraction is not None:
-            parts.append(f"{100 * self.fraction:g} % of labels")
+            parts.append(f"{100 * self.fraction:g} % of {unit}")
         if self.labels == (None, None, None) and self.protocol in ("linear", "supervised", "budget"):
             parts.append("all labels")
         if self.mode is not None and self.mode != MODES.get(self.protocol):
             parts.append(self.mode)
-        if self.recipe != OWN and self.protocol not in ("knn", "cluster"):
+        if self.recipe != OWN and self.protocol not in UNTRAINED:
             parts.append("recipe not recorded" if self.recipe == UNRECORDED else self.recipe)
         return ", ".join(parts)

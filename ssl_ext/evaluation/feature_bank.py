@@ -103,7 +103,7 @@ def weights_fingerprint(module: nn.Module) -> str:
 def dataset_fingerprint(dataset: Any) -> str | None:
     """SHA-256 of a data set's ``images`` array, or the names and sizes of its ``files``.
 
-    Includes labels and ``metainfo``. None for a data set with neither ``images`` nor ``files``.
+    Includes labels, groups and ``metainfo``. None for a data set with neither ``images`` nor ``files``.
     """
     info = getattr(dataset, "metainfo", {})
     digest = hashlib.sha256(f"{type(dataset).__name__} {len(dataset)} {sorted(info.items())}".encode())
@@ -115,10 +115,12 @@ def dataset_fingerprint(dataset: Any) -> str | None:
         paths = [os.path.abspath(file) for file in dataset.files]
         root = os.path.dirname(os.path.commonprefix(paths))
         for path in paths:
-            digest.update(f"{os.path.relpath(path, root)} {os.stat(path).st_size}\n".encode())
+            digest.update(os.fsencode(os.path.relpath(path, root)) + f" {os.stat(path).st_size}\n".encode())
     else:
         return None
     digest.update(torch.as_tensor(dataset.labels).cpu().numpy().tobytes())
+    if (groups := getattr(dataset, "groups", None)) is not None:
+        digest.update("\n".join(groups).encode())
     return digest.hexdigest()
 
 

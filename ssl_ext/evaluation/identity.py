@@ -16,9 +16,9 @@ REPEATS = (
 )
 PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
-CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "recipe")
+CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by", "recipe")
 LABELS = CONDITION[1:4]
-FROZEN = ("knn", "cluster", "linear", "linear-aug")
+FROZEN = ("knn", "cluster", "quality", "linear", "linear-aug")
 
 
 def data_name(row: ResultRow) -> str:
@@ -75,6 +75,7 @@ def network_settings(row: ResultRow) -> dict[str, str]:
         "pretraining.datasets": _portable(trained.get("datasets")),
         "pretraining.iter": trained.get("iter"),
         "pretraining.start": _portable(start.get("datasets")) or start.get("sha256"),
+        "weights": (row.source.get("checkpoint") or {}).get("weights"),
         "partly loaded": (row.source.get("checkpoint") or {}).get("partial"),
     }
     found = dict(flat(row.source.get("network") or {}))

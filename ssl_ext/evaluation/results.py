@@ -9,18 +9,36 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 import torch
 
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.errors import UserError
-from ssl_ext.files import replacing
+from ssl_ext.files import shown, write_text
+from ssl_ext.json_files import OTHERS, read_json
+
+# The entries that other parts of the library read, as :func:`ssl_ext.json_files.read_json` checks them.
+METRIC_TYPES = {"confusion": list[list[int]], OTHERS: float | None}
+OBJECT = dict[str, Any] | None
+SETTINGS = {"chosen_on_validation": OBJECT, "labels": OBJECT}
+SOURCE = {
+    "checkpoint": ({"path": str, "sha256": str}, None),
+    "pretraining": ({"initial_weights": OBJECT}, None),
+    "network": OBJECT,
+    "dataset": OBJECT,
+    "data": dict[str, dict[str, Any]] | None,
+    "classes": list[str] | None,
+    "config": str | None,
+    "versions": OBJECT,
+}
 
 FALL = 0.01
 """A probe is converged if its training loss falls by no more than this share in its last epoch."""
+WHAT = "a results.json of tools/evaluate.py"
+UNTRAINED = ("knn", "cluster", "quality")
+"""Protocols that train nothing, which papers' recipes leave as they are."""
 OWN, UNRECORDED = "own", "not recorded"
 """Recipe of this project, and of rows of older versions."""
 
@@ -32,25 +50,27 @@ class ResultRow:
     ``last`` holds the metrics after the last epoch or step, ``best`` those selected on validation data.
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
-    (``'frozen'`` or ``'unfrozen'`` backbone) and ``target`` (data set of a transfer). ``recipe`` is
-    ``'own'``, ``'custom'`` (set in the config), the name of a paper's recipe, or ``'not recorded'``.
+    (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
+    groups are counted and drawn instead of labels). ``recipe`` is ``'own'``, ``'custom'`` (set in the
+    config), the name of a paper's recipe, or ``'not recorded'``.
     """
 
     method: str
     protocol: str
-    last: dict[str, Any]
-    best: dict[str, Any]
-    settings: dict[str, Any]
+    last: Annotated[dict[str, Any], METRIC_TYPES]
+    best: Annotated[dict[str, Any], METRIC_TYPES]
+    settings: Annotated[dict[str, Any], SETTINGS]
     sizes: dict[str, int]
     seed: int
     labels_per_class: int | None = None
     draw: int | None = None
     cost: dict[str, float] = field(default_factory=dict)
-    source: dict[str, Any] = field(default_factory=dict)
+    source: Annotated[dict[str, Any], SOURCE] = field(default_factory=dict)
     budget: int | None = None
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
+    by: str | None = None
     recipe: str = OWN
 
 
@@ -93,7 +113,7 @@ def text_hash(text: str) -> str:
     >>> text_hash("")
     'e3b0c44298fc1c14'
     """
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
@@ -109,9 +129,7 @@ def _plain(value: Any) -> Any:
 
 def write_results(path: str | os.PathLike, rows: Sequence[ResultRow]) -> None:
     """Write the rows as a JSON list, atomically; values that are not finite become null."""
-    text = json.dumps([_plain(asdict(row)) for row in rows], indent=2, allow_nan=False)
-    with replacing(Path(path)) as file:
-        file.write(text.encode())
+    write_text(path, json.dumps([_plain(asdict(row)) for row in rows], indent=2, allow_nan=False))
 
 
 def read_results(path: str | os.PathLike) -> list[ResultRow]:
@@ -122,29 +140,14 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
     Raises:
         UserError: The file is missing, damaged, or holds something else.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(content, list):
-            raise ValueError("a list of rows is needed")
-        return [_row(item, number) for number, item in enumerate(content, start=1)]
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' does not exist.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is not a results.json of tools/evaluate.py ({error}).") from error
-
-
-def _row(item: Any, number: int) -> ResultRow:
-    """Build a row from its JSON object; raise ValueError if a required field is missing or invalid."""
-    known = {entry.name: entry for entry in fields(ResultRow)}
-    values = {key: value for key, value in item.items() if key in known} if isinstance(item, dict) else {}
-    needed = [name for name, e in known.items() if e.default is MISSING and e.default_factory is MISSING]
-    if values.get("protocol") not in ("knn", "cluster"):
-        values.setdefault("recipe", UNRECORDED)
-    if lacking := [name for name in needed if name not in values]:
-        raise ValueError(f"row {number} lacks {', '.join(lacking)}")
-    for name in ("last", "best", "settings", "sizes", "cost", "source"):
-        if not isinstance(values.get(name, {}), dict):
-            raise ValueError(f"{name} of row {number} is no object")
-    for name in ("last", "best"):
-        values[name] = {key: math.nan if v is None else v for key, v in values[name].items()}
-    return ResultRow(**values)
+    rows = read_json(path, list[ResultRow], WHAT)
+    items = read_json(path, list[dict[str, Any]], WHAT)
+    for number, (row, item) in enumerate(zip(rows, items, strict=True), start=1):
+        if "recipe" not in item and row.protocol not in UNTRAINED:
+            row.recipe = UNRECORDED
+        for metrics in (row.last, row.best):
+            matrix = metrics.get("confusion", [])
+            if any(len(counts) != len(matrix) for counts in matrix):
+                raise UserError(f"'{shown(path)}': the confusion matrix of row {number} is not square.")
+            metrics.update({key: math.nan for key, value in metrics.items() if value is None})
+    return rows

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,26 @@ class Splits:
     test_name: str
 
     @property
+    def groups(self) -> np.ndarray | None:
+        """Names of the patients, lesions or slides of the training images, which are held out whole."""
+        return getattr(self.train, "groups", None)
+
+    @property
     def settings(self) -> dict[str, str]:
         """Description of the splits for result rows."""
+        held_out = "held out of train" if self.groups is None else "held out of train by group"
         return {
             "test_split": "test" if self.test_name == "test" else "val (the set has no test split)",
-            "val_split": "held out of train" if self.val is None else "val",
+            "val_split": held_out if self.val is None else "val",
         }
+
+    def shared_groups(self) -> dict[tuple[str, str], list[str]]:
+        """Groups with images in two splits, by the splits' names."""
+        named = {"train": self.train, "val": self.val, self.test_name: self.test}
+        groups = {name: getattr(data, "groups", None) for name, data in named.items()}
+        known = [(name, group) for name, group in groups.items() if group is not None]
+        shared = {(a, b): np.intersect1d(first, second) for (a, first), (b, second) in combinations(known, 2)}
+        return {names: found.tolist() for names, found in shared.items() if len(found)}
 
 
 def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
@@ -34,8 +51,10 @@ def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
 
     The train split lists all splits in ``available_splits``. Without val, validation data are held out of
     train. Without test, val is reported and validation data are held out of train. ``test=False`` does
-    not build the reported split (``Splits.test`` is None). Raises ValueError if there is neither test
-    nor val.
+    not build the reported split (``Splits.test`` is None).
+
+    Raises:
+        ValueError: There is neither test nor val, or a group has images in two splits.
     """
     train = build("train")
     available = tuple(train.available_splits)
@@ -43,4 +62,11 @@ def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
     if reported is None:
         raise ValueError(f"evaluation_dataset has the splits {available}: a test or a val split is needed")
     val = build("val") if reported == "test" and "val" in available else None
-    return Splits(train, val, build(reported) if test else None, reported)
+    splits = Splits(train, val, build(reported) if test else None, reported)
+    for (first, second), names in splits.shared_groups().items():
+        more = f" (the first of {len(names)})" if len(names) > 1 else ""
+        raise ValueError(
+            f"the group {names[0]!r}{more} has images both in {first} and in {second}, which makes results "
+            f"on {second} too good: assign every group (patient, lesion, slide) to one split"
+        )
+    return splits

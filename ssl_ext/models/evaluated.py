@@ -8,8 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_ext.evaluation import batches, cache_key, dataset_fingerprint, evaluation_mode, weights_fingerprint
+from ssl_ext.evaluation import (
+    batches,
+    cache_key,
+    dataset_fingerprint,
+    evaluation_mode,
+    extract_features,
+    weights_fingerprint,
+)
+from ssl_ext.evaluation.features import process_group
 
+from .data_preprocessor import MultiViewPreprocessor
 from .selfsup.base import TrainableModel
 
 PRECISIONS = FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -79,3 +88,34 @@ class AugmentedView:
 
     def __repr__(self) -> str:
         return repr(self.augmentation)
+
+
+def first_view(preprocessor: nn.Module) -> AugmentedView | None:
+    """The first view of pretraining; None for a preprocessor without batched views."""
+    if not isinstance(preprocessor, MultiViewPreprocessor) or not len(preprocessor.views):
+        return None
+    return AugmentedView(preprocessor.views[0], preprocessor)
+
+
+def view_features(
+    network: EvaluatedModel, dataset: Any, *, images: int, views: int, seed: int, **loading: int
+) -> Tensor | None:
+    """Features (N, views, D) of random first views of a seeded sample of up to ``images`` images.
+
+    None without a :func:`first_view`, or for less than two images. ``loading`` are arguments of
+    :func:`ssl_ext.evaluation.batches`. Random states are restored on exit.
+    """
+    view = first_view(network.model.data_preprocessor)
+    if view is None or len(dataset) < 2:
+        return None
+    rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:images].sort().values
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed + process_group()[0])
+        drawn = [
+            extract_features(
+                lambda batch: network.features(view(batch)), dataset, rows=rows, model=network, **loading
+            )[0]
+            for _ in range(views)
+        ]
+    return torch.stack(drawn, dim=1)

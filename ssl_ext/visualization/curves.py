@@ -23,7 +23,7 @@ DASHED = (0, (3, 1.5))
 MARKED = 30  # points
 # Parts of the names of figures in [0, 1].
 ACCURACIES = frozenset(("acc", "accuracy", "auc", "f1", "top1", "top5"))
-SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "val": "validation"}
+SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "lidar": "LiDAR", "val": "validation"}
 
 
 def loss_curves(

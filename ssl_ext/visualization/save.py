@@ -27,9 +27,8 @@ def save_figure(
         Paths of the PNG and the PDF.
     """
     png, pdf = Path(f"{path_without_suffix}.png"), Path(f"{path_without_suffix}.pdf")
-    with replacing(png) as file:
-        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
     # Type 42 embeds TrueType fonts, which publishers require and editors can change.
-    with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(pdf) as file:
-        figure.savefig(file, format="pdf", dpi=dpi, metadata={"CreationDate": None})
+    with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(png) as raster, replacing(pdf) as vector:
+        figure.savefig(raster, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(vector, format="pdf", dpi=dpi, metadata={"CreationDate": None})
     return png, pdf

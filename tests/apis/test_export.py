@@ -17,7 +17,7 @@ import ssl_ext.apis
 from ssl_ext.apis import build_model, export, load_config
 from ssl_ext.engine import load_weights, write_checkpoint
 from ssl_ext.evaluation import file_hash
-from ssl_ext.exporting import random_images
+from ssl_ext.exporting import FORMATS, random_images
 from ssl_ext.models.utils import pool_features
 
 MEAN, STD = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
@@ -81,6 +81,17 @@ def check(net, loaded, about, size=32):
         found = loaded(prepared(images, about))
     assert wanted.std(0).mean() > 1e-3
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * max(1, float(wanted.abs().max())))
+
+
+@torch.no_grad()
+def test_a_file_is_loaded_in_evaluation_mode(tmp_path):
+    _, net = make_checkpoint(tmp_path, resnet("ResNet_CIFAR", **NARROW))
+    images, form = random_images(3, 3, 32), FORMATS["safetensors"]
+    wanted = features(net, images)
+    net.backbone.train()
+    loaded = form.decode(form.encode(net.backbone, {}), net.backbone)
+    torch.testing.assert_close(loaded(net.data_preprocessor(dict(inputs=images))["inputs"]), wanted)
+    assert net.backbone.training
 
 
 @pytest.fixture(scope="module")

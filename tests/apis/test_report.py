@@ -279,8 +279,8 @@ def test_confusion_matrices_are_summed_over_repeats(tmp_path):
 def test_text_formats_escape_their_own_signs():
     grid = Grid("50% & more", ["a|b", "n_1"], [["x|y_z", "1 ± 2"], ["[B] {c}", "-"]], 1, ["k = 5"])
     assert grid.markdown().splitlines() == [
-        "**50% & more**", "", r"| a\|b | n_1 |", "| --- | ---: |", r"| x\|y_z | 1 ± 2 |", "| [B] {c} | - |",
-        "", "- k = 5",
+        "**50% & more**", "", r"| a\|b | n_1 |", "| --- | ---: |", r"| x\|y_z | 1 ± 2 |",
+        r"| \[B\] {c} | - |", "", "- k = 5",
     ]  # fmt: skip
     lines = grid.latex().splitlines()
     assert r"\caption{50\% \& more. k = 5.}" in lines

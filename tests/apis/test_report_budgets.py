@@ -130,7 +130,7 @@ def test_rows_of_one_method_stand_together(folder):
 
 def test_every_figure_is_shown_in_the_least_width(folder):
     grid = table(folder, write_table(folder / "papers" / "table.py"))
-    console = Console(width=grid.least_width, file=io.StringIO())
+    console = Console(width=grid.least_width, file=io.StringIO(), markup=False)
     console.print(grid.rich())
     shown = console.file.getvalue()
     words = {word for cells in grid.rows for cell in cells[3:] for word in cell.split()}

@@ -134,6 +134,27 @@ def test_no_place_in_a_config_takes_a_name_that_is_not_registered(place, tiny_se
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "data_preprocessor.mean",
+            [float("nan")] * 3,
+            r"data_preprocessor.mean=\[nan, nan, nan\]; it must be a list",
+        ),
+        ("model.backbone.stem_channels", 2**40, "model.backbone.stem_channels=1099511627776; no size"),
+        ("model.neck", "NonLinearNeck", "model.neck='NonLinearNeck'; it must be a dict"),
+        ("data_preprocessor.std", "x" * 300, "data_preprocessor.std='x+\\.\\.\\."),
+    ],
+)
+def test_a_value_out_of_range_names_the_file_that_holds_it(key, value, message, tiny_settings):
+    text = text_of(put(tiny_settings, key, value))
+    with pytest.raises(
+        UserError, match=f"The config inside 'a.pth' cannot be used: .*{message}.* \\(--config\\)"
+    ):
+        untrusted_config(text, "The config inside 'a.pth'")
+
+
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_names_that_are_no_registered_part_of_a_network(name, tiny_settings, planted):
     before = set(sys.modules)

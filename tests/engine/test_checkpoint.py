@@ -83,7 +83,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_litter(tmp_path):
     path = tmp_path / "a.pth"
     write_checkpoint(dict(step=1), path)
 
-    with pytest.raises(OSError, match="disk full"), replacing(path) as file:
+    with pytest.raises(UserError, match="could not be written: disk full"), replacing(path) as file:
         file.write(b"half")
         raise OSError("disk full")
     assert read_checkpoint(path)["step"] == 1

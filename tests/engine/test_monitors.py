@@ -25,7 +25,7 @@ from ssl_ext.engine import (
     ValidationLossHook,
     read_checkpoint,
 )
-from ssl_ext.engine.hooks import IterTimerHook
+from ssl_ext.engine.hooks import IterTimerHook, feature_monitor
 from ssl_ext.evaluation import Splits, hold_out
 from ssl_ext.registry import HOOKS
 
@@ -210,10 +210,12 @@ def started(train, val=None, **keywords):
     return hook, runner
 
 
-def test_rows_held_out_for_validation_are_not_learned():
-    train = dataset([0, 1] * 20)
+@pytest.mark.parametrize("groups", [None, np.arange(40) // 4])
+def test_rows_held_out_for_validation_are_not_learned(groups):
+    train = dataset([0, 1] * 20, groups=groups)
     hook, runner = started(train)
-    held = hold_out(train.labels, seed=0)[1].tolist()
+    held = hold_out(train.labels, seed=0, groups=groups)[1].tolist()
+    assert groups is None or len(held) == 4
     fit = [row for row in range(40) if row not in held]
     pass_by(hook, runner, held)
     assert not hook.layer.weight.any() and not runner.message_hub.log_scalars
@@ -328,6 +330,19 @@ def test_a_warning_when_the_features_stay_collapsed():
     runner = fake_runner(dataset([0] * 4))
     hook.warn_of_collapse(runner, low, 0.1, True)
     assert "Since epoch 1" in runner.said[0]
+
+
+def test_the_monitor_holds_out_whole_groups(monkeypatch):
+    train, measured = dataset([0, 1] * 20, groups=np.arange(40) // 4), []
+
+    def extract(embed, data, rows, **_):
+        measured.append(rows)
+        return torch.ones(len(rows), 4), data.labels[rows]
+
+    monkeypatch.setattr(feature_monitor, "extract_features", extract)
+    assert FeatureMonitorHook().measure(fake_runner(train))["knn_top1"] == 0.5
+    bank, queries = (set(train.groups[rows.numpy()]) for rows in measured)
+    assert len(bank) == 9 and len(queries) == 1 and not bank & queries
 
 
 def work(rank, folder):

@@ -1,20 +1,28 @@
 """Changed settings of a run that goes on: applied with the right value, or refused by name."""
 
 import copy
+import json
 import math
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from killed_runs import output, train
 from methods import tiny_run, write_images
 from mmengine.hooks import Hook
 
 from ssl_ext.apis import pretrain
-from ssl_ext.engine import newest_checkpoint
+from ssl_ext.engine import newest_checkpoint, resuming
 from ssl_ext.errors import UserError
 from ssl_ext.registry import HOOKS
+
+
+def make_function():
+    return lambda: None
+
 
 RATES, WHOLE = [], []
 STEPS_PER_EPOCH = 3
@@ -224,3 +232,51 @@ def test_infinite_weights_are_not_saved(base, tmp_path):
     with pytest.raises(FloatingPointError, match="after the last update: backbone.*No checkpoint"):
         pretrain(config, work_dir=tmp_path)
     assert newest_checkpoint(tmp_path).name == "iter_5.pth"
+
+
+def seen(folder, world):
+    """Images of every step that all processes took together."""
+    records = [torch.load(folder / f"rank{rank}.pt")["steps"] for rank in range(world)]
+    return [sorted(sum((step["indices"] for step in steps), [])) for steps in zip(*records, strict=True)]
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_another_number_of_processes_with_the_same_images_in_a_step_is_applied(base, tmp_path, before, after):
+    config = copy.deepcopy(base)
+    config.train_dataloader.batch_size = 16 // before
+    folder = tmp_path / "run"
+    kill = dict(type="KillHook", step=4)
+    assert train(config, tmp_path / "whole", world=before) == [0] * before
+    assert train(config, folder, world=before, hooks=[kill]) == [-9] * before
+    refused = train(config, folder, world=after, resume="auto")
+    assert refused == [2] * after
+    images = [f"{16 * world // before} ({world} process(es) of {16 // before})" for world in (before, after)]
+    assert f"train_dataloader.batch_size) were {images[0]} and are {images[1]}" in output(folder)
+    config.train_dataloader.batch_size = 16 // after
+    assert train(config, folder, world=after, resume="auto") == [0] * after, output(folder)
+    assert f"the number of processes was {before} and is {after}" in output(folder)
+    # The rest of the epoch has the images that an uninterrupted run would have seen.
+    assert seen(folder, after) == seen(tmp_path / "whole", before)[4:]
+
+
+def test_gradients_of_an_unfinished_update_are_not_lost_with_their_processes(base, tmp_path):
+    config = copy.deepcopy(base)
+    config.optim_wrapper.accumulative_counts = 2
+    assert train(config, tmp_path / "run", hooks=[dict(type="KillHook", step=3)]) == [-9]
+    config.train_dataloader.batch_size = 8
+    assert train(config, tmp_path / "run", world=2, resume="auto") == [2, 2]
+    assert "was 1 and is 2, while gradients of an unfinished update are kept" in output(tmp_path / "run")
+
+
+@pytest.mark.parametrize("values", [(math.nan, math.nan), (make_function(), make_function()), (1, 1.0)])
+def test_settings_whose_text_differs_between_processes_are_unchanged(base, run, tmp_path, values):
+    """NaN, functions (told from others by an address), and whole numbers of another type."""
+    before, now = (json.loads(json.dumps({"model.extra": value}, default=resuming._text)) for value in values)
+    path = changed_copy(
+        run / "iter_4.pth", tmp_path / "a.pth", lambda c: c["meta"]["run"].update(config=json.dumps(before))
+    )
+    facts = {**torch.load(path, weights_only=True)["meta"]["run"], "config": json.dumps(now)}
+    assert resuming.changed_settings(SimpleNamespace(facts=facts), path) == []
+    facts["config"] = json.dumps({"model.extra": "other"})
+    with pytest.raises(UserError, match="model.extra was .* and is 'other'"):
+        resuming.changed_settings(SimpleNamespace(facts=facts), path)

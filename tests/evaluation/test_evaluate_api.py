@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_ext.apis import evaluate
+from ssl_ext.apis import evaluate, load_config
+from ssl_ext.apis.evaluate.data import EvaluationData
+from ssl_ext.apis.evaluate.plan import Labels
 from ssl_ext.apis.evaluate.rows import ResultRows as RunRows
 from ssl_ext.config.networks import random_network, without_pretrained
 from ssl_ext.datasets import Digits
 from ssl_ext.env import source_commit
 from ssl_ext.errors import UserError
+from ssl_ext.evaluation import hold_out
 
 CPU = torch.device("cpu")
 
@@ -72,6 +75,36 @@ def test_results_repeat_and_features_are_extracted_once(tiny_config, checkpoint)
     assert [row.last for row in first] == [row.last for row in again]
     assert not first[0].source["features"]["cached"]
     assert again[0].source["features"]["cached"]
+
+
+@pytest.mark.parametrize(
+    "labels", [Labels(0, per_class=5, draw=1), Labels(0, budget=40, draw=0), Labels(0, fraction=0.1)]
+)
+def test_drawn_labels_are_never_held_out_ones(labels, tiny_config, tmp_path):
+    digits = {split: Digits(split, image_size=8) for split in ("train", "test")}
+    arrays = {f"x_{split}": data.images.numpy() for split, data in digits.items()}
+    arrays |= {f"y_{split}": data.labels.numpy() for split, data in digits.items()}
+    np.savez(tmp_path / "digits.npz", **arrays)
+    tiny_config.evaluation_dataset = dict(
+        type="NPZDataset", data_root=str(tmp_path / "digits.npz"), layout="NCHW"
+    )
+    loading = dict(batch_size=512, num_workers=0)
+    data = EvaluationData(load_config(tiny_config), loading=loading, cache_dir=tmp_path, device=CPU)
+    seeded = data.seeded(0)
+    fit, held = hold_out(digits["train"].labels, seed=0)
+    assert torch.equal(seeded.held_rows, held)
+    rows = seeded.rows(labels)
+    assert set(rows.tolist()) < set(fit.tolist())
+    counts = digits["train"].labels[rows].bincount(minlength=10)
+    if labels.per_class:
+        assert counts.tolist() == [5] * 10
+    else:
+        assert len(rows) == (labels.budget or pytest.approx(0.1 * len(fit), abs=5))
+    pixels = data.features(None)
+    few, whole = (seeded.banks(pixels, which) for which in (labels, Labels(0)))
+    assert few.final is None and len(whole.final) == len(digits["train"])
+    assert torch.equal(few.fit.features, pixels.train.features[rows])
+    assert torch.equal(few.val.features, whole.val.features) and len(few.val) == len(held)
 
 
 @pytest.mark.parametrize("present", ["test", "val"])
@@ -174,12 +207,32 @@ def test_results_of_other_measurements_stay_in_the_file(tiny_config, checkpoint,
     assert [len(subsets[row["settings"]["labels"]["rows"]]) for row in draws] == [20] * 3
 
 
-def test_a_damaged_result_file_and_a_folder_that_cannot_be_written_are_found_first(tiny_config, checkpoint):
-    (checkpoint.parent / "results.json").write_text("[{")
-    with pytest.raises(UserError, match=r"not a results\.json"):
-        evaluate(tiny_config, checkpoint, out_dir=checkpoint.parent, device="cpu")
-    assert (checkpoint.parent / "results.json").read_text() == "[{"
-    assert not (checkpoint.parent / "features").exists()
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.json", b"[{"),
+        ("results.json", b""),
+        ("results.json", b"{}"),
+        ("results.json", b'[{"method": "TriMix"}]'),
+        ("results.json", b'[{"method": 1, "protocol": 2, "last": {}, "best": {}, "settings": {}, "sizes": {},'
+                         b' "seed": 0, "source": {"checkpoint": "a.pth"}}]'),
+        ("results.json", b"\xff\xfe"),
+        ("subsets.npz", b"PK"),
+        ("subsets.npz", b""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_damaged_file_of_earlier_results_is_found_first(tiny_config, tmp_path, name, content, dry_run):
+    (tmp_path / name).write_bytes(content)
+    way_on = f"{name}'.*[.] Rename or delete {name}, or name another folder \\(--out\\)"
+    with pytest.raises(UserError, match=way_on):
+        # The checkpoint does not exist: nothing else has been read yet.
+        evaluate(tiny_config, tmp_path / "none.pth", out_dir=tmp_path, dry_run=dry_run)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_is_found_first(tiny_config, checkpoint):
     with pytest.raises(UserError, match="cannot be written to '/sys/none'"):
         evaluate(tiny_config, checkpoint, out_dir="/sys/none", device="cpu")
 
@@ -205,6 +258,36 @@ def test_a_row_states_network_pretraining_data_commit_and_command(tiny_config, t
     assert (pixels.source["network"], pixels.source["pretraining"]) == (None, None)
     git = Path(__file__).parents[2] / ".git"
     assert bool(source_commit()) is git.exists() and row.source["commit"] == source_commit()
+
+
+def spoiled(state, name, value):
+    state[name].view(-1)[0] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            lambda state: dict(state_dict=spoiled(state, "backbone.conv1.weight", float("nan"))),
+            "holds NaN or inf",
+        ),
+        (
+            lambda state: dict(state_dict=spoiled(state, "backbone.bn1.weight", float("inf"))),
+            "holds NaN or inf",
+        ),
+        (lambda state: dict(state_dict={}, run=Path), "pth'"),
+        (lambda state: [1, 2], "not a state dict"),
+    ],
+)
+def test_a_bad_file_in_a_work_dir_is_not_blamed_on_the_config(tiny_config, tmp_path, content, message):
+    state = random_network(tiny_config, seed=0, device=CPU).state_dict()
+    torch.save(content(state), tmp_path / "epoch_1.pth")
+    for name in ("run.py", "run.json"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate(tiny_config, tmp_path / "epoch_1.pth", device="cpu", out_dir=tmp_path / "out")
+    assert "run.py" not in str(caught.value)
 
 
 def test_another_method_or_network_than_the_checkpoints_is_refused(tiny_config, tmp_path):

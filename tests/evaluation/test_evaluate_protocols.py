@@ -2,6 +2,7 @@ import importlib
 import io
 import json
 import pickle
+import re
 import runpy
 import statistics
 import sys
@@ -15,15 +16,17 @@ from mmengine.config import Config
 from rich.console import Console
 
 from ssl_ext.apis import evaluate
+from ssl_ext.apis.evaluate.checks import check_data
 from ssl_ext.apis.evaluate.data import EvaluationData
 from ssl_ext.apis.evaluate.plan import Labels
 from ssl_ext.apis.evaluate.request import PROTOCOLS
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import RECIPES, read_recipes
-from ssl_ext.datasets import Digits
+from ssl_ext.datasets import ArrayDataset, Digits, NPZDataset
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import aggregate, linear, results_table
+from ssl_ext.evaluation import Splits, aggregate, linear, quality_figures, results_table
+from ssl_ext.models.evaluated import EvaluatedModel, view_features
 from ssl_ext.names import RECIPES as NAMES
 
 PACKAGE = "ssl_ext.apis.evaluate"
@@ -258,6 +261,33 @@ def test_what_a_class_or_the_split_lacks_is_said_once(run, said):
     assert sum("only 40 can be drawn" in message for message in said) == 1
 
 
+def test_quality_without_labels_is_of_all_training_images_and_of_views_of_some(run, config, checkpoint):
+    config.evaluation.quality = dict(images=12, views=3)
+    row, untrained = run("quality", baselines=["pixels", "untrained"], seeds=[5])
+    assert (row.method, untrained.method, row.sizes) == ("TriMix", "untrained", {"train": 40})
+    assert row.settings["views"] == 3 and "RandomResizedCrop" in row.settings["augment"]
+    network = EvaluatedModel(random_network(config, seed=1, device=torch.device("cpu")))
+    load_weights(network.model, checkpoint)
+    network.eval()
+    images = NPZDataset("train", **{k: v for k, v in config.evaluation_dataset.items() if k != "type"}).images
+    rows = torch.randperm(40, generator=torch.Generator().manual_seed(5))[:12].sort().values
+    preprocessor = network.model.data_preprocessor
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(5)
+        views = []
+        for _ in range(3):
+            torch.empty((), dtype=torch.int64).random_()  # drawn by the loader
+            views.append(network(preprocessor.normalize(preprocessor.views[0](images[rows]))))
+        expected = quality_figures(network.embed(images), torch.stack(views, 1))
+    assert row.last == pytest.approx(expected, rel=1e-4)
+    assert row.last["lidar"] != untrained.last["lidar"]
+    state = torch.get_rng_state()
+    again = view_features(network, Digits("test", image_size=8), images=9, views=2, seed=1)
+    assert torch.equal(torch.get_rng_state(), state) and again.shape == (9, 2, 64)
+    assert torch.equal(again, view_features(network, Digits("test", image_size=8), images=9, views=2, seed=1))
+    assert not torch.equal(again[:, 0], again[:, 1])
+
+
 def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_path, said, monkeypatch):
     write_config(tmp_path / "other.py", config.evaluation_dataset)
     asked = dict(
@@ -272,6 +302,8 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
     (text,) = said
     head, *planned = text.split("\n  ")
     assert head == f"{len(rows)} measurements:"
+    run("knn", dry_run=True)
+    assert said.pop() == "1 measurement:\n  TriMix: kNN, seed 0"
     assert planned == measured
     assert len(set(planned)) == len(planned)
     assert "supervised: supervised to other, all labels, seed 1" in planned
@@ -298,6 +330,35 @@ def test_few_test_images_are_evaluated_with_a_warning(run, config, tmp_path, sai
     assert any("AUC is undefined, because the test split has no image of" in message for message in said)
     assert all(np.isnan(row.last["auc"]) for row in rows)
     assert all(7 * row.last["acc"] == pytest.approx(round(7 * row.last["acc"])) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "task", "lines"),
+    [
+        ([0, 1, 2], [2, 0, 1], "multi-class", []),
+        (
+            [0, 1, 2],
+            [2, 0, -1],
+            "multi-class",
+            ["AUC is undefined, because the test split has no image of .* b."],
+        ),
+        ([0, 1, 1], [2, 0, 1], "multi-class", ["train split has no image of .* c, which the test split has"]),
+        ([0, 2, 2], [0, 0, 0], "multi-class", ["AUC is undefined, .* a, b, c[.]"]),
+        ([0, 1, 1], [1, 1, 1], "binary", ["AUC is undefined, .* a, b[.]"]),
+        ([[1, 0], [0, 1]], [[1, 1], [1, 0]], "multi-label", ["AUC is undefined, .* a[.]"]),
+    ],
+)
+def test_classes_that_a_split_lacks_are_named(train, test, task, lines, said, monkeypatch):
+    monkeypatch.setattr(importlib.import_module(f"{PACKAGE}.checks"), "check_images", lambda *_: None)
+    classes = "abc" if task == "multi-class" else "ab"
+    data = [
+        ArrayDataset(np.zeros((len(labels), 1, 4, 4), np.uint8), np.array(labels), classes=classes, task=task)
+        for labels in (train, test)
+    ]
+    check_data("evaluation_dataset", Splits(data[0], None, data[1], "test"), None, (4, 4))
+    few, *found = said
+    assert "only" in few and len(found) == len(lines)
+    assert all(re.search(line, message) for line, message in zip(lines, found, strict=True))
 
 
 def test_a_choice_without_a_validation_split_and_the_refit_on_exactly_the_drawn_rows(run, config, tmp_path):
@@ -492,6 +553,11 @@ def test_a_malicious_checkpoint_runs_nothing(raw, config, tmp_path, monkeypatch,
         ),
         (dict(options={"evaluation.knn.k": [5, 0]}), "evaluation.knn.k"),
         (dict(options={"evaluation.cluster.restarts": 0}), "evaluation.cluster.restarts=0"),
+        (dict(options={"evaluation.quality.views": 1}), "evaluation.quality.views=1: at least 2"),
+        (
+            dict(options={"evaluation.quality.rows": 9}),
+            "evaluation.quality.rows is unknown; allowed are images, views",
+        ),
         (dict(options={"evaluation.knn": 5}), "evaluation.knn=5 must be a dict"),
     ],
 )

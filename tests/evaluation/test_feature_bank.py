@@ -70,13 +70,17 @@ def test_the_key_follows_weights_buffers_layout_data_and_preprocessing(tmp_path)
     label.labels[0] = 2
     split.metainfo = {"split": "val"}
     keys |= {key(dataset=pixel), key(dataset=label), key(dataset=split), key(preprocessing=(0.4,))}
+    grouped = Images()
+    for names in ("a" * 12, "a" * 11 + "b"):
+        grouped.groups = np.array(list(names))
+        keys.add(key(dataset=grouped))
     file = tmp_path / "a.png"
     file.write_bytes(b"1")
     keys.add(key(dataset=Files([file])))
     keys.add(key(dataset=Files([file], image_size=16)))
     file.write_bytes(b"12")
     keys.add(key(dataset=Files([file])))
-    assert len(keys) == 11
+    assert len(keys) == 13
 
 
 def test_a_data_set_that_cannot_be_told_apart_is_not_fingerprinted():

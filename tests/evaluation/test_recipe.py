@@ -34,6 +34,7 @@ def test_checks_are_even_and_end_at_the_last_step():
         (dict(schedule="step"), "x.schedule='step'"),
         (dict(lr=0), "x.lr=0"),
         (dict(lr="fast"), "x.lr='fast'"),
+        (dict(lr=True), "x.lr=True"),
         (dict(lr=float("nan")), "x.lr=nan"),
         (dict(momentum=1.0), "x.momentum=1.0"),
         (dict(weight_decay=-1), "x.weight_decay=-1"),

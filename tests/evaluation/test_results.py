@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import re
 import statistics
 from dataclasses import replace
 
@@ -174,19 +175,18 @@ def test_older_files_lack_later_fields_and_newer_ones_have_more(tmp_path):
     ("text", "words"),
     [
         (None, "does not exist"),
-        ("[{", r"not a results\.json"),
-        ("{}", "a list of rows is needed"),
-        ('[{"method": "a", "protocol": "knn"}]', "row 1 lacks last, best, settings, sizes, seed"),
-        ("[3]", "row 1 lacks method"),
-        ('[{"method": 1, "protocol": 1, "last": 3, "best": {}, "settings": {}, "sizes": {}, "seed": 1}]',
-         "last of row 1 is no object"),
+        ("[{", "not a results.json"),
+        ("{}", "a list is needed, not {}"),
+        ('[{"method": "a", "protocol": "knn"}]', "[0] lacks last, best, settings, sizes, seed"),
+        ("[3]", "[0]: an object is needed, not 3"),
+        ('[{"method": "a", "protocol": "knn", "last": 3}]', "[0].last: an object is needed, not 3"),
     ],
 )  # fmt: skip
 def test_a_file_that_holds_something_else_is_named(text, words, tmp_path):
     path = tmp_path / "results.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=words) as raised:
+    with pytest.raises(UserError, match=re.escape(words)) as raised:
         read_results(path)
     assert str(path) in str(raised.value)
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -124,3 +125,57 @@ def test_errors():
         hold_out(torch.tensor([0, 1, -1, -1]), seed=0)
     with pytest.raises(ValueError, match="fraction=1"):
         hold_out(LABELS, seed=0, fraction=1)
+
+
+GROUPED = torch.arange(120) % 4
+PATIENTS = np.array([f"p{row // 3}" for row in range(120)])  # three images of up to three classes each
+
+
+def patients(rows):
+    return set(PATIENTS[rows.numpy()])
+
+
+def test_hold_out_never_splits_a_group_and_keeps_all_rows():
+    for seed in range(20):
+        labels = torch.where(
+            torch.rand(120, generator=torch.Generator().manual_seed(seed)) < 0.1, -1, GROUPED
+        )
+        fit, held = hold_out(labels, seed=seed, fraction=0.2, groups=PATIENTS)
+        assert not patients(fit) & patients(held) and 5 <= len(patients(held)) <= 8
+        assert sorted([*fit.tolist(), *held.tolist()]) == (labels >= 0).nonzero()[:, 0].tolist()
+    assert patients(hold_out(GROUPED, seed=0)[0]) & patients(hold_out(GROUPED, seed=0)[1])  # rows alone do
+
+
+@pytest.mark.parametrize(
+    ("draw", "count"),
+    [
+        (lambda seed: random_subset(GROUPED, 7, seed=seed, groups=PATIENTS), 7),
+        (lambda seed: fraction_subset(GROUPED, 0.25, seed=seed, groups=PATIENTS), 10),
+        (lambda seed: labels_per_class_subset(GROUPED[:60] // 2, 4, seed=seed, groups=PATIENTS[:60]), None),
+    ],
+)
+def test_draws_by_group_take_whole_groups(draw, count):
+    drawn = [draw(seed) for seed in range(5)]
+    for rows in drawn:
+        assert len(rows) == 3 * len(patients(rows)) and (count is None or len(patients(rows)) == count)
+    assert len({tuple(rows.tolist()) for rows in drawn}) == 5
+
+
+def test_a_number_per_class_counts_groups_that_have_the_class():
+    labels, names = torch.tensor([0, 0, 0, 1, 1, 0]), np.array(list("aabbcd"))
+    assert labels_per_class_subset(labels, 9, seed=0, groups=names).tolist() == list(range(6))
+    assert short_classes(labels, 3, groups=names) == {1: 2}
+    assert short_classes(labels, 3) == {1: 2} and short_classes(labels, 4, groups=names) == {0: 3, 1: 2}
+
+
+def test_a_group_counts_for_its_least_frequent_class():
+    """Ten patients with both classes and ten with class 0: a tenth of each kind is one of each kind."""
+    labels = torch.tensor([0, 0, 1] * 10 + [0, 0, 0] * 10)
+    names = np.repeat(np.arange(20), 3)
+    for seed in range(10):
+        held = set(names[hold_out(labels, seed=seed, groups=names)[1].numpy()])
+        assert len(held) == 2 and min(held) < 10 <= max(held)
+    with pytest.raises(ValueError, match="no class has two labelled groups"):
+        hold_out(labels[25:31], seed=0, groups=np.array(list("aaaaab")))
+    with pytest.raises(ValueError, match="3 groups were given for 60 labels"):
+        random_subset(labels, 1, seed=0, groups=names[:3])

@@ -77,6 +77,14 @@ WRONG = {
         [CONFIG, "--cfg-options", "model.backbone.in_channels=1", *OUT],
         [CONFIG, "--out", "{text}"],
     ],
+    "audit": [
+        [],
+        ["nowhere.py"],
+        ["{text}"],
+        [CONFIG, "--out", "{folder}"],
+        [CONFIG, "--cfg-options", "evaluation_dataset=None", "train_dataloader.dataset=None"],
+        [CONFIG, "--cfg-options", "evaluation_dataset.type=NoSuch"],
+    ],
     "export": [
         [],
         ["{text}"],

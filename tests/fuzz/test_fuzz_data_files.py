@@ -138,7 +138,8 @@ def test_npy_headers(tmp_path, name):
 ARRAYS = {
     "other types": dict(x_train=np.array(["a", "b"])),
     "objects": dict(x_train=np.array([{}, []], dtype=object)),
-    "16 bits": dict(x_train=np.zeros((6, 8, 8, 3), np.uint16)),
+    "16 bits": dict(x_train=np.full((6, 8, 8, 3), 256, np.uint16)),
+    "bits": dict(x_train=np.zeros((6, 8, 8, 3), bool)),
     "complex": dict(x_train=np.zeros((6, 8, 8, 3), np.complex64)),
     "NaN": dict(x_train=np.full((6, 8, 8, 3), np.nan, np.float32)),
     "beyond 1": dict(x_train=np.full((6, 8, 8, 3), 255.0, np.float32)),

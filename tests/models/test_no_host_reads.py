@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import ssl_ext
 from ssl_ext.apis import build_model, load_config
+from ssl_ext.capture import HostAccess
 from ssl_ext.models.selfsup.base import on_device
 
 PACKAGE = Path(ssl_ext.__file__).parent
@@ -88,17 +89,19 @@ def test_a_step_can_be_captured(case):
     assert not reads.seen or model.capture_obstacle
 
 
-def test_reads_are_seen():
+@pytest.mark.parametrize(("watch", "found"), [(Reads, "seen"), (HostAccess, "found")])
+def test_reads_are_seen(watch, found):
     values = torch.arange(4.0)
     for read in (
         values.sum().item,
         lambda: values[values > 1],
+        lambda: values.index_put_((values > 1,), values[:1]),
         lambda: values.nonzero(),
         lambda: int(values[0]),
     ):
-        with Reads() as reads:
+        with watch() as reads:
             read()
-        assert reads.seen
-    with Reads() as reads:
+        assert getattr(reads, found)
+    with watch() as reads:
         torch.where(values > 1, values, 0.0).topk(2)
-    assert not reads.seen
+    assert not getattr(reads, found)

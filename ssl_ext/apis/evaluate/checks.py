@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -17,7 +19,9 @@ NAMED = 5  # classes listed in a warning
 
 
 def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[int, ...]) -> None:
-    """Warn of few test images, of an undefined AUC, and of images of another ``size`` (height, width).
+    """Warn of few test images, of classes that a split lacks, and of images of another size.
+
+    ``size`` is the height and width that images should have.
 
     Raises:
         UserError: Images that the network does not accept.
@@ -33,13 +37,23 @@ def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[in
             f"{key}: images of {own} pixels, those of evaluation_dataset have {size}: the network sees "
             "objects at another scale."
         )
-    if absent := one_sided_classes(test, train.num_classes):
-        names = ", ".join(str(train.classes[index] if train.classes else index) for index in absent[:NAMED])
-        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+    tested = one_sided_classes(test, train.num_classes)
+    trained = one_sided_classes(torch.as_tensor(train.labels).cpu(), train.num_classes)
+    if tested:
         _warn(
             f"{key}: the AUC is undefined, because the {splits.test_name} split has no image of (or no image "
-            f"outside) the classes {names}{more}."
+            f"outside) the classes {_names(tested, train)}."
         )
+    if unknown := [index for index in trained if index not in tested]:
+        _warn(
+            f"{key}: the train split has no image of (or no image outside) the classes "
+            f"{_names(unknown, train)}, which the {splits.test_name} split has."
+        )
+
+
+def _names(classes: Sequence[int], dataset: Any) -> str:
+    listed = ", ".join(str(dataset.classes[index] if dataset.classes else index) for index in classes[:NAMED])
+    return f"{listed} and {len(classes) - NAMED} more" if len(classes) > NAMED else listed
 
 
 def _warn(message: str) -> None:

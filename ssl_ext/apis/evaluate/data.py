@@ -79,15 +79,14 @@ class EvaluationData:
         val = self.splits.val
         self.val_images = 0 if val is None else int(labelled_rows(torch.as_tensor(val.labels)).sum())
         self._seeded: dict[int, SeededData] = {}
-        where = f"evaluation_dataset of {target}" if target else "evaluation_dataset"
         known = self.labels[labelled_rows(self.labels)]
         if not len(known) or not self.test_images:
             split = "train" if not len(known) else self.splits.test_name
-            raise UserError(f"{where}: no image of the split {split} is labelled.")
+            raise UserError(f"{self.key}: no image of the split {split} is labelled.")
         if len(known.unique(dim=0)) < 2:
             only = known[0].tolist() if known.ndim == 2 or not train.classes else train.classes[known[0]]
             raise UserError(
-                f"{where}: all {len(known)} labelled training images are of one class ({only}); there is "
+                f"{self.key}: all {len(known)} labelled training images are of one class ({only}); there is "
                 "nothing to classify."
             )
 
@@ -141,7 +140,7 @@ class SeededData:
     def rows(self, labels: Labels) -> Rows:
         """Rows for a set of labels."""
         if labels not in self._rows:
-            self._rows[labels] = rows_of(self.data.labels, labels, held_out=self.data.splits.val is None)
+            self._rows[labels] = rows_of(self.data.labels, labels, self.data.splits)
         return self._rows[labels]
 
     def val(self, labels: Labels) -> Any:
@@ -150,8 +149,11 @@ class SeededData:
         return self.data.splits.val if held is None else Subset(self.data.splits.train, held.tolist())
 
     def short_classes(self, labels: Labels) -> dict[int, int]:
-        """Classes with fewer rows than ``labels.per_class``, and how many they have."""
-        return {} if labels.per_class is None else short_classes(self.data.labels, labels.per_class)
+        """Classes with fewer rows, or groups, than ``labels.per_class``, and how many they have."""
+        if labels.per_class is None:
+            return {}
+        groups = self.data.splits.groups if labels.by_group else None
+        return short_classes(self.data.labels, labels.per_class, groups=groups)
 
     def banks(self, features: Features, labels: Labels) -> Banks:
         """Features to fit on, to choose with and to report, on the device."""

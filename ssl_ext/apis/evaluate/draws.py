@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import (
+    Splits,
     fraction_subset,
     hold_out,
     labelled_rows,
@@ -40,33 +43,36 @@ class Rows:
         return len(self.fit) < len(self.trained)
 
 
-def rows_of(images: Tensor, labels: Labels, *, held_out: bool) -> Rows:
-    """Rows for a set of labels of a train split with the labels ``images``; ``held_out`` without a val split.
+def rows_of(images: Tensor, labels: Labels, splits: Splits) -> Rows:
+    """Rows for a set of labels; ``images`` are the labels of all images of the train split.
 
-    Labels are drawn from the whole split. A part of the rows that were not drawn is held out for choices;
-    where nothing is left, of all of them, for a refit after the choice.
+    Labels are drawn from the whole split. Without a validation split, a part of the rows that were not drawn
+    is held out for choices; where nothing is left, of all of them, for a refit after the choice. No group
+    (patient, lesion, slide) is on both sides.
 
     Raises:
         UserError: No class has two labelled rows, so that nothing can be held out.
     """
-    drawn = _draw(images, labels)
-    if not held_out:
+    groups = splits.groups
+    drawn = _draw(images, labels, groups if labels.by_group else None)
+    if splits.val is not None:
         return Rows(drawn, drawn, None)
     left = images.clone()
-    left[drawn] = -1
+    left[drawn if groups is None else torch.from_numpy(np.isin(groups, groups[drawn.numpy()]))] = -1
     rest = labelled_rows(left).nonzero()[:, 0]
     if len(rest) == 0:
         with user_errors("evaluation_dataset"):
-            fit, held = hold_out(images, seed=labels.seed, fraction=HELD_OUT)
-        return Rows(drawn, fit, held)
+            fit, held = hold_out(images, seed=labels.seed, fraction=HELD_OUT, groups=groups)
+        return Rows(drawn, fit[torch.isin(fit, drawn)], held)
     share = HELD_OUT * (len(drawn) + len(rest)) / len(rest)
     try:
-        return Rows(drawn, drawn, hold_out(left, seed=labels.seed, fraction=min(share, 0.9))[1])
+        held = hold_out(left, seed=labels.seed, fraction=min(share, 0.9), groups=groups)[1]
     except ValueError:  # one image of each class is left
-        return Rows(drawn, drawn, rest)
+        held = rest
+    return Rows(drawn, drawn, held)
 
 
-def _draw(images: Tensor, labels: Labels) -> Tensor:
+def _draw(images: Tensor, labels: Labels, groups: np.ndarray | None) -> Tensor:
     if labels.whole:
         return labelled_rows(images).nonzero()[:, 0]
     draw: Callable[..., Tensor] = random_subset
@@ -75,4 +81,4 @@ def _draw(images: Tensor, labels: Labels) -> Tensor:
         draw, amount = fraction_subset, labels.fraction
     elif labels.per_class is not None:
         draw, amount = labels_per_class_subset, labels.per_class
-    return draw(images, amount, seed=labels.draw_seed)
+    return draw(images, amount, seed=labels.draw_seed, groups=groups)

@@ -13,10 +13,10 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import VIEWS, ImageRecipe
 from ssl_ext.config.stored import stored_training
 from ssl_ext.engine import load_weights
-from ssl_ext.errors import UserError
-from ssl_ext.evaluation import file_hash
+from ssl_ext.engine.weights.files import weights_hash
+from ssl_ext.errors import OtherNetworkError, UserError
 from ssl_ext.models import MultiViewPreprocessor, build_augmentation
-from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel
+from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel, first_view
 
 from .data import EvaluationData, Features
 from .plan import Measurement
@@ -34,6 +34,7 @@ class Networks:
         seed: Of the network that images are checked with.
         device: Device of all networks.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
+        ema: Take the averaged weights of a file that also holds others.
         precision: Of features: ``'float32'`` or ``'bfloat16'``.
         renamed: The user has named the method of the rows, so that the checkpoint may be of another one.
 
@@ -48,7 +49,8 @@ class Networks:
         *,
         seed: int,
         device: torch.device,
-        allow_partial: bool,
+        allow_partial: bool = False,
+        ema: bool = False,
         precision: str = FLOAT32,
         renamed: bool = False,
     ) -> None:
@@ -58,12 +60,14 @@ class Networks:
         self.pretraining: dict[str, Any] | None = None
         if checkpoint is not None:
             try:
-                report = load_weights(self.main.model, checkpoint, allow_partial=allow_partial)
+                report = load_weights(self.main.model, checkpoint, allow_partial=allow_partial, ema=ema)
                 self.pretraining = stored_training(report.training)
                 self._check_method(checkpoint, self.pretraining.pop("method", None), renamed)
-            except UserError as error:
+            except OtherNetworkError as error:
                 raise UserError(f"{error}{_config_beside(checkpoint, config)}") from error
-            self.checkpoint = {"path": str(checkpoint), "sha256": file_hash(checkpoint)}
+            self.checkpoint = {"path": str(checkpoint), "sha256": weights_hash(checkpoint)}
+            if ema:
+                self.checkpoint["weights"] = "averaged"
             if not report.whole:
                 self.checkpoint["partial"] = f"{report.backbone_share:.1%} of the backbone"
                 if report.foreign:
@@ -107,7 +111,7 @@ class Networks:
     def _check_method(self, checkpoint: Any, stored: str | None, renamed: bool) -> None:
         method = str(self.config.model.type).rpartition(".")[2]
         if stored not in (None, method) and not renamed:
-            raise UserError(
+            raise OtherNetworkError(
                 f"Checkpoint '{checkpoint}' was trained with {stored}, and the config's method is {method}: "
                 f"give the config of its training, or name the method of the rows (--as {stored})."
             )
@@ -130,13 +134,12 @@ class Networks:
             UserError: A preprocessor that cannot normalise augmented images.
         """
         preprocessor = self.main.model.data_preprocessor
-        multi_view = isinstance(preprocessor, MultiViewPreprocessor)
-        view = next(iter(preprocessor.views), None) if multi_view else None
-        if settings.augment != VIEWS:
-            view = build_augmentation(settings.augment) if settings.augment else None
-        if view is None:
+        if settings.augment == VIEWS:
+            return first_view(preprocessor)
+        if not settings.augment:
             return None
-        if not multi_view:
+        view = build_augmentation(settings.augment)
+        if not isinstance(preprocessor, MultiViewPreprocessor):
             raise UserError(
                 f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} takes "
                 "no augmented images; name MultiViewPreprocessor, or set augment=None."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ssl_ext.evaluation import Condition
-from ssl_ext.evaluation.results import OWN
+from ssl_ext.evaluation.results import OWN, UNTRAINED
 
 from .request import Request
 
@@ -17,6 +17,7 @@ class Labels:
 
     At most one of ``per_class`` (labels of each class), ``budget`` (labels in all) and ``fraction`` (share of
     each class) is set. ``seed`` is the seed of the measurement; ``draw`` counts the draws of one seed.
+    ``by_group``: groups are counted and drawn instead of labels.
     """
 
     seed: int
@@ -24,6 +25,12 @@ class Labels:
     budget: int | None = None
     fraction: float | None = None
     draw: int | None = None
+    by_group: bool = False
+
+    @property
+    def by(self) -> str | None:
+        """``'group'`` for a draw of groups, else None."""
+        return "group" if self.by_group and not self.whole else None
 
     @property
     def whole(self) -> bool:
@@ -44,19 +51,20 @@ class Labels:
         """
         if self.whole:
             return "all"
+        unit = "groups-" if self.by_group else ""
         if self.fraction is not None:
-            return f"fraction-{self.fraction:g}_seed-{self.seed}"
+            return f"{unit}fraction-{self.fraction:g}_seed-{self.seed}"
         kind = f"random-{self.budget}" if self.per_class is None else f"per-class-{self.per_class}"
-        return f"{kind}_seed-{self.seed}_draw-{self.draw}"
+        return f"{unit}{kind}_seed-{self.seed}_draw-{self.draw}"
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One row of the results, before it is measured.
 
-    ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'linear-aug'``, ``'frozen'`` (a linear probe on
-    features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer, ``recipe`` the
-    name of a recipe (:data:`ssl_ext.config.recipes.RECIPES`), None for that of the config.
+    ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'quality'``, ``'linear-aug'``, ``'frozen'`` (a
+    linear probe on features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer,
+    ``recipe`` the name of a recipe (:data:`ssl_ext.config.recipes.RECIPES`), None for that of the config.
     """
 
     method: str
@@ -93,7 +101,7 @@ class Measurement:
         labels = self.labels
         condition = Condition(
             self.protocol, labels.per_class, labels.budget, labels.fraction, self.mode, self.target,
-            self.recipe or OWN,
+            labels.by, self.recipe or OWN,
         )  # fmt: skip
         draw = "" if labels.draw is None else f", draw {labels.draw}"
         return f"{self.method}: {condition.words}, seed {self.seed}{draw}"
@@ -117,7 +125,7 @@ def plan(request: Request) -> list[Measurement]:
     return [
         replace(one, recipe=recipe) if trains else one
         for one in measurements
-        for trains in [one.kind not in ("knn", "cluster")]
+        for trains in [one.kind not in UNTRAINED]
         for recipe in (request.recipes if trains and request.recipes else (None,))
     ]
 
@@ -148,6 +156,8 @@ def _of_method(request: Request, method: str, seed: int, trainable: bool) -> Ite
             yield Measurement(method, "transfer", mode, every, target)
     if "cluster" in asked:
         yield Measurement(method, "cluster", "cluster", every)
+    if "quality" in asked and method != "pixels":
+        yield Measurement(method, "quality", "quality", every)
 
 
 def _supervised(request: Request, seed: int) -> list[Measurement]:
@@ -164,7 +174,7 @@ def _supervised(request: Request, seed: int) -> list[Measurement]:
 
 def _per_class(request: Request, seed: int) -> list[Labels]:
     return [
-        Labels(seed, per_class=n, draw=draw)
+        Labels(seed, per_class=n, draw=draw, by_group=request.by_group)
         for n in request.labels_per_class
         for draw in range(request.draws)
     ]
@@ -175,8 +185,11 @@ def _budgets(request: Request, seed: int) -> Iterator[Labels]:
         if isinstance(budget, str):
             yield Labels(seed)
         else:
-            yield from (Labels(seed, budget=budget, draw=draw) for draw in range(request.draws))
+            yield from (
+                Labels(seed, budget=budget, draw=draw, by_group=request.by_group)
+                for draw in range(request.draws)
+            )
 
 
 def _fractions(request: Request, seed: int) -> list[Labels]:
-    return [Labels(seed, fraction=share) for share in request.asked_fractions]
+    return [Labels(seed, fraction=share, by_group=request.by_group) for share in request.asked_fractions]

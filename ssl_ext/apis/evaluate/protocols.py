@@ -17,8 +17,10 @@ from ssl_ext.evaluation import (
     linear_protocols,
     measure_cost,
     most_together,
+    quality_figures,
     train_classifier,
 )
+from ssl_ext.models.evaluated import first_view, view_features
 
 from .data import EvaluationData, SeededData
 from .networks import Networks
@@ -77,6 +79,7 @@ class Protocols:
         prepare = {
             "knn": self._knn,
             "cluster": self._cluster,
+            "quality": self._quality,
             "frozen": self._probe,
             "linear-aug": self._linear_augmented,
             "unfrozen": self._train,
@@ -120,15 +123,9 @@ class Protocols:
         def shape(probe: Measurement) -> tuple:
             seed = None if self.networks.same_for_all_seeds(probe) else probe.seed
             labels = probe.labels
-            return (
-                probe.method,
-                probe.target,
-                seed,
-                labels.whole,
-                labels.per_class,
-                labels.budget,
-                probe.recipe,
-            )
+            rows = len(self._seeded(probe).rows(labels).fit)  # groups differ in size
+            amount = labels.whole, labels.per_class, labels.budget, rows
+            return probe.method, probe.target, seed, amount, probe.recipe
 
         alike = {self._key(probe): probe for probe in (one, *self.probes) if shape(probe) == shape(one)}
         waiting = [probe for key, probe in alike.items() if key not in self._outcomes]
@@ -147,6 +144,22 @@ class Protocols:
         return _Job(
             lambda: [cluster_protocol(banks, seed=measurement.seed, **data.data.task, **recipe)], banks.sizes
         )
+
+    def _quality(self, measurement: Measurement, data: SeededData) -> _Job:
+        source, settings = data.data, self._recipe(measurement)
+        network, bank = self.networks.get(measurement), self.networks.features(measurement, source).train
+        assert network is not None
+
+        def run() -> list[Outcome]:
+            views = view_features(
+                network, source.splits.train, seed=measurement.seed, **settings, **source.loading
+            )
+            on_device = None if views is None else views.to(source.device)
+            figures = quality_figures(bank.features.to(source.device), on_device)
+            return [Outcome(figures, figures, dict(settings))]
+
+        augment = first_view(network.model.data_preprocessor)
+        return _Job(run, {"train": len(bank)}, settings={"augment": augment and repr(augment)})
 
     def _probe(self, measurement: Measurement, data: SeededData) -> _Job:
         banks, recipe = self._banks(measurement, data), self._recipe(measurement)

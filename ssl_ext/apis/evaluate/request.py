@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
-from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, RECIPES
+from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, RECIPES, UNITS
 
 MAX_DRAWS = 1000
 
@@ -33,6 +33,7 @@ class Request:
     draws: int
     baselines: Sequence[str]
     seeds: Sequence[int]
+    by: str = UNITS[0]
     recipes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -43,6 +44,8 @@ class Request:
         for what, allowed in known.items():
             if wrong := [str(name) for name in getattr(self, what) if name not in allowed]:
                 raise UserError(f"{what}: {', '.join(wrong)} unknown; allowed are {', '.join(allowed)}.")
+        if self.by not in UNITS:
+            raise UserError(f"by: {self.by!r} unknown; allowed are {', '.join(UNITS)}.")
         self._check_numbers()
         self._check_unused()
 
@@ -67,6 +70,11 @@ class Request:
             if getattr(self, option) and protocol not in self.protocols:
                 switch = f"--{option.replace('_', '-')}"
                 raise UserError(f"{switch} is for the protocol {protocol}: add it to --protocols.")
+        if self.by_group and not (self.labels_per_class or {"budget", "semi"} & set(self.protocols)):
+            raise UserError(
+                "--by group is for numbers of labels: give --labels-per-class, or the protocol budget or "
+                "semi."
+            )
         if "transfer" in self.protocols and not self.transfer_to:
             raise UserError(
                 "The protocol transfer needs --transfer-to CONFIG, a config with evaluation_dataset."
@@ -79,6 +87,11 @@ class Request:
                 "The baseline supervised is trained on the labels that others are: give --labels-per-class, "
                 f"or one of the protocols {', '.join(sorted(trained))}."
             )
+
+    @property
+    def by_group(self) -> bool:
+        """True if numbers of labels count groups."""
+        return self.by == "group"
 
     @property
     def targets(self) -> dict[str, Config | str | os.PathLike]:

@@ -8,7 +8,6 @@ import json
 import logging
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,37 @@ from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.results import unconverged
-from ssl_ext.files import replacing
+from ssl_ext.files import check_file, check_writable, replacing
 
 from .data import EvaluationData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
 RESULTS, SUBSETS = "results.json", "subsets.npz"
+Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
+
+
+def read_earlier(folder: Path) -> Earlier:
+    """Rows of the results that a folder holds, by measurement, and its drawn subsets, by name.
+
+    Raises:
+        UserError: A damaged file, which would be lost.
+    """
+    rows, subsets, path = {}, {}, folder / RESULTS
+    try:
+        if path.exists():
+            with user_errors(f"'{path}' is damaged"):
+                rows = {measurement_key(row): row for row in read_results(path)}
+        if (path := folder / SUBSETS).exists():
+            with (
+                user_errors(f"'{path}' is damaged"),
+                np.load(check_file(path), allow_pickle=False) as content,
+            ):
+                subsets = dict(content)
+    except UserError as error:
+        reason = str(error).removesuffix(".")
+        raise UserError(f"{reason}. Rename or delete {path.name}, or name another folder (--out).") from error
+    return rows, subsets
 
 
 class ResultRows:
@@ -40,11 +63,17 @@ class ResultRows:
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
     ``settings.labels.rows`` of a result row.
 
+    Args:
+        config: Of the evaluation.
+        folder: Of the files.
+        device: Of the networks.
+        earlier: What the folder holds, by :func:`read_earlier`.
+
     Raises:
-        UserError: The folder cannot be written to, or one of its files is damaged.
+        UserError: The folder cannot be written to.
     """
 
-    def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
+    def __init__(self, config: Config, folder: Path, device: torch.device, earlier: Earlier) -> None:
         self.folder = folder
         plain = config.to_dict()
         self.about = {
@@ -56,32 +85,12 @@ class ResultRows:
             "command": shlex.join(sys.argv),
         }
         self.rows: list[ResultRow] = []
-        self.earlier: dict[str, ResultRow] = {}
+        self.earlier, self.subsets = earlier
         self.warned: set[str] = set()
-        self.subsets: dict[str, np.ndarray] = {}
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
-            self._check_folder()
-        if (folder / RESULTS).exists():
-            self.earlier = {measurement_key(row): row for row in read_results(folder / RESULTS)}
-        if (folder / SUBSETS).exists():
-            with (
-                user_errors(f"'{folder / SUBSETS}'"),
-                np.load(folder / SUBSETS, allow_pickle=False) as content,
-            ):
-                self.subsets = dict(content)
-
-    def _check_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"Results cannot be written to '{self.folder}' ({error.strerror}): "
-                "name another folder (--out)."
-            ) from error
+            check_writable(folder, "--out")
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
         """Add the row of a measurement, write all rows and log it."""
@@ -113,6 +122,7 @@ class ResultRows:
             fraction=labels.fraction,
             mode=measurement.mode,
             target=measurement.target,
+            by=labels.by,
             recipe=measured.recipe,
         )
         self.rows.append(row)
@@ -147,11 +157,14 @@ class ResultRows:
         if labels.whole:
             return {"drawn": False, **counts}
         rows, short = seeded.rows(labels).trained.numpy().astype(np.int32), seeded.short_classes(labels)
+        unit, units, groups = "labels", len(rows), seeded.data.splits.groups
+        if labels.by_group and groups is not None:
+            unit, units = "groups", len(np.unique(groups[rows]))
         if short:
             few = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} labels per class: these classes have fewer: {few}.")
-        if labels.budget is not None and len(rows) < labels.budget:
-            self._warn(f"Budget of {labels.budget} labels: only {len(rows)} can be drawn, all are used.")
+            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {few}.")
+        if labels.budget is not None and units < labels.budget:
+            self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         name = labels.name
         if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
@@ -161,6 +174,7 @@ class ResultRows:
             self.new_subset = True
         return {
             "drawn": True,
+            **({"groups": units} if labels.by_group else {}),
             "seed": labels.draw_seed,
             "file": SUBSETS,
             "rows": name,

@@ -24,7 +24,7 @@ from .networks import Networks
 from .plan import Measurement, plan
 from .protocols import Protocols
 from .request import Request
-from .rows import ResultRows
+from .rows import ResultRows, read_earlier
 
 
 def evaluate(
@@ -40,6 +40,7 @@ def evaluate(
     draws: int = 5,
     baselines: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
+    by: str = "image",
     out_dir: str | os.PathLike | None = None,
     device: str | torch.device | None = None,
     allow_partial: bool = False,
@@ -47,6 +48,7 @@ def evaluate(
     method: str | None = None,
     recipes: Sequence[str] = (),
     options: dict | None = None,
+    ema: bool = False,
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
 
@@ -56,6 +58,8 @@ def evaluate(
       Every image passes the backbone once; features are cached in ``out_dir/features``. With
       ``config.evaluation.precision="bfloat16"`` (default ``"float32"``) features are computed in that
       precision, and the settings of each row state their relative error on a batch of test images.
+    - ``quality`` (``quality``): measures without labels, see :func:`ssl_ext.evaluation.quality_figures`; of
+      all training images, and of ``views`` views (pretraining's first view) of ``images`` of them.
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
       class's labels, one draw a seed.
@@ -88,6 +92,8 @@ def evaluate(
             all labels only beside ``finetune``).
         seeds: Every protocol is repeated for each; a seed decides held-out rows, draws, the start and
             the order of training, and random networks.
+        by: ``'group'``: numbers and fractions of labels count groups (patients, lesions, slides), all of
+            whose training images are used; the data set must have groups.
         out_dir: Default: ``evaluation`` beside the checkpoint.
         device: Default: CUDA where there is a device.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
@@ -97,6 +103,7 @@ def evaluate(
             default the recipes of the config, which are this project's own unless ``config.evaluation``
             changes them.
         options: Config keys to override.
+        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
@@ -118,35 +125,44 @@ def evaluate(
         draws,
         baselines,
         seeds,
+        by,
         recipes,
     )
     settings = {name: read_recipes(config, name) for name in (None, *request.recipes)}
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
     _check_recipes(settings, measurements)
+    folder = _out_dir(config, checkpoint, out_dir)
+    earlier = read_earlier(folder)
     if dry_run:
-        lines = [f"{len(measurements)} measurements:", *(one.words for one in measurements)]
+        several = "s" if len(measurements) > 1 else ""
+        lines = [f"{len(measurements)} measurement{several}:", *(one.words for one in measurements)]
         print_log("\n  ".join(lines), logger="current")
         return []
 
     init_process_group()
+    device = choose_device(device)
+    table = ResultRows(config, folder, device, earlier)
     networks = Networks(
         config,
         checkpoint,
         seed=request.seeds[0],
-        device=choose_device(device),
+        device=device,
         allow_partial=allow_partial,
+        ema=ema,
         precision=settings[None].precision,
         renamed=method is not None,
     )
-    folder = _out_dir(config, checkpoint, out_dir)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
+    if request.by_group and data[None].splits.groups is None:
+        raise UserError(
+            "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
+        )
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
             "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
         )
     measure = Protocols(settings, networks, data, measurements).measure
-    table = ResultRows(config, folder, networks.device)
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows

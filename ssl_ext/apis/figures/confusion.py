@@ -90,7 +90,7 @@ def _wanted(text: str) -> tuple[str, str]:
 
 def _of_results(path: str | os.PathLike, wanted: Mapping[str, str], which: str) -> Drawn:
     """The sum over the repeats of the only measurement that fits."""
-    rows = [row for row in read_results(path) if "confusion" in getattr(row, which)]
+    rows = [row for row in read_results(path) if {"confusion", "acc"} <= getattr(row, which).keys()]
     found = {
         (name, condition): members
         for name, cells in repeats(rows).items()
@@ -110,6 +110,8 @@ def _of_results(path: str | os.PathLike, wanted: Mapping[str, str], which: str) 
         )
     (((name, condition), members),) = fitting.items()
     metrics = [getattr(row, which) for row in members]
+    if len({len(one["confusion"]) for one in metrics}) > 1:
+        raise UserError(f"'{path}': the confusion matrices of one measurement have different sizes.")
     matrix = np.sum([one["confusion"] for one in metrics], axis=0).tolist()
     repeated = f"sum over {varied(members)}" if len(members) > 1 else f"seed {members[0].seed}"
     return Drawn(
@@ -149,9 +151,7 @@ def _evaluated(
         raise UserError(f"--protocol is {protocol!r}; from a checkpoint there are {', '.join(PROTOCOLS)}.")
     loaded = load_config(config, options, required=("model", "evaluation_dataset"))
     recipes = read_recipes(loaded)
-    networks = Networks(
-        loaded, checkpoint, seed=0, device=choose_device(), allow_partial=False, precision=recipes.precision
-    )
+    networks = Networks(loaded, checkpoint, seed=0, device=choose_device(), precision=recipes.precision)
     cache_dir = Path(checkpoint).parent / "evaluation" / "features"
     data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
     method = str(loaded.model.type)

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from ssl_ext.evaluation.tables import CLUSTERING
+from ssl_ext.evaluation.metric_names import CLUSTERING, QUALITY
 from ssl_ext.visualization import confusion_heatmap
 
 from .comparison import Comparison, Line
@@ -91,11 +91,12 @@ def render_page(
 
 
 def _part(data: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
-    """All measurements on a data set: a table of classifications and one of clusterings."""
+    """All measurements on a data set: tables of classifications, clusterings and feature quality."""
     members = [comparison for comparison in comparisons if comparison.data == data]
     kinds = {
-        "Classification": [metric for metric in metrics if metric not in CLUSTERING],
+        "Classification": [metric for metric in metrics if metric not in (*CLUSTERING, *QUALITY)],
         "Clustering": [metric for metric in metrics if metric in CLUSTERING],
+        "Quality of features": [metric for metric in metrics if metric in QUALITY],
     }
     tables = [_table(f"{kind} on {data}", members, columns) for kind, columns in kinds.items()]
     return {"data": data, "tables": [table for table in tables if table["rows"]]}

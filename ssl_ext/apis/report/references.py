@@ -14,7 +14,7 @@ from mmengine.config import Config
 from ssl_ext.config.load import load_config
 from ssl_ext.config.locate import FOLDER
 from ssl_ext.config.papers import Cell, find_tables, read_table
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
 from ssl_ext.evaluation.identity import flat
@@ -35,11 +35,12 @@ def labels_name(condition: Condition) -> str:
     >>> labels_name(Condition("semi", fraction=0.01)), labels_name(Condition("supervised"))
     ('1 %', 'all')
     """
+    unit = "" if condition.by is None else f" {condition.by}s"
     if condition.budget is not None:
-        return str(condition.budget)
+        return f"{condition.budget}{unit}"
     if condition.labels_per_class is not None:
-        return f"{condition.labels_per_class}/class"
-    return "all" if condition.fraction in (None, 1) else f"{100 * condition.fraction:g} %"
+        return f"{condition.labels_per_class}{unit}/class"
+    return "all" if condition.fraction in (None, 1) else f"{100 * condition.fraction:g} %{unit}"
 
 
 def mode_of(condition: Condition) -> str:
@@ -177,7 +178,8 @@ def read_references(place: str | os.PathLike) -> References:
         table = read_table(path)
         scale = 100 if table.unit == "%" else 1
         for cell in table.cells:
-            condition = _condition(cell)
+            with user_errors(f"'{path}', a cell's evaluate"):
+                condition = _condition(cell)
             if cell.published is None or condition is None:
                 continue
             if cell.metric not in METRICS:

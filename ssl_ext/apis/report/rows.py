@@ -83,9 +83,9 @@ def _measurement(row: ResultRow) -> str:
 
 def _method(row: ResultRow, path: Path, join_runs: bool) -> tuple[Method, str]:
     """The method of a row, and the path that distinguishes it."""
-    checkpoint, config = row.source.get("checkpoint"), row.source.get("config")
-    place = str(checkpoint["path"] if checkpoint and not join_runs else config or path.parent)
-    origin = str(checkpoint["sha256"]) if checkpoint and not join_runs else place
+    checkpoint = {} if join_runs else row.source.get("checkpoint") or {}
+    place = str(checkpoint.get("path") or row.source.get("config") or path.parent)
+    origin = str(checkpoint.get("sha256") or place)
     return (row.method, origin, tuple(network_settings(row).items())), place
 
 

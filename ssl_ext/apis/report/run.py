@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation.tables import METRICS, SHOWN
-from ssl_ext.files import distinct_names, replacing
+from ssl_ext.evaluation.metric_names import METRICS, SHOWN
+from ssl_ext.files import check_writable, distinct_names, replacing
 from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
 
@@ -79,6 +80,7 @@ def report(
     if not 0 <= smoothing < 1:
         raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
     files = find_results(places)
+    check_writable(out_dir, "--out")
     comparisons = compare(named_rows(files, join_runs=join_runs), which=which)
     found = _found(comparisons)
     title = f"{which} epoch, mean ± std over n seeds and draws"
@@ -106,9 +108,9 @@ def report(
         "report.html": page,
     }
     written = [Path(out_dir) / name for name in texts]
-    for path, text in zip(written, texts.values(), strict=True):
-        with replacing(path) as file:
-            file.write(text.encode())
+    with ExitStack() as stack:  # all are written before the first replaces its predecessor
+        for path, text in zip(written, texts.values(), strict=True):
+            stack.enter_context(replacing(path)).write(text.encode(errors="backslashreplace"))
     return tables, written
 
 
@@ -202,7 +204,7 @@ def _source(file: ResultFile) -> dict[str, str]:
     versions = sources[0].get("versions") or {}
     parts: dict[str, list[Any]] = {
         "results": [file.path],
-        "checkpoint": [f"{checkpoint['path']} ({checkpoint['sha256']})" for checkpoint in checkpoints],
+        "checkpoint": [f"{one.get('path', '-')} ({one.get('sha256', '-')})" for one in checkpoints],
         "config": [f"{source.get('config')} ({source.get('config_hash')})" for source in sources],
         "device": [source.get("device", "-") for source in sources],
         "versions": [f"{name} {version}" for name, version in versions.items()],

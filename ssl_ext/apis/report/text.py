@@ -11,26 +11,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
+from ssl_ext.errors import in_ascii
 from ssl_ext.evaluation import METRICS, Condition
 from ssl_ext.evaluation.identity import mark, spread_notes
 
 from .comparison import Comparison, Line
+from .escape import latex, markdown, spreadsheet
 
 TERMINAL = 80  # characters in a line
 WORDS = 8  # least width of a column of words
-BREAKS = re.compile(r"(?<!±) ")  # where the line of a number may end
-
-LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≥": r"$\geq$", "→": r"$\rightarrow$",
-        "|": r"\textbar{}", "[": "{[}",  # a line that begins with [ would be an option of the one before
-        **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
-    }
-)  # fmt: skip
+BREAKS = re.compile(r"(?<!±)(?<!\+-) ")  # where the line of a number may end
 
 
 @dataclass(frozen=True)
@@ -45,21 +37,26 @@ class Grid:
 
     def rich(self) -> Table:
         """For the terminal; words equal to those of the row above are left out, except for the last."""
-        table = Table(title=escape(self.title), caption_justify="left")
-        table.caption = escape("\n".join(self.notes)) or None
+        table = Table(title=self.title, caption_justify="left")
+        table.caption = "\n".join(self.notes) or None
         for name in self.header[: self.words]:
-            table.add_column(escape(name), overflow="fold", min_width=WORDS)
+            table.add_column(name, overflow="fold", min_width=WORDS)
         for name, width in zip(self.header[self.words :], self._widths, strict=True):
-            table.add_column(escape(name), justify="right", width=width)
+            table.add_column(name, justify="right", width=width)
         above: list[str] = []
         for row in self.rows:
             shared = [*row[: self.words - 1]]
             if shared != above:
                 table.add_section()
             repeated = [""] * len(shared) if shared == above else shared
-            table.add_row(*map(escape, [*repeated, *row[len(shared) :]]))
+            table.add_row(*repeated, *row[len(shared) :])
             above = shared
         return table
+
+    def in_ascii(self) -> Grid:
+        """The same table in ASCII."""
+        rows = [[in_ascii(cell) for cell in cells] for cells in (self.header, *self.rows, self.notes)]
+        return Grid(in_ascii(self.title), rows[0], rows[1:-1], self.words, rows[-1])
 
     @property
     def least_width(self) -> int:
@@ -80,27 +77,25 @@ class Grid:
     def markdown(self) -> str:
         """GitHub's Markdown."""
         rule = ["---" if number < self.words else "---:" for number in range(len(self.header))]
-        table = "\n".join(_pipes(cells) for cells in (self.header, rule, *self.rows))
-        parts = [f"**{self.title}**", table, "\n".join(f"- {note}" for note in self.notes)]
+        header, *rows = ([markdown(cell) for cell in cells] for cells in (self.header, *self.rows))
+        table = "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+        parts = [
+            f"**{markdown(self.title)}**",
+            table,
+            "\n".join(f"- {markdown(note)}" for note in self.notes),
+        ]
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def latex(self) -> str:
         """A ``table`` for the package booktabs."""
-        header, *rows = (
-            " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
-            for cells in (self.header, *self.rows)
-        )
+        header, *rows = (" & ".join(map(latex, cells)) + r" \\" for cells in (self.header, *self.rows))
         caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
         form = "l" * self.words + "r" * (len(self.header) - self.words)
         lines = [
-            r"\begin{table}", r"\caption{" + caption.translate(LATEX) + "}", r"\begin{tabular}{" + form + "}",
+            r"\begin{table}", r"\caption{" + latex(caption) + "}", r"\begin{tabular}{" + form + "}",
             r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def metric_label(metric: str) -> str:
@@ -206,8 +201,8 @@ def measurements_csv(comparisons: Sequence[Comparison]) -> str:
     columns = [*(name for name in records[0] if name not in ("settings", *numbers)), *numbers, "settings"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    for record in (dict(zip(columns, columns, strict=True)), *records):
+        writer.writerow({key: spreadsheet(value) for key, value in record.items()})
     return text.getvalue()
 
 

@@ -24,13 +24,14 @@ from ssl_ext.config.training import REQUIRED
 from ssl_ext.engine import newest_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import read_results, text_hash
-from ssl_ext.files import replacing
+from ssl_ext.files import check_writable, write_text
+from ssl_ext.json_files import read_json
 from ssl_ext.names import DEFAULT_PROTOCOLS as PROTOCOLS
 from ssl_ext.processes import ends_with_me
 from ssl_ext.visualization import save_figure, sweep_lines
 
 from .grid import Axis, Setting, parse_axis, settings_of, value_of
-from .points import Point, accuracy_lines
+from .points import Point, State, accuracy_lines
 
 OWN_SWITCHES = ("--work-dir", "--resume", "--seed", "--cfg-options")
 RESULTS, STATE, LOG = "results.json", "point.json", "point.log"
@@ -83,6 +84,7 @@ def sweep(
     runs = [
         _Run(config, setting, folder, options, train_args, protocols) for setting in settings_of(axes, seeds)
     ]
+    check_writable(folder, "--work-dir")
     for run in runs:
         run.check()
 
@@ -140,35 +142,35 @@ class _Run:
         self.training = _hash([plain, setting.seed, self.train_args])
         self.judging = _hash([judged, self.protocols])
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State | None:
         path = self.folder / STATE
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_json(path, State, "a point.json of tools/sweep.py") if path.exists() else None
 
     def check(self) -> None:
         """Raise UserError where the point cannot be trained, or its folder holds another one."""
         state = self._state()
-        if state and state["training"] != self.training:
+        if state and state.training != self.training:
             raise UserError(
                 f"'{self.folder}' was trained with another config, other options or other training "
                 "arguments: give another --work-dir, or delete it."
             )
-        if not state.get("trained"):
+        if not (state and state.trained):
             build_model(self.config)
 
     def go(self, train_tool: str | os.PathLike | None) -> None:
         """Train and evaluate the point as far as needed; a failure is recorded, not raised."""
-        state = self._state() or {"training": self.training, "trained": False, "judging": None}
         try:
-            if not state["trained"]:
-                _write_json(self.folder / STATE, state)
+            state = self._state() or State(self.training)
+            if not state.trained:
+                _write_json(self.folder / STATE, vars(state))
                 if not self._train(train_tool):
                     return
-                state["trained"] = True
-                _write_json(self.folder / STATE, state)
-            if state["judging"] != self.judging or not (self.folder / RESULTS).is_file():
+                state.trained = True
+                _write_json(self.folder / STATE, vars(state))
+            if state.judging != self.judging or not (self.folder / RESULTS).is_file():
                 self._evaluate()
-                state["judging"] = self.judging
-                _write_json(self.folder / STATE, state)
+                state.judging = self.judging
+                _write_json(self.folder / STATE, vars(state))
             rows = [row for row in read_results(self.folder / RESULTS) if row.protocol in self.protocols]
         except Exception as error:
             # Any error (out of memory, a full disk, ...) must not end the other points.
@@ -241,5 +243,4 @@ def _hash(content: Any) -> str:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    with replacing(path) as file:
-        file.write(json.dumps(content, indent=2, default=str).encode())
+    write_text(path, json.dumps(content, indent=2, default=str))

@@ -8,14 +8,13 @@ from mmengine.hooks import Hook
 
 from ssl_ext.evaluation import (
     extract_features,
-    feature_std,
     hold_out,
     knn_classify,
     labelled_rows,
-    rankme,
+    quality_figures,
     top1,
 )
-from ssl_ext.models.evaluated import EvaluatedModel
+from ssl_ext.models.evaluated import EvaluatedModel, view_features
 from ssl_ext.registry import HOOKS
 
 from .monitoring import bare_model, check_positive, report
@@ -23,18 +22,21 @@ from .online_probe import OnlineProbeHook
 from .random_state import kept_random_state
 
 COLLAPSE_SHARE = 0.1
+VIEWS = dict(images=500, views=4, seed=0)
 COLLAPSED_SINCE = "features_collapsed_since_epoch"
 
 
 @HOOKS.register_module()
 class FeatureMonitorHook(Hook):
-    """Log kNN top-1 on validation images, feature std and RankMe every few epochs.
+    """Log kNN top-1 on validation images and label-free measures of the features every few epochs.
 
-    Features are backbone features of clean images in evaluation mode. The feature std is that of the
-    L2-normalised features, about 1/√D if they are uniform on the sphere. A warning is logged if it is
-    below a tenth of that at two measurements in a row, or at the last one. The test split is never
-    loaded. Data sets without labels, or with several labels per image, get no kNN figure. With an
-    :class:`OnlineProbeHook`, its loss and accuracy on the same validation features are added.
+    Features are backbone features of clean images in evaluation mode. The measures are those of
+    :func:`ssl_ext.evaluation.quality_figures`; LiDAR, alignment and uniformity are of four views
+    (pretraining's first) of 500 training images. The feature std is about 1/√D if the normalised features
+    are uniform on the sphere. A warning is logged if it is below a tenth of that at two measurements in a
+    row, or at the last one. The test split is never loaded. Data sets without labels, or with several
+    labels per image, get no kNN figure. With an :class:`OnlineProbeHook`, its loss and accuracy on the same
+    validation features are added.
 
     Args:
         interval: Epochs between two measurements; the last epoch is always measured.
@@ -84,28 +86,27 @@ class FeatureMonitorHook(Hook):
         model = bare_model(runner)
         settings = runner.cfg.get("evaluation", {})
 
-        embed = EvaluatedModel(model).embed
+        network, batch_size = EvaluatedModel(model), settings.get("batch_size", 512)
 
         def features_of(dataset, rows):
             return extract_features(
-                embed, dataset, batch_size=settings.get("batch_size", 512), rows=self.draw(rows), model=model
+                network.embed, dataset, batch_size=batch_size, rows=self.draw(rows), model=model
             )
 
         train, val = runner.evaluation_splits.train, runner.evaluation_splits.val
         labels = torch.as_tensor(train.labels).cpu()
         has_labels = bool(labelled_rows(labels).any())
         if has_labels and val is None:
-            queries, (bank_rows, query_rows) = train, hold_out(labels, seed=0)
+            queries, (bank_rows, query_rows) = (
+                train,
+                hold_out(labels, seed=0, groups=runner.evaluation_splits.groups),
+            )
         else:
             queries = val
             bank_rows = labelled_rows(labels).nonzero()[:, 0] if has_labels else torch.arange(len(train))
             query_rows = None if val is None else labelled_rows(torch.as_tensor(val.labels)).nonzero()[:, 0]
         bank, bank_labels = features_of(train, bank_rows)
-        figures = {
-            "feature_std": feature_std(bank),
-            "feature_std_uniform": bank.shape[1] ** -0.5,
-            "rankme": rankme(bank),
-        }
+        figures = quality_figures(bank, view_features(network, train, **VIEWS, batch_size=batch_size))
         if has_labels and train.task != "multi-label" and len(query_rows):
             query_features, query_labels = features_of(queries, query_rows)
             knn = settings.get("knn", {})

@@ -81,7 +81,7 @@ class OnlineProbeHook(StepHook):
         if not torch.equal(torch.as_tensor(splits.train.labels).cpu(), labels):
             return None
         mask = torch.zeros(len(labels), dtype=torch.bool)
-        mask[hold_out(labels, seed=0)[1]] = True
+        mask[hold_out(labels, seed=0, groups=splits.groups)[1]] = True
         return mask
 
     def _listen(self, backbone: nn.Module, inputs: Any, outputs: Any) -> None:

@@ -22,7 +22,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ssl_ext.errors import UserError
-from ssl_ext.files import replacing
+from ssl_ext.files import check_file, file_fault, replacing, shown
 
 from .stand_ins import ALLOWED, StandIn, check_nesting
 
@@ -49,15 +49,14 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
         checkpoint = {**checkpoint, "message_hub": packed}
     try:
         with replacing(path) as file:
-            torch.save(checkpoint, file)
-    except (OSError, RuntimeError) as error:
-        # torch hides the system's error behind one about its archive.
-        refused = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(refused, OSError):
-            raise
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch hides the system's error behind one about its archive.
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+    except UserError as error:
         raise UserError(
-            f"Checkpoint '{path}' could not be written: {refused.strerror}. Checkpoints written before are "
-            "whole; make room and go on with --resume."
+            f"Checkpoint {error} Checkpoints written before are whole; make room and go on with --resume."
         ) from error
 
 
@@ -85,9 +84,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
     Raises:
         UserError: The file is missing or damaged, or would run code on loading.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"Checkpoint '{path}' does not exist.")
+    path = check_file(path, "Checkpoint")
     try:
         check_nesting(path)
         with torch.serialization.safe_globals(ALLOWED):
@@ -121,7 +118,9 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
 def stored_meta(path: str | os.PathLike) -> dict:
     """The entries of a checkpoint, without reading its tensors; an empty dict where it cannot be read."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # torch maps no file whose name is not UTF-8.
+        mapped = shown(path) == str(check_file(path))
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception:
         # Bytes that are no pickle can fail anywhere in the unpickler.
         return {}
@@ -138,7 +137,8 @@ def stored_step(path: str | os.PathLike) -> tuple[int, int, int]:
 
 def checkpoints_in(folder: str | os.PathLike) -> dict[Path, tuple[int, int, int]]:
     """Checkpoints of a work dir, whole or damaged, with their :func:`stored_step` and in its order."""
-    steps = {path: stored_step(path) for name in NAMES for path in Path(folder).glob(name)}
+    paths = (path for name in NAMES for path in Path(folder).glob(name) if not file_fault(path))
+    steps = {path: stored_step(path) for path in paths}
     return dict(sorted(steps.items(), key=lambda item: item[1]))
 
 
@@ -170,6 +170,8 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
 def is_complete(path: str | os.PathLike) -> bool:
     """True if a checkpoint file is complete: an archive whose members match their checksums."""
+    if file_fault(path):
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

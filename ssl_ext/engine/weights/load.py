@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,10 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ssl_ext.errors import UserError
+from ssl_ext.errors import OtherNetworkError, UserError
 
 from .files import read_weights
-from .layouts import OWN, own_names
+from .layouts import OWN, own_names, unwrapped
 
 CONTAINERS = (
     "state_dict",
@@ -27,7 +27,8 @@ CONTAINERS = (
     "trunk",
     "teacher",
 )
-WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+# Averaged weights of timm and ConvNeXt, beside those of the last step.
+EMA_CONTAINERS = ("state_dict_ema", "model_ema")
 COUNTER = "num_batches_tracked"
 TRAINING = ("meta", "message_hub")
 
@@ -70,14 +71,26 @@ class LoadReport:
         )
 
 
-def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tensor]:
-    """State dict inside ``checkpoint``, without the name prefixes of wrappers.
+def find_state_dict(checkpoint: Any, path: str = "checkpoint", *, ema: bool = False) -> dict[str, Tensor]:
+    """State dict inside ``checkpoint``, without the parts of names that wrappers add.
+
+    Args:
+        checkpoint: A state dict, or containers around it.
+        path: Its file, for messages.
+        ema: Take the averaged weights (:data:`EMA_CONTAINERS`), as is also done where there are no others.
 
     Raises:
-        UserError: It contains no mapping from names to tensors.
+        UserError: It contains no mapping from names to tensors, or no averaged weights.
     """
+    averaged = _inner(checkpoint, EMA_CONTAINERS)
+    if ema and averaged is None:
+        raise UserError(f"'{path}' holds no averaged weights under {' or '.join(EMA_CONTAINERS)} (--ema).")
+    if averaged is not None and (ema or _inner(checkpoint, CONTAINERS) is None):
+        checkpoint = checkpoint[averaged]
+    elif averaged is not None:
+        print_log(f"'{path}' also holds averaged weights ('{averaged}'): --ema takes them.", logger="current")
     while isinstance(checkpoint, Mapping):
-        inner = next((key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)), None)
+        inner = _inner(checkpoint, CONTAINERS)
         if inner is None:
             break
         checkpoint = checkpoint[inner]
@@ -86,9 +99,16 @@ def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tens
     tensors = {str(name): value for name, value in checkpoint.items() if torch.is_tensor(value)}
     if not tensors:
         raise UserError(f"'{path}' holds no tensors under any of the keys {', '.join(CONTAINERS)}.")
-    while prefix := next((p for p in WRAPPER_PREFIXES if all(n.startswith(p) for n in tensors)), ""):
-        tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
-    return tensors
+    plain = {unwrapped(name): value for name, value in tensors.items()}
+    # Names that differ by a wrapper alone are of two networks.
+    return plain if len(plain) == len(tensors) else tensors
+
+
+def _inner(checkpoint: Any, keys: Sequence[str]) -> str | None:
+    """The first of the keys that holds a mapping."""
+    if not isinstance(checkpoint, Mapping):
+        return None
+    return next((key for key in keys if isinstance(checkpoint.get(key), Mapping)), None)
 
 
 def load_weights(
@@ -97,6 +117,7 @@ def load_weights(
     *,
     allow_partial: bool = False,
     training_state: bool = True,
+    ema: bool = False,
 ) -> LoadReport:
     """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
 
@@ -109,21 +130,25 @@ def load_weights(
     Args:
         model: Any model with a ``backbone`` attribute.
         path: Checkpoint of this project, torch file with a state dict, safetensors file, or pickle of NumPy
-            arrays.
+            arrays; or the index of several such files, or a folder with one of them.
         allow_partial: Accept a backbone whose tensors are not all in the file, or a file with more layers.
         training_state: Also load buffers other than running statistics: queues, banks, clusters, step
             counters. False for a new training.
+        ema: Load the averaged weights of a file that holds them beside the others (``state_dict_ema``).
 
     Returns:
         The report; it is also logged.
 
     Raises:
-        UserError: Unreadable file, numbers that are not finite, or another backbone and not
-            ``allow_partial``.
+        UserError: Unreadable file, or numbers that are not finite.
+        OtherNetworkError: Another backbone, and not ``allow_partial``.
     """
     content = read_weights(path)
-    state, layout = own_names(find_state_dict(content, str(path)))
+    state, layout = own_names(find_state_dict(content, str(path), ema=ema))
     target = model.state_dict()
+    # A model's own names may hold the parts that were taken from the file's.
+    own = {unwrapped(name): name for name in target}
+    state = {own.get(name, name): value for name, value in state.items()}
     if not training_state:
         for name in training_buffers(model):
             target.pop(name, None)
@@ -157,7 +182,7 @@ def load_weights(
         if report.foreign:
             reason += f", and {len(report.foreign)} of the file belong to layers that the backbone lacks"
             reason += f" ({report.foreign[0]} first)"
-        raise UserError(f"{reason} (--allow-partial accepts another backbone). {report}.{hint}")
+        raise OtherNetworkError(f"{reason} (--allow-partial accepts another backbone). {report}.{hint}")
     spoiled = [name for name, value in usable.items() if not torch.isfinite(value).all()]
     if spoiled:
         raise UserError(

@@ -1,0 +1,86 @@
+"""Audit the data sets of a config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from ssl_ext.config.data import build_dataset, loading_settings
+from ssl_ext.config.load import load_config
+from ssl_ext.datasets.contents import Contents, image_contents
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import labelled_rows
+
+from .findings import PRETRAINING, Findings
+from .report import Audit, Part
+
+SPLITS = ("train", "val", "test")
+
+
+def audit(config: Config | str | os.PathLike, *, options: dict | None = None) -> Audit:
+    """Examine the splits of ``evaluation_dataset``, and the pretraining images where they are others.
+
+    Problems: a group (patient, lesion, slide) or an image in two splits; equal images with different labels;
+    a class without an image in a labelled split; a file that cannot be read. Notes: pretraining on images
+    of val or test; equal images in one split; images of one colour; grey images with three channels; no
+    groups. Images are equal if all their pixels are, those of :class:`ssl_ext.datasets.FileDataset` before
+    they are resized.
+
+    Raises:
+        UserError: A data set cannot be built, or the config has none.
+    """
+    config = load_config(config, options)
+    data = dict(_data_sets(config))
+    if not data:
+        raise UserError("The config lacks evaluation_dataset and train_dataloader.dataset: nothing to audit.")
+    workers = loading_settings(config)["num_workers"]
+    contents = {name: image_contents(dataset, num_workers=workers) for name, dataset in data.items()}
+    parts = {name: _part(dataset, contents[name]) for name, dataset in data.items()}
+    found = Findings(data, contents, parts)
+    return Audit(parts, found.shared_groups(), found.duplicates(), found.problems(), found.notes())
+
+
+def _data_sets(config: Config) -> Iterator[tuple[str, Any]]:
+    """The data sets of a config by name."""
+    settings = config.get("evaluation_dataset")
+    if settings is not None:
+        train = build_dataset("evaluation_dataset", dict(settings, split="train"))
+        yield "train", train
+        for split in SPLITS[1:]:
+            if split in train.available_splits:
+                yield split, build_dataset("evaluation_dataset", dict(settings, split=split))
+    pretraining = (config.get("train_dataloader") or {}).get("dataset")
+    known = None if settings is None else dict(settings, split="train")
+    if pretraining is not None and dict(pretraining) != known:
+        yield PRETRAINING, build_dataset("train_dataloader.dataset", pretraining)
+
+
+def _part(dataset: Any, contents: Contents) -> Part:
+    labels = torch.as_tensor(getattr(dataset, "labels", [-1] * len(dataset))).cpu()
+    known = labels[labelled_rows(labels)]
+    counts = (
+        known.sum(0) if labels.ndim == 2 else known.bincount(minlength=getattr(dataset, "num_classes", 0))
+    )
+    names = getattr(dataset, "classes", None) or map(str, range(len(counts)))
+    groups = getattr(dataset, "groups", None)
+    sizes = contents.sizes[~np.isnan(contents.sizes).any(1)].astype(int)
+    areas = sizes.prod(1)
+    return Part(
+        len(labels),
+        len(known),
+        None if groups is None else len(set(groups)),
+        dict(zip(names, counts.tolist(), strict=True)) if len(known) else {},
+        contents.means.shape[1],
+        contents.mean,
+        contents.std,
+        {
+            "smallest": sizes[areas.argmin()].tolist(),
+            "largest": sizes[areas.argmax()].tolist(),
+            "different": len(np.unique(sizes, axis=0)),
+        },
+    )

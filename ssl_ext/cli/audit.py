@@ -1,0 +1,40 @@
+"""Audit the data of a config: groups and equal images in several splits, class counts, sizes and channels.
+
+The exit status is 0 without problems, 1 with problems, and 2 if the data cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_ext.errors import UserError
+
+from .arguments import CONFIG_HELP, add_options, check_paths
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help=CONFIG_HELP)
+    parser.add_argument("--out", metavar="FILE", help="also write all findings there, as JSON")
+    add_options(parser)
+    args = parser.parse_args(words)
+    check_paths(vars(args))
+    if args.out and Path(args.out).is_dir():
+        raise UserError(f"--out '{args.out}' is a folder; give a file.")
+
+    from rich.console import Console
+
+    from ssl_ext.apis import audit, parse_options
+
+    found = audit(args.config, options=parse_options(args.options))
+    Console().print(found.rich())
+    if args.out:
+        found.write(args.out)
+    if found.problems:
+        sys.exit(1)

@@ -1,0 +1,105 @@
+"""Hash, size and channel statistics of every image of a data set, as it is stored."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ssl_ext.datasets.decode import read_image
+
+DIGEST = 16  # bytes
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The images of a data set, in its order; unreadable ones have an empty digest and NaN statistics.
+
+    ``digests``: hash of each image's size and pixels, equal for images that are exactly equal.
+    ``sizes``: height and width (N, 2). ``means`` and ``squares``: means of the pixels in [0, 1] and of their
+    squares (N, C). ``constant``: all pixels are equal. ``grey``: all channels are equal.
+    ``unreadable``: the errors.
+    """
+
+    digests: list[bytes]
+    sizes: np.ndarray
+    means: np.ndarray
+    squares: np.ndarray
+    constant: np.ndarray
+    grey: np.ndarray
+    unreadable: list[str]
+
+    @property
+    def mean(self) -> list[float]:
+        """Mean of each channel over the images, each with the same weight."""
+        return np.nanmean(self.means, axis=0).tolist()
+
+    @property
+    def std(self) -> list[float]:
+        """Standard deviation of each channel over the pixels of all images."""
+        return np.sqrt(np.nanmean(self.squares, axis=0) - np.square(self.mean)).tolist()
+
+
+def image_contents(dataset: Any, *, num_workers: int = 0) -> Contents:
+    """Read every image: arrays as they are, files whole (neither resized nor cropped), others as samples."""
+    loader = DataLoader(_Summaries(dataset), batch_size=None, collate_fn=_same, num_workers=num_workers)
+    digests, numbers, unreadable = [], [], []
+    for digest, row in loader:
+        digests.append(digest if isinstance(digest, bytes) else b"")
+        numbers.append(row)
+        if isinstance(digest, str):
+            unreadable.append(digest)
+    channels = max((len(row) for row in numbers), default=4) // 2 - 2
+    table = np.full((len(numbers), 2 * channels + 4), np.nan)
+    for index, row in enumerate(numbers):
+        table[index, : len(row)] = row
+    return Contents(
+        digests,
+        table[:, :2],
+        table[:, 4 : 4 + channels],
+        table[:, 4 + channels :],
+        table[:, 2] == 1,
+        table[:, 3] == 1,
+        unreadable,
+    )
+
+
+def _same(summary: Any) -> Any:
+    return summary
+
+
+class _Summaries(Dataset):
+    """For each image its digest (or the error), and size, constant, grey, means and squares in one row."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[bytes | str, list[float]]:
+        try:
+            return _summary(self._pixels(index))
+        except (FileNotFoundError, ValueError) as error:
+            return str(error), []
+
+    def _pixels(self, index: int) -> np.ndarray:
+        images = getattr(self.dataset, "images", None)
+        if isinstance(images, Tensor):
+            return images[index].cpu().numpy()
+        if files := getattr(self.dataset, "files", None):
+            image = np.asarray(read_image(files[index], self.dataset.channels))
+            return image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)
+        return torch.as_tensor(self.dataset[index]["inputs"]).numpy()
+
+
+def _summary(pixels: np.ndarray) -> tuple[bytes, list[float]]:
+    """Summary of an image (C, H, W) uint8."""
+    pixels = np.ascontiguousarray(pixels)
+    digest = hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=DIGEST).digest()
+    values = pixels.reshape(len(pixels), -1) / 255
+    flags = [pixels.min() == pixels.max(), bool((pixels == pixels[:1]).all())]
+    return digest, [*pixels.shape[1:], *flags, *values.mean(1).tolist(), *np.square(values).mean(1).tolist()]
