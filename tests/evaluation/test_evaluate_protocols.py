@@ -8,6 +8,7 @@ import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from rich.console import Console
 from ssl_ext.apis import evaluate
 from ssl_ext.apis.evaluate.checks import check_data
 from ssl_ext.apis.evaluate.data import EvaluationData
+from ssl_ext.apis.evaluate.draws import rows_of
 from ssl_ext.apis.evaluate.plan import Labels
 from ssl_ext.apis.evaluate.request import PROTOCOLS
 from ssl_ext.config.networks import random_network
@@ -403,6 +405,17 @@ def test_rows_that_are_drawn_and_rows_that_choose(val, config, tmp_path):
     # Draws are of all training images: none is always held out.
     drawn = [seeded.rows(Labels(3, budget=20, draw=draw)).trained for draw in range(60)]
     assert set(torch.cat(drawn).tolist()) == every
+
+
+@pytest.mark.parametrize(
+    "labels", [Labels(0, budget=12, draw=0), Labels(0, fraction=0.2), Labels(0, 3, draw=1)]
+)
+def test_no_group_is_drawn_and_also_held_out(labels):
+    images, groups = torch.arange(200) % 3, np.arange(200) // 5
+    splits = Splits(SimpleNamespace(groups=groups), None, None, "test")
+    for one in (labels, replace(labels, by_group=True), Labels(0)):
+        rows = rows_of(images, one, splits)
+        assert len(rows.held) and not set(groups[rows.fit]) & set(groups[rows.held])
 
 
 def test_a_budget_of_all_but_one_image_of_a_class_and_of_all(config, tmp_path):
