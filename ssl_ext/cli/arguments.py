@@ -54,6 +54,8 @@ CHECKS = {
     "weights": check_checkpoint,
     "init": check_checkpoint,
     "places": check_exists,
+    "first": check_exists,
+    "second": check_exists,
     "references": check_exists,
     "results": check_exists,
     "runs": check_exists,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +25,20 @@ class PlainConsole(Console):
         """Text of a string; control characters, which could move the cursor, are escaped."""
         text = CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
         return super().render_str(in_ascii(text) if self.options.ascii_only else text, **options)
+
+    def print_tables(self, *tables: Any) -> None:
+        """Print rich tables; a terminal that is too narrow wraps lines instead of cutting off figures."""
+        self.width = max(self.width, *(self.measure(table).minimum for table in tables))
+        for table in tables:
+            self.print(table)
+
+    def print_grids(self, tables: Sequence[Any]) -> None:
+        """Print tables of text (:class:`ssl_ext.apis.report.Grid`)."""
+        if self.options.ascii_only:
+            tables = [table.in_ascii() for table in tables]
+        self.width = max(self.width, *(table.least_width for table in tables))
+        for table in tables:
+            self.print(table.rich())
 
     def wrote(self, *paths: Any) -> None:
         """Print a line for each written file or folder."""

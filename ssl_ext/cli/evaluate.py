@@ -101,7 +101,5 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     which = args.pop("which")
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
-        console = PlainConsole()
-        console.print(results_table(rows, which=which or "last"))
-        if which is None and any(row.best != row.last for row in rows):
-            console.print(results_table(rows, which="best"))
+        epochs = [which] if which else ["last", *["best"] * any(row.best != row.last for row in rows)]
+        PlainConsole().print_tables(*(results_table(rows, which=epoch) for epoch in epochs))

@@ -39,6 +39,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         metavar="FILE",
         help="configs/papers, or one table: published figures in brackets (layout budgets)",
     )
+    parser.add_argument(
+        "--specificity", type=float, default=0.9, help="specificity of the classes' sensitivities (0.9)"
+    )
     parser.add_argument("--smoothing", type=float, default=0.6, help="smoothing of curves, in [0, 1) (0.6)")
     args = vars(parser.parse_args(words))
     check_paths(args)
@@ -49,10 +52,5 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     tables, written = report(**args)
     console = PlainConsole()
-    if console.options.ascii_only:
-        tables = [table.in_ascii() for table in tables]
-    # A narrower terminal wraps lines instead of cutting off figures.
-    console.width = max(console.width, *(table.least_width for table in tables))
-    for table in tables:
-        console.print(table.rich())
+    console.print_grids(tables)
     console.wrote(*written)

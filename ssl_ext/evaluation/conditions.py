@@ -1,4 +1,4 @@
-"""The condition of a measurement: what its repeats have in common."""
+"""The condition that a result row was measured under, and its name in tables."""
 
 from __future__ import annotations
 

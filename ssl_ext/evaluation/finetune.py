@@ -15,7 +15,8 @@ from ssl_ext.capture import Graph
 from .features import batches, evaluation_mode
 from .fitting import Batch, fit
 from .linear_head import initial_layer
-from .metrics import accuracy, evaluate_scores
+from .metrics import accuracy
+from .predictions import Scored
 from .protocols import Outcome
 from .recipe import Recipe
 from .tasks import classification_loss, labelled_rows, num_outputs, probabilities
@@ -127,13 +128,15 @@ def train_classifier(
         return _Fitted(model, kept)
 
     checked: dict[int, float] = {}
+    seen: dict[str, Any] = {}
     best: dict[str, Any] = {}
 
     def better(model: nn.Module, check: int, step: int) -> bool:
-        checked[step] = accuracy(*score(model, val), task)
+        seen.update(zip(("scores", "labels"), score(model, val), strict=True), step=step, check=check)
+        checked[step] = accuracy(seen["scores"], seen["labels"], task)
         if checked[step] <= best.get("rate", -1.0):
             return False
-        best.update(rate=checked[step], step=step, check=check)
+        best.update(seen, rate=checked[step])
         return True
 
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -142,9 +145,11 @@ def train_classifier(
         found = fitted(start, rows, better)
         if refit_rows is not None:
             found = fitted(net, refit_rows, lambda model, check, step: check == best["check"])
-        last = evaluate_scores(*score(found.model, test), task)
-        found.model.load_state_dict(found.kept)
-        at_best = evaluate_scores(*score(found.model, test), task)
+        last, test_labels = score(found.model, test)
+        at_best = last
+        if best["check"] != seen["check"]:
+            found.model.load_state_dict(found.kept)
+            at_best, _ = score(found.model, test)
     settings = {
         **recipe.settings,
         "batch_size": min(recipe.batch_size, len(rows)),
@@ -156,7 +161,10 @@ def train_classifier(
             "checked": checked,
         },
     }
-    return Outcome(last, at_best, settings)
+    # The last check is after the last step; validation scores are of the training that did not see them.
+    at_last = best["scores"] if at_best is last else seen["scores"]
+    scored = Scored(last, at_best, test_labels), Scored(at_last, best["scores"], best["labels"])
+    return Outcome.of(*scored, settings, task=task, num_classes=num_classes)
 
 
 def _score(

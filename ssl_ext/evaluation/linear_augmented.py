@@ -15,8 +15,8 @@ from .features import batches, evaluation_mode
 from .fitting import Batch, Source, fit
 from .linear import LinearProbe
 from .linear_head import LinearHead, initial_layer
-from .metrics import accuracy, evaluate_scores
-from .protocols import Outcome
+from .metrics import accuracy
+from .protocols import Outcome, scored
 from .recipe import Recipe
 from .tasks import classification_loss, num_outputs
 
@@ -142,17 +142,13 @@ def augmented_linear_protocol(
 
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):
-        probe = fit_layer(rows, rate=rate)
-        chosen = probe.chosen
+        choice = probe = fit_layer(rows, rate=rate)
         if refit_rows is not None:
-            probe = fit_layer(refit_rows, keep_check=chosen["best_check"])
-        del chosen["best_check"]
-    last, best = (
-        evaluate_scores(head.scores(test.features), test.labels, task) for head in (probe.last, probe.best)
-    )
+            probe = fit_layer(refit_rows, keep_check=choice.chosen["best_check"])
     settings = {
         **probe.settings,
         "fit_includes_validation": refit_rows is not None,
-        "chosen_on_validation": chosen,
+        "chosen_on_validation": {key: v for key, v in choice.chosen.items() if key != "best_check"},
     }
-    return Outcome(last, best, settings)
+    parts = scored(probe, test), scored(choice, val)
+    return Outcome.of(*parts, settings, task=task, num_classes=num_classes)

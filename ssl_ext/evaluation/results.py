@@ -32,7 +32,10 @@ SOURCE = {
     "classes": list[str] | None,
     "config": str | None,
     "versions": OBJECT,
+    "majority": ({OTHERS: float}, None),
 }
+ENDS = {OTHERS: list[float]}
+INTERVALS = {"last": ENDS, "best": ENDS, "over": str, "units": int}
 
 FALL = 0.01
 """A probe is converged if its training loss falls by no more than this share in its last epoch."""
@@ -51,7 +54,9 @@ class ResultRow:
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
     (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
-    groups are counted and drawn instead of labels). ``recipe`` is ``'own'``, ``'custom'`` (set in the
+    groups are counted and drawn instead of labels). ``intervals`` holds 95 % bootstrap intervals of metrics
+    of ``last`` and ``best`` over the reported images, or their groups, and ``predictions`` the path of the
+    scores of the images, relative to the result file. ``recipe`` is ``'own'``, ``'custom'`` (set in the
     config), the name of a paper's recipe, or ``'not recorded'``.
     """
 
@@ -71,6 +76,8 @@ class ResultRow:
     mode: str | None = None
     target: str | None = None
     by: str | None = None
+    intervals: Annotated[dict[str, Any], INTERVALS] = field(default_factory=dict)
+    predictions: str | None = None
     recipe: str = OWN
 
 
@@ -138,7 +145,7 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
     Missing optional fields get their defaults, unknown fields are ignored, and null metrics become NaN.
 
     Raises:
-        UserError: The file is missing, damaged, or holds something else.
+        UserError: The file is missing or damaged, or is not a result file.
     """
     rows = read_json(path, list[ResultRow], WHAT)
     items = read_json(path, list[dict[str, Any]], WHAT)

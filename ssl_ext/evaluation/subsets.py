@@ -71,7 +71,7 @@ class _Units:
     def check(self) -> None:
         """Raise ValueError if no row is labelled."""
         if not self.known.any():
-            raise ValueError("no labelled row to choose from: every label is negative")
+            raise ValueError("there is no labelled row: all labels are negative")
 
     def rows(self, units: np.ndarray) -> Tensor:
         """Sorted labelled rows of units."""

@@ -106,11 +106,11 @@ def test_methods_down_and_numbers_of_labels_across(folder):
         f"{name}: {metric}" for name in labels for metric in ("acc. %", "AUC")
     ]
     assert grid.rows == [
-        ["bloodmnist", "SimCLR", "frozen, thesis", "70.00 ± 14.14", "0.3500 ± 0.0707", "50.00", "0.2500",
-         "30.00", "0.1500", "90.00", "0.4500"],
-        ["bloodmnist", "SimCLR", "unfrozen, thesis", "40.00", "0.2000", "-", "-", "20.00", "0.1000",
-         "-", "-"],
-        ["bloodmnist", "supervised", "unfrozen, thesis", "25.00", "0.1250", *["-"] * 6],
+        ["bloodmnist", "SimCLR", "frozen, thesis", "70.00 ± 14.14 (n=2)", "0.3500 ± 0.0707 (n=2)",
+         "50.00 (n=1)", "0.2500 (n=1)", "30.00 (n=1)", "0.1500 (n=1)", "90.00 (n=1)", "0.4500 (n=1)"],
+        ["bloodmnist", "SimCLR", "unfrozen, thesis", "40.00 (n=1)", "0.2000 (n=1)", "-", "-", "20.00 (n=1)",
+         "0.1000 (n=1)", "-", "-"],
+        ["bloodmnist", "supervised", "unfrozen, thesis", "25.00 (n=1)", "0.1250 (n=1)", *["-"] * 6],
     ]  # fmt: skip
     assert grid.notes == [OVER]
     assert (folder / "out" / "results.md").read_text().startswith("**last epoch")
@@ -150,11 +150,11 @@ def test_published_figures_stand_in_brackets(folder):
     grid = table(folder, papers)
     frozen, unfrozen, supervised = grid.rows
     assert frozen[3:] == [
-        "70.00 ± 14.14 (77.1)", "0.3500 ± 0.0707 (0.957)", "50.00", "0.2500",
-        "30.00 (50.0)", "0.1500", "90.00", "0.4500 (0.990)",
+        "70.00 ± 14.14 (n=2) (77.1)", "0.3500 ± 0.0707 (n=2) (0.957)", "50.00 (n=1)", "0.2500 (n=1)",
+        "30.00 (n=1) (50.0)", "0.1500 (n=1)", "90.00 (n=1)", "0.4500 (n=1) (0.990)",
     ]  # fmt: skip
-    assert "(" not in "".join(unfrozen)
-    assert supervised[3:5] == ["25.00 (61.8)", "0.1250"]
+    assert ") (" not in "".join(unfrozen)
+    assert supervised[3:5] == ["25.00 (n=1) (61.8)", "0.1250 (n=1)"]
     assert grid.notes == ["In brackets: A paper, Table 1; Table 2; Table 3", OVER]
 
 
@@ -204,7 +204,7 @@ def test_a_bracket_needs_all_facts_to_agree_and_a_dagger_says_which_do_not(table
     measured = row(columns.pop("method"), "budget", 0.7, checkpoint="runs/nat", facts=facts, **columns)
     write_results(folder / "runs" / "results.json", [measured])
     grid = table(folder, write_table(folder / "papers" / "table.py", **table_of))
-    assert grid.rows[0][3] == {True: "70.00 (77.1)", None: "70.00"}.get(found, "70.00 †")
+    assert grid.rows[0][3] == {True: "70.00 (n=1) (77.1)", None: "70.00 (n=1)"}.get(found, "70.00 (n=1) †")
     daggers = [note for note in grid.notes if note.startswith("†")]
     place = f"{measured.method} on bloodmnist, frozen, {measured.recipe}".removesuffix(", own")
     expected = f"† {UNLIKE}{found}: {place}, 100 (A paper, Table 1)."
@@ -217,10 +217,11 @@ def test_a_network_pretrained_on_other_data_has_its_own_figures_alone(folder):
     write_table(papers / "path.py", cell=f"pretrain={PATH!r}")
     for cells in (table(folder, papers).rows[0], table(folder, papers / "own.py").rows[0]):
         assert cells[3:7] == [
-            "70.00 ± 14.14 (10.0)", "0.3500 ± 0.0707 (0.200)", "50.00 (30.0)", "0.2500 (0.400)"
+            "70.00 ± 14.14 (n=2) (10.0)", "0.3500 ± 0.0707 (n=2) (0.200)", "50.00 (n=1) (30.0)",
+            "0.2500 (n=1) (0.400)",
         ]  # fmt: skip
     (frozen, *_) = table(folder, papers / "path.py").rows
-    assert frozen[3:7] == ["70.00 ± 14.14 †", "0.3500 ± 0.0707 †", "50.00", "0.2500"]
+    assert frozen[3:6] == ["70.00 ± 14.14 (n=2) †", "0.3500 ± 0.0707 (n=2) †", "50.00 (n=1)"]
 
 
 def test_two_figures_that_differ_in_the_recipe_stand_in_columns_of_their_own(folder):
@@ -231,7 +232,7 @@ def test_two_figures_that_differ_in_the_recipe_stand_in_columns_of_their_own(fol
     write_results(folder / "runs" / "results.json", measured)
     grid = table(folder, write_table(folder / "papers" / "table.py"))
     assert [cells[2:4] for cells in grid.rows] == [
-        ["frozen", "80.00 †"], ["frozen, thesis", "70.00 (77.1)"]
+        ["frozen", "80.00 (n=1) †"], ["frozen, thesis", "70.00 (n=1) (77.1)"]
     ]  # fmt: skip
 
 
@@ -239,9 +240,8 @@ def test_what_was_measured_unlike_has_rows_of_its_own(folder):
     other = row("SimCLR", "budget", 0.1, mode="frozen", budget=100, checkpoint="runs/nat", settings={"k": 1})
     write_results(folder / "runs" / "unlike" / "results.json", [other])
     grid = table(folder)
-    assert [cells[1:4] for cells in grid.rows if cells[3] == "10.00"] == [
-        ["SimCLR [B]", "frozen, thesis", "10.00"]
-    ]
+    rows = [cells[1:4] for cells in grid.rows if cells[3].startswith("10.00")]
+    assert rows == [["SimCLR [B]", "frozen, thesis", "10.00 (n=1)"]]
     assert grid.notes[1:] == [OVER] and "100 labels" in grid.notes[0]
 
 

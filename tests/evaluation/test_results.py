@@ -44,11 +44,11 @@ ROWS = [
 
 def test_mean_and_std_over_draws():
     cells = aggregate(ROWS)["checkpoint"]
-    mean, std, count = cells[Condition("linear", 10)]
+    mean, std, count, _ = cells[Condition("linear", 10)]
     assert mean == pytest.approx(1.9 / 3)
     assert std == pytest.approx(statistics.stdev([0.5, 0.6, 0.8]))
     assert count == 3
-    assert cells[Condition("knn")] == (0.9, 0.0, 1)
+    assert cells[Condition("knn")] == (0.9, 0.0, 1, None)
     assert aggregate(ROWS, which="best")["checkpoint"][Condition("knn")].mean == pytest.approx(0.91)
 
 
@@ -72,7 +72,7 @@ def test_one_result_with_an_undefined_metric_is_one_repeat():
         replace(row("a", "knn", 0.5, auc=float("nan")), seed=seed, settings={"seed_matters": False})
         for seed in (0, 1)
     ]
-    assert aggregate(rows)["a"] == {Condition("knn"): (0.5, 0.0, 1)}
+    assert aggregate(rows)["a"] == {Condition("knn"): (0.5, 0.0, 1, None)}
     assert set(aggregate(rows)) == {"a"}
 
 
@@ -83,9 +83,9 @@ def test_table_has_a_row_for_each_method_and_a_column_for_each_protocol():
         "method", "kNN", "linear, all labels", "linear, 10 labels/class",
     ]  # fmt: skip
     lines = {line.split("│")[1].strip(): line for line in text.splitlines() if "│" in line}
-    assert "90.00 / 0.7500" in lines["checkpoint"]
-    assert "95.00 / -" in lines["checkpoint"]
-    assert "63.33 ± 15.28 / 0.7500" in lines["checkpoint"]
+    assert "90.00 (n=1) / 0.7500" in lines["checkpoint"]
+    assert "95.00 (n=1) / -" in lines["checkpoint"]
+    assert "63.33 ± 15.28 (n=3) / 0.7500" in lines["checkpoint"]
     assert [cell.strip() for cell in lines["supervised"].split("│")[2:4]] == ["-", "-"]
     assert "30.00 ± 14.14" in lines["supervised"]
 
@@ -218,8 +218,8 @@ def test_rows_are_averaged_over_independent_repeats_alone():
         ([measured(0.5, s, checkpoint={"sha256": "ab"[s]}) for s in (0, 1)], [(0.5, 0.0, 1)] * 2),
     ]
     for rows, expected in groups:
-        assert [tuple(stat) for cells in aggregate(rows).values() for stat in cells.values()] == expected
-    mean, deviation, count = aggregate([measured(0.5), measured(0.7, 1)])["a"][Condition("linear")]
+        assert [stat[:3] for cells in aggregate(rows).values() for stat in cells.values()] == expected
+    mean, deviation, count, _ = aggregate([measured(0.5), measured(0.7, 1)])["a"][Condition("linear")]
     assert (mean, count) == (pytest.approx(0.6), 2)
     assert deviation == pytest.approx(0.1 * math.sqrt(2))
     assert list(aggregate(groups[0][0])) == ["a", "a (2)"]

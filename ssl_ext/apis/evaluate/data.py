@@ -49,10 +49,10 @@ class EvaluationData:
     """Splits of ``config.evaluation_dataset`` and features of networks on them.
 
     Args:
-        config: With ``evaluation_dataset``.
-        loading: ``batch_size`` and ``num_workers`` with which images are read.
+        config: Config with ``evaluation_dataset``.
+        loading: ``batch_size`` and ``num_workers`` for reading images.
         cache_dir: Folder of cached features.
-        device: Device that features are computed on.
+        device: Device for computing features.
         target: Name of the data set, if it is the target of a transfer.
 
     Raises:
@@ -179,7 +179,7 @@ def load_data(
     """Data of the config (key None) and of each target, checked with the network; warns of coarse results.
 
     Raises:
-        UserError: Data that cannot be evaluated on, or images that the network does not accept.
+        UserError: Unsuitable data, or images that the network does not accept.
     """
     device = next(network.parameters()).device
     loading = loading_settings(configs[None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ from .plan import Measurement
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcome and cost of a measurement, and what its row reports besides."""
+    """Outcome and cost of a measurement, and further entries of its row."""
 
     outcome: Outcome
     cost: dict[str, float]
@@ -42,7 +43,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Job:
-    """A protocol that is ready to run, with outcomes of ``together``: by default of the one measurement."""
+    """A protocol ready to run; it gives outcomes of ``together``, by default of a single measurement."""
 
     run: Callable[[], Sequence[Outcome]]
     sizes: dict[str, int]
@@ -51,11 +52,11 @@ class _Job:
 
 
 class Protocols:
-    """Runs measurements; two that ask for the same computation share it.
+    """Runs measurements; equal computations are done once.
 
-    ``recipes`` are those of the config (None) and of papers, by name.
-    ``planned`` are all that will be asked for: linear probes of one network on equally many rows are fitted
-    together, at the first of them, and each bears an equal part of the time (``cost.fitted_together``).
+    ``recipes`` are those of the config (None) and of papers, by name; ``planned`` are all measurements:
+    linear probes of one network on equally many rows are fitted together with the first of them, and the time
+    is divided equally (``cost.fitted_together``).
     """
 
     def __init__(
@@ -66,14 +67,16 @@ class Protocols:
         planned: Iterable[Measurement] = (),
     ) -> None:
         self.recipes, self.networks, self.data = recipes, networks, data
+        planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
+        self._planned = Counter(self._key(one) for one in planned)
 
     def measure(self, measurement: Measurement) -> Measured:
         """Run a measurement.
 
         Raises:
-            UserError: Training failed, such as by a loss that is not finite.
+            UserError: Training failed, for example because of a non-finite loss.
         """
         one, data = measurement, self._seeded(measurement)
         prepare = {
@@ -99,7 +102,15 @@ class Protocols:
             features = self.networks.features(one, data.data)
             source["features"], settings = features.about, {**settings, **features.settings}
         recipe = self.recipes[one.recipe].names[one.recipe_key]
-        return Measured(*self._outcomes[self._key(one)], job.sizes, settings, source, data, recipe)
+        return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data, recipe)
+
+    def _taken(self, key: tuple) -> tuple[Outcome, dict[str, float]]:
+        """The outcome, which holds scores of all images and is kept until its last planned measurement."""
+        self._planned[key] -= 1
+        if self._planned[key]:
+            return self._outcomes[key]
+        self.probes = [probe for probe in self.probes if self._key(probe) != key]
+        return self._outcomes.pop(key)
 
     def _seeded(self, measurement: Measurement) -> SeededData:
         return self.data[measurement.target].seeded(measurement.seed)

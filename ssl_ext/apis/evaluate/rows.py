@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -21,7 +22,9 @@ from ssl_ext.config.data import data_content
 from ssl_ext.env import package_versions, source_commit
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
+from ssl_ext.evaluation.class_counts import class_counts, majority, short_counts
 from ssl_ext.evaluation.identity import measurement_key
+from ssl_ext.evaluation.predictions import Predictions
 from ssl_ext.evaluation.results import unconverged
 from ssl_ext.files import check_file, check_writable, replacing
 
@@ -29,7 +32,7 @@ from .data import EvaluationData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
-RESULTS, SUBSETS = "results.json", "subsets.npz"
+RESULTS, SUBSETS, PREDICTIONS = "results.json", "subsets.npz", "predictions"
 Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
 
 
@@ -59,9 +62,9 @@ def read_earlier(folder: Path) -> Earlier:
 class ResultRows:
     """Rows of all measurements so far, in ``folder/results.json``.
 
-    A row replaces the one of the same measurement in the file; the file's other rows stay, after the new
+    A row replaces the row of the same measurement in the file; other rows of the file are kept after the new
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
-    ``settings.labels.rows`` of a result row.
+    ``settings.labels.rows`` of a result row; scores of images are in ``predictions/``, a file for each row.
 
     Args:
         config: Of the evaluation.
@@ -87,6 +90,8 @@ class ResultRows:
         self.rows: list[ResultRow] = []
         self.earlier, self.subsets = earlier
         self.warned: set[str] = set()
+        self.drawn: set[str] = set()
+        self.intervals: dict[str, dict[str, Any]] = {}
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
@@ -115,7 +120,7 @@ class ResultRows:
                 **self.about,
                 "dataset": data.config.to_dict()["evaluation_dataset"],
                 "classes": data.splits.train.classes,
-                "data": self._content(data),
+                **self._content(data),
                 **measured.source,
             },
             budget=labels.budget,
@@ -125,9 +130,13 @@ class ResultRows:
             by=labels.by,
             recipe=measured.recipe,
         )
+        if (predictions := measured.outcome.predictions) is not None:
+            self._add_predictions(row, measurement, predictions.placed(data.splits.test))
         self.rows.append(row)
-        self.earlier.pop(measurement_key(row), None)
+        replaced = self.earlier.pop(measurement_key(row), None)
         self._write()
+        if replaced is not None and replaced.predictions is not None:
+            self._remove(replaced.predictions)
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
@@ -145,9 +154,39 @@ class ResultRows:
             )
 
     def _content(self, data: EvaluationData) -> dict[str, Any]:
+        """Fingerprints and files of the splits, and their numbers of images by class."""
         if id(data) not in self.contents:
-            self.contents[id(data)] = data_content(data.splits)
+            named = {"train": data.splits.train, "val": data.splits.val, "test": data.splits.test}
+            counts = {
+                name: class_counts(split.labels, data.task["num_classes"])
+                for name, split in named.items()
+                if split is not None
+            }
+            single = data.task["task"] != "multi-label"
+            self.contents[id(data)] = {
+                "data": data_content(data.splits),
+                "class_counts": {name: short_counts(found) for name, found in counts.items()},
+                "majority": majority(counts["train"], counts["test"]) if single else None,
+            }
         return self.contents[id(data)]
+
+    def _add_predictions(self, row: ResultRow, measurement: Measurement, predictions: Predictions) -> None:
+        """Write a file named by its content, so that a row never names scores of another one."""
+        content = predictions.content()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        if digest not in self.intervals:
+            self.intervals[digest] = predictions.described_intervals()
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", measurement.words)
+        row.intervals, row.predictions = self.intervals[digest], f"{PREDICTIONS}/{words}_{digest}.npz"
+        if is_main_process() and not (self.folder / row.predictions).exists():
+            with replacing(self.folder / row.predictions) as file:
+                file.write(content)
+
+    def _remove(self, name: str) -> None:
+        """Delete a file of predictions that no row names any more."""
+        used = {row.predictions for row in (*self.rows, *self.earlier.values())}
+        if is_main_process() and name not in used and Path(name).parent == Path(PREDICTIONS):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _describe(self, labels: Labels, measured: Measured) -> dict[str, Any]:
         """Describe the draw of the labels and their use; warn once if there are fewer than asked for."""
@@ -166,7 +205,11 @@ class ResultRows:
         if labels.budget is not None and units < labels.budget:
             self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
-        name = labels.name
+        name, data = labels.name, seeded.data
+        drawn = short_counts(class_counts(data.labels[seeded.rows(labels).trained], data.task["num_classes"]))
+        if name not in self.drawn:
+            self.drawn.add(name)
+            print_log(f"{name}: {len(rows)} labels, by class: {drawn}", logger="current")
         if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
             name = f"{name}_{digest}"
         if name not in self.subsets:
@@ -179,6 +222,7 @@ class ResultRows:
             "file": SUBSETS,
             "rows": name,
             "sha256": digest,
+            "class_counts": drawn,
             "short_classes": short,
             **counts,
         }

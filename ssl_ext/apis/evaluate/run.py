@@ -79,7 +79,7 @@ def evaluate(
     Args:
         config: A config, or the path of a config file.
         checkpoint: Weights to evaluate; None for a randomly initialised network.
-        protocols: Which of the above.
+        protocols: Names of protocols.
         labels_per_class: Also linear probes (frozen) and fine-tuned networks (unfrozen) on this many labels
             of each class.
         budgets: Numbers of labels, or ``'all'``; default 100, 250, 1000, all.
@@ -95,7 +95,7 @@ def evaluate(
         by: ``'group'``: numbers and fractions of labels count groups (patients, lesions, slides), all of
             whose training images are used; the data set must have groups.
         out_dir: Default: ``evaluation`` beside the checkpoint.
-        device: Default: CUDA where there is a device.
+        device: Default: CUDA if available.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
@@ -160,7 +160,7 @@ def evaluate(
         )
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
-            "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
+            "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(settings, networks, data, measurements).measure
     for measurement in measurements:

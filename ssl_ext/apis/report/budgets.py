@@ -1,16 +1,17 @@
-"""The table of label budgets: methods down, numbers of labels across."""
+"""The table of label budgets: one row per method, one column per number of labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ssl_ext.evaluation import METRICS
+from ssl_ext.evaluation.metric_names import Metric
 from ssl_ext.evaluation.results import OWN
-from ssl_ext.evaluation.tables import Metric
 
 from .comparison import Comparison
+from .grid import Grid
 from .references import PROTOCOLS, References, labels_name, mode_of
-from .text import Grid, metric_label, notes, stat_text
+from .text import metric_label, notes, stat_text
 
 NO_REFERENCES = References()
 
@@ -22,12 +23,11 @@ def budget_grid(
     title: str,
     references: References = NO_REFERENCES,
 ) -> Grid:
-    """A row for each data set, method, mode and way of measuring; a column for each number of labels.
+    """A row per data set, method, mode and variant of settings; a column per number of labels.
 
-    The protocols that train on labels of the data set itself are shown: linear probes as frozen,
-    trained networks as unfrozen. A published figure stands in brackets behind a measured one of the same
-    method, recipe, data, pretraining, protocol and labels. † is behind a measured one that differs from the
-    publication, with a note on how. The methods of a data set keep the order in which they were found.
+    It has the protocols that train on labels of the data set: linear probes as frozen, trained networks as
+    unfrozen. A published figure follows in brackets a measured one of the same method, recipe, data,
+    pretraining, protocol and labels; † follows one that differs, with a note on how. Methods keep order.
     """
     shown = [c for c in comparisons if c.condition.protocol in PROTOCOLS and c.condition.target is None]
     methods: dict[str, None] = {}
@@ -47,7 +47,7 @@ def budget_grid(
                 if metric not in line.stats:
                     continue
                 columns[labels] = _order(labels)
-                text = stat_text(line, metric)
+                text = stat_text(line, metric, count=True)
                 if near := references.of_rows(line.rows, metric):
                     reference, differences = near
                     if differences:
@@ -57,7 +57,7 @@ def budget_grid(
                     else:
                         text += f" ({_published(reference.figure, metric)})"
                         sources[reference.source] = None
-                # "all" is measured by several protocols, alike.
+                # "all" is measured equally by several protocols.
                 cells.setdefault((labels, metric), text)
     names = sorted(columns, key=columns.__getitem__)
     order = list(methods)

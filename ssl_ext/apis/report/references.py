@@ -21,7 +21,7 @@ from ssl_ext.evaluation.identity import flat
 
 from .comparison import data_name
 
-# Those that train on labels of the data set itself.
+# Protocols that train on labels of the data set.
 PROTOCOLS = ("budget", "linear", "finetune", "semi", "supervised")
 # Settings of a data set that depend on the machine.
 LOCAL = ("data_root", "download", "device")
@@ -166,12 +166,12 @@ class References:
 
 
 def read_references(place: str | os.PathLike) -> References:
-    """References of a table of a paper, or of all those in a folder (:mod:`ssl_ext.config.papers`).
+    """References from a table of a paper, or from all tables in a folder (:mod:`ssl_ext.config.papers`).
 
     Configs are looked for in the folders beside the table's, and then among those of the package.
 
     Raises:
-        UserError: The place is missing, a file is no such table, or its metric is unknown.
+        UserError: The path does not exist, a file is not a table, or its metric is unknown.
     """
     entries = []
     for path in find_tables(place):
@@ -195,10 +195,10 @@ def read_references(place: str | os.PathLike) -> References:
 
 
 def _condition(cell: Cell) -> Condition | None:
-    """The condition that a cell is measured under; None where result rows do not show which cell they are."""
+    """The condition of a cell; None if it cannot be identified from result rows."""
     request: Mapping[str, str] = {name: str(value) for name, value in (cell.evaluate or {}).items()}
     protocol = request.get("protocols", "linear" if request.get("modes") == "frozen" else "finetune")
-    # Overrides are not in the rows.
+    # Rows do not record overrides.
     if cell.config is None or cell.options or protocol not in PROTOCOLS:
         return None
     budget, fraction, each = (request.get(name) for name in ("budgets", "fractions", "labels_per_class"))
