@@ -75,7 +75,7 @@ def test_two_models_on_the_same_images(task, tmp_path):
     only_first, only_second, _ = mcnemar(*right)
     assert counts.rows[0][1:3] == [str(only_first), str(only_second)]
     assert area[1:3] == ["AUC", f"{roc_auc_score(LABELS, first[:, 1]):.4f}"]
-    assert areas.rows[0][1].startswith(f"{good['auc'] - poor['auc']:+.3f}")
+    assert float(areas.rows[0][1].split()[0]) == pytest.approx(good["auc"] - poor["auc"], abs=3e-4)
     assert areas.rows[0][2:] == ["<0.0001", "<0.0001"]
     assert "speak of these two checkpoints only (A sha-a, B sha-b)" in differences.notes[0]
 

@@ -71,9 +71,9 @@ def compare_models(
         tables.append(Grid("McNemar's exact test of the accuracy", header, counts, 1))
     if areas:
         corrected = holm([p for _, p in areas])
-        rows = [[*cells, p_text(p)] for (cells, _), p in zip(areas, corrected, strict=True)]
+        lines = [[*cells, p_text(p)] for (cells, _), p in zip(areas, corrected, strict=True)]
         header = ["measurement", "A − B", "p", "p, Holm"]
-        tables.append(Grid("DeLong's test of the area under the ROC curve", header, rows, 1))
+        tables.append(Grid("DeLong's test of the area under the ROC curve", header, lines, 1))
     return tables
 
 
