@@ -17,11 +17,11 @@ from .processes import follow_parent
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
 # Start of the message of MMEngine's registries for an unknown type.
 UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
-# Where a new class is imported, so that it is registered.
+# Modules whose imports register classes.
 REGISTERED_IN = {"model": "ssl_ext/models/selfsup/__init__.py", "dataset": "ssl_ext/datasets/__init__.py"}
 IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
-# 128 + SIGINT, as a shell gives it.
+# 128 + SIGINT, the status that shells use.
 INTERRUPT_STATUS = 130
 # Errors of the system that the user can mend: no room, or no right.
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -98,9 +98,8 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 
     :class:`UserError` exits with status 2, FloatingPointError (a non-finite loss) with status 1, Ctrl-C with
-    status 130. If ``main`` joined a process group, leaves it and ends the process. A tool that another one
-    started ends with it. Set the environment variable
-    ``SSL_EXT_TRACEBACK=1`` to get tracebacks.
+    status 130. If ``main`` joined a process group, leaves it and ends the process. A tool started by another
+    one ends with it. The environment variable ``SSL_EXT_TRACEBACK=1`` enables tracebacks.
     """
     status = 0
     # No library may unpickle code from files in a tool.
@@ -134,7 +133,7 @@ def run_tool(main: Callable[[], None]) -> None:
             raise
         sys.stderr.write("interrupted\n")
         status = INTERRUPT_STATUS
-    # A tool that ended before it imported torch is in no group.
+    # Without torch there is no process group.
     dist = sys.modules.get("torch.distributed")
     if dist and dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

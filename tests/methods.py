@@ -330,15 +330,19 @@ METHODS = {
         operations=614,
     ),
     "TriBYOL": Method(
-        dict(PREDICTION, momentum_schedule="cosine"),
+        dict(PREDICTION),
         {"target1", "target2"},
         predictions,
         per_step.two_predictions,
         views=3,
-        operations=941,
+        operations=892,
     ),
-    "TriBYOL-all": Method(
-        dict(PREDICTION, target_update="all"), {"target1", "target2"}, predictions, views=3, operations=892
+    "TriBYOL-alternate": Method(
+        dict(PREDICTION, target_update="alternate", momentum_schedule="cosine"),
+        {"target1", "target2"},
+        predictions,
+        views=3,
+        operations=941,
     ),
     "TriMix": Method(
         dict(neck=NECK, head=dict(type="TriMixHead")),

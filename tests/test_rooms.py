@@ -45,7 +45,7 @@ def imported(module: str, text: str, is_package: bool) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             start = module.split(".")[: -node.level + is_package or None] if node.level else []
             base = ".".join([*start, *([node.module] if node.module else [])])
-            # A name is a module of its own, or stands in the module before it.
+            # A name is a module, or an attribute of the module before it.
             names = [
                 f"{base}.{alias.name}" if f"{base}.{alias.name}" in FILES else base for alias in node.names
             ]

@@ -14,7 +14,7 @@ COMMANDS = {
     "augment": "two views of each image of a batch, here and with transforms per image",
     "step": "a training step of the runner and a bare loop",
     "epoch": "epochs of a config as shipped and with one setting changed",
-    "gpu": "steps of several methods on a GPU, replayed and operation by operation, and their limits",
+    "gpu": "steps of several methods on a GPU, captured and eager, and their network passes alone",
     "files": "from JPEG files to batches of two views, here and in MMPretrain",
     "knn": "the kNN classifier and the bare search for neighbours",
     "linear": "a linear probe on cached features and a bare loop",

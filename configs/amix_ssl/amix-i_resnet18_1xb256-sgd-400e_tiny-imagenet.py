@@ -2,7 +2,6 @@ _base_ = "../moco/moco_resnet18_1xb256-sgd-400e_tiny-imagenet.py"
 
 model = dict(
     type="AMixI",
-    momentum_schedule="cosine",
     mix_block=dict(in_channels=256),
     head=dict(type="AMixHead"),
 )

@@ -2,7 +2,6 @@ _base_ = "../moco/moco_resnet50_1xb256-sgd-800e_stl10.py"
 
 model = dict(
     type="AMixI",
-    momentum_schedule="cosine",
     mix_block=dict(in_channels=1024),
     head=dict(type="AMixHead"),
 )

@@ -1,3 +1,7 @@
 _base_ = "../moco/moco_resnet50_1xb256-sgd-400e_stl10.py"
 
-model = dict(type="MixMoCo", policy=dict(type="MixingPolicy", name="mixup"), head=dict(type="MixMoCoHead"))
+model = dict(
+    type="MixMoCo",
+    policy=dict(type="MixingPolicy", name="mixup", alphas="self-supervised"),
+    head=dict(type="MixMoCoHead"),
+)

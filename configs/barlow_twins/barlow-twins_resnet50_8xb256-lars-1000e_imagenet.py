@@ -13,3 +13,4 @@ model = dict(
     head=dict(redundancy_weight=5.1e-3),
 )
 train_dataloader = dict(batch_size=256)
+auto_scale_lr = dict(base_batch_size=2048)

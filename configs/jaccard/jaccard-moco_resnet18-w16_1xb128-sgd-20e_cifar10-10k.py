@@ -7,6 +7,7 @@ _base_ = [
 ]
 
 model = dict(
+    momentum=0.99,
     backbone=dict(depth=18, type="ResNet", stem_channels=16, base_channels=16),
     neck=dict(in_channels=128, hid_channels=1024, out_channels=1024, num_layers=3),
     head=dict(temperature=0.2),

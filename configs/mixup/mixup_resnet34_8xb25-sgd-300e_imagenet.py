@@ -1,3 +1,3 @@
 _base_ = "./vanilla_resnet34_8xb25-sgd-300e_imagenet.py"
 
-model = dict(type="MixupClassifier", policy=dict(type="MixingPolicy", name="mixup"))
+model = dict(type="MixupClassifier", policy=dict(type="MixingPolicy", name="mixup", alphas="imagenet"))

@@ -1,3 +1,3 @@
 _base_ = "./vanilla_resnext50_1xb100-sgd-400e_tiny-imagenet.py"
 
-model = dict(type="MixupClassifier", policy=dict(type="MixingPolicy", name="mixup"))
+model = dict(type="MixupClassifier", policy=dict(type="MixingPolicy", name="mixup", alphas="tiny-imagenet"))

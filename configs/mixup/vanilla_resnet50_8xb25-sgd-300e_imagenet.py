@@ -8,3 +8,4 @@ _base_ = [
 
 model = dict(backbone=dict(type="ResNet", depth=50), head=dict(in_channels=2048, num_classes=1000))
 train_dataloader = dict(batch_size=25)
+auto_scale_lr = dict(base_batch_size=200)

@@ -9,3 +9,4 @@ _base_ = [
 # Parts of eight images: the 32 images of a process in four parts.
 model = dict(backbone=dict(type="ResNet", norm_cfg=dict(num_splits=4)))
 evaluation = dict(linear=dict(lr=30.0), linear_aug=dict(lr=30.0))
+auto_scale_lr = dict(base_batch_size=256)

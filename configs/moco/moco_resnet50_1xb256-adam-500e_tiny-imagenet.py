@@ -6,5 +6,5 @@ _base_ = [
     "../_base_/knn-each-epoch_runtime.py",
 ]
 
-# Projector and temperature of the Jaccard configs.
-model = dict(neck=dict(hid_channels=2048), head=dict(temperature=0.5))
+# Momentum and temperature of the Jaccard configs.
+model = dict(momentum=0.999, head=dict(temperature=0.5))

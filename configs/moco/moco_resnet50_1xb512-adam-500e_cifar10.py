@@ -7,5 +7,5 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=512)
-# Projector and temperature of the Jaccard configs.
-model = dict(neck=dict(hid_channels=2048), head=dict(temperature=0.5))
+# Momentum and temperature of the Jaccard configs.
+model = dict(momentum=0.999, head=dict(temperature=0.5))

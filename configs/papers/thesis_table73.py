@@ -1,6 +1,6 @@
 """Thesis, Table 7.3: accuracy and AUC by the number of labels, sequence `nov`.
 
-The rows "Standard setup", copied from Table 7.1, and "Improvement" are left out.
+The rows "Standard setup", copied from Table 7.1, and "Improvement" are omitted.
 """
 
 AXES = dict(

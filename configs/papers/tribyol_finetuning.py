@@ -18,7 +18,7 @@ def cell(method, data, fraction):
     if method.startswith("supervised"):
         weights = "data/resnet50-0676ba61.pth" if method == "supervised-imagenet" else False
         return dict(recipe="resnet50", pretrain=weights)
-    return dict(recipe="resnet50_1xb128-adam-80e")
+    return dict(recipe="resnet50_1xb128-sgd-80e")
 
 
 PUBLISHED = """

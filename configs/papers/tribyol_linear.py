@@ -30,7 +30,7 @@ def cell(method, data, batch):
     if method == "supervised-imagenet":
         return dict(recipe="resnet50", pretrain="data/resnet50-0676ba61.pth")
     options = [] if batch == 128 else [f"train_dataloader.batch_size={batch}"]
-    return dict(recipe="resnet50_1xb128-adam-80e", options=options)
+    return dict(recipe="resnet50_1xb128-sgd-80e", options=options)
 
 
 SKIP = [dict(method="supervised-imagenet", batch=[32, 64])]

@@ -16,7 +16,7 @@ def cell(method, target):
     """ImageNet: the weights of torchvision."""
     if method == "supervised-imagenet":
         return dict(recipe="resnet50_cifar10", pretrain="data/resnet50-0676ba61.pth")
-    return dict(recipe="resnet50_1xb128-adam-80e_tiny-imagenet")
+    return dict(recipe="resnet50_1xb128-sgd-80e_tiny-imagenet")
 
 
 PUBLISHED = """

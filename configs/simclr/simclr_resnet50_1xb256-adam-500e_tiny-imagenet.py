@@ -5,6 +5,3 @@ _base_ = [
     "../_base_/schedules/adam-500e.py",
     "../_base_/knn-each-epoch_runtime.py",
 ]
-
-# Projector of the Jaccard configs.
-model = dict(neck=dict(hid_channels=2048))

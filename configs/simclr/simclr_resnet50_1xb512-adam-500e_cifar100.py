@@ -7,5 +7,3 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=512)
-# Projector of the Jaccard configs.
-model = dict(neck=dict(hid_channels=2048))

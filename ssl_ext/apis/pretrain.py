@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import set_random_seed
 from mmengine.visualization import Visualizer
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader
 from ssl_ext.config.data import build_train_loader, monitored_splits
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.stored import INITIAL, stored_training
-from ssl_ext.config.training import check_training, training_config
+from ssl_ext.config.training import check_training, fit_learning_rate, training_config
 from ssl_ext.engine import (
     ClusterHook,
     FiniteGuardHook,
@@ -53,6 +54,7 @@ def pretrain(
     seed: int | None = None,
     deterministic: bool = False,
     compile: bool = False,
+    auto_scale_lr: bool = False,
     options: dict | None = None,
     overwrite: bool = False,
     ema: bool = False,
@@ -72,6 +74,8 @@ def pretrain(
         seed: Overrides ``randomness.seed``.
         deterministic: Use deterministic kernels only; an operation without one raises an error.
         compile: Compile the backbones with ``torch.compile``.
+        auto_scale_lr: Scale the learning rate from ``auto_scale_lr.base_batch_size`` images per step to those
+            of this run.
         options: Config keys to override, as ``{'optim_wrapper.optimizer.lr': 1e-4}``.
         ema: Take the averaged ``init`` weights of a file that also holds others (``state_dict_ema``).
         overwrite: Replace the checkpoints of an earlier run in ``work_dir``, after the first step.
@@ -92,6 +96,7 @@ def pretrain(
         seed=seed,
         deterministic=deterministic,
         compile=compile,
+        auto_scale_lr=auto_scale_lr,
     )
     distributed = init_process_group()
     with ExitStack() as held:
@@ -130,6 +135,7 @@ def _train(
     config.randomness.seed = set_random_seed(
         config.randomness.get("seed"), config.randomness.get("deterministic", False)
     )
+    fit_learning_rate(config, get_world_size())
     loader: Any = build_train_loader(config)
     # Built before training, so that wrong paths are reported now.
     splits = monitored_splits(config)

@@ -31,6 +31,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")
     parser.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile)")
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate to the images per step (auto_scale_lr.base_batch_size of the config)",
+    )
     add_options(parser)
     args = vars(parser.parse_args(words))
     resume = args["resume"]

@@ -96,12 +96,14 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     confusion.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="RESULTS.json, or CONFIG and CHECKPOINT"
     )
-    confusion.add_argument("--protocol", help="of the measurement; with a checkpoint knn or linear")
+    confusion.add_argument("--protocol", help="protocol of the measurement; for a checkpoint knn or linear")
     confusion.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
-    confusion.add_argument("--seed", type=int, help="one seed alone (all are summed); with a checkpoint (0)")
+    confusion.add_argument(
+        "--seed", type=int, help="a single seed (default: sum over all seeds; for a checkpoint 0)"
+    )
     confusion.add_argument(
         "--where", nargs="+", default=[], metavar="KEY=VALUE",
-        help="choose a measurement of RESULTS.json: method, labels_per_class, budget, fraction, mode, ...",
+        help="select a row of RESULTS.json: method, labels_per_class, budget, fraction, mode, ...",
     )  # fmt: skip
     add_options(confusion)
 

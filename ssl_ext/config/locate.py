@@ -1,7 +1,7 @@
 """Reading a config file by its path.
 
-``ssl_ext::trimix/….py`` is a config of the package. The paths of removed configs still work: each is replaced
-by another config with overrides.
+``ssl_ext::trimix/….py`` is a config of the package. The paths of removed or renamed configs still work: each is
+replaced by another config with overrides.
 """
 
 from __future__ import annotations
@@ -25,16 +25,25 @@ if TYPE_CHECKING:
 PACKAGE = "ssl_ext"
 SHIPPED = f"{PACKAGE}::"
 FOLDER = Path(__file__).parents[1] / ".mim" / "configs"
+# The recipe of TriBYOL's family before that of the re-implementation, which has one target for TriBYOL.
+ADAM: dict[str, Any] = {
+    "optim_wrapper.optimizer": dict(_delete_=True, type="Adam", lr=1e-3, weight_decay=1e-6),
+    "param_scheduler": [],
+}
 # Removed file → the file in the same folder that replaces it, and the overrides.
 REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
     f"{method}_resnet50_1xb{batch}-adam-80e_{data}.py": (
-        f"{method}_resnet50_1xb128-adam-80e_{data}.py",
-        {"train_dataloader.batch_size": batch},
+        f"{method}_resnet50_1xb128-sgd-80e_{data}.py",
+        ADAM
+        | ({} if batch == 128 else {"train_dataloader.batch_size": batch})
+        | ({"model.target_update": "alternate"} if method == "tribyol" else {}),
     )
-    for method in ("byol", "cross", "pirl-jigsaw", "pirl-rotation", "simclr", "simsiam", "tribyol")
-    for batch in (32, 64)
-    for data in ("cifar10", "cifar100", "stl10")
+    for method in ("byol", "cross", "simsiam", "tribyol", "pirl-jigsaw", "pirl-rotation", "simclr")
+    for batch in (32, 64, 128)
+    for data in ("cifar10", "cifar100", "stl10", "tiny-imagenet")
+    if data != "tiny-imagenet" or (batch == 128 and method in ("byol", "cross", "simsiam", "tribyol"))
 }
+REMOVED["adam-80e.py"] = ("adam-200e.py", {"train_cfg.max_epochs": 80})
 
 
 def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
@@ -42,8 +51,8 @@ def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
 
     The paths of existing files and all other paths are returned unchanged, without overrides.
 
-    >>> successor("ssl_ext::byol/byol_resnet50_1xb32-adam-80e_stl10.py")
-    ('ssl_ext::byol/byol_resnet50_1xb128-adam-80e_stl10.py', {'train_dataloader.batch_size': 32})
+    >>> successor("configs/_base_/schedules/adam-80e.py")
+    ('configs/_base_/schedules/adam-200e.py', {'train_cfg.max_epochs': 80})
     """
     path = str(path)
     name = path.replace("\\", "/").rpartition("/")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,19 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
+from torch import nn
 
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import batches, evaluation_mode
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.selfsup.base import TrainableModel, adapted
+from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import MODELS
 
 Embedding = EvaluatedModel  # former name
+# Config of a backbone, as text → size of its features.
+_FEATURE_SIZES: dict[str, int | None] = {}
 
 
 def build_model(config: Config) -> TrainableModel:
@@ -26,6 +31,8 @@ def build_model(config: Config) -> TrainableModel:
 
     The preprocessor is built from the config keys ``data_preprocessor`` (mean and std) and ``views``, which
     can be inherited from different files. ``model.data_preprocessor`` overrides both.
+
+    The projector's ``in_channels`` is replaced where it is not the size of the backbone's features.
 
     Raises:
         UserError: A class that is not registered, or an invalid argument.
@@ -37,10 +44,52 @@ def build_model(config: Config) -> TrainableModel:
             **copy.deepcopy(config.data_preprocessor),
         )
     with user_errors("model"):
+        _fit_projector(settings)
         model = adapted(MODELS.build(settings))
     with _quiet(), user_errors("model, initial weights"):
         model.init_weights()
     return model
+
+
+def _fit_projector(settings: dict) -> None:
+    """Set ``neck.in_channels`` of a model config to the size of the backbone's features."""
+    neck = settings.get("neck")
+    size = feature_size(settings["backbone"]) if isinstance(neck, dict) and "in_channels" in neck else None
+    if size and neck["in_channels"] != size:
+        print_log(
+            f"model.neck.in_channels is {neck['in_channels']}, and model.backbone has {size} features: "
+            f"the projector takes {size}.",
+            logger="current",
+        )
+        neck["in_channels"] = size
+
+
+def feature_size(backbone: dict) -> int | None:
+    """Number of pooled features of a backbone config; None if it takes more than images.
+
+    Raises:
+        ValueError: A network of timm whose feature maps are NHWC.
+    """
+    key = json.dumps(backbone, sort_keys=True, default=repr)
+    if key not in _FEATURE_SIZES:
+        with torch.random.fork_rng(devices=[]), _quiet():
+            network = MODELS.build(without_pretrained(copy.deepcopy(backbone)))
+        network.eval()  # those of MMPretrain return None
+        if any(getattr(part, "output_fmt", None) == "NHWC" for part in network.children()):
+            raise ValueError("model.backbone has its channels last (NHWC); feature maps are taken as NCHW")
+        stem = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+        sides = [m.img_size for m in network.modules() if hasattr(m, "img_size")]
+        side = sides[0] if sides else 64
+        images = torch.zeros(
+            1, stem.in_channels if stem else 3, *((side, side) if isinstance(side, int) else side)
+        )
+        try:
+            with torch.no_grad():
+                _FEATURE_SIZES[key] = pool_features(network(images)).shape[1]
+        except (TypeError, RuntimeError, ValueError, AttributeError):
+            # A backbone that takes masks too, or images of a size of its own.
+            _FEATURE_SIZES[key] = None
+    return _FEATURE_SIZES[key]
 
 
 def without_pretrained(value: Any) -> Any:

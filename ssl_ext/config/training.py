@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -35,6 +36,7 @@ def training_config(
     seed: int | None = None,
     deterministic: bool = False,
     compile: bool = False,
+    auto_scale_lr: bool = False,
 ) -> Config:
     """Load the config of a run, with ``work_dir`` and ``randomness`` set; see ``pretrain`` for the arguments.
 
@@ -47,6 +49,8 @@ def training_config(
         switches["randomness.seed"] = seed
     if deterministic:
         switches["randomness.deterministic"] = True
+    if auto_scale_lr:
+        switches["auto_scale_lr.enable"] = True
     if amp:
         switches.update(_mixed_precision())
     config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
@@ -64,6 +68,41 @@ def training_config(
         # Deterministic matrix products on a GPU need it; CUDA reads it when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return config
+
+
+def fit_learning_rate(config: Config, processes: int) -> None:
+    """Warn of other images per step than the rate is for, or scale the rate (``--auto-scale-lr``).
+
+    ``auto_scale_lr.base_batch_size`` is the number of images per step of ``optim_wrapper.optimizer.lr``.
+
+    Raises:
+        UserError: The rate is to be scaled and the config does not have that number.
+    """
+    settings = config.get("auto_scale_lr") or {}
+    base, scale = settings.get("base_batch_size"), settings.get("enable", False)
+    if base is None:
+        if scale:
+            raise UserError(
+                "--auto-scale-lr: the config does not say how many images per step its rate is for; set "
+                "auto_scale_lr.base_batch_size."
+            )
+        return
+    batch = config.train_dataloader.get("batch_size", 1)
+    images = processes * batch * config.optim_wrapper.get("accumulative_counts", 1)
+    optimizer = config.optim_wrapper.optimizer
+    rate = optimizer.lr * images / base
+    said = (
+        f"{processes} process(es) of {batch} images make steps of {images} images; the learning rate "
+        f"{optimizer.lr:g} is for {base}"
+    )
+    if images != base and not scale:
+        warnings.warn(f"{said}: --auto-scale-lr makes it {rate:g}.", stacklevel=2)
+    elif images != base:
+        print_log(f"{said}: it is scaled to {rate:g}.", logger="current")
+        optimizer.lr = rate
+        # As stored: nothing is left to scale.
+        settings.base_batch_size = images
+    settings["enable"] = False
 
 
 def _mixed_precision() -> dict[str, Any]:

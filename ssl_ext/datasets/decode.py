@@ -35,7 +35,7 @@ def check_image_options(channels: int, image_size: int) -> None:
 
 
 def image_folder(data_root: str | Path, dataset: str) -> Path:
-    """Return ``data_root`` as a path; raise FileNotFoundError if it is no folder."""
+    """Return ``data_root`` as a path; raise FileNotFoundError if it is not a folder."""
     root = Path(data_root).expanduser()
     if not root.is_dir():
         by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"

@@ -118,7 +118,7 @@ def _keys(path: Path, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
         reason = "keys of both styles" if found else "no images"
         raise damaged_file(
             path,
-            f"{reason}; wanted train_images, train_labels, … or x_train, y_train, …; "
+            f"{reason}; expected train_images, train_labels, … or x_train, y_train, …; "
             f"the file holds {', '.join(names)}",
         )
     return found[0]
@@ -246,4 +246,4 @@ def _find_layout(shape: tuple[int, ...]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     reason = "fits several layouts" if fitting else "fits no layout"
-    raise ValueError(f"shape {shape} {reason}; state one of {LAYOUTS} (config key: dataset.layout)")
+    raise ValueError(f"shape {shape} {reason}; give one of {LAYOUTS} (config key: dataset.layout)")

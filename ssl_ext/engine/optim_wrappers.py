@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from ssl_ext.registry import OPTIM_WRAPPERS
 
+# States of SGD and Adam that are running means of gradients.
+MOMENTA = {"momentum_buffer", "exp_avg"}
+
 
 @OPTIM_WRAPPERS.register_module()
 class OptimWrapper(mmengine.optim.OptimWrapper):
@@ -27,6 +30,25 @@ class OptimWrapper(mmengine.optim.OptimWrapper):
     def zero_grad(self, **kwargs: Any) -> None:
         """Free the gradients, or set them to zero in place."""
         super().zero_grad(**{"set_to_none": not self.keep_gradients, **kwargs})
+
+    def step(self, **kwargs: Any) -> None:
+        """Update; parameters with ``bounds`` are clamped, and their momentum is cleared at a bound.
+
+        Otherwise momentum would hold a parameter at a bound after its gradient has turned.
+        """
+        super().step(**kwargs)
+        for p in self._bounded():
+            low, high = p.bounds
+            with torch.no_grad():
+                inside = (p > low) & (p < high)
+                p.clamp_(low, high)
+                for name in MOMENTA & self.optimizer.state[p].keys():
+                    if (momentum := self.optimizer.state[p][name]) is not None:
+                        momentum.mul_(inside)
+
+    def _bounded(self) -> list[Any]:
+        groups = self.optimizer.param_groups
+        return [p for group in groups for p in group["params"] if hasattr(p, "bounds") and p.grad is not None]
 
     def _clip_grad(self) -> None:
         groups = self.optimizer.param_groups

@@ -125,13 +125,13 @@ def extract_features(
     """
     rows = torch.arange(len(dataset)) if rows is None else rows.cpu()
     if len(rows) == 0:
-        raise ValueError("features of 0 images were asked for: the data set, or its part, is empty")
+        raise ValueError("features of 0 images were requested: the data set, or its part, is empty")
     if model is None:
         model = embed if isinstance(embed, nn.Module) else nn.Module()
     rank, world_size = process_group()
     bounds = [len(rows) * r // world_size for r in range(world_size + 1)]
     start, stop = bounds[rank], bounds[rank + 1]
-    # A process without rows embeds one row, to know the shapes to gather.
+    # A process without rows embeds one row to determine the shapes for gathering.
     mine = rows[start:stop] if stop > start else rows[:1]
     features, labels = _OnHost(), _OnHost()
     with evaluation_mode(model):

@@ -1,4 +1,4 @@
-"""Identity of result rows: which are the same measurement, repeats of one, or of different things."""
+"""Identity of result rows: the same measurement, repeats of one, or different measurements."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dataset_name(settings: Mapping[str, Any]) -> str:
 def comparable_settings(row: ResultRow) -> dict[str, str]:
     """The settings of a row as flat text; rows with equal settings can be compared.
 
-    A value that was chosen on validation data is replaced by the candidates.
+    A value selected on validation data is replaced by its candidates.
     """
     chosen = row.settings.get("chosen_on_validation") or {}
     settings: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def network_settings(row: ResultRow) -> dict[str, str]:
 
 
 def _portable(value: Any) -> Any:
-    """A data set's config without what depends on the machine: of paths the last part."""
+    """A data set's config without machine-dependent settings; paths are reduced to their last part."""
     if isinstance(value, dict):
         kept = {key: _portable(item) for key, item in value.items() if key not in ("download", "device")}
         return kept | ({"data_root": Path(str(kept["data_root"])).name} if "data_root" in kept else {})
@@ -101,7 +101,7 @@ def pretraining_seed(row: ResultRow) -> int | None:
 
 
 def pretraining_run(row: ResultRow) -> str | None:
-    """The pretraining that a row's weights come from: its seed, or else the checkpoint's hash."""
+    """The pretraining of a row's weights: its seed, or the checkpoint's hash."""
     seed = pretraining_seed(row)
     checkpoint = row.source.get("checkpoint") or {}
     return f"seed {seed}" if seed is not None else checkpoint.get("sha256")
@@ -130,7 +130,7 @@ def shared_repeats(
 
 
 def measurement_key(row: ResultRow) -> str:
-    """Equal for rows of one measurement: a later one replaces an earlier one in a result file."""
+    """Equal for rows of one measurement; a later row replaces an earlier one in a result file."""
     condition = [getattr(row, name) for name in CONDITION]
     checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
     content = [row.method, *condition, row.seed, row.draw, checkpoint, data_name(row)]
@@ -146,9 +146,9 @@ def group_key(row: ResultRow) -> str:
 
 
 def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
-    """Rows of one group without those that repeat an earlier one's result, as lists of independent repeats.
+    """Rows of one group without repeated results, as lists of independent repeats.
 
-    There is one list, and one more for each time that a seed and draw was measured with another result.
+    There is one list, and another for each further result of the same seed and draw.
     """
     lists: list[dict[tuple, ResultRow]] = []
     for row in rows:
@@ -180,7 +180,7 @@ def varied(rows: Sequence[ResultRow]) -> str:
 
 
 def spread_notes(repeats: Iterable[tuple[str, Sequence[ResultRow]]]) -> list[str]:
-    """For each kind of repeats a sentence that names the measurements whose ± it is."""
+    """For each kind of repeats, a sentence that names the measurements with this ±."""
     found: dict[str, dict[str, None]] = {}
     for words, rows in repeats:
         if len(rows) > 1:

@@ -212,7 +212,7 @@ def _search(
     for _ in range(SEARCHES):
         first, second = problem.slopes(logits + _wide(length) * along, along)
         first, second = first + inner + length * square, second + square
-        # The objective is convex, so the sign of its slope tells on which side the minimum is.
+        # The objective is convex, so the sign of its slope gives the side of the minimum.
         low, high = torch.where(first <= 0, length, low), torch.where(first > 0, length, high)
         newton = length - first / second.clamp_min(1e-300)
         furthest = torch.where(high.isinf(), 10 * low, high)

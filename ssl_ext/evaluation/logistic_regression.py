@@ -65,7 +65,7 @@ def fit_logistic_regressions(
 ) -> list[dict[float, LinearHead]]:
     """:func:`fit_logistic_regression` of problems of equal shape at every strength, heads by strength.
 
-    On a GPU they are solved together, and more closely than scikit-learn does on the CPU.
+    On a GPU they are solved together, with a smaller tolerance than by scikit-learn on the CPU.
     """
     if x[0].is_cuda:
         return solve_in_parts(x, y, num_classes=num_classes, task=task, strengths=strengths)

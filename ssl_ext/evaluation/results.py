@@ -129,7 +129,7 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
     Missing optional fields get their defaults, unknown fields are ignored, and null metrics become NaN.
 
     Raises:
-        UserError: The file is missing, damaged, or holds something else.
+        UserError: The file is missing or damaged, or is not a result file.
     """
     rows = read_json(path, list[ResultRow], "a results.json of tools/evaluate.py")
     for number, row in enumerate(rows, start=1):

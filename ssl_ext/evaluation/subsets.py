@@ -62,7 +62,7 @@ class _Units:
             ValueError: No row is labelled.
         """
         if not self.known.any():
-            raise ValueError("no labelled row to choose from: every label is negative")
+            raise ValueError("there is no labelled row: all labels are negative")
         chosen = [
             np.random.default_rng([seed, index]).permutation(units)[: count(len(units))]
             for index, units in strata

@@ -25,7 +25,7 @@ def aggregate(
     """Mean, sample standard deviation and count over independent seeds and draws, by method and condition.
 
     ``which`` is ``'last'`` or ``'best'``. Methods and conditions keep the order of the rows; rows without
-    the metric are skipped. The names of methods are those of :func:`repeats`.
+    the metric are skipped. Methods are named as in :func:`repeats`.
     """
     return {
         method: {condition: Stat.of_rows(members, metric, which) for condition, members in cells.items()}
@@ -36,8 +36,8 @@ def aggregate(
 def repeats(rows: Sequence[ResultRow]) -> dict[str, dict[Condition, list[ResultRow]]]:
     """Independent repeats by method and condition.
 
-    Rows of another network, checkpoint, data or settings, and a seed and draw that was measured again with
-    another result, stand under the method's name with a number: ``'SimCLR (2)'``.
+    Rows of another network, checkpoint, data or settings, and further results of a seed and draw, are listed
+    under the method's name with a number: ``'SimCLR (2)'``.
     """
     groups: dict[str, list[ResultRow]] = {}
     for row in rows:
@@ -154,7 +154,7 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
 
 
 def _spread(rows: Sequence[ResultRow]) -> str | None:
-    """The caption that says over what a ± is."""
+    """The caption that explains the ±."""
     cells = [(c.words, members) for found in repeats(rows).values() for c, members in found.items()]
     return "\n".join([*spread_notes(cells), *interval_notes(rows)]) or None
 

@@ -10,7 +10,7 @@ from ssl_ext.losses.contrastive import (
     nt_xent_terms,
 )
 from ssl_ext.losses.cosine_regression import cosine_regression
-from ssl_ext.losses.distributed import all_reduce_mean, all_reduce_sum, gather, rank, world_size
+from ssl_ext.losses.distributed import all_reduce_mean, all_reduce_sum, gather, mean_over, rank, world_size
 from ssl_ext.losses.hard_negatives import mix_hard_negatives, mochi_terms
 from ssl_ext.losses.i_mix import i_mix_terms
 from ssl_ext.losses.jaccard import jaccard_similarity
@@ -56,6 +56,7 @@ __all__ = [
     "jaccard_similarity",
     "jaccard_weights",
     "mix_hard_negatives",
+    "mean_over",
     "mixed_cross_entropy",
     "mixup_bce",
     "mixup_info_nce",

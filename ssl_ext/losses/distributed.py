@@ -45,6 +45,21 @@ def all_reduce_mean(x: Tensor) -> Tensor:
     return all_reduce_sum(x) / world_size() if world_size() > 1 else x
 
 
+def mean_over(x: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen entries of all processes; 0 if there are none.
+
+    Args:
+        x: (N,).
+        chosen: (N,) bool.
+
+    >>> mean_over(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([True, True, False]))
+    tensor(1.5000)
+    """
+    counts = chosen.to(x.dtype)
+    total, count = all_reduce_sum(torch.stack([(x * counts).sum(), counts.sum()])).unbind()
+    return total / count.clamp(min=1)
+
+
 def gather(x: Tensor) -> Tensor:
     """Concatenate the rows of all processes in rank order; the backward pass sums each row's gradients.
 

@@ -5,25 +5,26 @@ from torch import Tensor
 
 from .standardize import at_least_float32, full_precision
 
-INTERSECTIONS = ("clamp", "affine", "raw")
+INTERSECTIONS = ("guarded", "raw", "clamp", "affine")
 
 
 def jaccard_similarity(
-    a1: Tensor, b1: Tensor, a2: Tensor, b2: Tensor, *, intersection: str = "clamp", eps: float = 1e-3
+    a1: Tensor, b1: Tensor, a2: Tensor, b2: Tensor, *, intersection: str = "guarded", eps: float = 0.05
 ) -> Tensor:
     """J = s / (s + ds) of all pairs, with s = <a1, b1> and ds = |a2 - b2|² (Eq. 2).
 
-    ``'clamp'`` replaces s by max(s, 0) and ``'affine'`` by (1 + s) / 2, both with ``eps`` added to the
-    denominator: J is in [0, 1] and its slopes are at most 1 / eps. ``'raw'`` is Eq. 2 unchanged, with
-    poles where s + ds = 0.
+    ``'guarded'`` is s / max(s + ds, eps): Eq. 2 wherever s + ds > eps, with slopes of at most
+    (1 + eps) / eps². ``'raw'`` is Eq. 2 unchanged, with poles where s + ds = 0. ``'clamp'`` replaces s by
+    max(s, 0) and ``'affine'`` by (1 + s) / 2, both with ``eps`` added to the denominator: J is in [0, 1] and
+    its slopes are at most 1 / eps.
 
     Args:
         a1: (N, D1) unit embeddings of projector 1.
         b1: (M, D1) unit embeddings of projector 1.
         a2: (N, D2) unit embeddings of projector 2, of the same images as ``a1``.
         b2: (M, D2) unit embeddings of projector 2, of the same images as ``b1``.
-        intersection: ``'clamp'``, ``'affine'`` or ``'raw'``.
-        eps: added to the denominator, > 0; not used by ``'raw'``.
+        intersection: ``'guarded'``, ``'raw'``, ``'clamp'`` or ``'affine'``.
+        eps: smallest denominator (``'guarded'``), or added to it, > 0; not used by ``'raw'``.
 
     Returns:
         (N, M).
@@ -48,8 +49,9 @@ def jaccard_of_cosines(s1: Tensor, s2: Tensor, *, intersection: str, eps: float)
     check_jaccard(intersection, eps)
     # Rounding can make the cosine of equal vectors exceed 1.
     half_distance = 1 - s2.clamp_max(1)
-    if intersection == "raw":
-        return s1 / torch.add(s1, half_distance, alpha=2)
+    if intersection in ("guarded", "raw"):
+        union = torch.add(s1, half_distance, alpha=2)
+        return s1 / (union.clamp_min(eps) if intersection == "guarded" else union)
     shared = (s1 if intersection == "clamp" else (1 + s1) / 2).clamp_min(0)
     return shared / torch.add(shared + eps, half_distance, alpha=2)
 

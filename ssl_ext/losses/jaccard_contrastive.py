@@ -29,8 +29,8 @@ def jaccard_contrastive_loss(
     *,
     alpha: Sequence[float] = (1 / 3, 1 / 3),
     temperature: float = 0.5,
-    intersection: str = "clamp",
-    eps: float = 1e-3,
+    intersection: str = "guarded",
+    eps: float = 0.05,
 ) -> Tensor:
     """α1 · NCE(s1) + α2 · NCE(s2) + (1 - α1 - α2) · NCE(J) (Eq. 4).
 
@@ -63,8 +63,8 @@ def jaccard_contrastive_terms(
     queue: Sequence[Tensor] | None = None,
     *,
     temperature: float = 0.5,
-    intersection: str = "clamp",
-    eps: float = 1e-3,
+    intersection: str = "guarded",
+    eps: float = 0.05,
 ) -> JaccardTerms:
     """Unweighted terms of ``jaccard_contrastive_loss``; same arguments and errors."""
     for z_query, z_key in zip(query, key, strict=True):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .distributed import all_reduce_mean
+from .distributed import all_reduce_mean, mean_over
 from .mixed import Mixed
 from .standardize import at_least_float32, full_precision
 
 
-def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:
+def mixed_cross_entropy(
+    logits: Tensor, labels: Tensor, mixed: Mixed, *, known: Tensor | None = None
+) -> Tensor:
     """λ · CE(logits, y_i) + (1 − λ) · CE(logits, y_j), averaged over the batch (Eq. 3 of AMix).
 
     For mixtures of more than two samples: Σ_k weights_k · CE(logits, y_k).
@@ -19,9 +21,10 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:
         logits: (N, K) of the mixed images.
         labels: (N,) int64, classes of the unmixed images.
         mixed: The mixed batch; ``lam``, ``permutation`` and ``weights`` are used.
+        known: (N,) bool, False for images without a class; pairs with such an image are skipped.
 
     Returns:
-        Scalar, averaged over the processes; computed in float32 under autocast.
+        Scalar, averaged over the pairs of all processes (0 if there are none), in float32 under autocast.
 
     Raises:
         ValueError: if shapes do not match.
@@ -33,6 +36,8 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:
         )
     with full_precision(logits):
         logits = at_least_float32(logits)
+        if known is not None:
+            labels = labels.clamp(min=0)
         if mixed.weights is not None:
             log_p = F.log_softmax(logits, dim=1)[:, labels]
             return all_reduce_mean(-(mixed.weights * log_p).sum(1).mean())
@@ -40,4 +45,7 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mixed: Mixed) -> Tensor:
             F.cross_entropy(logits, target, reduction="none")
             for target in (labels, labels[mixed.permutation])
         )
-        return all_reduce_mean((mixed.lam * own + (1 - mixed.lam) * other).mean())
+        loss = mixed.lam * own + (1 - mixed.lam) * other
+        if known is None:
+            return all_reduce_mean(loss.mean())
+        return mean_over(loss, known & known[mixed.permutation])

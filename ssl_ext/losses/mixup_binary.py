@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .distributed import all_reduce_mean, all_reduce_sum
+from .distributed import all_reduce_mean, mean_over
 from .mixup_contrastive import two_way_mixture
 from .standardize import at_least_float32, check_embeddings, check_temperature, full_precision
 
@@ -44,8 +44,8 @@ def mixup_bce(
 def mixup_pbce(logits: Tensor, labels_i: Tensor, labels_j: Tensor, lam: Tensor | float) -> Tensor:
     """Parametric binary cross-entropy: λ · (−log p_i) + (1 − λ) · (−log p_j) over two classes (AMix).
 
-    p is the softmax over the logits of the two sources' classes. Pairs of one class are skipped. (The
-    paper prints probabilities without a logarithm; its text calls them cross-entropy.)
+    p is the softmax over the logits of the two sources' classes. Pairs of one class, or without one (label
+    −1), are skipped. (The paper prints probabilities without a logarithm; its text calls them cross-entropy.)
 
     Args:
         logits: (N, K) of the mixed samples.
@@ -69,9 +69,9 @@ def mixup_pbce(logits: Tensor, labels_i: Tensor, labels_j: Tensor, lam: Tensor |
         )
     with full_precision(logits):
         logits = at_least_float32(logits)
-        logit_i, logit_j = (logits.gather(1, labels[:, None])[:, 0] for labels in (labels_i, labels_j))
+        logit_i, logit_j = (
+            logits.gather(1, labels.clamp(min=0)[:, None])[:, 0] for labels in (labels_i, labels_j)
+        )
         difference = logit_i - logit_j
         loss = two_way_mixture(difference, -difference, lam)
-        counts = (labels_i != labels_j).to(loss.dtype)
-        total, count = all_reduce_sum(torch.stack([(loss * counts).sum(), counts.sum()])).unbind()
-        return total / count.clamp(min=1)
+        return mean_over(loss, (labels_i != labels_j) & (torch.minimum(labels_i, labels_j) >= 0))

@@ -17,10 +17,10 @@ def co_mixup(
     images: Tensor,
     *,
     saliency: Tensor,
-    alpha: float = 1.0,
+    alpha: float = 2.0,
     generator: torch.Generator | None = None,
     blocks: int = 4,
-    part: int = 16,
+    part: int = 20,
     smoothness: float = 0.32,
     diversity: float = 1.0,
     prior: float = 0.05,
@@ -30,10 +30,9 @@ def co_mixup(
 ) -> tuple[Tensor, Tensor]:
     """Mix a batch into N mixtures whose blocks each show one sample (minimises ``CoMixupEnergy``).
 
-    The batch is mixed in parts of up to ``part`` samples. Starting from random blocks, block coordinate
-    descent optimises one mixture at a time. Simplifications: a block shows one sample (the authors' code
-    also tries equal mixtures of samples already in the mixture); the supermodular term is replaced by three
-    linear bounds for the graph cut, and the candidate of least energy is kept if it lowers the energy.
+    The batch is mixed in parts of up to ``part`` samples, from random blocks, one mixture at a time, as in
+    the authors' code: the diversity has a slack for each sample. Simplification: a block shows one sample
+    (the authors' code also tries equal mixtures of samples already in the mixture).
 
     Args:
         images: (N, C, H, W), floating point.
@@ -45,7 +44,7 @@ def co_mixup(
         smoothness: β, weight of label changes between neighbouring blocks, ≥ 0.
         diversity: γ, weight of the overlap between mixtures, ≥ 0.
         prior: η, weight of the prior, ≥ 0.
-        threshold: τ, mean overlap of a mixture with all others without penalty, ≥ 0.
+        threshold: τ, share of a sample in all other mixtures without penalty, ≥ 0.
         compatibility: ω in [0, 1], weight of the distance between salient blocks of two samples.
         iterations: Passes over the mixtures, ≥ 1.
 

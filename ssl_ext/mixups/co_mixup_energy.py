@@ -15,11 +15,12 @@ class CoMixupEnergy:
     """Energy of M mixtures of M samples; label z_jk is the sample that block k of mixture j shows (Eq. 4).
 
     E(z) = Σ_jk −s_k(z_jk) − η/n · log p(z_jk) + β/n · Σ_j Σ over neighbours of [z_jk ≠ z_jk']
-         + γ n · max(τ M, Σ over j ≠ j' of o_jᵀ A o_j'),
+         + γ n · Σ_j o_jᵀ h(Σ over j' ≠ j of A o_j'),
 
-    with n blocks, s the saliency (sum 1 per sample), o_j the shares of the samples in mixture j, and
-    A = (1 − ω) I + ω D. D holds the L1 distances between the most salient blocks of two samples, scaled to
-    a mean row sum of 1.
+    with n blocks, s the saliency (sum 1 per sample), o_j the shares of the samples in mixture j,
+    A = (1 − ω) I + ω D, and h(x) = x above the slack τ and 0 below it, for each sample, as in the authors'
+    code (the paper's Eq. 4 has one slack for all samples). D holds the L1 distances between the most salient
+    blocks of two samples, scaled to a mean row sum of 1.
 
     Args:
         saliency: (M, h, w), ≥ 0, each sums to 1.
@@ -69,45 +70,50 @@ class CoMixupEnergy:
 
     def value(self, labels: np.ndarray) -> float:
         """Energy E of labels (M, h, w)."""
-        shares = self.shares(labels)
-        common = self._common(shares, shares.sum(0))
-        return sum(map(self._own, labels)) + self._diversity(common)
+        return sum(map(self._own, labels)) + self._diversity(self.shares(labels))
 
     def shares(self, labels: np.ndarray) -> np.ndarray:
         """Shares o (M, M) of labels (M, h, w): rows are mixtures, columns samples."""
         return np.stack([np.bincount(z.ravel(), minlength=self.samples) for z in labels]) / self.blocks
 
     def minimise(self, start: np.ndarray, iterations: int) -> tuple[np.ndarray, list[float]]:
-        """Minimise E from labels ``start`` (M, h, w); also return E before the first and after each pass."""
-        labels = start.copy()
-        energies = [self.value(labels)]
-        for _ in range(iterations):
-            shares = self.shares(labels)
-            used = shares.sum(0)
-            common = self._common(shares, used)
-            for j in range(self.samples):
-                overlap = self.fit @ (used - shares[j])
-                rest = common - 2 * shares[j] @ overlap
-                candidates = [labels[j], *self._moves(labels[j], overlap)]
-                owns = self.shares(np.stack(candidates))
-                totals = [
-                    self._own(z) + self._diversity(rest + 2 * own @ overlap)
-                    for z, own in zip(candidates, owns, strict=True)
-                ]
-                best = int(np.argmin(totals))
-                used += owns[best] - shares[j]
-                labels[j], shares[j] = candidates[best], owns[best]
-                common = rest + 2 * owns[best] @ overlap
-            energies.append(self.value(labels))
-        return labels, energies
+        """Minimise E from labels ``start`` (M, h, w); also return the least E so far after each pass.
 
-    def _moves(self, current: np.ndarray, overlap: np.ndarray) -> list[np.ndarray]:
-        """Candidate labels: minima of a mixture's own energy plus a linear price for overlap with the others.
-
-        Three prices: none, for samples above the threshold only (as in the authors' code), and for all.
+        Passes as in the authors' code replace one mixture at a time by the cut for the present price of
+        overlap, which may raise E. A last pass from the best labels replaces a mixture only where E falls.
         """
-        prices = (0, np.where(overlap > self.threshold, overlap, 0), overlap)
-        return [self._cut(current, self.cost + 2 * self.diversity * price) for price in prices]
+        labels = start.copy()
+        best, energies = start, [self.value(start)]
+        for _ in range(iterations):
+            for j in range(self.samples):
+                overlap = self._overlap(self.shares(labels))[j]
+                labels[j] = self._cut(labels[j], self._priced(overlap, above_slack=True))
+            if (energy := self.value(labels)) < energies[-1]:
+                best = labels.copy()
+            energies.append(min(energy, energies[-1]))
+        labels = self._descend(best.copy())
+        return labels, [*energies, self.value(labels)]
+
+    def _descend(self, labels: np.ndarray) -> np.ndarray:
+        """Replace each mixture in turn by the best of itself and its cuts for three prices of overlap."""
+        shares = self.shares(labels)
+        for j in range(self.samples):
+            overlap = self._overlap(shares)[j]
+            costs = [self.cost, *(self._priced(overlap, above_slack=only) for only in (True, False))]
+            candidates = [labels[j], *(self._cut(labels[j], cost) for cost in costs)]
+            owns = self.shares(np.stack(candidates))
+            totals = []
+            for z, own in zip(candidates, owns, strict=True):
+                shares[j] = own
+                totals.append(self._own(z) + self._diversity(shares))
+            best = int(np.argmin(totals))
+            labels[j], shares[j] = candidates[best], owns[best]
+        return labels
+
+    def _priced(self, overlap: np.ndarray, *, above_slack: bool) -> np.ndarray:
+        """Unary cost plus the slope of the diversity at an overlap (M,) with the other mixtures."""
+        price = np.where(overlap > self.threshold, overlap, 0) if above_slack else overlap
+        return self.cost + 2 * self.diversity * price
 
     def _cut(self, current: np.ndarray, cost: np.ndarray) -> np.ndarray:
         """Labels (h, w) that minimise unary cost and label changes, by α-expansion with PyMaxflow.
@@ -128,9 +134,11 @@ class CoMixupEnergy:
         borders = (labels[1:] != labels[:-1]).sum() + (labels[:, 1:] != labels[:, :-1]).sum()
         return float(cost + self.smoothness / self.blocks * borders)
 
-    def _common(self, shares: np.ndarray, used: np.ndarray) -> float:
-        """Σ over j ≠ j' of o_jᵀ A o_j'."""
-        return float(used @ self.fit @ used - np.einsum("ji,ik,jk", shares, self.fit, shares))
+    def _overlap(self, shares: np.ndarray) -> np.ndarray:
+        """Overlap (M, M) of each mixture's samples with all other mixtures."""
+        return (shares.sum(0) - shares) @ self.fit
 
-    def _diversity(self, common: float) -> float:
-        return self.diversity * self.blocks * max(self.threshold * self.samples, common)
+    def _diversity(self, shares: np.ndarray) -> float:
+        """Price of the overlap of each mixture with the others, where a sample is above its slack."""
+        overlap = self._overlap(shares)
+        return self.diversity * self.blocks * float((shares * overlap)[overlap > self.threshold].sum())

@@ -28,17 +28,18 @@ class MixBlock(nn.Module):
 
     Args:
         in_channels: C of the feature maps, at least 2.
-        lam_encoding: ``'adaptive'`` scales the maps by 1 + γλ and 1 + γ(1 − λ) with a learned γ in [0, 1],
-            initially 0; ``'concat'`` appends λ and 1 − λ as channels; ``'none'``.
+        lam_encoding: ``'adaptive'`` scales the maps by 1 + γλ and 1 + γ(1 − λ) with a learned γ in [0, 1];
+            ``'concat'`` appends λ and 1 − λ as channels; ``'none'``.
         content: ``'nonlinear'``: two 1×1 convolutions with batch normalisation, ReLU and dropout between
             them; ``'linear'``: one 1×1 convolution.
         attention: ``'self'``: queries and keys from the concatenated maps; ``'cross'``: queries from i and
             keys from j. Both share one convolution.
         upsampling: ``'nearest'`` or ``'bilinear'``.
+        gamma_init: First γ, in [0, 1]: 0 as in the paper, where masks may not learn λ, or 1.
         sigmoid_first: Apply the sigmoid before the upsampling (Eq. 5) or after it.
 
     Raises:
-        ValueError: Unknown option, or fewer than 2 channels.
+        ValueError: Unknown option, fewer than 2 channels, or ``gamma_init`` out of range.
 
     >>> block = MixBlock(4)
     >>> mask = block(*torch.ones(2, 1, 4, 2, 2), 0.5, size=(8, 8))
@@ -54,6 +55,7 @@ class MixBlock(nn.Module):
         content: str = "nonlinear",
         attention: str = "self",
         upsampling: str = "nearest",
+        gamma_init: float = 0.0,
         sigmoid_first: bool = True,
     ) -> None:
         super().__init__()
@@ -70,7 +72,12 @@ class MixBlock(nn.Module):
             raise ValueError(f"mix_block.in_channels is {in_channels}; it must be at least 2.")
         self.lam_encoding, self.attention = lam_encoding, attention
         self.upsampling, self.sigmoid_first = upsampling, sigmoid_first
-        self.gamma = nn.Parameter(torch.zeros(())) if lam_encoding == "adaptive" else None
+        if not 0 <= gamma_init <= 1:
+            raise ValueError(f"mix_block.gamma_init is {gamma_init}; it must be from 0 to 1.")
+        self.gamma = nn.Parameter(torch.tensor(float(gamma_init))) if lam_encoding == "adaptive" else None
+        if self.gamma is not None:
+            # Read by the optimiser wrapper.
+            vars(self.gamma)["bounds"] = (0.0, 1.0)
         encoded = in_channels + (lam_encoding == "concat")
         hidden = in_channels // 2
         if content == "nonlinear":

@@ -3,13 +3,16 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from ssl_ext.apis import parse_options, pretrain
+from ssl_ext.config.training import fit_learning_rate
 from ssl_ext.engine import read_checkpoint
 from ssl_ext.errors import UserError
 
@@ -189,6 +192,34 @@ def test_deterministic_run(tiny_config, tmp_path, monkeypatch):
     finally:
         torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.deterministic = False
+
+
+@pytest.mark.parametrize(("processes", "rate"), [(1, 0.015), (4, 0.06)])
+def test_other_images_per_step_warn_or_scale_the_rate(processes, rate):
+    settings = dict(optim_wrapper=dict(optimizer=dict(lr=0.03)), train_dataloader=dict(batch_size=32))
+    config = Config(dict(settings, auto_scale_lr=dict(base_batch_size=64)))
+    said = (
+        f"make steps of {32 * processes} images; the learning rate 0.03 is for 64: --auto-scale-lr makes it"
+    )
+    with pytest.warns(UserWarning, match=f"{said} {rate}"):
+        fit_learning_rate(config, processes)
+    assert config.optim_wrapper.optimizer.lr == 0.03
+    config.auto_scale_lr.enable = True
+    for _ in range(2):  # a config that was scaled is not scaled again
+        fit_learning_rate(config, processes)
+        assert config.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_learning_rate(Config(dict(settings, auto_scale_lr=dict(base_batch_size=64))), 2)
+        fit_learning_rate(Config(settings), processes)
+
+
+def test_scaling_needs_the_images_per_step_of_the_rate(tiny_config, tmp_path):
+    with pytest.raises(UserError, match=r"set auto_scale_lr\.base_batch_size"):
+        pretrain(tiny_config, work_dir=tmp_path / "run", auto_scale_lr=True)
+    options = {"auto_scale_lr.base_batch_size": 512, "train_cfg.max_epochs": 1}
+    pretrain(tiny_config, work_dir=tmp_path / "run", auto_scale_lr=True, options=options)
+    assert scalars(tmp_path / "run")[0]["lr"] == pytest.approx(5e-4)
 
 
 def test_stem_and_image_size_that_disagree_warn(tiny_config, tmp_path):

@@ -192,7 +192,7 @@ def test_what_was_measured_unlike_is_kept_apart_and_said(change, words, tmp_path
         ["kNN [B]", "BYOL"],
     ]
     (note,) = table.notes
-    assert note.startswith("Digits, kNN was measured in 2 ways that cannot be compared: [A] ")
+    assert note.startswith("Digits, kNN was measured with 2 different settings that cannot be compared: [A] ")
     assert all(word in note for word in words)
     page = (tmp_path / "out" / "report.html").read_text()
     assert note in page
@@ -217,7 +217,7 @@ def test_what_is_chosen_on_validation_or_drawn_is_no_other_setting(tmp_path):
     write(tmp_path, linear("a", 0.1, [0.1, 1.0], 0), linear("b", 0.1, [0.1], 0))
     (table,), _ = report([tmp_path], out_dir=tmp_path / "out")
     assert table.notes == [
-        "Digits, linear, all labels was measured in 2 ways that cannot be compared: "
+        "Digits, linear, all labels was measured with 2 different settings that cannot be compared: "
         "[A] l2 = chosen from 0.1, 1.0; [B] l2 = 0.1"
     ]
 

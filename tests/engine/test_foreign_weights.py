@@ -320,7 +320,7 @@ def test_code_in_a_file_is_refused_and_not_run(suffix, model, tmp_path):
         path.write_bytes(pickle.dumps(content))
     else:
         torch.save(content, path)
-    with pytest.raises(UserError, match=r"refused.*open"):
+    with pytest.raises(UserError, match=r"rejected.*open"):
         load_weights(model, path)
     assert not trace.exists()
 

@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_ext.capture import HostAccess
 from ssl_ext.engine import BFloat16OptimWrapper, OptimWrapper
+from ssl_ext.mixups import MixBlock
 from ssl_ext.models.utils import MomentumNetwork
 
 
@@ -26,6 +27,20 @@ def test_the_norm_of_clipped_gradients_stays_on_the_device():
     torch.testing.assert_close(wrapper.grad_norm, norm)
     clipped = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
     torch.testing.assert_close(clipped, torch.tensor(0.1), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_a_parameter_leaves_its_bound_as_soon_as_its_gradient_turns(optimizer):
+    block = MixBlock(4, gamma_init=0.05)
+    settings = dict(momentum=0.9) if optimizer is torch.optim.SGD else {}
+    wrapper = OptimWrapper(optimizer([block.gamma], 0.1, **settings))
+    for sign, expected in ((1, 0.0), (1, 0.0), (-1, 0.1)):
+        block.gamma.grad = torch.tensor(float(sign))
+        wrapper.step()
+        if optimizer is torch.optim.SGD or sign > 0:
+            assert block.gamma.item() == pytest.approx(expected)
+        else:
+            assert block.gamma > 0
 
 
 @pytest.mark.parametrize("kept", [False, True])

@@ -302,7 +302,7 @@ def test_another_method_or_network_than_the_checkpoints_is_refused(tiny_config, 
     assert row.method == "SimCLR"
     for name in ("run.py", "run.json"):
         (tmp_path / name).write_text("")
-    with pytest.raises(UserError, match=r"The run was trained with '.*run\.py'"):
+    with pytest.raises(UserError, match=r"The run's config with all overrides is '.*run\.py'"):
         evaluate(tiny_config, path, **settings)
     other = write_run(tiny_config, tmp_path / "stem.pth")
     state = torch.load(other)

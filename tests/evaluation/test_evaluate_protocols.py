@@ -323,7 +323,7 @@ def test_few_test_images_are_evaluated_with_a_warning(run, config, tmp_path, sai
     counts = dict(train=40, val=20, test=7)
     config.evaluation_dataset = save_digits(tmp_path / "few.npz", counts)
     rows = run("knn", "linear", "finetune")
-    assert any("only 7 test images; one of them is worth 14.3 points" in message for message in said)
+    assert any("only 7 test images; one image changes accuracy by 14.3 points" in message for message in said)
     assert any("AUC is undefined, because the test split has no image of" in message for message in said)
     assert all(np.isnan(row.last["auc"]) for row in rows)
     assert all(7 * row.last["acc"] == pytest.approx(round(7 * row.last["acc"])) for row in rows)

@@ -110,9 +110,9 @@ def test_errors():
     with pytest.raises(ValueError, match="fractions=1.5"):
         fraction_subset(LABELS, 1.5, seed=0)
     unlabelled = torch.full((4,), -1)
-    with pytest.raises(ValueError, match="every label is negative"):
+    with pytest.raises(ValueError, match="all labels are negative"):
         random_subset(unlabelled, 1, seed=0)
-    with pytest.raises(ValueError, match="every label is negative"):
+    with pytest.raises(ValueError, match="all labels are negative"):
         labels_per_class_subset(unlabelled, 1, seed=0)
     with pytest.raises(ValueError, match="nothing can be held out"):
         hold_out(torch.tensor([0, 1, -1, -1]), seed=0)

@@ -17,7 +17,9 @@ from ssl_ext.losses import (
 )
 
 EPS = 1e-3
-FINITE = ["clamp", "affine"]
+POSITIVE = ["clamp", "affine"]
+FINITE = ["guarded", *POSITIVE]
+ALL = [*FINITE, "raw"]
 
 
 def units(*shape, seed=0):
@@ -36,6 +38,8 @@ def loop_similarity(a1, b1, a2, b2, intersection, eps):
             ds = math.fsum((p - q) ** 2 for p, q in zip(x2, y2, strict=True))
             if intersection == "raw":
                 row.append(s / (s + ds))
+            elif intersection == "guarded":
+                row.append(s / max(s + ds, eps))
             else:
                 s = max(s, 0.0) if intersection == "clamp" else (1 + s) / 2
                 row.append(s / (s + ds + eps))
@@ -43,13 +47,13 @@ def loop_similarity(a1, b1, a2, b2, intersection, eps):
     return torch.tensor(result, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("intersection", ["clamp", "affine", "raw"])
+@pytest.mark.parametrize("intersection", ALL)
 @pytest.mark.parametrize("eps", [EPS, 0.3])
 def test_similarity_equals_a_slow_loop(intersection, eps):
     pairs = units(5, 3), units(4, 3, seed=1), units(5, 6, seed=2), units(4, 6, seed=3)
     found = jaccard_similarity(*pairs, intersection=intersection, eps=eps)
     expected = loop_similarity(*pairs, intersection, eps)
-    assert found.shape == (5, 4) and (expected < 0).any() == (intersection == "raw")
+    assert found.shape == (5, 4) and (expected < 0).any() == (intersection not in POSITIVE)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -58,29 +62,41 @@ def test_clamp_is_eq_2_for_clear_intersections_up_to_eps():
     s, ds = pairs[0] @ pairs[1].T, torch.cdist(pairs[2], pairs[3]).square()
     clear = s >= 0.05
     assert clear.sum() > 1000
-    ours, eq2 = jaccard_similarity(*pairs), s / (s + ds)
+    ours, eq2 = jaccard_similarity(*pairs, intersection="clamp", eps=EPS), s / (s + ds)
     # eps changes the denominator by at most eps / (s + ds).
     torch.testing.assert_close((ours * (s + ds + EPS) / (s + ds))[clear], eq2[clear], rtol=1e-9, atol=0)
     assert ((ours - eq2).abs() <= EPS / (s + ds))[clear].all()
     assert (ours[s <= 0] == 0).all()
 
 
+def test_guarded_is_eq_2_beyond_the_guard():
+    pairs = units(60, 3), units(60, 3, seed=1), units(60, 3, seed=2), units(60, 3, seed=3)
+    s, ds = pairs[0] @ pairs[1].T, torch.cdist(pairs[2], pairs[3]).square()
+    clear = s + ds > 0.05
+    assert 0 < (~clear).sum() < 1000 < (clear & (s < 0)).sum()
+    torch.testing.assert_close(jaccard_similarity(*pairs)[clear], (s / (s + ds))[clear], rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("intersection", FINITE)
-def test_slopes_are_bounded_by_one_over_eps(intersection):
-    # Unit vectors in the plane with a given cosine, including s = 0 and ds = 0.
+def test_slopes_are_bounded(intersection):
+    eps = 0.05 if intersection == "guarded" else EPS
+    # Unit vectors in the plane with a given cosine, including s = 0, ds = 0 and s + ds = eps.
     near = torch.logspace(-8, -1, 40).double()
     cosine = torch.cat([torch.linspace(-1, 1, 101).double(), near, 1 - near, near - 1])
+    cosine = torch.cat([cosine, 1 - (eps * (1 + near[:1]) + 1 - near) / 2])
     s1, s2 = (c.flatten() for c in torch.meshgrid(cosine, cosine, indexing="ij"))
     x1, x2 = (torch.stack([s, (1 - s * s).clamp_min(0).sqrt()], 1).requires_grad_() for s in (s1, s2))
     first = torch.tensor([[1.0, 0.0]]).double()
     # x's first entry is the cosine, so its gradient is the slope.
-    similarity = jaccard_similarity(x1, first, x2, first, intersection=intersection)
+    similarity = jaccard_similarity(x1, first, x2, first, intersection=intersection, eps=eps)
     similarity.sum().backward()
-    assert similarity.min() >= 0 and similarity.max() <= 1
+    assert similarity.min() >= (-1 / eps if intersection == "guarded" else 0) and similarity.max() <= 1
     slope1, slope2 = x1.grad[:, 0].abs().max(), x2.grad[:, 0].abs().max()
-    assert slope1 <= (1 if intersection == "clamp" else 0.5) / EPS
-    assert slope2 <= 0.5 / EPS * (1 + 1e-9)
-    assert min(slope1, slope2) > 0.4 / EPS  # the bounds are tight near s = ds = 0
+    # Guarded: ds / (s + ds)² with ds <= 1 + eps at the guard, and twice s / (s + ds)², since ds = 2 - 2 s2.
+    bound1 = dict(guarded=(1 + eps) / eps**2, clamp=1 / eps, affine=0.5 / eps)[intersection]
+    bound2 = 2 / eps**2 if intersection == "guarded" else 0.5 / eps * (1 + 1e-9)
+    # The bounds are tight.
+    assert 0.4 * bound1 < slope1 <= bound1 and 0.4 * bound2 < slope2 <= bound2
 
 
 def special_vectors(kind, dtype):
@@ -105,7 +121,7 @@ def test_finite_for_every_unit_vector(intersection, dtype, kind1, kind2):
     z1, z2 = special_vectors(kind1, dtype), special_vectors(kind2, dtype)
     z1.requires_grad_(), z2.requires_grad_()
     similarity = jaccard_similarity(z1, z1, z2, z2, intersection=intersection)
-    assert similarity.min() >= 0 and similarity.max() <= 1
+    assert similarity.max() <= 1 and (intersection == "guarded" or similarity.min() >= 0)
     similarity.square().sum().backward()
     settings = dict(intersection=intersection, temperature=0.1)
     losses = [
@@ -120,12 +136,13 @@ def test_finite_for_every_unit_vector(intersection, dtype, kind1, kind2):
 
 def test_equal_vectors_in_both_spaces_are_fully_similar():
     z = units(8, 40).float()
-    expected = torch.full((8,), 1 / (1 + EPS))
-    torch.testing.assert_close(jaccard_similarity(z, z, z, z).diagonal(), expected)
+    for intersection, expected in (("guarded", 1), ("clamp", 1 / (1 + EPS))):
+        found = jaccard_similarity(z, z, z, z, intersection=intersection, eps=EPS).diagonal()
+        torch.testing.assert_close(found, torch.full((8,), expected).float())
     assert (jaccard_similarity(z, z, z, z, intersection="raw").diagonal() <= 1).all()
 
 
-@pytest.mark.parametrize("intersection", ["clamp", "affine", "raw"])
+@pytest.mark.parametrize("intersection", ALL)
 def test_gradcheck_of_the_similarity(intersection):
     # Away from s = 0, where 'clamp' has a kink and 'raw' may have a pole.
     a1 = units(3, 4).abs() + 0.1
@@ -158,7 +175,7 @@ def loop_nce(matrix, positives, excluded, temperature):
     return math.fsum(losses) / len(losses), hits / len(losses)
 
 
-@pytest.mark.parametrize("intersection", ["clamp", "affine", "raw"])
+@pytest.mark.parametrize("intersection", ALL)
 @pytest.mark.parametrize("form", ["SimCLR", "MoCo"])
 def test_loss_equals_a_slow_loop(form, intersection):
     n, temperature, alpha = 4, 0.3, (0.5, 0.2)
@@ -247,7 +264,7 @@ def test_half_precision_is_computed_in_float32():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(intersection="min"), "intersection is 'min'; allowed are clamp, affine, raw"),
+        (dict(intersection="min"), "intersection is 'min'; allowed are guarded, raw, clamp, affine"),
         (dict(eps=0.0), "eps must be > 0, got 0.0"),
         (dict(temperature=0), "temperature must be > 0, got 0"),
         (dict(alpha=(0.7, 0.4)), r"alpha is \(0.7, 0.4\)"),

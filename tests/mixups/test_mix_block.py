@@ -168,7 +168,7 @@ def test_gamma_starts_at_zero_learns_and_stays_in_range():
     with torch.no_grad():
         block.content[-1].weight.fill_(1.0)
         block.embedding.weight.normal_()
-    assert block.gamma == 0
+    assert block.gamma == 0 and MixBlock(8, gamma_init=1).gamma == 1
     for target, bound in ((1.0, 1.0), (-1.0, 0.0)):
         optimizer = torch.optim.SGD([block.gamma], lr=0.5)
         for _ in range(5):
@@ -238,6 +238,8 @@ def test_an_unknown_option_is_named(option, value):
 def test_bad_shapes_are_refused():
     with pytest.raises(ValueError, match="in_channels is 1; it must be at least 2"):
         MixBlock(1)
+    with pytest.raises(ValueError, match="mix_block.gamma_init is 2; it must be from 0 to 1"):
+        MixBlock(8, gamma_init=2)
     with pytest.raises(ValueError, match=r"lam must be a scalar or \(2,\), got \(3,\)"):
         MixBlock(C)(*maps(dtype=torch.float32), torch.rand(3), size=(4, 4))
 

@@ -36,13 +36,15 @@ def loop_value(energy, labels):
             total -= energy.prior / blocks * energy.log_prior[z[y, x]]
             for other in ([z[y + 1, x]] if y + 1 < height else []) + ([z[y, x + 1]] if x + 1 < width else []):
                 total += energy.smoothness / blocks * (z[y, x] != other)
-    common = 0.0
-    for j, k in itertools.permutations(range(samples), 2):
-        for a, b in itertools.product(range(samples), repeat=2):
+    for j, a in itertools.product(range(samples), repeat=2):
+        overlap = 0.0
+        for k, b in itertools.product(range(samples), repeat=2):
             fit = (1 - energy.compatibility) * (a == b)
             fit += energy.compatibility * distance[a][b] * samples / total_distance
-            common += shares[j][a] * fit * shares[k][b]
-    return total + energy.diversity * blocks * max(energy.threshold * samples, common)
+            overlap += fit * shares[k][b] * (j != k)
+        if overlap > energy.threshold:
+            total += energy.diversity * blocks * shares[j][a] * overlap
+    return total
 
 
 def random_start(samples, grid, seed=0):
@@ -62,7 +64,7 @@ def test_the_energy_equals_a_loop(compatibility):
 def test_the_energy_never_rises_and_is_that_of_the_labels(seed, options):
     energy = random_energy(8, (4, 3), seed, **options)
     labels, values = energy.minimise(random_start(8, (4, 3), seed), 4)
-    assert len(values) == 5
+    assert len(values) == 6
     assert all(after <= before + 1e-9 for before, after in itertools.pairwise(values))
     assert values[-1] < values[0]
     assert values[-1] == pytest.approx(energy.value(labels))
@@ -82,12 +84,33 @@ def test_diversity_keeps_the_mixtures_apart(threshold):
     greedy, _ = random_energy(8, (4, 4), 1, diversity=0.0).minimise(start, 3)
     assert (greedy == greedy[0]).all()
     energy = random_energy(8, (4, 4), 1, threshold=threshold)
-    diverse, _ = energy.minimise(start, 3)
-    shares = energy.shares(diverse)
-    overlap = [shares[j] @ shares[k] for j, k in itertools.permutations(range(8), 2)]
-    # The off-diagonal part of A is scaled by ω = 0.001.
-    assert sum(overlap) / 8 <= threshold
+    diverse, values = energy.minimise(start, 3)
+    assert values[-1] < energy.value(greedy)
     assert len(np.unique(diverse, axis=0)) > 2
+
+
+def photographs(samples, random):
+    """Saliency of blocks as images have it: a bright spot each, and texture."""
+    y, x = np.mgrid[:4, :4]
+    centre = random.uniform(0, 3, size=(2, samples, 1, 1))
+    spot = np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / 2)
+    saliency = (0.2 + spot) * random.uniform(0.5, 1.5, size=(samples, 4, 4))
+    return saliency / saliency.sum((1, 2), keepdims=True)
+
+
+def test_mixtures_have_two_to_three_sources_of_which_one_is_the_larger():
+    random = np.random.default_rng(0)
+    sources, largest, below = [], [], []
+    for _ in range(3):
+        log_prior = np.log(random.dirichlet(2 * np.ones(20)))
+        energy = CoMixupEnergy(photographs(20, random), log_prior, **SETTINGS)
+        labels, values = energy.minimise(random.integers(20, size=(20, 4, 4)), 3)
+        shares = energy.shares(labels)
+        sources.append((shares > 0).sum(1).mean())
+        largest.append(shares.max(1).mean())
+        below.append(values[0] - values[-1])
+    assert 2 < np.mean(sources) < 3 and 0.45 < np.mean(largest) < 0.75, (sources, largest)
+    assert min(below) > 50
 
 
 def test_the_prior_and_the_distances_count():

@@ -78,6 +78,20 @@ def test_a_policy_that_follows_the_gradient_leaves_statistics_and_gradients_alon
     assert all(part.training for part in model.modules())
 
 
+@pytest.mark.parametrize(("name", "weight"), [("co_mixup", 1.0), ("mixup", 0.0), ("mixup", 0.5)])
+def test_co_mixup_learns_from_the_plain_images_too(name, weight):
+    given = {} if weight in (0.0, 1.0) else dict(plain_weight=weight)
+    model = build("MixupClassifier", policy=dict(type="MixingPolicy", name=name), **given).train()
+    images, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 2, 1, 1])
+    expected = torch.nn.functional.cross_entropy(model.classify(images), labels)
+    losses = model.loss([images], dict(labels=labels))
+    assert losses.keys() == ({"loss_plain", "loss_mix"} if weight else {"loss_mix"})
+    if weight:
+        torch.testing.assert_close(losses["loss_plain"], weight * expected)
+    with pytest.raises(ValueError, match="model.plain_weight is -1"):
+        build("MixupClassifier", policy=dict(type="MixingPolicy", name=name), plain_weight=-1)
+
+
 class Labelled:
     def __init__(self, labels, num_classes=3):
         self.labels, self.num_classes = labels, num_classes

@@ -1,8 +1,11 @@
 """Mixing policies: random draws, required inputs and rejected options."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from torch import nn
 
 from ssl_ext.mixups import cutmix, gradient_saliency, mixup, puzzlemix
@@ -131,12 +134,16 @@ def test_some_steps_mix_nothing(name):
     ("settings", "message"),
     [
         (dict(name="blend"), "model.policy.name is 'blend'; it must be one of mixup, manifoldmix, cutmix"),
+        (
+            dict(name="mixup", alphas="svhn"),
+            "model.policy.alphas is 'svhn'; it must be one of cifar100, tiny",
+        ),
         (dict(name="mixup", alpha=0), "model.policy.alpha is 0; it must be above 0"),
         (dict(name="mixup", alpha=float("inf")), "model.policy.alpha is inf"),
         (dict(name="mixup", prob=1.1), "model.policy.prob is 1.1; it must be from 0 to 1"),
-        (dict(name="mixup", decay=3), "model.policy.decay is no option of 'mixup'; it has none"),
-        (dict(name="cutmix", generator=None), "model.policy.generator is no option"),
-        (dict(name="fmix", alfa=3), "model.policy.alfa is no option of 'fmix'; it has decay"),
+        (dict(name="mixup", decay=3), "model.policy.decay is not an option of 'mixup'; allowed are none"),
+        (dict(name="cutmix", generator=None), "model.policy.generator is not an option"),
+        (dict(name="fmix", alfa=3), "model.policy.alfa is not an option of 'fmix'; allowed are decay"),
         (dict(name="fmix", decay=-1), "decay must be at least 0, got -1 .config key model.policy.decay"),
         (dict(name="resizemix", scale=(0, 1)), "config key model.policy.scale"),
         (dict(name="puzzlemix", levels=1), "config key model.policy.levels"),
@@ -165,3 +172,32 @@ def test_building_a_policy_leaves_the_global_generator_alone():
     for name in POLICIES:
         MixingPolicy(name)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_alphas_are_those_that_the_readme_prints():
+    text = (Path(__file__).parents[2] / "configs/mixup/README.md").read_text()
+    columns = ("cifar100", "tiny-imagenet", "fine-grained", "imagenet", "imagenet-resnet18", "stl10")
+    checked = 0
+    for line in text.split("| policy | CIFAR-100 |")[1].split("\n\n")[0].splitlines()[2:]:
+        names, *values = (cell.strip() for cell in line.strip("|").split("|"))
+        for name in names.lower().replace("-", "_").split(", "):
+            found = [MixingPolicy(name, alphas=column).alpha for column in columns]
+            assert found == [float(value) for value in values], name
+            checked += 1
+    assert checked == 8
+    assert MixingPolicy("cutmix", alphas="self-supervised").alpha == 1
+    assert MixingPolicy("cutmix", alpha=3, alphas="stl10").alpha == 3
+
+
+def test_configs_take_the_column_of_their_data_set():
+    for path in (Path(__file__).parents[2] / "configs").glob("*mix*/*.py"):
+        policy = Config.fromfile(path).model.get("policy")
+        data, resnet18 = path.stem.rpartition("_")[2], "resnet18" in path.stem
+        if policy and policy.type == "MixingPolicy":
+            if path.parent.name == "amix_ssl":
+                expected = "self-supervised"
+            elif data == "imagenet":
+                expected = "imagenet-resnet18" if resnet18 else "imagenet"
+            else:
+                expected = {"cub200": "fine-grained", "fgvc-aircraft": "fine-grained"}.get(data, data)
+            assert policy.get("alphas", "cifar100") == expected.replace("cifar10-10k", "cifar100"), path

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ssl_ext.apis import build_model, pretrain
+from ssl_ext.engine.weights.load import load_weights
 from ssl_ext.errors import UserError
 
 ALGORITHMS = {
@@ -13,9 +14,10 @@ ALGORITHMS = {
     "SimSiam": dict(),
     "Cross": dict(),
     "TriBYOL": dict(),
-    "TriBYOL, all": dict(target_update="all"),
+    "TriBYOL, alternate": dict(target_update="alternate"),
+    "TriBYOL, independent": dict(target_init="independent"),
     "TriBYOL, one direction": dict(symmetric=False),
-    "TriBYOL, all, one direction": dict(target_update="all", symmetric=False),
+    "TriBYOL, alternate, one direction": dict(target_update="alternate", symmetric=False),
 }
 EVERY = pytest.mark.parametrize("case", ALGORITHMS)
 
@@ -134,10 +136,11 @@ PASSES = {
     "BYOL": ([0, 1], [[0, 1]]),
     "SimSiam": ([0, 1], []),
     "Cross": ([0, 1], [[0, 1]]),
-    "TriBYOL": ([0, 1, 2], [[0, 1], [0, 2]]),
-    "TriBYOL, all": ([0, 1, 2], [[0, 1, 2]]),
-    "TriBYOL, one direction": ([0], [[1], [2]]),
-    "TriBYOL, all, one direction": ([0], [[1, 2]]),
+    "TriBYOL": ([0, 1, 2], [[0, 1, 2]]),
+    "TriBYOL, alternate": ([0, 1, 2], [[0, 1], [0, 2]]),
+    "TriBYOL, independent": ([0, 1, 2], [[0, 1], [0, 2]]),
+    "TriBYOL, one direction": ([0], [[1, 2]]),
+    "TriBYOL, alternate, one direction": ([0], [[1], [2]]),
 }
 
 
@@ -165,40 +168,62 @@ def parameters(network):
 
 
 def train(model, steps):
-    """Optimiser steps with EMA; returns each target's parameters before the first and after every step."""
+    """Parameters of the targets and of the online network before the first and after every step."""
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     model.sync_ema()
-    history = [[parameters(target) for target in model.targets]]
-    for step in range(1, steps + 1):
-        model.before_step(step, step)
-        sum(model.loss(views(model)).values()).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        model.after_step(step, steps)
-        history.append([parameters(target) for target in model.targets])
+    history = []
+    for step in range(steps + 1):
+        if step:
+            model.before_step(step, step)
+            sum(model.loss(views(model)).values()).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            model.after_step(step, steps)
+        online = torch.cat([parameters(model.backbone), parameters(model.neck)])
+        history.append(([parameters(target) for target in model.targets], online))
     return history
 
 
-def test_alternating_targets_follow_after_odd_and_after_even_steps(make):
-    model = make("TriBYOL", momentum=0.9)
-    history = train(model, 4)
-    assert torch.equal(*history[0])
+def test_alternating_targets_follow_every_second_step_with_the_squared_momentum(make):
+    history = train(make("TriBYOL, alternate", momentum=0.9), 4)
+    expected = history[0][0]
+    assert torch.equal(*expected)
     for step in range(1, 5):
-        moved = [not torch.equal(a, b) for a, b in zip(history[step - 1], history[step], strict=True)]
-        assert moved == ([True, False] if step % 2 else [False, True])
-    assert not torch.equal(*history[2])
+        targets, online = history[step]
+        expected[(step - 1) % 2] = 0.81 * expected[(step - 1) % 2] + 0.19 * online
+        for found, value in zip(targets, expected, strict=True):
+            torch.testing.assert_close(found, value)
+    assert not torch.equal(*history[2][0])
 
 
 def test_targets_that_both_follow_are_one_network(make):
-    model = make("TriBYOL, all", momentum=0.9)
-    two = make("TriBYOL", momentum=0.9)
-    two.updated_networks = two.ema_networks
-    history, expected = train(model, 3), train(two, 3)
-    for (found,), (first, second) in zip(history, expected, strict=True):
+    model = make("TriBYOL", momentum=0.9)
+    two = make("TriBYOL, alternate", momentum=0.9)
+    two.alternate = False
+    for ((found,), _), ((first, second), _) in zip(train(model, 3), train(two, 3), strict=True):
         assert torch.equal(first, second)
         assert torch.equal(found, first)
     for found, value in zip(model.loss(views(model)).values(), two.loss(views(two)).values(), strict=True):
         assert torch.equal(found, value)
+
+
+def test_independent_targets_start_apart_and_both_follow(prediction_config):
+    model = build_model(prediction_config("TriBYOL", target_init="independent", momentum=0.9)).double()
+    ((first, second), online), *_ = start = train(model, 1)
+    for value in (first, second):
+        # Drawn like the network's own weights.
+        assert not torch.equal(value, online) and not torch.equal(first, second)
+        torch.testing.assert_close(value.std(), online.std(), rtol=0.1, atol=0)
+    for before, after in zip((first, second), start[1][0], strict=True):
+        torch.testing.assert_close(after, 0.9 * before + 0.1 * start[1][1])
+
+
+def test_weights_with_two_targets_load_into_one(prediction_config, tmp_path):
+    two = build_model(prediction_config("TriBYOL", target_update="alternate"))
+    one = build_model(prediction_config("TriBYOL"))
+    torch.save({"state_dict": two.state_dict()}, tmp_path / "two.pth")
+    report = load_weights(one, tmp_path / "two.pth")
+    assert not report.missing and all(name.startswith("targets.1.") for name in report.unexpected)
 
 
 def test_defaults_are_the_published_ones(make):
@@ -219,8 +244,9 @@ def test_predictor_is_initialised_with_the_model(prediction_config):
         (
             "TriBYOL",
             {"model.target_update": "both"},
-            "model.target_update is 'both'; allowed are 'alternate'",
+            "model.target_update is 'both'; allowed are 'all'",
         ),
+        ("TriBYOL", {"model.target_init": "random"}, "model.target_init is 'random'; allowed are 'online'"),
         ("BYOL", {"model.predictor.in_channels": 8}, "model.predictor.in_channels is 8; .* 16"),
         ("SimSiam", {"model.predictor.out_channels": 4}, "model.predictor.out_channels is 4; .* 16"),
         ("TriBYOL", {"views.0.repeats": 2}, "TriBYOL needs 3 views .* give 2: change views"),

@@ -1,6 +1,7 @@
 """AMix on MoCo: inputs of each term, gradient flow, restored state and checkpoints."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -160,6 +161,22 @@ def test_losses_are_those_of_the_paper(make, monkeypatch):
         torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_log_says_gamma_and_how_often_the_larger_source_is_found(make, monkeypatch):
+    model = make()
+    with torch.no_grad():
+        model.mix_block.gamma.fill_(0.4)
+    blocked = spy(monkeypatch, model.head, "block_terms")
+    losses = model.loss(views(count=24), samples(24))
+    (_, z, keys, _, mixed), *_ = blocked[0]
+    hits = [
+        float((z[n] @ keys[n] > z[n] @ keys[mixed.permutation[n]]) == (mixed.lam[n] > 0.5))
+        for n in range(24)
+        if abs(mixed.lam[n] - 0.5) > 0.2
+    ]
+    assert len(hits) > 3 and losses["larger_source_top1"] == pytest.approx(sum(hits) / len(hits))
+    assert losses["gamma"] == pytest.approx(0.4) and not losses["gamma"].requires_grad
+
+
 def test_who_learns_from_which_term(make):
     model = make(method="AMixC", labels=PSEUDO, block_losses=("infonce", "bce", "ce", "pbce"))
     losses = model.loss(views(), samples())
@@ -254,6 +271,39 @@ def test_negatives_of_the_sources_labels_are_left_out(make, monkeypatch, labels)
     assert kwargs["excluded"].tolist() == expected
 
 
+class SomeLabelled:
+    labels, num_classes = [3, -1, 2, -1, 3, -1], 10
+
+
+@pytest.mark.parametrize("name", ["ce", "pbce"])
+def test_images_without_a_class_take_no_part_in_losses_by_class(make, monkeypatch, name):
+    model = make("AMixC", labels=TRUTH, mask_labels=True, block_losses=(name, "infonce"))
+    model.check_dataset(SomeLabelled)
+    labels = torch.tensor(SomeLabelled.labels)
+    batch = dict(indices=torch.arange(N), labels=labels)
+    blocked, spied = spy(monkeypatch, model.head, "block_terms"), spy(monkeypatch, model.label_source, "loss")
+    model.loss(views(), batch)
+    losses = model.loss(views(seed=2), batch)
+    (features, _), _ = spied[1][:2]
+    logits = model.label_source.classifier(features)
+    known = labels >= 0
+    torch.testing.assert_close(losses["loss_classifier"], F.cross_entropy(logits[known], labels[known]))
+    (*_, mixed), kwargs = blocked[1][:2]
+    pairs = known & known[mixed.permutation]
+    own, other = labels[pairs], labels[mixed.permutation][pairs]
+    logits, lam = kwargs["logits"][pairs], mixed.lam[pairs]
+    if name == "ce":
+        terms = (F.cross_entropy(logits, target, reduction="none") for target in (own, other))
+        expected = [lam * next(terms) + (1 - lam) * next(terms)]
+    else:
+        expected = [mixup_pbce(logits, own, other, lam)[None]] * bool((own != other).any())
+    expected = torch.cat(expected).mean() if len(own) and expected else torch.zeros(())
+    torch.testing.assert_close(losses[f"loss_block_{name}"], expected)
+    # Entries without a class, and those that nothing was written to, are negatives of all.
+    assert not kwargs["excluded"][:, [1, 3, 5, 6, 7, 8]].any()
+    assert kwargs["excluded"][0, [0, 4]].all()
+
+
 def test_labels_teach_the_classifier_alone():
     source = LabelSource(**TRUTH, in_channels=4, dim=2)
     features = torch.randn(N, 4, requires_grad=True)
@@ -314,6 +364,9 @@ def test_real_labels_must_be_there_and_fit(configure, tmp_path):
     config = configure("AMixC", labels=dict(TRUTH, num_classes=7))
     with pytest.raises(UserError, match="10 classes and model.labels.num_classes is 7"):
         pretrain(config, work_dir=tmp_path / "run")
+    model = build_model(configure("AMixC", labels=TRUTH))
+    with pytest.raises(ValueError, match="one class for each labelled training image"):
+        model.check_dataset(SimpleNamespace(labels=[-1, -1], num_classes=10))
     config = configure("AMixC", labels=dict(PSEUDO, num_classes=5000))
     with pytest.raises(UserError, match="5000 clusters of 1078 images"):
         pretrain(config, work_dir=tmp_path / "run")

@@ -1,4 +1,4 @@
-"""``benchmark.py gpu``: steps of several methods on a GPU, replayed and operation by operation.
+"""``benchmark.py gpu``: steps of several methods on a GPU, captured and eager.
 
 Every method runs as in ``tools/train.py``, on random images on the device. Also measured: the network passes
 of its step alone, replayed; an epoch of Barlow Twins in lightly and MMPretrain; a linear probe.
@@ -87,7 +87,7 @@ def run(
             continue
         begun = time.monotonic()
         if begun - start > seconds:
-            console.print(f"{seconds} s are over before {name}.", highlight=False)
+            console.print(f"Stopped after {seconds} s, before {name}.", highlight=False)
             break
         try:
             figures = cell()

@@ -1,4 +1,4 @@
-"""Page of ``benchmark.py scaling --page``: bytes per step of every method, and waiting time on many GPUs."""
+"""Page of ``benchmark.py scaling --page``: bytes per step of every method, projected waits on many GPUs."""
 
 from __future__ import annotations
 

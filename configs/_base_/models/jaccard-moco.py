@@ -6,5 +6,5 @@ model = dict(
     backbone=dict(norm_cfg=dict(type="SplitBN", num_splits=8)),
     neck=dict(norm_cfg=dict(type="SplitBN", num_splits=8)),
     queue_size=4096,
-    momentum=0.99,
+    momentum=0.999,
 )

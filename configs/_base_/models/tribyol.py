@@ -4,7 +4,7 @@ _base_ = "./resnet18-predictor.py"
 model = dict(
     type="TriBYOL",
     symmetric=True,
-    target_update="alternate",
+    target_update="all",
     momentum=0.996,
     momentum_schedule="constant",
 )

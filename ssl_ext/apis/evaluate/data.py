@@ -53,10 +53,10 @@ class EvaluationData:
     """Splits of ``config.evaluation_dataset`` and features of networks on them.
 
     Args:
-        config: With ``evaluation_dataset``.
-        loading: ``batch_size`` and ``num_workers`` with which images are read.
+        config: Config with ``evaluation_dataset``.
+        loading: ``batch_size`` and ``num_workers`` for reading images.
         cache_dir: Folder of cached features.
-        device: Device that features are computed on.
+        device: Device for computing features.
         target: Name of the data set, if it is the target of a transfer.
 
     Raises:
@@ -153,7 +153,7 @@ class SeededData:
 
     @property
     def val(self) -> Any:
-        """The validation images: a split of their own, or rows held out of train."""
+        """The validation images: the validation split, or rows held out of train."""
         if self.held_rows is None:
             return self.data.splits.val
         return Subset(self.data.splits.train, self.held_rows.tolist())
@@ -199,7 +199,7 @@ class SeededData:
         return Banks(fit, held, test, final=features.train.labelled().to(device) if labels.whole else None)
 
     def sizes(self, labels: Labels) -> dict[str, int]:
-        """Numbers of labelled images that are trained on, chosen with and reported."""
+        """Numbers of labelled images for training, selection and reporting."""
         val = len(self.held_rows) if self.held_rows is not None else None
         if val is None:
             val = int(labelled_rows(torch.as_tensor(self.val.labels)).sum())
@@ -212,7 +212,7 @@ def load_data(
     """Data of the config (key None) and of each target, checked with the network; warns of coarse results.
 
     Raises:
-        UserError: Data that cannot be evaluated on, or images that the network does not accept.
+        UserError: Unsuitable data, or images that the network does not accept.
     """
     device = next(network.parameters()).device
     loading = loading_settings(configs[None])

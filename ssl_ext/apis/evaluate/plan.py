@@ -1,4 +1,4 @@
-"""The plan of an evaluation: its measurements in the order in which they are made."""
+"""The plan of an evaluation: its measurements, in order."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Measurement:
 
 def plan(request: Request) -> list[Measurement]:
     """All measurements of a request: by method, then by seed; networks from random weights come last."""
-    # A row bears the name of the algorithm that trained the weights.
+    # Rows are named after the algorithm that trained the weights.
     methods = {request.method or "untrained": True}
     for baseline in ("untrained", "pixels"):
         if baseline in request.baselines:

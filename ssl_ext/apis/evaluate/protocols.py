@@ -30,7 +30,7 @@ from .plan import Measurement
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcome and cost of a measurement, and what its row reports besides."""
+    """Outcome and cost of a measurement, and further entries of its row."""
 
     outcome: Outcome
     cost: dict[str, float]
@@ -42,7 +42,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Job:
-    """A protocol that is ready to run, with outcomes of ``together``: by default of the one measurement."""
+    """A protocol ready to run; it gives outcomes of ``together``, by default of a single measurement."""
 
     run: Callable[[], Sequence[Outcome]]
     sizes: dict[str, int]
@@ -51,10 +51,10 @@ class _Job:
 
 
 class Protocols:
-    """Runs measurements; two that ask for the same computation share it.
+    """Runs measurements; equal computations are done once.
 
-    ``planned`` are all that will be asked for: linear probes of one network on equally many rows are fitted
-    together, at the first of them, and each bears an equal part of the time (``cost.fitted_together``).
+    ``planned`` are all measurements to come: linear probes of one network on equally many rows are fitted
+    together with the first of them, and the time is divided equally (``cost.fitted_together``).
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Protocols:
         """Run a measurement.
 
         Raises:
-            UserError: Training failed, such as by a loss that is not finite.
+            UserError: Training failed, for example because of a non-finite loss.
         """
         one, data = measurement, self._seeded(measurement)
         prepare = {

@@ -81,7 +81,7 @@ class Request:
         trained = {"finetune", "semi", "budget", "transfer", "supervised"}
         if "supervised" in self.baselines and not (self.labels_per_class or trained & set(self.protocols)):
             raise UserError(
-                "The baseline supervised is trained on the labels that others are: give --labels-per-class, "
+                "The baseline supervised uses the labels of other measurements: give --labels-per-class, "
                 f"or one of the protocols {', '.join(sorted(trained))}."
             )
 
@@ -95,7 +95,7 @@ class Request:
         """The configs of ``transfer_to`` under the names of their data sets.
 
         Raises:
-            UserError: Two of one name.
+            UserError: Two configs have the same name.
         """
         targets: dict[str, Config | str | os.PathLike] = {}
         for source in self.transfer_to:
@@ -104,7 +104,7 @@ class Request:
             else:
                 name = Path(source.filename if isinstance(source, Config) else source).stem
             if name in targets:
-                raise UserError(f"--transfer-to names two configs called {name}: rename one.")
+                raise UserError(f"--transfer-to has two configs called {name}: rename one.")
             targets[name] = source
         return targets
 

@@ -61,7 +61,7 @@ def read_earlier(folder: Path) -> Earlier:
 class ResultRows:
     """Rows of all measurements so far, in ``folder/results.json``.
 
-    A row replaces the one of the same measurement in the file; the file's other rows stay, after the new
+    A row replaces the row of the same measurement in the file; other rows of the file are kept after the new
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
     ``settings.labels.rows`` of a result row; scores of images are in ``predictions/``, a file for each row.
 
@@ -176,7 +176,7 @@ class ResultRows:
             (self.folder / name).unlink(missing_ok=True)
 
     def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
-        """Describe the draw of the labels; warn once if there are fewer than asked for."""
+        """Describe the label draw; warn once if there are fewer labels than requested."""
         if labels.whole:
             return {"drawn": False}
         rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)

@@ -70,14 +70,14 @@ def evaluate(
     - ``supervised``: training from random weights, on all labels and on every other set of labels that is
       measured, with the recipe of the fine-tuned network.
 
-    Choices (k, l2, epoch) are made on validation data, never on the reported split. Validation labels are not
-    part of a budget. They are the validation split or, without one, a tenth of the training rows, which only
-    the final fits of ``knn`` and ``linear`` use.
+    k, l2 and epoch are selected on validation data, never on the reported split. Validation labels are not
+    part of a budget. They are the validation split or, without one, a tenth of the training rows, which are
+    used only in the final fits of ``knn`` and ``linear``.
 
     Args:
         config: A config, or the path of a config file.
         checkpoint: Weights to evaluate; None for a randomly initialised network.
-        protocols: Which of the above.
+        protocols: Names of protocols.
         labels_per_class: Also linear probes (frozen) and fine-tuned networks (unfrozen) on this many labels
             of each class.
         budgets: Numbers of labels, or ``'all'``; default 100, 250, 1000, all.
@@ -93,7 +93,7 @@ def evaluate(
         by: ``'group'``: numbers and fractions of labels count groups (patients, lesions, slides), all of
             whose training images are used; the data set must have groups.
         out_dir: Default: ``evaluation`` beside the checkpoint.
-        device: Default: CUDA where there is a device.
+        device: Default: CUDA if available.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
@@ -153,7 +153,7 @@ def evaluate(
         )
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
-            "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
+            "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(recipes, networks, data, measurements).measure
     for measurement in measurements:

@@ -1,4 +1,4 @@
-"""Figures of configs, runs, checkpoints and results; each function returns one that is not yet saved."""
+"""Figures of configs, runs, checkpoints and results; each function returns an unsaved figure."""
 
 from .confusion import confusion_figure
 from .detections import detections_figure

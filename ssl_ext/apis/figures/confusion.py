@@ -51,19 +51,19 @@ def confusion_figure(
     Args:
         sources: One ``results.json``, of which one measurement is drawn, summed over its seeds and draws;
             or a config and a checkpoint, which is evaluated on all labels.
-        protocol: Of the measurement; from a checkpoint ``'knn'`` (the default) or ``'linear'``.
+        protocol: Protocol of the measurement; for a checkpoint ``'knn'`` (the default) or ``'linear'``.
         which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
-        seed: Rows of this seed alone (default: all seeds); with a checkpoint the seed of held-out rows and
+        seed: Rows of this seed only (default: all seeds); for a checkpoint the seed of held-out rows and
             probe (default 0).
-        where: ``key=value`` with a key of :data:`.choice.KEYS`, to choose one measurement of a result file.
-        options: Config keys to override, with a checkpoint.
+        where: ``key=value`` with a key of :data:`.choice.KEYS`, to select measurements of a result file.
+        options: Config keys to override, for a checkpoint.
 
     Raises:
         UserError: Bad input, or none or several measurements with a confusion matrix.
     """
     if len(sources) == 1:
         if options:
-            raise UserError("--cfg-options belong to a config and a checkpoint, not to a results.json.")
+            raise UserError("--cfg-options apply to a config and a checkpoint, not to a results.json.")
         wanted = conditions(where)
         wanted |= {} if protocol is None else {"protocol": protocol}
         wanted |= {} if seed is None else {"seed": str(seed)}
@@ -91,7 +91,8 @@ def _of_results(path: str | os.PathLike, wanted: Mapping[str, str], which: str) 
     return Drawn(
         matrix,
         members[0].source.get("classes") or [str(index) for index in range(len(matrix))],
-        f"{words}\n{which} epoch, {repeated}: {Stat.of([one['acc'] for one in metrics]).text('acc')} % right",
+        f"{words}\n{which} epoch, {repeated}: "
+        f"{Stat.of([one['acc'] for one in metrics]).text('acc')} % correct",
     )
 
 
@@ -115,10 +116,10 @@ def _evaluated(
     measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
     metrics = getattr(Protocols(recipes, networks, data).measure(measurement).outcome, which)
     if "confusion" not in metrics:
-        raise UserError("evaluation_dataset has several labels per image or too many classes to confuse.")
+        raise UserError("evaluation_dataset has several labels per image or too many classes.")
     return Drawn(
         metrics["confusion"],
         class_names(data[None].splits.train),
         f"{method} on {dataset_name(loaded.evaluation_dataset)}, {Condition(protocol).words}\n"
-        f"{which} epoch, seed {seed}: {100 * metrics['acc']:.2f} % right",
+        f"{which} epoch, seed {seed}: {100 * metrics['acc']:.2f} % correct",
     )

@@ -54,5 +54,5 @@ def predictions_figure(
             names[1:] if binary else names,
             confidence=sure.reshape(-1),
             right=(labels == predicted).reshape(-1),
-            title=f"{words}, {which} epoch, {repeated}: {100 * getattr(row, which)['acc']:.2f} % right",
+            title=f"{words}, {which} epoch, {repeated}: {100 * getattr(row, which)['acc']:.2f} % correct",
         )

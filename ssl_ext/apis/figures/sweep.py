@@ -28,15 +28,15 @@ def grid_figure(
     """Accuracy over one or two settings of a sweep, mean and deviation over its seeds (Fig. 4 of TriMix).
 
     Args:
-        folder: Of a sweep, with its ``sweep.json``.
-        x: Swept key on the horizontal axis, or its end (``batch_size``); by default the first.
+        folder: Folder of a sweep, with ``sweep.json``.
+        x: Swept key on the horizontal axis, or its last part (``batch_size``); by default the first.
         y: Swept key with a line (or a row) for each value; by default the second, if there is one.
-        protocol: One of those the sweep evaluated; by default the first.
+        protocol: Protocol of the sweep; by default the first.
         style: ``'lines'``, or ``'map'`` with a coloured cell for each pair.
         where: ``key=value`` for each further key, to draw the points with that value.
 
     Raises:
-        UserError: No sweep, an unknown key, value or protocol, or keys left without a value.
+        UserError: No sweep, an unknown key, value or protocol, or keys without a value.
     """
     summary = _read(Path(folder) / "sweep.json")
     axes, points = summary.axes, summary.points
@@ -89,7 +89,7 @@ def _read(path: Path) -> Summary:
 
 
 def _axis(word: str, axes: Sequence[str], option: str) -> str:
-    """The swept key with this name, or the only one that ends in it."""
+    """The swept key with this name, or the only key that ends with it."""
     found = [name for name in axes if name == word] or [
         name for name in axes if any(key == word or key.endswith(f".{word}") for key in name.split("+"))
     ]

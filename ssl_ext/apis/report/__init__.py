@@ -1,4 +1,4 @@
-"""Results of many evaluations side by side: what may be compared, as text tables and as one page."""
+"""Reports of many evaluations: groups of comparable results, text tables and an HTML page."""
 
 from .budgets import budget_grid
 from .comparison import Comparison, Line, NamedRow, comparable_settings, compare, data_name

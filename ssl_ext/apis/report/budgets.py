@@ -1,4 +1,4 @@
-"""The table of label budgets: methods down, numbers of labels across."""
+"""The table of label budgets: one row per method, one column per number of labels."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ def budget_grid(
     title: str,
     references: References = NO_REFERENCES,
 ) -> Grid:
-    """A row for each data set, method, mode and way of measuring; a column for each number of labels.
+    """A row per data set, method, mode and variant of settings; a column per number of labels.
 
-    The protocols that train on labels of the data set itself are shown: linear probes as frozen,
-    trained networks as unfrozen. A published figure stands in brackets behind the measured one.
-    The methods of a data set keep the order in which they were found.
+    It has the protocols that train on labels of the data set: linear probes as frozen, trained networks as
+    unfrozen. A published figure follows the measured one in brackets. Methods keep their order.
     """
     shown = [c for c in comparisons if c.condition.protocol in PROTOCOLS and c.condition.target is None]
     methods: dict[str, None] = {}
@@ -47,7 +46,7 @@ def budget_grid(
                 if published := references.figure(line.rows[0], metric):
                     text += f" ({_published(published[0], metric)})"
                     sources[published[1]] = None
-                # "all" is measured by several protocols, alike.
+                # "all" is measured equally by several protocols.
                 cells.setdefault((labels, metric), text)
     names = sorted(columns, key=columns.__getitem__)
     order = list(methods)

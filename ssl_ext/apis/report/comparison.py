@@ -122,7 +122,7 @@ def _comparison(data: str, condition: Condition, rows: Sequence[NamedRow], which
     measured: Counter[str] = Counter()
     for method, row in rows:
         settings = comparable_settings(row)
-        # One seed and draw with another result is no repeat.
+        # Another result of the same seed and draw is not a repeat.
         measured[key := f"{method} {repeat_key(row)} {settings}"] += 1
         if measured[key] > 1:
             settings["measurement of the same seed and draw"] = str(measured[key])

@@ -16,9 +16,9 @@ from ssl_ext.evaluation.conditions import MODES
 
 from .comparison import data_name
 
-# Those that train on labels of the data set itself.
+# Protocols that train on labels of the data set.
 PROTOCOLS = ("budget", "linear", "finetune", "semi", "supervised")
-# The fields of a reference that say what was measured.
+# The fields of a reference that identify the measurement.
 Network: TypeAlias = tuple[str, str, str, str, str]
 
 
@@ -47,8 +47,8 @@ def mode_of(condition: Condition) -> str:
 class Reference:
     """Published figures of one network on one data set, and the table of each.
 
-    ``figures`` has the metric and the number of labels (:func:`labels_name`) for its keys, and accuracies
-    in [0, 1]. ``method`` is ``'supervised'``, ``'untrained'``, or ``''`` for a pretrained network; ``config``
+    The keys of ``figures`` are metric and number of labels (:func:`labels_name`), its values accuracies in
+    [0, 1]. ``method`` is ``'supervised'``, ``'untrained'``, or ``''`` for a pretrained network; ``config``
     and ``checkpoint`` are patterns of the config's stem and of the checkpoint's path.
     """
 
@@ -60,7 +60,7 @@ class Reference:
     figures: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
 
     def describes(self, row: ResultRow) -> bool:
-        """Tell if the figures are of the network and the data of a row."""
+        """True if the figures are for the network and the data of a row."""
         path = (row.source.get("checkpoint") or {}).get("path")
         if row.method != self.method if self.method else path is None:
             return False
@@ -86,12 +86,12 @@ class References:
 
 
 def read_references(place: str | os.PathLike) -> References:
-    """References of a table of a paper, or of all those in a folder (:mod:`ssl_ext.config.papers`).
+    """References from a table of a paper, or from all tables in a folder (:mod:`ssl_ext.config.papers`).
 
-    Networks that were pretrained on other data come before those of a config's own pretraining.
+    Networks pretrained on other data come before those with a config's own pretraining.
 
     Raises:
-        UserError: The place is missing, a file is no such table, or its metric is unknown.
+        UserError: The path does not exist, a file is not a table, or its metric is unknown.
     """
     found: dict[Network, Reference] = {}
     for path in find_tables(place):
@@ -113,10 +113,10 @@ def read_references(place: str | os.PathLike) -> References:
 
 
 def _condition(cell: Cell) -> Condition | None:
-    """The condition that a cell is measured under; None where result rows do not show which cell they are."""
+    """The condition of a cell; None if it cannot be identified from result rows."""
     request: Mapping[str, str] = {name: str(value) for name, value in (cell.evaluate or {}).items()}
     protocol = request.get("protocols", "linear" if request.get("modes") == "frozen" else "finetune")
-    # Overrides are not in the rows.
+    # Rows do not record overrides.
     if cell.config is None or cell.options or protocol not in PROTOCOLS:
         return None
     budget, fraction, each = (request.get(name) for name in ("budgets", "fractions", "labels_per_class"))

@@ -51,7 +51,7 @@ def report(
     smoothing: float = 0.6,
     specificity: float = 0.9,
 ) -> tuple[list[Grid], list[Path]]:
-    """Join every ``results.json`` under the places; rows with different settings are kept apart.
+    """Join all ``results.json`` in folders; rows with different settings are not averaged.
 
     Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``classes.csv`` (figures of each
     class, from stored scores of images), ``results.md``, ``results.tex`` and ``report.html``, one file with
@@ -59,21 +59,21 @@ def report(
     folders. Files are written atomically.
 
     Args:
-        places: Folders, searched to any depth, or result files.
-        out_dir: Folder of the files.
-        metrics: Columns of the tables; the default depends on what was measured.
+        places: Folders, searched recursively, or result files.
+        out_dir: Output folder.
+        metrics: Columns of the tables; the default depends on the protocols.
         which: ``'last'`` epoch, or the ``'best'`` one on validation.
         join_runs: Treat runs of one algorithm and config file as repeats, mean ± std over them.
-        layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
-            numbers of labels across.
-        references: Table of a paper, or a folder of them as ``configs/papers``: published figures, shown in
-            brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
-        smoothing: Of the curves, in [0, 1).
+        layout: ``'long'``: a row per measurement; ``'budgets'``: a row per method and a column per number of
+            labels.
+        references: Table of a paper, or a folder of tables such as ``configs/papers``, with published figures
+            to show in brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
+        smoothing: Smoothing of the curves, in [0, 1).
         specificity: Above 0 and below 1; for each class the sensitivity is shown at the threshold that gives
             this specificity on validation images.
 
     Returns:
-        The tables (clusterings have one of their own), and the paths of the files.
+        The tables (clusterings have a separate one), and the paths of the files.
 
     Raises:
         UserError: No results, a damaged file, or an unknown metric or option.
@@ -111,8 +111,7 @@ def report(
         classes=classes,
         specificity=specificity,
         sources=[_source(file) for file in files],
-        remarks=[f"{left_out} figures are left out: only the first {MAX_FIGURES} are shown."]
-        * bool(left_out),
+        remarks=[f"{left_out} figures are not shown, only the first {MAX_FIGURES}."] * bool(left_out),
     )
     texts = {
         "results.csv": measurements_csv(comparisons),
@@ -178,7 +177,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
     return [
         Picture.from_figure(
             loss_curves(logs, chosen, smoothing),
-            f"{caption} of {', '.join(logs)}; a moving average ({smoothing:g}) of what is logged with the "
+            f"{caption} of {', '.join(logs)}; moving averages ({smoothing:g}) of values logged with the "
             "training loss, over the pale raw values.",
             f"Line charts of {', '.join(chosen)} over training for {', '.join(logs)}",
         )
@@ -190,7 +189,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
 def _figures(
     places: Sequence[str | os.PathLike], files: Sequence[ResultFile], runs: dict[str, Path]
 ) -> tuple[list[Picture], int]:
-    """Image files in places, result folders and runs, and the number of those left out."""
+    """Image files in ``places``, result folders and runs, and the number of omitted ones."""
     folders = [Path(place) for place in places if Path(place).is_dir()]
     folders += [folder for file in files for folder in (file.path.parent, file.path.parent.parent)]
     folders += list(runs.values())

@@ -50,7 +50,7 @@ def variant_label(comparison: Comparison, variant: str) -> str:
 def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, title: str) -> Grid:
     """One row for each data set, condition, variant of the settings and method.
 
-    Lines that have none of the metrics are left out.
+    Lines without any of the metrics are omitted.
     """
     shown = [c for c in comparisons if any(m in line.stats for line in c.lines for m in metrics)]
     several = len({comparison.data for comparison in shown}) > 1
@@ -110,12 +110,12 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """The differences of comparisons that were measured in several ways, and the repeats that a ± is over."""
+    """Notes on comparisons with several variants of settings, on the repeats of each ±, and on intervals."""
     single = [line.rows[0] for c in comparisons for line in c.lines if len(line.rows) == 1]
     spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [
-        f"{comparison.data}, {comparison.condition.words} was measured in {len(comparison.variants)} ways "
-        "that cannot be compared: "
+        f"{comparison.data}, {comparison.condition.words} was measured with {len(comparison.variants)} "
+        "different settings that cannot be compared: "
         + "; ".join(
             f"[{name}] {', '.join(f'{key} = {value}' for key, value in settings.items())}"
             for name, settings in comparison.variants.items()

@@ -70,7 +70,7 @@ def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
 
 
 def accuracy_lines(points: Sequence[Point], protocol: str) -> dict[str, list[tuple]]:
-    """Lines for ``sweep_lines`` with one or two axes; failed points are left out."""
+    """Lines for ``sweep_lines`` with one or two axes; failed points are omitted."""
     lines: dict[str, list[tuple]] = {}
     for group in _by_setting(points):
         value, *second = group[0].settings.values()

@@ -37,8 +37,8 @@ TRAINING = ("meta", "message_hub")
 class LoadReport:
     """Result of a load: names of matched and missing model tensors, and of unused file tensors.
 
-    ``foreign`` are those among the unused ones that belong to a part of the backbone: the file's network has
-    more layers. ``training`` is the file's own record of its training, ``meta`` and ``message_hub``.
+    ``foreign`` are unused tensors that belong to a stage of the backbone, so the file's network has more
+    layers. ``training`` is the file's record of its training, ``meta`` and ``message_hub``.
     """
 
     path: str
@@ -53,7 +53,7 @@ class LoadReport:
 
     @property
     def whole(self) -> bool:
-        """True if the file has every tensor of the backbone, of the right shape, and no layer more."""
+        """True if the file has every tensor of the backbone, in the right shape, and no further layers."""
         return self.backbone_share == 1 and not self.foreign
 
     def __str__(self) -> str:
@@ -131,7 +131,7 @@ def load_weights(
         model: Any model with a ``backbone`` attribute.
         path: Checkpoint of this project, torch file with a state dict, safetensors file, or pickle of NumPy
             arrays; or the index of several such files, or a folder with one of them.
-        allow_partial: Accept a backbone whose tensors are not all in the file, or a file with more layers.
+        allow_partial: Accept a file that lacks tensors of the backbone, or has more layers.
         training_state: Also load buffers other than running statistics: queues, banks, clusters, step
             counters. False for a new training.
         ema: Load the averaged weights of a file that holds them beside the others (``state_dict_ema``).
@@ -177,7 +177,7 @@ def load_weights(
     if not (report.whole or allow_partial):
         hint = ""
         if any(name.endswith("backbone.conv1.weight") for name in mismatched):
-            hint = " The stems differ: the config must use the stem the weights were trained with."
+            hint = " The stems differ: use a config with the stem of the weights."
         reason = f"Only {loaded} of the {len(backbone)} tensors of the backbone would be loaded"
         if report.foreign:
             reason += f", and {len(report.foreign)} of the file belong to layers that the backbone lacks"
@@ -185,9 +185,7 @@ def load_weights(
         raise OtherNetworkError(f"{reason} (--allow-partial accepts another backbone). {report}.{hint}")
     spoiled = [name for name, value in usable.items() if not torch.isfinite(value).all()]
     if spoiled:
-        raise UserError(
-            f"'{path}' holds NaN or infinite numbers in {len(spoiled)} tensors, {spoiled[0]} first."
-        )
+        raise UserError(f"'{path}' has NaN or infinite values in {len(spoiled)} tensors, {spoiled[0]} first.")
     model.load_state_dict(usable, strict=False)
     print_log(f"Loaded {report}", logger="current")
     return report

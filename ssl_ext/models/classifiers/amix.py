@@ -94,7 +94,7 @@ class AMix(BlockMixing, MomentumClassifier):
         terms = self.block_head.loss(logits, z_mix, pool_features(outputs), labels, mixed, mask)
         if "loss_mask" in terms:
             terms["loss_mask"] = self.mask_scale * terms["loss_mask"]
-        return terms
+        return terms | self.block_figures()
 
     def block_logits(self, z_mix: Tensor) -> Tensor | None:
         """Logits (N, K) of the copy for the features (N, D) of the block's mixtures."""

@@ -26,6 +26,8 @@ from .mix_moco_head import MixMoCoHead
 # sources, and over the similarities to all negatives.
 BLOCK_LOSSES = ("ce", "pbce", "bce", "infonce")
 NEED_LABELS = ("ce", "pbce")
+# Least |λ − ½| of a mixture whose larger source can be seen.
+CLEAR = 0.2
 
 
 class BlockLosses:
@@ -54,8 +56,11 @@ class BlockLosses:
         excluded: Tensor | None = None,
         logits: Tensor | None = None,
         labels: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of mixed images, by names ``loss_block_<name>``.
+        """Losses of mixed images, by names ``loss_block_<name>``, and ``larger_source_top1``.
+
+        The latter is how often the mixture is nearer to its larger source, over mixtures with |λ − ½| > 0.2.
 
         Args:
             names: A subset of ``BLOCK_LOSSES``.
@@ -66,6 +71,7 @@ class BlockLosses:
             excluded: (N, K) bool, True for entries that are not used as negatives.
             logits: (N, classes) of the mixed images, for ``'ce'`` and ``'pbce'``.
             labels: (N,), classes of the plain images.
+            known: (N,) bool, False for plain images without a class; None if all have one.
         """
         partners, settings = keys[mixed.permutation], dict(temperature=self.temperature)
         found = {}
@@ -75,10 +81,15 @@ class BlockLosses:
             elif name == "bce":
                 loss = mixup_bce(z, keys, partners, mixed.lam, **settings)
             elif name == "ce":
-                loss = mixed_cross_entropy(logits, labels, mixed)
+                loss = mixed_cross_entropy(logits, labels, mixed, known=known)
             else:
                 loss = mixup_pbce(logits, labels, labels[mixed.permutation], mixed.lam)
             found[f"loss_block_{name}"] = loss
+        with torch.no_grad():
+            nearer = (z * (keys - partners)).sum(1) > 0
+            clear = (mixed.lam - 0.5).abs() > CLEAR
+            hits = clear & (nearer == (mixed.lam > 0.5))
+            found["larger_source_top1"] = hits.sum() / clear.sum().clamp(min=1)
         return found
 
     def mask_terms(self, mask: Tensor, lam: Tensor, scale: Tensor | float = 1.0) -> dict[str, Tensor]:

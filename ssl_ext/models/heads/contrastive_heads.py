@@ -65,8 +65,9 @@ class JaccardHead(SimCLRHead):
     Args:
         alpha: α1 and α2, the weights of the terms of the two projectors.
         temperature: τ of all three terms.
-        intersection: ``'clamp'``, ``'affine'`` or ``'raw'``, see :func:`ssl_ext.losses.jaccard_similarity`.
-        eps: Added to the denominator of J.
+        intersection: ``'guarded'``, ``'raw'``, ``'clamp'`` or ``'affine'``, see
+            :func:`ssl_ext.losses.jaccard_similarity`.
+        eps: Smallest denominator of J (``'guarded'``), or added to it.
 
     Raises:
         ValueError: A setting out of range.
@@ -76,8 +77,8 @@ class JaccardHead(SimCLRHead):
         self,
         alpha: Sequence[float] = (1 / 3, 1 / 3),
         temperature: float = 0.5,
-        intersection: str = "clamp",
-        eps: float = 1e-3,
+        intersection: str = "guarded",
+        eps: float = 0.05,
     ) -> None:
         super().__init__(temperature)
         check_jaccard(intersection, eps)

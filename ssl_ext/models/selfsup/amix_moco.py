@@ -117,14 +117,18 @@ class AMixMoCo(BlockMixing, MixedMoCo):
             excluded=self.excluded(step.labels, mixed.permutation),
             logits=logits,
             labels=step.labels,
+            known=None if self.label_source is None else self.label_source.known(step.labels),
         )
-        return dict(losses, **self.head.mask_terms(mask, mixed.lam, self.mask_scale))
+        figures = self.head.mask_terms(mask, mixed.lam, self.mask_scale)
+        return dict(losses, **figures, **self.block_figures())
 
     def excluded(self, labels: Tensor | None, permutation: Tensor) -> Tensor | None:
         """Mask (N, K) of queue entries with the label of either source; None if all are negatives."""
         if self.label_queue is None:
             return None
         found = self.label_queue.features[:, 0] == labels[:, None]
+        if (known := self.label_source.known(labels)) is not None:
+            found &= known[:, None]
         return found | found[permutation]
 
     def block_features(self, images: Tensor) -> Tensor:

@@ -25,16 +25,19 @@ class TriBYOL(EMAModel, PredictionModel):
     Args:
         predictor: Config of the predictor.
         symmetric: Predict in both directions.
-        target_update: ``'alternate'``: target 1 is updated after odd optimiser steps, target 2 after even
-            steps; ``'all'``: both are updated after every step, so they stay equal and are stored as one
-            network.
+        target_update: ``'all'``: both targets are updated after every step; ``'alternate'``: target 1 is
+            updated after odd optimiser steps, target 2 after even steps, each with the squared momentum, so
+            that a target follows as fast as with ``'all'``.
+        target_init: ``'online'``: both targets start from the online network's weights; with
+            ``target_update='all'`` they stay equal and are stored as one. ``'independent'``: each starts
+            from random weights of its own.
         momentum: EMA momentum of the targets, in [0, 1].
         momentum_schedule: ``'constant'``, or ``'cosine'`` to 1 over the run.
         **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
 
     Raises:
-        ValueError: A momentum out of range, an unknown schedule or ``target_update``, or a predictor
-            that does not fit.
+        ValueError: A momentum out of range, an unknown schedule, ``target_update`` or ``target_init``, or
+            a predictor that does not fit.
     """
 
     num_views = 3
@@ -44,28 +47,51 @@ class TriBYOL(EMAModel, PredictionModel):
         *,
         predictor: dict,
         symmetric: bool = True,
-        target_update: str = "alternate",
+        target_update: str = "all",
+        target_init: str = "online",
         momentum: float = 0.996,
         momentum_schedule: str = "constant",
         **kwargs,
     ) -> None:
-        if target_update not in ("alternate", "all"):
-            raise ValueError(f"model.target_update is {target_update!r}; allowed are 'alternate' and 'all'.")
+        if target_update not in ("all", "alternate"):
+            raise ValueError(f"model.target_update is {target_update!r}; allowed are 'all' and 'alternate'.")
+        if target_init not in ("online", "independent"):
+            raise ValueError(f"model.target_init is {target_init!r}; allowed are 'online', 'independent'.")
         super().__init__(
             predictor=predictor, momentum=momentum, momentum_schedule=momentum_schedule, **kwargs
         )
         self.symmetric = symmetric
-        count = 2 if target_update == "alternate" else 1
+        self.alternate = target_update == "alternate"
+        self.independent = target_init == "independent"
+        count = 2 if self.alternate or self.independent else 1
         self.targets = nn.ModuleList(MomentumNetwork(self.backbone, self.neck) for _ in range(count))
         self.before_step(1, 1)
 
+    def init_weights(self) -> None:
+        """Initialise the network, and the targets from it or each on its own."""
+        super().init_weights()
+        for target in self.targets if self.independent else ():
+            for network in (target.backbone, target.neck):
+                network.apply(_reset)
+                network.init_weights()
+
+    def sync_ema(self) -> None:
+        """Copy the online weights into both targets, unless they are independent."""
+        if not self.independent:
+            super().sync_ema()
+
     def step_variant(self, step: int, iteration: int) -> Hashable:
-        """Index of the target that is updated after optimiser step ``step``."""
-        return (step - 1) % len(self.targets)
+        """Index of the target that is updated after optimiser step ``step``; None for all."""
+        return (step - 1) % 2 if self.alternate else None
 
     def updated_networks(self) -> list[MomentumNetwork]:
-        """Target to update after this step."""
-        return [self.targets[self.variant]]
+        """Targets to update after this step."""
+        return [self.targets[self.variant]] if self.alternate else list(self.targets)
+
+    def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
+        """The EMA momentum of the step; squared for a target that is updated after every second step."""
+        numbers = super().step_numbers(step, max_steps)
+        return dict(numbers, momentum=numbers["momentum"] ** (2 if self.alternate else 1))
 
     def loss(self, inputs: list[Tensor], data_samples: dict | None = None) -> dict[str, Tensor]:
         """Named, weighted loss terms of three views, each (N, C, H, W)."""
@@ -81,3 +107,8 @@ class TriBYOL(EMAModel, PredictionModel):
         return self.head.loss(
             weight=0.5, target1=[(p1, t1_v2), (p2, t1_v1)], target2=[(p1, t2_v3), (p3, t2_v1)]
         )
+
+
+def _reset(module: nn.Module) -> None:
+    if hasattr(module, "reset_parameters"):
+        module.reset_parameters()

@@ -69,6 +69,11 @@ class BlockMixing:
         mask = self.mix_block(*features, lam, images.shape[2:])
         return adjust_mask(mask, lam) if self.adjust_lam else mask
 
+    def block_figures(self) -> dict[str, Tensor]:
+        """γ of the block's λ encoding, for the log; empty without one."""
+        gamma = self.mix_block.gamma
+        return {} if gamma is None else dict(gamma=gamma.detach().clone())
+
     def step_numbers(self, step: int, max_steps: int) -> dict[str, float]:
         """Add the factor of the mask loss after the step, if it decays."""
         numbers = super().step_numbers(step, max_steps)

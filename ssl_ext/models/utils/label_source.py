@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_ext.losses import all_reduce_mean
+from ssl_ext.losses import all_reduce_mean, mean_over
 
 from .cluster_bank import ClusterBank
 
@@ -62,6 +62,7 @@ class LabelSource(nn.Module):
         self.settings = dict(momentum=momentum, min_size=min_size)
         self.classifier = nn.Linear(in_channels, num_classes) if classifier else None
         self.bank: ClusterBank | None = None
+        self.partial = False
 
     @property
     def clusters(self) -> bool:
@@ -77,17 +78,20 @@ class LabelSource(nn.Module):
     def check_dataset(self, dataset: Any) -> None:
         """Check the classes of the training images, if labels are ground truth.
 
+        Images without a class (label −1) are allowed beside others.
+
         Raises:
-            ValueError: Images without a label, several labels an image, or another number of classes.
+            ValueError: No image with a label, several labels an image, or another number of classes.
         """
         if self.clusters:
             return
         labels = torch.as_tensor(dataset.labels)
-        if labels.ndim != 1 or bool((labels < 0).any()):
+        if labels.ndim != 1 or not bool((labels >= 0).any()):
             raise ValueError(
-                "model.labels.source='ground-truth' needs one class for every training image; some have "
-                "none, or several."
+                "model.labels.source='ground-truth' needs one class for each labelled training image; "
+                "there are none, or several."
             )
+        self.partial = bool((labels < 0).any())
         if dataset.num_classes != self.num_classes:
             raise ValueError(
                 f"the images have {dataset.num_classes} classes and model.labels.num_classes is "
@@ -123,8 +127,15 @@ class LabelSource(nn.Module):
         """Cross-entropy of the classifier on detached features (N, C); empty without a classifier."""
         if self.classifier is None:
             return {}
-        loss = F.cross_entropy(self.classifier(features.detach()).float(), labels)
-        return dict(loss_classifier=all_reduce_mean(loss))
+        logits = self.classifier(features.detach()).float()
+        if (known := self.known(labels)) is None:
+            return dict(loss_classifier=all_reduce_mean(F.cross_entropy(logits, labels)))
+        losses = F.cross_entropy(logits, labels.clamp(min=0), reduction="none")
+        return dict(loss_classifier=mean_over(losses, known))
+
+    def known(self, labels: Tensor | None) -> Tensor | None:
+        """Mask (N,) of the images with a class; None if the data set has no others."""
+        return labels >= 0 if self.partial and labels is not None else None
 
     def update(self, data_samples: dict, embeddings: Tensor) -> dict[str, Tensor]:
         """Update the clusters with embeddings (N, D) of the batch; return statistics to log."""

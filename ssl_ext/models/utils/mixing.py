@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,24 +19,33 @@ from ssl_ext.values import check_positive
 LossFunction = Callable[[Tensor], Tensor]
 
 
-class Policy(NamedTuple):
-    """Function of ``ssl_ext.mixups`` and the α of its paper."""
-
-    function: Callable[..., tuple[Tensor, Tensor]]
-    alpha: float
-
-
-POLICIES = {
-    "mixup": Policy(mixups.mixup, 1.0),
-    "manifoldmix": Policy(mixups.mixup, 2.0),
-    "cutmix": Policy(mixups.cutmix, 0.2),
-    "saliencymix": Policy(mixups.saliencymix, 0.2),
-    "fmix": Policy(mixups.fmix, 0.2),
-    "resizemix": Policy(mixups.resizemix, 1.0),
-    "puzzlemix": Policy(mixups.puzzlemix, 1.0),
-    "co_mixup": Policy(mixups.co_mixup, 1.0),
-    "inter_intra": Policy(mixups.inter_intra, 0.2),
+POLICIES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "mixup": mixups.mixup,
+    "manifoldmix": mixups.mixup,
+    "cutmix": mixups.cutmix,
+    "saliencymix": mixups.saliencymix,
+    "fmix": mixups.fmix,
+    "resizemix": mixups.resizemix,
+    "puzzlemix": mixups.puzzlemix,
+    "co_mixup": mixups.co_mixup,
+    "inter_intra": mixups.inter_intra,
 }
+SEARCHED = ("mixup", "cutmix", "manifoldmix", "saliencymix", "fmix")
+# α of SEARCHED by data set, as a public model zoo prints them beside the same figures (STL-10: not printed).
+ALPHAS = {
+    column: dict(zip(SEARCHED, values, strict=True))
+    for column, values in {
+        "cifar100": (1.0, 0.2, 2.0, 0.2, 0.2),
+        "tiny-imagenet": (1.0, 1.0, 0.2, 1.0, 1.0),
+        "fine-grained": (0.2, 1.0, 0.5, 0.2, 0.2),
+        "imagenet": (0.2, 1.0, 0.2, 1.0, 1.0),
+        "imagenet-resnet18": (0.2, 0.2, 0.2, 0.2, 0.2),
+        "stl10": (1.0, 1.0, 1.0, 1.0, 1.0),
+        "self-supervised": (1.0, 1.0, 1.0, 1.0, 1.0),
+    }.items()
+}
+# α of the others, on every set.
+ALPHA = dict(resizemix=1.0, puzzlemix=1.0, co_mixup=2.0, inter_intra=0.2)
 INTRA_ALPHA, INTRA_SHARE = 2.0, 0.5
 # Keywords that a step passes to a policy; its other keywords are config options.
 GIVEN = {"alpha", "generator", "intra_lam", "labels", "saliency"}
@@ -53,7 +62,10 @@ class MixingPolicy(nn.Module):
         name: ``'mixup'``, ``'manifoldmix'`` (for features), ``'cutmix'``, ``'saliencymix'``, ``'fmix'``,
             ``'resizemix'``, ``'puzzlemix'``, ``'co_mixup'`` or ``'inter_intra'``.
         alpha: α > 0 of Beta(α, α); for Co-Mixup of the Dirichlet prior over the samples, for Inter-Intra of
-            the pairs of two classes. Default: that of the policy's paper.
+            the pairs of two classes. Default: by ``alphas``.
+        alphas: Column of the table of α by data set: ``'cifar100'``, ``'tiny-imagenet'``,
+            ``'fine-grained'``, ``'imagenet'``, ``'imagenet-resnet18'``, ``'stl10'`` or
+            ``'self-supervised'``.
         prob: Probability of mixing in a step, in [0, 1].
         **options: Of the function in ``ssl_ext.mixups``; for ``'inter_intra'`` also ``intra_alpha``, the α
             of pairs of one class (2), and ``intra_share``, the fraction of samples whose partner is drawn
@@ -63,13 +75,23 @@ class MixingPolicy(nn.Module):
         ValueError: An unknown name or option, or a value out of range.
     """
 
-    def __init__(self, name: str, alpha: float | None = None, prob: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        alpha: float | None = None,
+        prob: float = 1.0,
+        *,
+        alphas: str = "cifar100",
+        **options: Any,
+    ) -> None:
         super().__init__()
         if name not in POLICIES:
             raise ValueError(f"model.policy.name is {name!r}; it must be one of {', '.join(POLICIES)}.")
         self.name, self.prob = name, _in_unit_interval("prob", prob)
-        self.function = POLICIES[name].function
-        self.alpha = _positive("alpha", POLICIES[name].alpha if alpha is None else alpha)
+        if alphas not in ALPHAS:
+            raise ValueError(f"model.policy.alphas is {alphas!r}; it must be one of {', '.join(ALPHAS)}.")
+        self.function = POLICIES[name]
+        self.alpha = _positive("alpha", (ALPHA | ALPHAS[alphas])[name] if alpha is None else alpha)
         allowed = {
             key
             for key, parameter in inspect.signature(self.function).parameters.items()
@@ -81,7 +103,8 @@ class MixingPolicy(nn.Module):
         if unknown := sorted(set(options) - allowed):
             known = sorted(allowed | ({"intra_alpha", "intra_share"} if self.needs_labels else set()))
             raise ValueError(
-                f"model.policy.{unknown[0]} is no option of {name!r}; it has {', '.join(known) or 'none'}."
+                f"model.policy.{unknown[0]} is not an option of {name!r}; allowed are "
+                f"{', '.join(known) or 'none'}."
             )
         self.options = options
         # Run the policy once, so that option values out of range raise here and not during training.

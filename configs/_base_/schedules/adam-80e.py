@@ -1,3 +1,0 @@
-_base_ = "./adam-200e.py"
-
-train_cfg = dict(max_epochs=80)

@@ -1,0 +1,7 @@
+# TriBYOL's poster names no optimiser: the rate of a public re-implementation, the same for every batch size.
+# T_max is unset, so that the cosine follows max_epochs.
+optim_wrapper = dict(
+    type="OptimWrapper", optimizer=dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=4e-4)
+)
+param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(by_epoch=True, max_epochs=80)

@@ -1,0 +1,9 @@
+_base_ = [
+    "../_base_/datasets/cifar100.py",
+    "../_base_/models/pirl-resnet50.py",
+    "../_base_/views/crop-jitter-flip-grey-x1.py",
+    "../_base_/schedules/sgd-cosine-80e.py",
+    "../_base_/default_runtime.py",
+]
+
+train_dataloader = dict(batch_size=128)

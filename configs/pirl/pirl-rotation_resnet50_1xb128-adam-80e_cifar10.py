@@ -1,3 +1,0 @@
-_base_ = "./pirl-jigsaw_resnet50_1xb128-adam-80e_cifar10.py"
-
-model = dict(pretext="rotation")

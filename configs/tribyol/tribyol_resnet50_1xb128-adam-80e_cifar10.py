@@ -1,9 +1,0 @@
-_base_ = [
-    "../_base_/datasets/cifar10.py",
-    "../_base_/models/tribyol-resnet50.py",
-    "../_base_/views/crop-jitter-flip-grey-x3.py",
-    "../_base_/schedules/adam-80e.py",
-    "../_base_/default_runtime.py",
-]
-
-train_dataloader = dict(batch_size=128)
