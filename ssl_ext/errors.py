@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import codecs
+import errno
+import io
+import logging
 import os
 import re
 import sys
@@ -14,12 +18,18 @@ from .processes import follow_parent
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
 # Start of the message of MMEngine's registries for an unknown type.
 UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
-# Where a new class is imported, so that it is registered.
+# Modules whose imports register classes.
 REGISTERED_IN = {"model": "ssl_ext/models/selfsup/__init__.py", "dataset": "ssl_ext/datasets/__init__.py"}
 IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
-# 128 + SIGINT, as a shell gives it.
+# 128 + SIGINT, the status that shells use.
 INTERRUPT_STATUS = 130
+# System errors that the user can correct: no space, or no permission.
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# Registered name of the error handler of streams.
+PRINTABLE = "ssl_ext.printable"
+ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
+ASCII |= {"·": ".", "†": "+", "‡": "++", "λ": "lambda", "µ": "u", "’": "'", "“": '"', "”": '"'}
 
 
 class UserError(ValueError):
@@ -64,25 +74,58 @@ def sentence(error: BaseException) -> str:
     return text[:MAX_LENGTH] or type(error).__name__
 
 
+def in_ascii(text: str) -> str:
+    r"""A text in ASCII: symbols are spelled, and other characters escaped.
+
+    >>> print(in_ascii("65.7 ± 5.6 → é"))
+    65.7 +- 5.6 -> \xe9
+    """
+    return "".join(ASCII.get(char, char) for char in text).encode("ascii", "backslashreplace").decode()
+
+
+def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of a file name as they are, and other characters that an encoding lacks in ASCII."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    char = error.object[error.start]
+    raw = "\udc80" <= char <= "\udcff" and error.encoding == "utf-8"
+    return char.encode(errors="surrogateescape") if raw else in_ascii(char), error.start + 1
+
+
+codecs.register_error(PRINTABLE, _printable)
+
+
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 
     :class:`UserError` exits with status 2, FloatingPointError (a non-finite loss) with status 1, Ctrl-C with
-    status 130. If ``main`` joined a process group, leaves it and ends the process. A tool that another one
-    started ends with it. Set the environment variable
-    ``SSL_EXT_TRACEBACK=1`` to get tracebacks.
+    status 130. If ``main`` joined a process group, leaves it and ends the process. A tool started by another
+    one ends with it. The environment variable ``SSL_EXT_TRACEBACK=1`` enables tracebacks.
     """
     status = 0
     # No library may unpickle code from files in a tool.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     follow_parent()
+    # A line that a full disk keeps out of the log is no traceback; the next file that is needed ends the run.
+    logging.raiseExceptions = False
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PRINTABLE)
     try:
         main()
+        # Here and not at exit, so that a full disk is one sentence too.
+        sys.stdout.flush()
     except (UserError, FloatingPointError) as error:
         if os.environ.get(TRACEBACK_SWITCH):
             raise
         sys.stderr.write(f"error: {sentence(error)}\n")
         sys.exit(2 if isinstance(error, UserError) else 1)
+    except OSError as error:
+        if os.environ.get(TRACEBACK_SWITCH) or error.errno not in REFUSED:
+            raise
+        name = f"'{error.filename}'" if error.filename else "the output"
+        sys.stderr.write(f"error: {name}: {error.strerror}.\n")
+        sys.exit(2)
     except SystemExit as stop:
         # Status 128 + signal: all processes received the signal and have saved.
         if not isinstance(stop.code, int) or stop.code < 128:
@@ -93,7 +136,7 @@ def run_tool(main: Callable[[], None]) -> None:
             raise
         sys.stderr.write("interrupted\n")
         status = INTERRUPT_STATUS
-    # A tool that ended before it imported torch is in no group.
+    # Without torch there is no process group.
     dist = sys.modules.get("torch.distributed")
     if dist and dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

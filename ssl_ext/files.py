@@ -1,15 +1,84 @@
-"""Atomic writes, and short names for paths."""
+"""Checks of paths, atomic writes, and printable names of paths."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from .errors import UserError
+
+
+def shown(path: str | os.PathLike) -> str:
+    r"""A path or name as UTF-8 text; other bytes are escaped.
+
+    >>> print(shown(os.fsdecode(b"caf\xe9.png")))
+    caf\xe9.png
+    """
+    try:
+        data = os.fsencode(path)
+    except UnicodeEncodeError:
+        data = str(path).encode(errors="backslashreplace")
+    return data.decode(errors="backslashreplace")
+
+
+def file_fault(path: str | os.PathLike) -> str | None:
+    """Why a path cannot be opened as a file, in words; None for a regular file.
+
+    >>> file_fault("/dev/null"), file_fault("/"), file_fault("/none")
+    ('is a pipe or a device, not a file', 'is a folder, not a file', 'does not exist')
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return (
+            f"is a broken link to '{shown(Path(path).readlink())}'"
+            if os.path.islink(path)
+            else "does not exist"
+        )
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except ValueError as error:
+        return f"is not a path: {error}"
+    if stat.S_ISREG(mode):
+        return None
+    return f"is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file"
+
+
+def check_file(path: str | os.PathLike, what: str = "") -> Path:
+    """Return the path of a regular file; ``~`` is the home folder.
+
+    Raises:
+        UserError: The path is not a regular file; ``what`` is its kind, for the message.
+    """
+    path = Path(path).expanduser()
+    if fault := file_fault(path):
+        raise UserError(f"{what} '{shown(path)}' {fault}.".lstrip())
+    return path
+
+
+def check_writable(folder: str | os.PathLike, option: str, what: str = "Results") -> None:
+    """Raise UserError unless files can be written to a folder; nothing is left behind."""
+    folder = Path(folder)
+    made: list[Path] = []
+    try:
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"{what} cannot be written to '{shown(folder)}' ({reason}): give another folder ({option})."
+        ) from error
+    finally:
+        for path in made:
+            with suppress(OSError, ValueError):
+                path.rmdir()
 
 
 @contextmanager
@@ -17,6 +86,9 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces ``path`` atomically when the block ends without an error.
 
     The file is written next to ``path``, fsynced and renamed. Missing folders are created.
+
+    Raises:
+        UserError: The system cannot write, for example because the disk is full; an older file is kept.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -26,7 +98,16 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _renamed(path) as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"'{shown(path)}' could not be written: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[IO[bytes]]:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -48,6 +129,16 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         os.close(folder)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text in UTF-8, atomically; characters that UTF-8 cannot encode are escaped.
+
+    Raises:
+        UserError: The system cannot write.
+    """
+    with replacing(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
+
+
 def distinct_names(paths: Sequence[str | os.PathLike]) -> list[str]:
     """Short names of paths: each without the leading and trailing parts that all of them share.
 
@@ -57,9 +148,9 @@ def distinct_names(paths: Sequence[str | os.PathLike]) -> list[str]:
     >>> distinct_names(["runs/a/evaluation/results.json", "runs/b/evaluation/results.json"])
     ['a', 'b']
     """
-    parts = [Path(path).resolve().parts for path in paths]
+    parts = [Path(shown(Path(path).resolve())).parts for path in paths]
     if len(set(parts)) < len(parts):
-        raise UserError(f"The same path is given twice: {', '.join(map(str, paths))}.")
+        raise UserError(f"The same path is given twice: {', '.join(map(shown, paths))}.")
     if len(parts) == 1:
         return [parts[0][-1]]
     start = len(os.path.commonprefix(parts))

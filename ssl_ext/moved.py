@@ -1,4 +1,4 @@
-"""Aliases for modules that were moved: an import of the old path gives the module at the new one."""
+"""Aliases for moved modules: importing the old path gives the module at the new path."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class MovedModules(MetaPathFinder, Loader):
         return ModuleSpec(name, self) if name in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module at the new path in the place of the old name."""
+        """Replace the old name in ``sys.modules`` by the module at the new path."""
         sys.modules[module.__name__] = import_module(MOVED[module.__name__])
 
 

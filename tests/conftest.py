@@ -103,7 +103,7 @@ TINY = dict(
 
 @pytest.fixture(scope="session")
 def tiny_settings():
-    """What ``tiny_config`` is made of, for fixtures that outlive a test; to be copied."""
+    """Settings of ``tiny_config`` for fixtures of wider scope; copy before use."""
     return TINY
 
 

@@ -261,7 +261,7 @@ def test_compared_methods_share_everything_but_the_algorithm(recipe, paths):
         for view in plain["views"]:
             del view["repeats"]
         if path.parent.name == "medical":
-            del plain["views"]  # sequences of transforms are what its tables compare
+            del plain["views"]  # its tables compare sequences of transforms
         plain["optim_wrapper"].pop("paramwise_cfg", None)
         shared.add(text(plain, model["backbone"], neck))
     assert len(shared) == 1

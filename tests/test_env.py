@@ -57,7 +57,7 @@ def test_two_families_are_refused_with_the_way_out(installed, capsys):
 
 
 def test_importing_the_registry_checks_first():
-    # In a process of its own: modules that are imported already are not checked again.
+    # In a new process, because modules that are already imported are not checked again.
     code = (
         "import importlib.metadata as m; real = m.version\n"
         "m.version = lambda name: '2.1.0' if name == 'mmcv' else real(name)\n"

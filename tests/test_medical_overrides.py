@@ -1,4 +1,4 @@
-"""What the medical README changes by one line: image size, depth, sequence of augmentations."""
+"""Overrides of the medical README: image size, depth, sequence of augmentations."""
 
 from pathlib import Path
 

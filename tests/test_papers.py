@@ -72,7 +72,7 @@ def test_no_two_figures_of_a_table_are_of_one_run():
 
 def test_every_override_changes_its_config_and_the_model_takes_it():
     cells = [cell for table in TABLES.values() for cell in table.cells if cell.options]
-    # Depth and data change nothing in what a model takes.
+    # Depth and data do not affect the accepted options.
     changed = {(cell.config.split("_")[0], *cell.options): cell.config for cell in cells}
     assert len(changed) > 50
     for (_, *options), config in changed.items():

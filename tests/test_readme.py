@@ -17,7 +17,7 @@ COMMANDS = [line for language, block in BLOCKS if language == "bash" for line in
 # Run by tools/quickstart.sh's own use and by the continuous integration.
 ELSEWHERE = ("bash tools/quickstart.sh", "bash tools/test.sh")
 ONE_EPOCH = "--cfg-options train_cfg.max_epochs=1"
-# What takes long, and less of it that a test needs.
+# Shorter arguments for slow commands.
 LESS = {
     "epoch_100.pth": "epoch_1.pth",
     "temperature=0.1,2.0": "temperature=0.1",
@@ -29,7 +29,7 @@ SHORT = {
     "bash tools/dist_train.sh": ONE_EPOCH,
     "python tools/sweep.py": ONE_EPOCH,
     "python tools/evaluate.py": "--cfg-options evaluation.linear_aug.epochs=1 evaluation.finetune.epochs=1"
-    " evaluation.finetune.evaluations=1 evaluation.few_labels_finetune.steps=10",
+    " evaluation.finetune.evaluations=1 evaluation.finetune.min_steps=10",
 }
 
 

@@ -13,10 +13,20 @@ PACKAGE = "ssl_ext"
 # Highest first. A module belongs to the longest name that its own begins with.
 ROOMS = (
     "cli",
-    *("apis", "apis.figures", "apis.sweep", "apis.report", "apis.evaluate", "apis.pretrain", "apis.export"),
+    *(
+        "apis",
+        "apis.figures",
+        "apis.sweep",
+        "apis.compare",
+        "apis.report",
+        "apis.evaluate",
+        "apis.pretrain",
+        "apis.export",
+    ),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),
-    *("registry", "multimodal", "env", "files", "errors", "processes", "values", "names", "", "moved"),
+    *("registry", "multimodal", "env", "json_files", "files", "errors"),
+    *("processes", "values", "names", "", "moved"),
 )
 MAX_LINES = 250
 
@@ -35,7 +45,7 @@ def imported(module: str, text: str, is_package: bool) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             start = module.split(".")[: -node.level + is_package or None] if node.level else []
             base = ".".join([*start, *([node.module] if node.module else [])])
-            # A name is a module of its own, or stands in the module before it.
+            # A name is a module, or an attribute of the module before it.
             names = [
                 f"{base}.{alias.name}" if f"{base}.{alias.name}" in FILES else base for alias in node.names
             ]

@@ -14,7 +14,7 @@ COMMANDS = {
     "augment": "two views of each image of a batch, here and with transforms per image",
     "step": "a training step of the runner and a bare loop",
     "epoch": "epochs of a config as shipped and with one setting changed",
-    "gpu": "steps of several methods on a GPU, replayed and operation by operation, and their limits",
+    "gpu": "steps of several methods on a GPU, captured and eager, and their network passes alone",
     "files": "from JPEG files to batches of two views, here and in MMPretrain",
     "knn": "the kNN classifier and the bare search for neighbours",
     "linear": "a linear probe on cached features and a bare loop",
@@ -45,7 +45,7 @@ def main() -> None:
     from rich.console import Console
 
     from ssl_ext.env import package_versions
-    from ssl_ext.files import replacing
+    from ssl_ext.files import write_text
 
     if settings["threads"]:
         torch.set_num_threads(settings["threads"])
@@ -56,9 +56,8 @@ def main() -> None:
     console.print(environment_line(), soft_wrap=True, highlight=False)
     if file:
         about = dict(environment=environment_line(), versions=package_versions())
-        with replacing(file) as output:
-            content = dict(benchmark=what, settings=settings, **figures, **about)
-            output.write(json.dumps(content, indent=2).encode())
+        content = dict(benchmark=what, settings=settings, **figures, **about)
+        write_text(file, json.dumps(content, indent=2))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ fi
 CONFIG=$1
 GPUS=$2
 shift 2
-# Slurm's warning (SIGUSR1) goes to every process of a job. The training processes save and end; the
-# launcher, which torchrun would let die of it, waits for them. After SIGTERM it gives them 30 seconds
+# Slurm sends its warning (SIGUSR1) to every process of a job. The training processes save and exit; the
+# launcher must ignore the signal, which would kill it, and wait for them. After SIGTERM it waits 30 seconds
 # (TORCH_ELASTIC_SHUTDOWN_TIMEOUT).
 trap '' USR1
 exec "${PYTHON:-python}" -m ssl_ext.cli.launch \

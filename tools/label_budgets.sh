@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Pretrain configs of one data set, evaluate each with few labels, and put them into one table and its figures:
+# Pretrain configs of one data set, evaluate each with few labels, and write one table and its figures:
 #   bash tools/label_budgets.sh OUT CONFIG [CONFIG ...]
-# These may be set in front of it:
-#   DATA_ROOT    folder of the data set                        (what the configs say)
-#   EPOCHS       of the pretrainings                           (what the configs say)
+# Environment variables:
+#   DATA_ROOT    folder of the data set                        (as in the configs)
+#   EPOCHS       number of pretraining epochs                  (as in the configs)
 #   BUDGETS      numbers of labels                             (100 250 1000)
-#   SEEDS        of the drawn labels and what they train       (0 1 2)
+#   SEEDS        seeds of the label draws and their training   (0 1 2)
+#   RECIPE       of the classifiers, such as thesis            (what the configs say)
 #   REFERENCES   configs/papers: show published figures in brackets  (none)
 #   OPTIONS      key=value pairs for every config              (none)
-# Called again after an interruption it goes on: epochs and evaluations that are finished stay.
+# After an interruption the same command resumes; finished epochs and evaluations are not repeated.
 set -euo pipefail
 if [ $# -lt 2 ]; then
   echo "usage: tools/label_budgets.sh OUT CONFIG [CONFIG ...]" >&2
@@ -18,12 +19,13 @@ OUT=$1
 shift
 TOOLS=$(dirname "${BASH_SOURCE[0]}")
 PYTHON=${PYTHON:-python}
-# Lists of words, to be split.
+# Word splitting is intended.
 # shellcheck disable=SC2206
 {
   BUDGETS=(${BUDGETS:-100 250 1000})
   SEEDS=(${SEEDS:-0 1 2})
   EVERY=(${OPTIONS:-})
+  RECIPE=(${RECIPE:+--recipe $RECIPE})
 }
 if [ -n "${DATA_ROOT:-}" ]; then
   EVERY+=("train_dataloader.dataset.data_root=$DATA_ROOT" "evaluation_dataset.data_root=$DATA_ROOT")
@@ -32,7 +34,7 @@ fi
 
 FIRST=$1
 CHECKPOINTS=()
-# The supervised network is the same for every sequence of views: once.
+# The supervised network does not depend on the views, so it is evaluated once.
 BASELINES=(--baselines supervised)
 for CONFIG in "$@"; do
   NAME=$(basename "$CONFIG" .py)
@@ -48,7 +50,7 @@ for CONFIG in "$@"; do
   CHECKPOINTS+=("$CHECKPOINT")
 
   EVALUATION=("$TOOLS"/evaluate.py "$CONFIG" "$CHECKPOINT" --protocols budget cluster --budgets "${BUDGETS[@]}"
-    --modes frozen unfrozen --seeds "${SEEDS[@]}" --draws 1 "${BASELINES[@]}" --out "$RUN/evaluation" "${EVERY[@]}")
+    --modes frozen unfrozen --seeds "${SEEDS[@]}" --draws 1 "${BASELINES[@]}" "${RECIPE[@]}" --out "$RUN/evaluation" "${EVERY[@]}")
   if [ "$(cat "$RUN/evaluation/finished" 2>/dev/null)" = "${EVALUATION[*]}" ]; then
     echo "== evaluated already: $NAME"
   else
@@ -63,7 +65,7 @@ echo "== drawing"
 "$PYTHON" "$TOOLS"/visualize.py embed "$FIRST" "${CHECKPOINTS[@]}" --out "$OUT/figures" --name pca "${EVERY[@]}"
 "$PYTHON" "$TOOLS"/visualize.py embed "$FIRST" "${CHECKPOINTS[@]}" --method tsne --out "$OUT/figures" --name tsne "${EVERY[@]}"
 
-echo "== clusters of the classes, without labels"
+echo "== silhouettes of the classes"
 "$PYTHON" "$TOOLS"/report.py "$OUT" --out "$OUT/clusters" --metric silhouette_pca2 explained_pca2 silhouette_pca50 explained_pca50
-echo "== accuracy and AUC by the number of labels"
+echo "== accuracy and AUC by number of labels"
 "$PYTHON" "$TOOLS"/report.py "$OUT" --out "$OUT/report" --layout budgets ${REFERENCES:+--references "$REFERENCES"}

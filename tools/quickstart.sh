@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set up .venv, pretrain TriMix on scikit-learn's digits (bundled, no download), evaluate, draw.
-# A second call installs nothing and trains nothing that is already there.
+# A second call does not repeat the installation or the training.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 setup_env
@@ -28,11 +28,11 @@ python tools/report.py "$RUN" --out "$RUN/report" >"$RUN/report.txt"
 
 cat <<TEXT
 
-Done. Everything lies in $ROOT/$RUN:
+Done. The results are in $ROOT/$RUN:
   epoch_100.pth              the pretrained model
   evaluation/results.json    every score with its settings
   report/report.html         tables, curves and figures on one page
   figures/                   views, loss curves, TriMix matrices, embedding, scores (PNG and PDF)
-  run.json, *.py             seed, versions and the whole config
+  run.json, *.py             seed, versions and the full config
 Loss curves in a browser: .venv/bin/tensorboard --logdir $RUN
 TEXT

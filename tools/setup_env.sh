@@ -11,7 +11,7 @@ setup_env() {
     "${PYTHON:-python3}" -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed, this is " + sys.version'
     "${PYTHON:-python3}" -m venv "$VENV"
   fi
-  # Install again only when what is asked for has changed.
+  # Install again only if setup.py or constraints.txt has changed.
   stamp=$VENV/.installed-${extra:-base}
   if ! cat "$ROOT/setup.py" "$ROOT/constraints.txt" | cmp -s - "$stamp"; then
     echo "== installing ssl-ext${extra:+ with the extra '$extra'} (PyTorch is large: some minutes the first time)"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Train under Slurm: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
-# It submits a batch job. Two minutes before its time is up (GRACE, in seconds) the run saves, and the job
-# goes back into the queue; the same happens after a preemption. Either way it goes on from its newest
-# checkpoint. A job that is cancelled or fails is not queued again.
-# NODES (1), GPUS_PER_NODE (8) and CPUS_PER_TASK (32) say how much to ask for; SBATCH_ARGS is passed to
-# sbatch (--time=..., --output=...) and SRUN_ARGS to srun. Within a job of your own it only calls srun.
+# It submits a batch job. Two minutes before the time limit (GRACE, in seconds) the run saves and the job is
+# requeued, as after a preemption; it then resumes from its newest checkpoint. A job that is cancelled or
+# fails is not requeued.
+# NODES (1), GPUS_PER_NODE (8) and CPUS_PER_TASK (32) are the resources; SBATCH_ARGS is passed to sbatch
+# (--time=..., --output=...) and SRUN_ARGS to srun. Within an existing job it only calls srun.
 set -euo pipefail
 if [ $# -lt 3 ]; then
   echo "usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2
   exit 2
 fi
 TOOLS=${SSL_EXT_TOOLS:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}
-export SSL_EXT_TOOLS=$TOOLS  # Slurm runs a copy of this script from elsewhere
+export SSL_EXT_TOOLS=$TOOLS  # Slurm runs a copy of this script in another folder
 if [ -z "${SLURM_JOB_ID:-}" ]; then
   export SSL_EXT_BATCH=1
   # shellcheck disable=SC2086
@@ -24,7 +24,7 @@ export TOOLS GPUS=${GPUS_PER_NODE:-8} CONFIG=$3 PORT=${PORT:-29500}
 PARTITION=$1
 JOB_NAME=$2
 shift 3
-# The later of two --resume counts.
+# The last --resume takes effect.
 if [ -n "${SSL_EXT_BATCH:-}" ]; then
   set -- --resume auto "$@"
 fi

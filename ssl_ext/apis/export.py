@@ -17,12 +17,11 @@ from ssl_ext import __version__
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.stored import config_of_checkpoint
 from ssl_ext.engine import LoadReport, find_state_dict, load_weights
-from ssl_ext.engine.weights.files import read_weights
+from ssl_ext.engine.weights.files import read_weights, weights_hash
 from ssl_ext.engine.weights.layouts import DEPLOYED
-from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import file_hash
+from ssl_ext.errors import UserError
 from ssl_ext.exporting import FORMATS, largest_difference
-from ssl_ext.files import replacing
+from ssl_ext.files import check_writable, replacing
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import registered_only
@@ -69,6 +68,7 @@ def export(
     image_size: int = 64,
     overwrite: bool = False,
     allow_partial: bool = False,
+    ema: bool = False,
 ) -> ExportReport:
     """Export the backbone of a checkpoint to the format of another library.
 
@@ -85,6 +85,7 @@ def export(
         image_size: Side of the random images, for backbones that accept one size only.
         overwrite: Replace an existing file.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
+        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
 
     Raises:
         UserError: Bad input, a network that the format does not support, a missing package, or features that
@@ -103,6 +104,7 @@ def export(
             raise UserError(
                 f"'{path}' exists: give another --out{'' if irreplaceable else ', or --overwrite'}."
             )
+    check_writable(path.parent, "--out", "The file")
 
     content = read_weights(checkpoint)
     settings = config_of_checkpoint(checkpoint, content, config)
@@ -110,8 +112,8 @@ def export(
         raise UserError("The config lacks model.")
     with registered_only() if config is None else nullcontext():
         model = random_network(settings, seed=0, device=torch.device("cpu"))
-    report = load_weights(model, checkpoint, allow_partial=allow_partial)
-    _keep_networks_apart(model, content)
+    report = load_weights(model, checkpoint, allow_partial=allow_partial, ema=ema)
+    _keep_networks_apart(model, find_state_dict(content, ema=ema))
     name, backbone = choose_network(model, network)
     names = _names_of(model, backbone)
     matched = set(names) & set(report.matched)
@@ -123,7 +125,7 @@ def export(
     difference = largest_difference(
         form.decode(data, backbone), model, backbone, mean=about["mean"], std=about["std"], size=image_size
     )
-    with user_errors("--out"), replacing(path) as file:
+    with replacing(path) as file:
         file.write(data)
     return ExportReport(path, len(matched), len(names), difference, about)
 
@@ -147,11 +149,10 @@ def choose_network(model: TrainableModel, network: str | None) -> tuple[str, nn.
     return name, found[name]
 
 
-def _keep_networks_apart(model: nn.Module, content: Any) -> None:
+def _keep_networks_apart(model: nn.Module, stored: Mapping[str, Any]) -> None:
     """Load the online network's own weights, which loading has replaced by those of its deployed copy."""
     target = model.state_dict()
     if any(name.startswith(DEPLOYED) for name in target):
-        stored = find_state_dict(content)
         usable = {n: v for n, v in stored.items() if n in target and v.shape == target[n].shape}
         model.load_state_dict(usable, strict=False)
 
@@ -196,7 +197,7 @@ def _about(
         std=std,
         channel_order=CHANNELS.get(len(mean), f"{len(mean)} channels"),
         checked_at=image_size,
-        source=dict(file=source.name, sha256=file_hash(source), **trained),
+        source=dict(file=source.name, sha256=weights_hash(source), **trained),
     )
 
 

@@ -36,11 +36,11 @@ from ssl_ext.engine import (
     load_weights,
 )
 from ssl_ext.engine.weights.checkpoint import stored_meta
+from ssl_ext.engine.weights.files import weights_hash
 from ssl_ext.engine.work_dir import from_first_process, locked, remove_replaced, starting_point
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
-from ssl_ext.evaluation import file_hash
-from ssl_ext.files import replacing
+from ssl_ext.files import write_text
 
 
 def pretrain(
@@ -57,6 +57,7 @@ def pretrain(
     auto_scale_lr: bool = False,
     options: dict | None = None,
     overwrite: bool = False,
+    ema: bool = False,
 ) -> nn.Module:
     """Pretrain the model of a config, on the CPU, on one GPU or under torchrun.
 
@@ -76,6 +77,7 @@ def pretrain(
         auto_scale_lr: Scale the learning rate from ``auto_scale_lr.base_batch_size`` images per step to those
             of this run.
         options: Config keys to override, as ``{'optim_wrapper.optimizer.lr': 1e-4}``.
+        ema: Take the averaged ``init`` weights of a file that also holds others (``state_dict_ema``).
         overwrite: Replace the checkpoints of an earlier run in ``work_dir``, after the first step.
 
     Returns:
@@ -110,14 +112,15 @@ def pretrain(
                 raise UserError("Give either initial weights (--init) or a run to resume (--resume).")
             # The same command starts a run and resumes it after a preemption.
             init = None
-        return _train(config, resume_from, init, allow_partial, distributed, replaced)
+        loading = dict(allow_partial=allow_partial, ema=ema)
+        return _train(config, resume_from, init, loading, distributed, replaced)
 
 
 def _train(
     config: Config,
     resume_from: str | None,
     init: str | os.PathLike | None,
-    allow_partial: bool,
+    loading: dict[str, bool],
     distributed: bool,
     replaced: list[tuple[str, int]],
 ) -> nn.Module:
@@ -141,7 +144,7 @@ def _train(
     with user_errors("model"):
         model.set_dataset_size(len(loader.dataset))
     if init:
-        loaded = load_weights(model, init, allow_partial=allow_partial, training_state=False)
+        loaded = load_weights(model, init, training_state=False, **loading)
         model.sync_ema()
     if distributed and torch.cuda.is_available():
         config.setdefault("sync_bn", "torch")
@@ -150,7 +153,7 @@ def _train(
         runner = build_runner(config, model, loader, resume_from, distributed)
     if init:
         # Stored in checkpoints, also by a resumed run.
-        about = {"path": str(init), "sha256": file_hash(init), **stored_training(loaded.training)}
+        about = {"path": str(init), "sha256": weights_hash(init), **stored_training(loaded.training)}
         runner.message_hub.update_info(INITIAL, about)
     runner.evaluation_splits = splits
     first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
@@ -229,5 +232,4 @@ def _write_run_info(config: Config, replaced: list[tuple[str, int]]) -> None:
         threads=torch.get_num_threads(),
         versions=package_versions(),
     )
-    with replacing(Path(config.work_dir) / "run.json") as file:
-        file.write(json.dumps(info, indent=2).encode())
+    write_text(Path(config.work_dir) / "run.json", json.dumps(info, indent=2))

@@ -14,6 +14,7 @@ COMMANDS = {
     "audit": "examine the data of a config",
     "export": "write a backbone for another program",
     "report": "join the results of many evaluations",
+    "compare": "compare two models, or two methods over pretraining seeds",
     "sweep": "train and evaluate every point of a grid",
     "visualize": "draw the figures of a config, a run or a checkpoint",
 }

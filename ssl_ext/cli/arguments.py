@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.config.locate import config_file
-from ssl_ext.errors import UserError
+from ssl_ext.files import check_file
 
 CONFIG_HELP = "config file, such as configs/trimix/...py"
 
@@ -21,25 +21,28 @@ def add_options(parser: argparse.ArgumentParser, *, help: str = "override config
     )  # fmt: skip
 
 
-def add_allow_partial(parser: argparse.ArgumentParser, weights: str = "weights") -> None:
-    """Add ``--allow-partial``."""
+def add_weight_options(parser: argparse.ArgumentParser, weights: str = "weights") -> None:
+    """Add ``--allow-partial`` and ``--ema``."""
     parser.add_argument(
         "--allow-partial",
         action="store_true",
         help=f"accept {weights} that lack tensors of the backbone",
     )
+    parser.add_argument(
+        "--ema", action="store_true", help=f"averaged {weights} of a file that also holds others (timm)"
+    )
 
 
 def check_checkpoint(path: str) -> None:
-    """Raise UserError if the file of weights does not exist."""
-    if not Path(path).expanduser().is_file():
-        raise UserError(f"Checkpoint '{path}' does not exist.")
+    """Raise UserError if the path is neither a file nor a folder, which may hold weights."""
+    if not Path(path).expanduser().is_dir():
+        check_file(path, "Checkpoint")
 
 
 def check_exists(path: str) -> None:
-    """Raise UserError if the path does not exist."""
-    if not Path(path).exists():
-        raise UserError(f"'{path}' does not exist.")
+    """Raise UserError if the path is neither a file nor a folder."""
+    if not Path(path).is_dir():
+        check_file(path)
 
 
 CHECKS = {
@@ -51,6 +54,8 @@ CHECKS = {
     "weights": check_checkpoint,
     "init": check_checkpoint,
     "places": check_exists,
+    "first": check_exists,
+    "second": check_exists,
     "references": check_exists,
     "results": check_exists,
     "runs": check_exists,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import check_writable
 
 from .arguments import CONFIG_HELP, add_options, check_paths
 
@@ -27,14 +28,17 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     check_paths(vars(args))
     if args.out and Path(args.out).is_dir():
         raise UserError(f"--out '{args.out}' is a folder; give a file.")
-
-    from rich.console import Console
+    if args.out:
+        check_writable(Path(args.out).parent, "--out", "The audit")
 
     from ssl_ext.apis import audit, parse_options
 
-    found = audit(args.config, options=parse_options(args.options))
-    Console().print(found.rich())
+    from .console import PlainConsole
+
+    found, console = audit(args.config, options=parse_options(args.options)), PlainConsole()
+    console.print(found.rich())
     if args.out:
         found.write(args.out)
+        console.wrote(args.out)
     if found.problems:
         sys.exit(1)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from ssl_ext.names import EXPORT_FORMATS
 
-from .arguments import add_allow_partial, check_paths
+from .arguments import add_weight_options, check_paths
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -40,15 +40,15 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--image-size", type=int, default=64, metavar="N", help="side of the images of the check (64)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    add_allow_partial(parser)
+    add_weight_options(parser)
     args = vars(parser.parse_args(words))
     check_paths(args)
 
-    from rich.console import Console
-
     from ssl_ext.apis import export
 
+    from .console import PlainConsole
+
     report = export(args.pop("checkpoint"), args.pop("to"), **args)
-    console = Console()
+    console = PlainConsole()
     for line in report.lines():
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True)

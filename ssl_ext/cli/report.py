@@ -39,18 +39,18 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         metavar="FILE",
         help="configs/papers, or one table: published figures in brackets (layout budgets)",
     )
+    parser.add_argument(
+        "--specificity", type=float, default=0.9, help="specificity of the classes' sensitivities (0.9)"
+    )
     parser.add_argument("--smoothing", type=float, default=0.6, help="smoothing of curves, in [0, 1) (0.6)")
     args = vars(parser.parse_args(words))
     check_paths(args)
 
-    from rich.console import Console
-
     from ssl_ext.apis.report import report
 
+    from .console import PlainConsole
+
     tables, written = report(**args)
-    # A narrower terminal wraps lines instead of cutting off figures.
-    console = Console(width=max(Console().width, *(table.least_width for table in tables)))
-    for table in tables:
-        console.print(table.rich())
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    console = PlainConsole()
+    console.print_grids(tables)
+    console.wrote(*written)

@@ -51,19 +51,17 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args = vars(parser.parse_args(words[:cut]))
     check_paths(args)
 
-    from rich.console import Console
-
     from ssl_ext.apis.sweep import sweep
     from ssl_ext.apis.sweep.points import sweep_table
 
+    from .console import PlainConsole
+
     points = sweep(args.pop("config"), args.pop("grid"), train_args=words[cut + 1 :], **args)
-    console = Console()
+    console = PlainConsole()
     console.print(sweep_table(points, args["protocols"]))
-    console.print(f"wrote {Path(points[0].folder).parent}", soft_wrap=True, highlight=False)
+    console.wrote(Path(points[0].folder).parent)
     failed = [point for point in points if point.status == "failed"]
     for point in failed:
-        console.print(
-            f"failed: {point.reason}\n  log: {point.log}", soft_wrap=True, highlight=False, markup=False
-        )
+        console.print(f"failed: {point.reason}\n  log: {point.log}", soft_wrap=True)
     if failed:
         sys.exit(1)

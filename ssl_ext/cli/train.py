@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault
 
-from .arguments import CONFIG_HELP, add_allow_partial, add_options, check_paths
+from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -26,7 +26,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the work dir")
     parser.add_argument("--init", metavar="PATH", help="initial weights")
-    add_allow_partial(parser, "--init weights")
+    add_weight_options(parser, "--init weights")
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")
@@ -41,10 +41,8 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     resume = args["resume"]
     # A resumed run does not read its initial weights again.
     check_paths({**args, "init": None} if resume == "auto" else args)
-    if resume and resume != "auto" and not Path(resume).is_file():
-        raise UserError(
-            f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
-        )
+    if resume and resume != "auto" and (fault := file_fault(resume)):
+        raise UserError(f"--resume '{resume}' {fault}; give a checkpoint, or 'auto' for the newest one.")
 
     from ssl_ext.apis import parse_options, pretrain
 

@@ -56,6 +56,18 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     scores.add_argument("results", nargs="+", metavar="RESULTS.json", help="written by tools/evaluate.py")
     scores.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
 
+    predictions = command(
+        "predictions",
+        "predictions_figure",
+        "ROC, precision-recall and reliability of one measurement",
+        "results",
+    )
+    predictions.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
+    predictions.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE",
+        help="choose a measurement: method, protocol, labels_per_class, budget, fraction, mode, ...",
+    )  # fmt: skip
+
     embed = command("embed", "embedding_figure", "features in two dimensions, coloured by class", "config")
     embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints, one panel each")
     embed.add_argument(
@@ -84,12 +96,14 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     confusion.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="RESULTS.json, or CONFIG and CHECKPOINT"
     )
-    confusion.add_argument("--protocol", help="of the measurement; with a checkpoint knn or linear")
+    confusion.add_argument("--protocol", help="protocol of the measurement; for a checkpoint knn or linear")
     confusion.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
-    confusion.add_argument("--seed", type=int, help="one seed alone (all are summed); with a checkpoint (0)")
+    confusion.add_argument(
+        "--seed", type=int, help="a single seed (default: sum over all seeds; for a checkpoint 0)"
+    )
     confusion.add_argument(
         "--where", nargs="+", default=[], metavar="KEY=VALUE",
-        help="choose a measurement of RESULTS.json: method, labels_per_class, budget, fraction, mode, ...",
+        help="select a row of RESULTS.json: method, labels_per_class, budget, fraction, mode, ...",
     )  # fmt: skip
     add_options(confusion)
 
@@ -151,15 +165,16 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     kinds = ("config", "checkpoint") if len(sources) > 1 else ("results",)
     check_paths({**args, **dict(zip(kinds, sources, strict=False))})
 
-    from rich.console import Console
-
     from ssl_ext.apis import figures, parse_options
+    from ssl_ext.files import check_writable
     from ssl_ext.visualization import save_figure
+
+    from .console import PlainConsole
 
     name, out, function = args.pop("name"), args.pop("out"), getattr(figures, args.pop("function"))
     if "options" in args:
         args["options"] = parse_options(args["options"])
     given = [args.pop(key) for key in POSITIONAL if key in args]
-    figure = function(*given, **args)
-    for path in save_figure(figure, Path(out) / name):
-        Console().print(f"wrote {path}", soft_wrap=True, highlight=False)
+    path = Path(out) / name
+    check_writable(path.parent, "--out", "Figures")
+    PlainConsole().wrote(*save_figure(function(*given, **args), path))

@@ -16,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault, shown
+from ssl_ext.json_files import read_json, read_yaml
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -68,8 +70,8 @@ def config_file(path: str | os.PathLike) -> Path:
     """
     source = successor(path)[0]
     file = FOLDER / source.removeprefix(SHIPPED) if source.startswith(SHIPPED) else Path(source)
-    if not file.is_file():
-        raise UserError(f"Config '{path}' does not exist.")
+    if fault := file_fault(file):
+        raise UserError(f"Config '{shown(path)}' {fault}.")
     return file
 
 
@@ -87,7 +89,12 @@ def read_config(path: str | os.PathLike) -> Config:
 
     # Lets MMEngine resolve a base such as "ssl_ext::trimix/….py".
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
-    with removed_bases(), patch("mmengine.config.config.open", _open_text, create=True):
+    with (
+        removed_bases(),
+        patch("mmengine.config.config.open", _open_text, create=True),
+        patch("mmengine.load", _load_values),
+        patch("mmengine.config.config.load", _load_values),
+    ):
         config = Config.fromfile(file)
     if SHIPPED in config.text:
         _drop_scope(config._cfg_dict)
@@ -139,6 +146,16 @@ def removed_bases() -> Iterator[None]:
 def _open_text(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO[Any]:
     """Python's ``open``, except that a byte order mark is skipped."""
     return open(file, mode, encoding="utf-8-sig" if (mode, encoding) == ("r", "utf-8") else encoding)
+
+
+def _load_values(file: str) -> dict[str, Any]:
+    """Values of a JSON or YAML config, which MMEngine would read without bounds and with Python's objects."""
+    if Path(file).suffix == ".json":
+        return read_json(file, dict[str, Any], "a config")
+    values = read_yaml(file)
+    if not isinstance(values, dict):
+        raise UserError(f"'{file}' is not a config: it has no keys.")
+    return values
 
 
 def _drop_scope(value: Any) -> None:

@@ -53,7 +53,7 @@ def build_model(config: Config) -> TrainableModel:
 
 def _fit_projector(settings: dict) -> None:
     """Set ``neck.in_channels`` of a model config to the size of the backbone's features."""
-    neck: Any = settings.get("neck")
+    neck = settings.get("neck")
     if not isinstance(neck, dict) or "in_channels" not in neck:
         return
     size = feature_size(settings["backbone"])

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault
 from ssl_ext.registry import registered
 
 from .kinds import short, walk
@@ -44,7 +45,7 @@ def config_of_checkpoint(
     stored = stored_config(checkpoint, path)
     if stored is not None:
         return stored
-    found = sorted(Path(path).parent.glob("*.py"))
+    found = sorted(file for file in Path(path).parent.glob("*.py") if not file_fault(file))
     if len(found) != 1:
         state = f"{len(found)} config files beside it" if found else "no config in it or beside it"
         raise UserError(f"Checkpoint '{path}' has {state}: give the config of its training (--config).")
@@ -65,7 +66,7 @@ def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
 
 
 def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Method, data sets, seed, steps and initial weights of the training that a checkpoint records.
+    """Method, data sets, seed, steps, epochs and initial weights of the training that a checkpoint records.
 
     Missing values are omitted; the stored config is parsed as plain values and never run.
 
@@ -92,6 +93,7 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
         "datasets": [dataset] if dataset else None,
         "seed": value("randomness", "seed"),
         "iter": meta.get("iter"),
+        "epoch": meta.get("epoch"),
         INITIAL: info.get(INITIAL) if isinstance(info, Mapping) else None,
     }
     return {key: found for key, found in known.items() if found is not None}

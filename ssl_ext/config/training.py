@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from ssl_ext.engine.activation_checkpointing import checked_stages
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.files import shown
 from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
 
 from .arguments import check_arguments
@@ -57,6 +58,11 @@ def training_config(
     read_recipes(config)
     name = Path(config.filename).stem if config.filename else "run"
     config.work_dir = os.path.expanduser(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    if shown(config.work_dir) != str(config.work_dir):
+        raise UserError(
+            f"Work dir '{shown(config.work_dir)}' is not UTF-8, as TensorBoard needs it: "
+            "give another --work-dir."
+        )
     config.setdefault("randomness", ConfigDict())
     if config.randomness.get("deterministic"):
         # Deterministic matrix products on a GPU need it; CUDA reads it when it starts.
@@ -95,7 +101,7 @@ def fit_learning_rate(config: Config, processes: int) -> None:
         print_log(f"{said}: it is scaled to {rate:g}.", logger="current")
         optimizer.lr = rate
         # As stored: nothing is left to scale.
-        settings.base_batch_size = images
+        settings["base_batch_size"] = images
     settings["enable"] = False
 
 

@@ -52,7 +52,7 @@ def image_contents(dataset: Any, *, num_workers: int = 0) -> Contents:
         numbers.append(row)
         if isinstance(digest, str):
             unreadable.append(digest)
-    channels = max((len(row) for row in numbers), default=4) // 2 - 2
+    channels = max(0, max(map(len, numbers)) // 2 - 2)
     table = np.full((len(numbers), 2 * channels + 4), np.nan)
     for index, row in enumerate(numbers):
         table[index, : len(row)] = row

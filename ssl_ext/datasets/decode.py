@@ -3,14 +3,27 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ssl_ext.datasets.files import damaged_file, missing_file
 from ssl_ext.errors import sentence
+from ssl_ext.files import file_fault
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+
+# What turns an image upright, by the orientation in its EXIF data; 1 is upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def check_image_options(channels: int, image_size: int) -> None:
@@ -22,7 +35,7 @@ def check_image_options(channels: int, image_size: int) -> None:
 
 
 def image_folder(data_root: str | Path, dataset: str) -> Path:
-    """Return ``data_root`` as a path; raise FileNotFoundError if it is no folder."""
+    """Return ``data_root`` as a path; raise FileNotFoundError if it is not a folder."""
     root = Path(data_root).expanduser()
     if not root.is_dir():
         by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
@@ -30,14 +43,32 @@ def image_folder(data_root: str | Path, dataset: str) -> Path:
     return root
 
 
-def walk_images(root: Path) -> Iterator[str]:
-    """Yield the relative paths of all image files below a folder, without hidden ones, sorted by folder."""
-    for current, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = os.path.relpath(current, root)
-        for name in sorted(files):
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield os.path.normpath(os.path.join(inside, name))
+def walk_images(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the relative paths of all image files below a folder, without hidden ones, sorted by folder.
+
+    Links are followed, except to a folder that holds them.
+
+    Raises:
+        ValueError: a link is broken, or a path with the name of an image is not a file.
+    """
+    here = os.path.realpath(root / inside)
+    if here in above:
+        return
+    folders = []
+    for entry in sorted(os.scandir(root / inside), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        name = os.path.join(inside, entry.name)
+        if os.path.isdir(entry.path):
+            folders.append(name)
+        elif entry.is_symlink() and not os.path.exists(entry.path):
+            raise damaged_file(entry.path, f"{file_fault(entry.path)}; correct or remove it")
+        elif entry.name.lower().endswith(EXTENSIONS):
+            if not os.path.isfile(entry.path):
+                raise damaged_file(entry.path, file_fault(entry.path))
+            yield name
+    for name in folders:
+        yield from walk_images(root, name, (*above, here))
 
 
 def image_names(root: Path) -> list[str]:
@@ -53,23 +84,27 @@ def image_names(root: Path) -> list[str]:
 
 
 def read_image(path: str | Path, channels: int = 3) -> Image.Image:
-    """Decode a file to an 8-bit PIL image, ``'RGB'`` for 3 channels and grey ``'L'`` for 1.
+    """Decode a file to an upright 8-bit PIL image, ``'RGB'`` for 3 channels and grey ``'L'`` for 1.
 
-    16-bit grey is scaled from 0..65535 to 0..255.
+    16-bit grey is scaled from 0..65535 to 0..255; 32-bit grey up to 255 is taken as it is.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged, not an image, floating point, or grey values lie outside 16
+        ValueError: it is not a file, damaged, not an image, floating point, or grey values lie outside 16
             bits; the message names the file.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
+        with open_image(path) as opened:
+            # Pillow turns TIFF itself.
+            turn = None if opened.format == "TIFF" else UPRIGHT.get(_orientation(opened))
+            opened.load()
+            image: Image.Image = opened
             if image.mode.startswith("I"):
-                image = _to_8_bit(image)
+                image = _to_8_bit(image, scaled=opened.format != "TIFF" or image.mode != "I")
             elif image.mode == "F":
                 raise ValueError("floating-point images have no known range")
-            return image.convert("RGB" if channels == 3 else "L")
+            image = image.convert("RGB" if channels == 3 else "L")
+            return image if turn is None else image.transpose(turn)
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -77,8 +112,39 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
         raise damaged_file(path, f"cannot be decoded as an image: {sentence(error)}") from error
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
+def open_image(path: str | Path) -> Image.Image:
+    """Open an image without decoding it; raise ValueError for a pipe or device, on which Pillow hangs."""
+    if fault := file_fault(path):
+        if not os.path.lexists(path):
+            raise FileNotFoundError(f"'{path}' {fault}")
+        raise ValueError(fault)
+    return Image.open(path)
+
+
+def upright_size(image: Any) -> tuple[int, int]:
+    """Height and width of an opened image as :func:`read_image` returns it."""
+    width, height = image.size
+    if image.format == "TIFF":
+        # Pillow's size is the upright one in some of its versions.
+        width, height = (image.tag_v2[key] for key in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength))
+    return (width, height) if _orientation(image) > 4 else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    # For a PNG whose header has no EXIF data Pillow would decode the whole image.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        # Damaged EXIF data, on which Pillow raises many types, do not make the image unreadable.
+        return 1
+
+
+def _to_8_bit(image: Image.Image, *, scaled: bool) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
+    if not scaled and values.min() >= 0 and values.max() <= 255:
+        return Image.fromarray(values.astype(np.uint8))
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"grey values from {values.min()} to {values.max()} exceed 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))

@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import center_crop, resize, resized_cr
 from ssl_ext.datasets.decode import check_image_options, read_image
 from ssl_ext.datasets.files import damaged_file
 from ssl_ext.datasets.sampler import drawn_for
+from ssl_ext.files import shown
 
 BICUBIC = InterpolationMode.BICUBIC
 
@@ -73,7 +74,7 @@ class FileDataset(Dataset):
         """
         self.files, self.available_splits = list(files), tuple(available_splits)
         self.labels = torch.tensor(labels, dtype=torch.int64)
-        self.classes = tuple(classes) or None
+        self.classes = tuple(map(shown, classes)) or None
         self.num_classes = len(classes)
         self.task = "multi-class"
         self.metainfo = {

@@ -13,7 +13,7 @@ import numpy as np
 from torchvision.datasets.utils import calculate_md5, check_integrity
 
 from ssl_ext.errors import UserError, sentence
-from ssl_ext.files import replacing
+from ssl_ext.files import file_fault, replacing, shown
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ def check_split(split: str | None, available: Sequence[str], dataset: str) -> st
         return split
     message = f"{dataset} has no split {split!r}; available: {', '.join(map(repr, available))}"
     if split == "val":
-        message += "; evaluation holds out a seeded part of 'train' by itself"
+        message += "; evaluation automatically holds out a seeded part of 'train'"
     raise ValueError(f"{message} (config key: dataset.split)")
 
 
@@ -35,7 +35,9 @@ def missing_file(
     path: str | Path, dataset: str, by_hand: str, *, can_download: bool = True
 ) -> FileNotFoundError:
     """Return the error for a missing path: the path, the download option and manual instructions."""
-    message = f"{dataset}: nothing found at {os.path.abspath(path)}. "
+    reason = file_fault(path) if os.path.lexists(path) else None
+    there = shown(os.path.abspath(path))
+    message = f"{dataset}: {f'{there} {reason}' if reason else f'nothing found at {there}'}. "
     if can_download:
         message += (
             "Set download=True (config keys train_dataloader.dataset.download and "
@@ -46,7 +48,7 @@ def missing_file(
 
 def damaged_file(path: str | Path, reason: object) -> UserError:
     """Return the error (a ValueError) for a file with wrong or damaged content."""
-    return UserError(f"{os.path.abspath(path)}: {reason}")
+    return UserError(f"{shown(os.path.abspath(path))}: {reason}")
 
 
 def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_hand: str) -> None:
@@ -63,15 +65,15 @@ def verify_files(folder: Path, files: Sequence[Sequence[str]], dataset: str, by_
             raise damaged_file(
                 folder / name,
                 f"the MD5 checksum differs from the official {md5}; the file is damaged: "
-                "delete it and fetch it again",
+                "delete it and download it again",
             )
 
 
 def data_files(dataset: Any) -> list[dict[str, Any]]:
     """Path, MD5 and ``official`` of the files that hold a data set's arrays.
 
-    ``official`` tells if the MD5 is the published one, and is None where none is published. The list is empty
-    for a data set of image files.
+    ``official`` is True if the MD5 is the published one, and None if none is published. The list is empty for
+    a data set of image files.
     """
     found = []
     for path, md5 in getattr(dataset, "source_files", ()):
@@ -150,7 +152,7 @@ def _check_size(file: IO[bytes]) -> None:
     shape, _, dtype = reader(file)
     size, memory = dtype.itemsize * math.prod(shape), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > memory:
-        raise ValueError(f"an array {shape} of {dtype} takes {size} bytes, of which memory has {memory}")
+        raise ValueError(f"an array {shape} of {dtype} takes {size} bytes, but the memory has {memory}")
 
 
 def load_array(path: Path) -> np.ndarray:

@@ -54,7 +54,7 @@ class CUB200(FileDataset):
             for name in ("images", "image_class_labels", "train_test_split", "classes")
         )
         if not set(names) == set(labels) == set(roles) or not set(labels.values()) <= set(classes):
-            raise damaged_file(tree, "its lists are not about the same images and classes")
+            raise damaged_file(tree, "its lists do not have the same images and classes")
         numbers = {key: position for position, key in enumerate(classes)}
         chosen = [key for key in names if roles[key] == str(int(split == "train"))]
         self.set_files(
@@ -123,7 +123,7 @@ def _unpacked(root: Path, archive: Archive, dataset: str, download: bool) -> Pat
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
-        raise damaged_file(path, "is missing: the archive was not unpacked whole")
+        raise damaged_file(path, "is missing: the archive was not unpacked completely")
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 

@@ -21,7 +21,7 @@ class FolderDataset(FileDataset):
 
     Layouts: ``data_root/split/class/…`` or ``data_root/class/…`` (one split, ``'train'``). Images
     outside class folders have the label −1. Class folders are searched recursively; those without
-    images are no classes. Labels index the sorted class names of ``train``, ``val`` and ``test``;
+    images are ignored. Labels index the sorted class names of ``train``, ``val`` and ``test``;
     classes that occur only in a split of another name come after them. The constructor lists the files
     and decodes none.
 
@@ -62,7 +62,7 @@ class FolderDataset(FileDataset):
 
 
 def _sub_folders(folder: Path) -> list[str]:
-    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    return sorted(e.name for e in os.scandir(folder) if os.path.isdir(e.path) and not e.name.startswith("."))
 
 
 def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[Path]]:
@@ -94,7 +94,7 @@ def _classes(folder: Path, names: list[str], sources: list[Path]) -> list[str]:
 def _log_empty(folder: Path, names: tuple[str, ...]) -> None:
     """Log once the class folders without images."""
     listed = ", ".join(map(repr, names))
-    print_log(f"'{folder}': folders without images are no classes: {listed}", logger="current")
+    print_log(f"'{folder}': class folders without images are ignored: {listed}", logger="current")
 
 
 def _labels(folder: Path, names: list[str], classes: list[str]) -> list[int]:

@@ -129,9 +129,9 @@ def _read_csv(path: Path, group: str | None) -> list[Entry]:
             keys = (*Entry._fields[:-1], group or "group")
             entries = [Entry(*((line.get(key) or "").strip() for key in keys)) for line in lines]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise damaged_file(path, f"is no CSV file in UTF-8: {error}") from error
+        raise damaged_file(path, f"is not a CSV file in UTF-8: {error}") from error
     if not entries:
-        raise damaged_file(path, "lists no file")
+        raise damaged_file(path, "lists no files")
     seen: set[str] = set()
     for number, entry in enumerate(entries, start=2):
         if entry.split and entry.split not in SPLITS:
@@ -180,7 +180,7 @@ def _classes(entries: Sequence[Entry], labels_file: str | None) -> list[str]:
     for one, other in pairwise(found):
         if _natural(one)[0] == _natural(other)[0] != math.inf:
             raise damaged_file(
-                str(labels_file), f"labels {one!r} and {other!r} are one number: write it in one way"
+                str(labels_file), f"labels {one!r} and {other!r} are the same number: use one spelling"
             )
     return found
 

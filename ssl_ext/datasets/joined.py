@@ -36,11 +36,13 @@ class JoinedDataset(ArrayDataset):
         names = [f"datasets[{index}] ({type(part).__name__})" for index, part in enumerate(parts)]
         for name, part in zip(names, parts, strict=True):
             if not isinstance(part, ArrayDataset):
-                raise ValueError(f"dataset.{name} does not hold its images in memory, which joining needs")
+                raise ValueError(
+                    f"dataset.{name} does not keep its images in memory, as required for joining"
+                )
             if part.images.shape[1:] != parts[0].images.shape[1:]:
                 raise ValueError(
                     f"dataset.{name} has images of {tuple(part.images.shape[1:])} pixels, those of "
-                    f"{names[0]} have {tuple(parts[0].images.shape[1:])}: they must agree"
+                    f"{names[0]} have {tuple(parts[0].images.shape[1:])}: they must be equal"
                 )
         super().__init__(torch.cat([part.images.cpu() for part in parts]), device=device)
         self.source_files = [file for part in parts for file in part.source_files]

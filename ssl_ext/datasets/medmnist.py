@@ -83,7 +83,7 @@ class MedMNIST(ArrayDataset):
         grey = info["n_channels"] == 1
         if not grey and not as_rgb:
             raise ValueError(
-                f"{name} holds colour images: as_rgb=False has no meaning for it, set dataset.as_rgb=True"
+                f"{name} has colour images, so as_rgb=False is not possible: set dataset.as_rgb=True"
             )
         path = _locate(Path(data_root).expanduser(), name, size, info, download)
         images, labels = _read(path, split)

@@ -74,7 +74,7 @@ class MNIST(ArrayDataset):
             available_splits=SPLITS,
             split=split,
         )
-        # MD5s are published of the packed files alone.
+        # MD5s are published for the packed files only.
         self.source_files = [(images, None), (labels, None)]
 
 
@@ -111,7 +111,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
     try:
         found = (read_image_file if shape else read_label_file)(str(path))
     except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise damaged_file(path, f"not a whole IDX file of bytes; unpack it again ({error!r})") from error
+        raise damaged_file(path, f"not a complete IDX file of bytes; unpack it again ({error!r})") from error
     if found.shape[1:] != shape:
         raise damaged_file(path, f"should hold images of {shape} pixels, got {tuple(found.shape[1:])}")
     return found

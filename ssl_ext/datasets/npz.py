@@ -15,6 +15,7 @@ from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 LAYOUTS = ("NHWC", "NCHW", "NHW")
+ROUNDING = 1e-3  # by which float images may exceed [0, 1]: that of half precision
 STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 NAMED = 20  # labels listed in the log
 
@@ -25,7 +26,8 @@ class NPZDataset(ArrayDataset):
 
     Keys: ``train_images``/``train_labels`` or ``x_train``/``y_train``, the same for ``val`` and
     ``test``. Splits are optional, and so are the labels of ``train``. ``classes`` may hold class names.
-    Images are uint8, or floats in [0, 1]. Labels of shape (N,) or (N, 1) are one class per image, -1 for
+    Images are integers from 0 to 255 of any dtype, or floats in [0, 1].
+    Labels of shape (N,) or (N, 1) are one class per image, -1 for
     unlabelled. With ``classes`` they are its indices; without, the values that occur in any split are
     the classes, in increasing order. Labels of shape (N, L) are 0/1 per class: one-hot labels need
     ``task``. ``train_groups`` (or ``groups_train``), … may hold the name or number of each image's
@@ -116,7 +118,7 @@ def _keys(path: Path, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
         reason = "keys of both styles" if found else "no images"
         raise damaged_file(
             path,
-            f"{reason}; wanted train_images, train_labels, … or x_train, y_train, …; "
+            f"{reason}; expected train_images, train_labels, … or x_train, y_train, …; "
             f"the file holds {', '.join(names)}",
         )
     return found[0]
@@ -205,13 +207,19 @@ def _log_numbers(path: Path, values: Sequence[int]) -> None:
 def _to_uint8(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind != "f":
-        raise ValueError(f"images must be uint8, or floats in [0, 1], got {images.dtype}")
+    if images.dtype.kind not in "fiu":
+        raise ValueError(f"images must be integers from 0 to 255, or floats in [0, 1], got {images.dtype}")
     low, high = images.min(initial=0), images.max(initial=0)
+    if images.dtype.kind != "f":
+        if low < 0 or high > 255:
+            raise ValueError(f"integer images must lie in 0 to 255, got values from {low} to {high}")
+        return images.astype(np.uint8)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("images hold NaN or infinite values")
-    if low < 0 or high > 1:
+    if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(f"float images must lie in [0, 1], got values from {low:g} to {high:g}")
+    if low < 0 or high > 1:
+        images = images.clip(0, 1)
     return np.rint(images * np.float32(255)).astype(np.uint8)
 
 
@@ -238,4 +246,4 @@ def _find_layout(shape: tuple[int, ...]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     reason = "fits several layouts" if fitting else "fits no layout"
-    raise ValueError(f"shape {shape} {reason}; state one of {LAYOUTS} (config key: dataset.layout)")
+    raise ValueError(f"shape {shape} {reason}; give one of {LAYOUTS} (config key: dataset.layout)")

@@ -81,7 +81,7 @@ def _load(tree: Path, split: str, wnids: list[str]) -> tuple[np.ndarray, np.ndar
     images_path, labels_path = tree / f"{split}_images.npy", tree / f"{split}_labels.npy"
     if not images_path.is_file() and not os.access(tree, os.W_OK):
         print_log(
-            f"{tree} is not writable: its images are decoded anew for every run",
+            f"{tree} is not writable: its images are decoded again in every run",
             logger="current",
             level=logging.WARNING,
         )
@@ -98,7 +98,7 @@ def _load(tree: Path, split: str, wnids: list[str]) -> tuple[np.ndarray, np.ndar
         raise damaged_file(
             images_path,
             f"should be uint8 of shape ({len(labels)}, 3, 64, 64), got {images.dtype} "
-            f"{images.shape}; delete it, it will be written again",
+            f"{images.shape}; delete it to have it written again",
         )
     return images, labels
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_ext.files import shown
+
 SLACK = 2.0  # tolerance in pixels beyond the border, for rounding and other coordinate conventions
 
 
@@ -67,8 +69,8 @@ def check_size(item: Annotation, size: tuple[int, int]) -> None:
     if item.size not in (None, size):
         (annotated_h, annotated_w), (height, width) = item.size, size
         raise ValueError(
-            f"{item.where}: is for an image of {annotated_w} × {annotated_h} pixels, but {item.image} has "
-            f"{width} × {height}; its boxes would be misplaced"
+            f"{item.where}: is for an image of {annotated_w} × {annotated_h} pixels, but {shown(item.image)} "
+            f"has {width} × {height} (upright, by its EXIF orientation); its boxes would be misplaced"
         )
 
 

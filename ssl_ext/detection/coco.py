@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.files import shown
+from ssl_ext.json_files import read_json
 from ssl_ext.registry import DATASETS
 
 from .annotations import Annotation, Box
 from .dataset import DetectionDataset
 
-LISTS = ("images", "annotations", "categories")
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+@dataclass
+class Coco:
+    """What is read of a file; its entries are checked one by one."""
+
+    images: list
+    annotations: list
+    categories: list
 
 
 @DATASETS.register_module()
@@ -52,7 +62,7 @@ class CocoDetection(DetectionDataset):
         if not path.is_file():
             by_hand = "give it relative to data_root (config key: dataset.annotation_file)"
             raise missing_file(path, "CocoDetection", by_hand, can_download=False)
-        content = _load(path)
+        content = vars(read_json(path, Coco, "a file in COCO's format"))
         names = _entries(path, content, "categories", lambda entry: str(entry["name"]))
         if classes is None:
             classes = [names[number] for number in sorted(names)]
@@ -64,17 +74,6 @@ class CocoDetection(DetectionDataset):
             )
         annotations = _annotations(path, content, names, Path(data_root).expanduser() / image_folder)
         super().__init__(annotations, classes, **options)
-
-
-def _load(path: Path) -> dict[str, list]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise damaged_file(path, f"is not JSON: {error}") from error
-    for key in LISTS:
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise damaged_file(path, f"is not in COCO's format: it has no list {key!r}")
-    return content
 
 
 def _entries(path: Path, content: dict[str, list], key: str, read: Any) -> dict[int, Any]:
@@ -107,7 +106,7 @@ def _annotations(path: Path, content: dict, names: dict[int, str], folder: Path)
         name, crowd = names[entry["category_id"]], bool(entry.get("iscrowd", 0))
         box = Box(name, (x, y, x + width, y + height), crowd, (x, y, width, height))
         boxes[entry["image_id"]].append(box)
-    where = os.path.abspath(path)
+    where = shown(os.path.abspath(path))
     return [
         Annotation(f"{where}, image {name!r}", folder / name, number, size, boxes[number])
         for number, (name, size) in images.items()

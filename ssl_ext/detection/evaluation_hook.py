@@ -7,8 +7,9 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from mmengine.dist import get_rank, get_world_size, is_main_process
@@ -21,7 +22,8 @@ from ssl_ext.engine.hooks.monitoring import bare_model, check_positive
 from ssl_ext.engine.hooks.random_state import kept_random_state
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import evaluation_mode
-from ssl_ext.files import replacing
+from ssl_ext.files import write_text
+from ssl_ext.json_files import read_json
 from ssl_ext.registry import DATASETS, HOOKS
 
 from .collate import collate_detection
@@ -30,6 +32,13 @@ from .evaluator import DetectionEvaluator
 FILE = "detection.json"
 SECONDS = "training_seconds"
 LOGGED = ("AP", "AP50", "AP75", "voc07_AP50")
+
+
+@dataclass
+class Table:
+    """What is read of ``detection.json``: a row for each measurement."""
+
+    rows: list[Annotated[dict[str, Any], {"step": int}]]
 
 
 @torch.no_grad()
@@ -69,7 +78,7 @@ class DetectionEvaluationHook(Hook):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.dataset: Any = None
-        self.measured = False
+        self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.started = 0.0
 
@@ -96,7 +105,14 @@ class DetectionEvaluationHook(Hook):
             self.seconds = checkpoint.get(SECONDS, 0.0)
 
     def before_train(self, runner: Runner) -> None:
-        """Start the clock."""
+        """Read the rows of a resumed run and start the clock.
+
+        Raises:
+            UserError: ``detection.json`` is damaged.
+        """
+        path = Path(runner.work_dir) / FILE
+        if runner._resume and path.exists():
+            self.rows = read_json(path, Table, "a detection.json of training").rows
         self.started = time.perf_counter()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -137,21 +153,17 @@ class DetectionEvaluationHook(Hook):
     def write(self, runner: Runner, step: int, figures: dict) -> None:
         """Write one row per measurement; rows of later steps (of a killed run) are dropped."""
         path = Path(runner.work_dir) / FILE
-        continued = runner._resume or self.measured
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if continued and path.is_file() else []
-        rows = [row for row in rows if row["step"] < step]
-        self.measured = True
-        rows.append(dict(step=step, training_seconds=round(self.seconds, 1), **plain(figures)))
+        self.rows = [row for row in self.rows if row["step"] < step]
+        self.rows.append(dict(step=step, training_seconds=round(self.seconds, 1), **plain(figures)))
         table = dict(
             config=runner.cfg.filename,
             seed=runner.seed,
             checkpoint=(runner.cfg.get("init") or {}).get("checkpoint"),
             threads=torch.get_num_threads(),
             processes=get_world_size(),
-            rows=rows,
+            rows=self.rows,
         )
-        with replacing(path) as file:
-            file.write(json.dumps(table, indent=2, allow_nan=False).encode())
+        write_text(path, json.dumps(table, indent=2, allow_nan=False))
         scalars = {name: value for name, value in figures.items() if isinstance(value, float)}
         runner.visualizer.add_scalars(
             dict(scalars, iter=step), step=step, file_path=f"{runner.timestamp}.json"

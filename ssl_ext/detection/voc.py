@@ -10,6 +10,7 @@ from typing import Any
 
 from ssl_ext.datasets.decode import EXTENSIONS
 from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.files import shown
 from ssl_ext.registry import DATASETS
 
 from .annotations import Annotation
@@ -43,6 +44,7 @@ LAYOUT = (
     "give a folder with VOC2007, VOC2012 …, or, if splits are plain names, a folder with "
     "Annotations, JPEGImages and ImageSets/Main (config keys: dataset.data_root, dataset.splits)"
 )
+ANNOTATIONS, IMAGES = "Annotations", ("JPEGImages", "images")
 
 
 @DATASETS.register_module()
@@ -52,7 +54,8 @@ class VOCDetection(DetectionDataset):
     Layouts: ``data_root/VOC2007`` or ``data_root/VOCdevkit/VOC2007`` for splits with a year;
     ``data_root`` with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main`` for splits that are plain
     names; without splits, all ``.xml`` files of ``data_root/Annotations`` or of ``data_root``. Images are
-    in ``JPEGImages`` or next to the ``.xml`` files, with the same name or that of ``<filename>``. For
+    in ``JPEGImages`` or ``images`` or next to the ``.xml`` files, with the same name or that of
+    ``<filename>``. Capitals in the names of these folders do not matter. For
     corners see :func:`read_voc_xml`; boxes one pixel wide or high are treated as annotation errors
     without area. ``image_id`` is the row.
 
@@ -104,28 +107,53 @@ def _locate(root: Path, split: str | Sequence[str]) -> tuple[Path, list[Path]]:
             raise missing_file(root / f"VOC{year}", "VOCDetection", LAYOUT, can_download=False)
     else:
         raise ValueError(f"dataset.splits must hold names or (year, name) pairs, got {split!r}")
-    xml = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    xml = _inside(folder, ANNOTATIONS) or folder
     if not name:
         files = sorted(path for path in xml.iterdir() if path.suffix.lower() == ".xml")
         if not files:
             raise damaged_file(xml, f"has no .xml files: {LAYOUT}")
         return folder, files
-    lists = folder / "ImageSets" / "Main"
+    sets = _inside(folder, "ImageSets") or folder / "ImageSets"
+    lists = _inside(sets, "Main") or sets / "Main"
     if not (lists / f"{name}.txt").is_file():
         # Names with an underscore are VOC's per-class lists.
         there = sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)
         by_hand = f"splits there: {', '.join(there) or 'none'}; without dataset.splits all .xml are used"
         raise missing_file(lists / f"{name}.txt", "VOCDetection", by_hand, can_download=False)
-    lines = (lists / f"{name}.txt").read_text().splitlines()
+    lines = (lists / f"{name}.txt").read_text("utf-8", "surrogateescape").splitlines()
     files = [xml / f"{line.split()[0]}.xml" for line in lines if line.strip()]
     if not files:
         raise damaged_file(lists / f"{name}.txt", "lists no images")
     return folder, files
 
 
+def _inside(folder: Path, *names: str) -> Path | None:
+    """The first folder inside that has one of the names, as it is or else in other capitals."""
+    there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for name in names:
+        for found in (*(n for n in there if n == name), *(n for n in there if n.lower() == name.lower())):
+            return folder / found
+    return None
+
+
+def _images(folder: Path, files: Sequence[Path]) -> Path:
+    """The folder of the images: the first that holds one of the annotated, else the first."""
+    beside = files[0].parent
+    inside = [_inside(folder, name) for name in IMAGES]
+    # A folder of annotations that was given itself.
+    inside += [_inside(folder.parent, name) for name in IMAGES if folder.name.lower() == ANNOTATIONS.lower()]
+    places = [*filter(None, inside), beside]
+    stems = {path.stem for path in files}
+    return next((place for place in places if stems & {Path(n).stem for n in _image_names(place)}), places[0])
+
+
+def _image_names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(EXTENSIONS))
+
+
 def _read(folder: Path, files: Sequence[Path], *, start: int) -> list[Annotation]:
-    images = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else files[0].parent
-    names = sorted(entry.name for entry in os.scandir(images) if entry.name.lower().endswith(EXTENSIONS))
+    images = _images(folder, files)
+    names = _image_names(images)
     known = set(names)
     by_stem = {os.path.splitext(name)[0]: name for name in reversed(names)}
     annotations = []
@@ -135,5 +163,5 @@ def _read(folder: Path, files: Sequence[Path], *, start: int) -> list[Annotation
             raise missing_file(path, "VOCDetection", by_hand, can_download=False)
         listed, size, boxes = read_voc_xml(path)
         name = by_stem.get(path.stem) or (listed if listed in known else f"{path.stem}.jpg")
-        annotations.append(Annotation(os.path.abspath(path), images / name, row, size, boxes))
+        annotations.append(Annotation(shown(os.path.abspath(path)), images / name, row, size, boxes))
     return annotations

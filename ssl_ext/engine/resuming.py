@@ -1,4 +1,4 @@
-"""Resuming with changed settings: some changes are applied, all others are refused."""
+"""Resuming with changed settings: some changes are applied, all others are rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, user_errors
 
 from .loop import EpochLoop
 from .weights.checkpoint import stored_meta
@@ -23,7 +23,7 @@ KEY = "run"
 SAMPLED_IMAGES = 64
 SECTIONS = ("model", "data_preprocessor", "views", "optim_wrapper", "param_scheduler", "train_cfg")
 LOADER_SECTIONS = ("dataset", "sampler", "collate_fn")
-# Where the data lie and how they are read; that they are the same is seen from the data.
+# Settings of where and how data are read; the data themselves are compared by a fingerprint.
 ASIDE = {"data_root", "device", "download", "init_cfg", "val_begin", "val_interval"}
 APPLIED = (
     "optim_wrapper.clip_grad",
@@ -90,25 +90,31 @@ def _text(value: Any) -> str:
 
 
 def changed_settings(runner: Any, path: str) -> list[str]:
-    """Changes since the checkpoint at ``path``, each in words, that have a clear meaning.
+    """Changes since the checkpoint at ``path`` that can be applied, each in words.
 
     Raises:
-        UserError: Another change, named; or a checkpoint without an optimiser.
+        UserError: Any other change; or a checkpoint without optimiser state.
     """
     checkpoint = stored_meta(path)
     if "optimizer" not in checkpoint:
         raise UserError(
-            f"'{path}' holds no state of the optimiser, so a run cannot go on from it: "
-            "start a new one from its weights (--init)."
+            f"'{path}' has no optimiser state, so it cannot be resumed: start a new run from its weights "
+            "(--init)."
         )
     meta = checkpoint["meta"]
     stored = meta.get(KEY)
     if stored is None:
         _check_place(runner, meta, path)
         runner.logger.info(
-            f"'{path}' does not tell how its run was set up: it is taken to have had the present config."
+            f"'{path}' does not record the config of its run; the current config is assumed to be the same."
         )
         return []
+    with user_errors(f"'{path}', its record of the run's settings"):
+        return _changes(runner, path, meta, stored)
+
+
+def _changes(runner: Any, path: str, meta: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+    """Applied changes, in words; raise UserError for others."""
     present = runner.facts
     refused = _changed_facts(stored, present)
     applied = _changed_processes(stored, present)
@@ -122,8 +128,8 @@ def changed_settings(runner: Any, path: str) -> list[str]:
             (applied if fits else refused).append(f"{name} was {old!r} and is {new!r}")
     if refused:
         raise UserError(
-            f"A run cannot go on from '{path}' with other settings: {'; '.join(refused)}. "
-            "Set them as they were, or start a new run."
+            f"Cannot resume from '{path}' with changed settings: {'; '.join(refused)}. "
+            "Restore the former values, or start a new run."
         )
     if not applied and stored["max_iters"] != present["max_iters"]:
         applied.append(f"the number of steps was {stored['max_iters']} and is {present['max_iters']}")
@@ -131,14 +137,14 @@ def changed_settings(runner: Any, path: str) -> list[str]:
 
 
 def _changed_facts(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
-    """Changes by which the order of the images, or the place in it, would be another."""
+    """Changes that would change the order of the images, or the position in it."""
     if stored["images_per_step"] != present["images_per_step"]:
         was, now = (
             f"{facts['images_per_step']} ({facts['processes']} process(es) of "
             f"{facts['images_per_step'] // facts['processes']})"
             for facts in (stored, present)
         )
-        return [f"images of a step (processes times train_dataloader.batch_size) were {was} and are {now}"]
+        return [f"images per step (processes times train_dataloader.batch_size) were {was} and are {now}"]
     names = dict(
         images="the number of training images",
         data="the fingerprint of the training images",
@@ -164,13 +170,13 @@ def _check_place(runner: Any, meta: dict[str, Any], path: str) -> None:
     done = meta["iter"] - meta["epoch"] * steps
     if isinstance(runner.train_loop, EpochLoop) and not 0 <= done <= steps:
         raise UserError(
-            f"A run cannot go on from '{path}': it stopped after {meta['epoch']} epochs and "
-            f"{meta['iter']} steps, and an epoch has {steps} steps now. Set train_dataloader as it was."
+            f"Cannot resume from '{path}': it was saved after {meta['epoch']} epochs and {meta['iter']} "
+            f"steps, but an epoch now has {steps} steps. Restore the former train_dataloader."
         )
 
 
 def schedulers_of(runner: Any) -> list[Any]:
-    """All schedulers of a runner, whichever way its config groups them."""
+    """All schedulers of a runner, as a flat list."""
     schedulers = runner.param_schedulers or []
     return list(chain(*schedulers.values())) if isinstance(schedulers, dict) else list(schedulers)
 
@@ -185,7 +191,7 @@ def fresh_settings(runner: Any) -> tuple[list[dict], list[dict]]:
 
 
 def go_to_present_step(runner: Any, fresh: tuple[list[dict], list[dict]]) -> None:
-    """Give optimiser and schedulers the settings that a run of the present config has after as many steps."""
+    """Set optimiser and schedulers to the settings that the current config gives at the resumed step."""
     groups, states = fresh
     for group, settings in zip(runner.optim_wrapper.param_groups, groups, strict=True):
         group.update(settings)
@@ -196,19 +202,19 @@ def go_to_present_step(runner: Any, fresh: tuple[list[dict], list[dict]]) -> Non
     each_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
     length = len(runner.train_dataloader)
     with warnings.catch_warnings():
-        # The schedulers expect a step of the optimiser before each of theirs.
+        # Schedulers warn without an optimiser step before each of their steps.
         warnings.simplefilter("ignore")
         for step in range(1, runner.iter + 1):
             for scheduler in each_step:
                 scheduler.step()
-            # The last step of an epoch may have been taken while the epoch is not yet over.
+            # A checkpoint after the last step of an epoch may not count the epoch as finished.
             if step % length == 0 and step // length <= runner.epoch:
                 for scheduler in each_epoch:
                     scheduler.step()
 
 
 def is_finished(runner: Any) -> bool:
-    """True once the last step was taken."""
+    """True after the last step."""
     loop = runner.train_loop
     if isinstance(loop, EpochLoop):
         return loop.epoch >= loop.max_epochs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, broadcast, is_distributed, is_main_process
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import runner as mmengine_runner
@@ -59,6 +61,14 @@ class PretrainRunner(Runner):
         while is_main_process() and (Path(self.work_dir) / time.strftime("%Y%m%d_%H%M%S")).exists():
             time.sleep(0.05)
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args: Any, **options: Any) -> MMLogger:
+        """MMEngine's logger, whose file takes names that are not UTF-8."""
+        logger = super().build_logger(*args, **options)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.stream.reconfigure(errors="backslashreplace")
+        return logger
 
     def _log_env(self, env_cfg: dict) -> None:
         # MMEngine prints torch's build settings and the whole config here; both are stored with the run, so

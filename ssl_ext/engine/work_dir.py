@@ -13,6 +13,7 @@ from typing import TypeVar
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from ssl_ext.errors import UserError
+from ssl_ext.files import file_fault
 
 from .weights.checkpoint import checkpoints_in, is_complete, newest_checkpoint, stored_step
 
@@ -123,10 +124,8 @@ def starting_point(
         return (str(newest), []) if newest else (None, _files(_curves(work_dir)))
     present = checkpoints_in(work_dir)
     if resume:
-        if not Path(resume).is_file():
-            raise UserError(
-                f"--resume '{resume}' is not a file; give a checkpoint, or 'auto' for the newest one."
-            )
+        if fault := file_fault(resume):
+            raise UserError(f"--resume '{resume}' {fault}; give a checkpoint, or 'auto' for the newest one.")
         if not is_complete(resume):
             raise UserError(f"--resume '{resume}' is damaged or not a checkpoint.")
         start = stored_step(resume)[0]

@@ -1,6 +1,7 @@
 """Evaluation protocols and metrics, independent of methods, configs and checkpoints."""
 
 from .clustering import cluster_protocol, fit_pca
+from .conditions import Condition
 from .feature_bank import FeatureBank, cache_key, cached_features, dataset_fingerprint, weights_fingerprint
 from .features import batches, evaluation_mode, extract_features
 from .finetune import train_classifier
@@ -8,14 +9,17 @@ from .knn import check_knn, choose_k, knn_classify
 from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes, most_together
 from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
-from .metrics import accuracy, auc, calibration_error, evaluate_scores, top1
+from .metric_names import METRICS
+from .metrics import accuracy, auc, auprc, calibration_error, evaluate_scores, top1
+from .predictions import Predictions, Scored
 from .protocols import Banks, Outcome, knn_protocol, linear_protocol, linear_protocols
 from .quality import alignment, alpha_req, feature_std, lidar, quality_figures, rankme, uniformity
 from .recipe import Recipe
 from .results import ResultRow, file_hash, measure_cost, read_results, text_hash, write_results
 from .splits import Splits, load_splits
+from .stats import Stat
 from .subsets import fraction_subset, hold_out, labels_per_class_subset, random_subset, short_classes
-from .tables import METRICS, Condition, Stat, aggregate, results_table
+from .tables import aggregate, results_table
 from .tasks import TASKS, labelled_rows
 
 __all__ = [
@@ -27,9 +31,11 @@ __all__ = [
     "LinearHead",
     "LinearProbe",
     "Outcome",
+    "Predictions",
     "ProbeData",
     "Recipe",
     "ResultRow",
+    "Scored",
     "Splits",
     "Stat",
     "accuracy",
@@ -37,6 +43,7 @@ __all__ = [
     "alignment",
     "alpha_req",
     "auc",
+    "auprc",
     "augmented_linear_protocol",
     "batches",
     "cache_key",

@@ -52,7 +52,7 @@ def cluster_protocol(banks: Banks, *, num_classes: int, task: str, seed: int, re
         num_classes: Number of clusters; clipped to the number of training rows.
         task: Kind of labels, one class per row.
         seed: Seed of k-means.
-        restarts: Initialisations of k-means, >= 1; the one of least inertia is used.
+        restarts: Initialisations of k-means, >= 1; the result of least inertia is used.
 
     Raises:
         ValueError: Multi-label data, or a setting out of range.
@@ -62,7 +62,7 @@ def cluster_protocol(banks: Banks, *, num_classes: int, task: str, seed: int, re
 
     check_task(task)
     if task == "multi-label":
-        raise ValueError("clusters are compared with one class per image; this data set has several labels")
+        raise ValueError("clustering needs one class per image; this data set has several labels")
     if restarts < 1:
         raise ValueError(f"evaluation.cluster.restarts={restarts}: at least 1 is needed")
     train, test = banks.final or banks.fit, banks.test

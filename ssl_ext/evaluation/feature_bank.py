@@ -69,21 +69,21 @@ class FeatureBank:
 
         Raises:
             ValueError: The file is damaged, its features are not (N, D) finite float32 numbers with one row
-                for each label, or they are not those that were written.
-            FileNotFoundError: It is missing.
+                for each label, or they do not match the stored hash.
+            FileNotFoundError: The file is missing.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
                 array, meta = file["features"], dict(json.loads(file["meta"].tobytes()))
             if array.dtype != np.float32 or array.ndim != 2 or not np.isfinite(array).all():
-                raise ValueError(f"{array.dtype} {array.shape} is no table of finite float32 numbers")
+                raise ValueError(f"{array.dtype} {array.shape} is not a table of finite float32 numbers")
             if meta.pop("sha256", None) != _array_hash(array):
-                raise ValueError("its features are not those that were written")
+                raise ValueError("its features do not match the stored hash")
             return cls(torch.from_numpy(array), labels, meta)
         except FileNotFoundError:
             raise
         except Exception as error:
-            # Damaged bytes can fail anywhere in the readers of ZIP, arrays and JSON.
+            # Damaged bytes can raise any error in the readers of ZIP, arrays and JSON.
             raise ValueError(f"the feature file {path} is damaged ({error})") from error
 
 
@@ -115,12 +115,12 @@ def dataset_fingerprint(dataset: Any) -> str | None:
         paths = [os.path.abspath(file) for file in dataset.files]
         root = os.path.dirname(os.path.commonprefix(paths))
         for path in paths:
-            digest.update(f"{os.path.relpath(path, root)} {os.stat(path).st_size}\n".encode())
+            digest.update(os.fsencode(os.path.relpath(path, root)) + f" {os.stat(path).st_size}\n".encode())
     else:
         return None
     digest.update(torch.as_tensor(dataset.labels).cpu().numpy().tobytes())
     if (groups := getattr(dataset, "groups", None)) is not None:
-        digest.update("\n".join(groups).encode())
+        digest.update("\n".join(groups).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -138,7 +138,7 @@ def _load_if_sound(path: Path, labels: Any) -> FeatureBank | None:
     try:
         return FeatureBank.load(path, torch.as_tensor(labels).cpu())
     except (ValueError, OSError) as error:
-        logger.warning("%s; the features are computed again", error)
+        logger.warning("%s; the features are recomputed", error)
         return None
 
 

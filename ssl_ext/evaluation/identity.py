@@ -1,4 +1,4 @@
-"""Identity of result rows: which are the same measurement, repeats of one, or of different things."""
+"""Identity of result rows: the same measurement, repeats of one, or different measurements."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .results import ResultRow
+from .results import ResultRow, unconverged
 
 # Settings that may differ between comparable rows: repeats, results and file locations.
-REPEATS = ("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error")
+REPEATS = (
+    *("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error"),
+    "last_epoch_fall",
+)
 PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
-CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by")
+CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by", "recipe")
 LABELS = CONDITION[1:4]
 FROZEN = ("knn", "cluster", "quality", "linear", "linear-aug")
 
@@ -34,7 +37,7 @@ def dataset_name(settings: Mapping[str, Any]) -> str:
 def comparable_settings(row: ResultRow) -> dict[str, str]:
     """The settings of a row as flat text; rows with equal settings can be compared.
 
-    A value that was chosen on validation data is replaced by the candidates.
+    A value selected on validation data is replaced by its candidates.
     """
     chosen = row.settings.get("chosen_on_validation") or {}
     settings: dict[str, Any] = {}
@@ -72,31 +75,38 @@ def network_settings(row: ResultRow) -> dict[str, str]:
         "pretraining.datasets": _portable(trained.get("datasets")),
         "pretraining.iter": trained.get("iter"),
         "pretraining.start": _portable(start.get("datasets")) or start.get("sha256"),
+        "weights": (row.source.get("checkpoint") or {}).get("weights"),
         "partly loaded": (row.source.get("checkpoint") or {}).get("partial"),
     }
-    found = dict(_flat(row.source.get("network") or {}))
+    found = dict(flat(row.source.get("network") or {}))
     return found | {key: _text(value) for key, value in known.items() if value}
 
 
 def _portable(value: Any) -> Any:
-    """A data set's config without what depends on the machine: of paths the last part."""
+    """A data set's config without machine-dependent settings; paths are reduced to their last part."""
     if isinstance(value, dict):
         kept = {key: _portable(item) for key, item in value.items() if key not in ("download", "device")}
         return kept | ({"data_root": Path(str(kept["data_root"])).name} if "data_root" in kept else {})
     return [_portable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Keys with dots and values as text of nested settings."""
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", _text(value)
 
 
+def pretraining_seed(row: ResultRow) -> int | None:
+    """Seed of the pretraining that a row's weights come from, if the checkpoint holds it."""
+    return (row.source.get("pretraining") or {}).get("seed")
+
+
 def pretraining_run(row: ResultRow) -> str | None:
-    """The pretraining that a row's weights come from: its seed, or else the checkpoint's hash."""
-    seed = (row.source.get("pretraining") or {}).get("seed")
+    """The pretraining of a row's weights: its seed, or the checkpoint's hash."""
+    seed = pretraining_seed(row)
     checkpoint = row.source.get("checkpoint") or {}
     return f"seed {seed}" if seed is not None else checkpoint.get("sha256")
 
@@ -110,8 +120,21 @@ def repeat_key(row: ResultRow) -> tuple[str | None, int | None, int | None]:
     return pretraining_run(row), seed, row.draw
 
 
+def shared_repeats(
+    first: Iterable[ResultRow], second: Iterable[ResultRow]
+) -> list[tuple[ResultRow, ResultRow]]:
+    """Pairs of rows of one seed and draw of the evaluation; a single one where the seed has no effect."""
+    others = {(row.seed, row.draw): row for row in second}
+    pairs: dict[tuple, tuple[ResultRow, ResultRow]] = {}
+    for row in first:
+        other = others.get((row.seed, row.draw))
+        if other is not None:
+            pairs.setdefault((repeat_key(row)[1:], repeat_key(other)[1:]), (row, other))
+    return list(pairs.values())
+
+
 def measurement_key(row: ResultRow) -> str:
-    """Equal for rows of one measurement: a later one replaces an earlier one in a result file."""
+    """Equal for rows of one measurement; a later row replaces an earlier one in a result file."""
     condition = [getattr(row, name) for name in CONDITION]
     checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
     content = [row.method, *condition, row.seed, row.draw, checkpoint, data_name(row)]
@@ -127,9 +150,9 @@ def group_key(row: ResultRow) -> str:
 
 
 def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
-    """Rows of one group without those that repeat an earlier one's result, as lists of independent repeats.
+    """Rows of one group without repeated results, as lists of independent repeats.
 
-    There is one list, and one more for each time that a seed and draw was measured with another result.
+    There is one list, and another for each further result of the same seed and draw.
     """
     lists: list[dict[tuple, ResultRow]] = []
     for row in rows:
@@ -160,13 +183,25 @@ def varied(rows: Sequence[ResultRow]) -> str:
     return ", ".join(f"{count} {word}" for count, word in zip(counts, words, strict=True) if count > 1)
 
 
+def mark(rows: Iterable[ResultRow]) -> str:
+    """``*`` if a probe of the rows is not converged."""
+    return "*" if any(unconverged(row) is not None for row in rows) else ""
+
+
 def spread_notes(repeats: Iterable[tuple[str, Sequence[ResultRow]]]) -> list[str]:
-    """For each kind of repeats a sentence that names the measurements whose ± it is."""
+    """For each kind of repeats, a sentence that names the measurements with this ±; and one on ``*``."""
     found: dict[str, dict[str, None]] = {}
+    falls: dict[str, float] = {}
     for words, rows in repeats:
+        if fall := max((unconverged(row) or 0.0 for row in rows), default=0.0):
+            falls[words] = max(fall, falls.get(words, 0.0))
         if len(rows) > 1:
             found.setdefault(varied(rows), {})[words] = None
-    return [f"± is the deviation over {what}: {'; '.join(names)}." for what, names in found.items()]
+    notes = [f"± is the deviation over {what}: {'; '.join(names)}." for what, names in found.items()]
+    if falls:
+        listed = "; ".join(f"{words} ({100 * fall:.1f} %)" for words, fall in falls.items())
+        notes.append(f"* not converged: the training loss still fell in the last epoch: {listed}.")
+    return notes
 
 
 def _text(value: Any) -> str:

@@ -25,6 +25,8 @@ METRICS = {
     "acc_mix_momentum": Metric("EMA, mix head %", 100, 2),
     "top5": Metric("top-5 %", 100, 2),
     "auc": Metric("AUC"),
+    "auprc": Metric("AUPRC"),
+    "kappa": Metric("kappa"),
     "balanced_acc": Metric("bal. acc. %", 100, 2),
     "f1": Metric("macro F1"),
     "ece": Metric("ECE", better=-1),
@@ -44,5 +46,10 @@ METRICS = {
 }
 CLUSTERING = ("silhouette_pca2", "explained_pca2", "silhouette_pca50", "explained_pca50", "nmi", "ari")
 QUALITY = ("rankme", "lidar", "alpha_req", "alignment", "uniformity", "feature_std", "feature_std_uniform")
-# Metrics shown by default: of classifications, of clusterings, and of features without labels.
-SHOWN = (("acc", "top5", "auc"), ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"), QUALITY[:6])
+# Metrics shown by default: of classifications (balanced accuracy of unequal classes), of clusterings, and of
+# features without labels.
+SHOWN = (
+    ("acc", "balanced_acc", "kappa", "top5", "auc"),
+    ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"),
+    QUALITY[:6],
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,25 @@ def _binary_auc(score: np.ndarray, positive: np.ndarray) -> float:
     return float(roc_auc_score(positive, score))
 
 
+def _average_precision(score: np.ndarray, positive: np.ndarray) -> float:
+    from sklearn.metrics import average_precision_score
+
+    if positive.all() or not positive.any():
+        return float("nan")
+    return float(average_precision_score(positive, score))
+
+
+def _one_vs_rest(
+    area: Callable[[np.ndarray, np.ndarray], float], scores: Tensor, labels: Tensor, task: str
+) -> float:
+    """Mean over the classes of an area of a score (N,) and a mask (N,) of the positive rows."""
+    s, y = _arrays(scores, labels, task)
+    if task == "binary":
+        return area(s, y == 1)
+    positive = y == 1 if task == "multi-label" else y[:, None] == np.arange(s.shape[1])
+    return float(np.mean([area(s[:, c], positive[:, c]) for c in range(s.shape[1])]))
+
+
 def auc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
     """Macro one-vs-rest area under the ROC curve, in [0, 1].
 
@@ -45,11 +65,19 @@ def auc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
     >>> auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1]), "binary")
     0.75
     """
-    s, y = _arrays(scores, labels, task)
-    if task == "binary":
-        return _binary_auc(s, y == 1)
-    positive = y == 1 if task == "multi-label" else y[:, None] == np.arange(s.shape[1])
-    return float(np.mean([_binary_auc(s[:, c], positive[:, c]) for c in range(s.shape[1])]))
+    return _one_vs_rest(_binary_auc, scores, labels, task)
+
+
+def auprc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
+    """Macro one-vs-rest average precision, in [0, 1]; shapes and NaN as for :func:`auc`.
+
+    The area under the precision-recall curve without interpolation, by scikit-learn.
+
+    >>> import torch
+    >>> round(auprc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1]), "binary"), 4)
+    0.8333
+    """
+    return _one_vs_rest(_average_precision, scores, labels, task)
 
 
 def accuracy(scores: Tensor, labels: Tensor, task: str = "multi-class", *, threshold: float = 0.5) -> float:
@@ -118,7 +146,8 @@ def calibration_error(scores: Tensor, labels: Tensor, task: str = "multi-class")
 def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]:
     """Compute all metrics of the result files; each except ``confusion`` is a number in [0, 1].
 
-    ``acc`` and ``auc``; ``top5`` for 20 or more classes; ``balanced_acc``, the mean recall over the
+    ``acc``, ``auc`` and ``auprc``; ``top5`` for 20 or more classes; ``kappa`` with quadratic weights for
+    ordinal classes; ``balanced_acc``, the mean recall over the
     classes in the labels; ``f1``, the mean over the classes in labels or predictions; ``ece``, see
     :func:`calibration_error`; ``confusion``, counts with true classes as rows and predicted classes as
     columns, for up to 100 classes. For ``multi-label`` the metrics are means over the binary tasks,
@@ -132,18 +161,21 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
     Raises:
         ValueError: Shapes do not match, no rows, or scores outside [0, 1].
     """
-    from sklearn.metrics import confusion_matrix, f1_score, top_k_accuracy_score
+    from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score, top_k_accuracy_score
 
     s, y = _arrays(scores, labels, task)
     metrics: dict[str, Any] = {"acc": accuracy(scores, labels, task), "auc": auc(scores, labels, task)}
+    metrics["auprc"] = auprc(scores, labels, task)
     if task == "multi-label":
-        guess, columns = s > 0.5, range(s.shape[1])
+        guess, columns = predicted_classes(s, task), range(s.shape[1])
         metrics["balanced_acc"] = float(np.mean([_balanced(y[:, c], guess[:, c]) for c in columns]))
         metrics["f1"] = float(np.mean([f1_score(y[:, c], guess[:, c], zero_division=0.0) for c in columns]))
         metrics["ece"] = calibration_error(scores, labels, task)
         return metrics
-    guess = (s > 0.5).astype(int) if task == "binary" else s.argmax(axis=1)
+    guess = predicted_classes(s, task)
     classes = 2 if task == "binary" else s.shape[1]
+    if task == "ordinal":
+        metrics["kappa"] = float(cohen_kappa_score(y, guess, labels=range(classes), weights="quadratic"))
     if classes >= TOP5_FROM:
         metrics["top5"] = float(top_k_accuracy_score(y, s, k=5, labels=range(classes)))
     metrics["balanced_acc"] = _balanced(y, guess)
@@ -152,6 +184,16 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
     if classes <= CONFUSION_UP_TO:
         metrics["confusion"] = confusion_matrix(y, guess, labels=range(classes)).tolist()
     return metrics
+
+
+def predicted_classes(scores: np.ndarray, task: str) -> np.ndarray:
+    """Predicted classes (N,) of scores (N, C), or (N, L) in {0, 1} of a ``multi-label`` task.
+
+    ``binary`` scores are those of the positive class, (N,) or (N, 1).
+    """
+    if task == "multi-label":
+        return (scores > 0.5).astype(np.int64)
+    return (scores.reshape(len(scores)) > 0.5).astype(np.int64) if task == "binary" else scores.argmax(axis=1)
 
 
 def _balanced(labels: np.ndarray, guess: np.ndarray) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .feature_bank import FeatureBank
 from .knn import choose_k, knn_classify
 from .linear import LinearProbe, ProbeData, linear_probes
 from .metrics import evaluate_scores
+from .predictions import Predictions, Scored
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,22 @@ class Banks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Test metrics of the last epoch and of the epoch best on validation, and all settings."""
+    """Test metrics of the last epoch and of the epoch best on validation, settings, and scores of images."""
 
-    last: dict[str, float]
-    best: dict[str, float]
+    last: dict[str, Any]
+    best: dict[str, Any]
     settings: dict[str, Any]
+    predictions: Predictions | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls, test: Scored, val: Scored, settings: dict[str, Any], *, task: str, num_classes: int
+    ) -> Outcome:
+        """The outcome of a classifier with these scores of the reported and the validation images."""
+        last = best = evaluate_scores(test.last, test.labels, task)
+        if test.best is not test.last:
+            best = evaluate_scores(test.best, test.labels, task)
+        return cls(last, best, settings, Predictions.of(test, val, task=task, num_classes=num_classes))
 
 
 def knn_protocol(
@@ -62,11 +74,13 @@ def knn_protocol(
         )  # fmt: skip
         chosen = {"chosen_on_validation": {"k": k, "validation_accuracy": rates}}
     bank = banks.final or banks.fit
-    scores = knn_classify(
-        banks.test.features, bank.features, bank.labels,
-        num_classes=num_classes, k=k, temperature=temperature, weights=weights,
+    test, val = (
+        knn_classify(
+            queries.features, memory.features, memory.labels,
+            num_classes=num_classes, k=k, temperature=temperature, weights=weights,
+        )
+        for queries, memory in ((banks.test, bank), (banks.val, banks.fit))
     )  # fmt: skip
-    metrics = evaluate_scores(scores, banks.test.labels, task)
     settings = {
         "k": k,
         "k_used": min(k, len(bank)),
@@ -76,7 +90,10 @@ def knn_protocol(
         "bank_includes_validation": banks.final is not None,
         **chosen,
     }
-    return Outcome(metrics, metrics, settings)
+    return Outcome.of(
+        Scored(test, test, banks.test.labels), Scored(val, val, banks.val.labels), settings,
+        task=task, num_classes=num_classes,
+    )  # fmt: skip
 
 
 def linear_protocol(
@@ -104,6 +121,7 @@ def linear_protocols(
     ]
     probes = linear_probes(fits, **common, **recipe)
     chosen = [probe.chosen for probe in probes]
+    validated = [scored(probe, one.val) for probe, one in zip(probes, banks, strict=True)]
     again = [i for i, one in enumerate(banks) if one.final is not None]
     # One call per selected l2, because all probes of a call share it.
     for l2 in dict.fromkeys(chosen[i].get("l2") for i in again):
@@ -116,17 +134,23 @@ def linear_protocols(
         settings = recipe if l2 is None else {**recipe, "l2": l2}
         for i, probe in zip(same, linear_probes(finals, **common, **settings), strict=True):
             probes[i] = probe
-    return [_tested(*row, task) for row in zip(banks, probes, chosen, strict=True)]
+    return [
+        Outcome.of(
+            scored(probe, one.test),
+            val,
+            {
+                **probe.settings,
+                "fit_includes_validation": one.final is not None,
+                "chosen_on_validation": choice,
+            },
+            **common,
+        )
+        for one, probe, choice, val in zip(banks, probes, chosen, validated, strict=True)
+    ]
 
 
-def _tested(banks: Banks, probe: LinearProbe, chosen: dict[str, Any], task: str) -> Outcome:
-    settings = {
-        **probe.settings,
-        "fit_includes_validation": banks.final is not None,
-        "chosen_on_validation": chosen,
-    }
-    last, best = (
-        evaluate_scores(head.scores(banks.test.features), banks.test.labels, task)
-        for head in (probe.last, probe.best)
-    )
-    return Outcome(last, best, settings)
+def scored(probe: LinearProbe, bank: FeatureBank) -> Scored:
+    """Scores of the images of a bank."""
+    last = probe.last.scores(bank.features)
+    best = last if probe.best is probe.last else probe.best.scores(bank.features)
+    return Scored(last, best, bank.labels)

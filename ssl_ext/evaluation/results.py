@@ -9,15 +9,41 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 import torch
 
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.errors import UserError
-from ssl_ext.files import replacing
+from ssl_ext.files import shown, write_text
+from ssl_ext.json_files import OTHERS, read_json
+
+# The entries that other parts of the library read, as :func:`ssl_ext.json_files.read_json` checks them.
+METRIC_TYPES = {"confusion": list[list[int]], OTHERS: float | None}
+OBJECT = dict[str, Any] | None
+SETTINGS = {"chosen_on_validation": OBJECT, "labels": OBJECT}
+SOURCE = {
+    "checkpoint": ({"path": str, "sha256": str}, None),
+    "pretraining": ({"initial_weights": OBJECT}, None),
+    "network": OBJECT,
+    "dataset": OBJECT,
+    "data": dict[str, dict[str, Any]] | None,
+    "classes": list[str] | None,
+    "config": str | None,
+    "versions": OBJECT,
+    "majority": ({OTHERS: float}, None),
+}
+ENDS = {OTHERS: list[float]}
+INTERVALS = {"last": ENDS, "best": ENDS, "over": str, "units": int}
+
+FALL = 0.01
+"""A probe is converged if its training loss falls by no more than this share in its last epoch."""
+WHAT = "a results.json of tools/evaluate.py"
+UNTRAINED = ("knn", "cluster", "quality")
+"""Protocols that train nothing, which papers' recipes leave as they are."""
+OWN, UNRECORDED = "own", "not recorded"
+"""Recipe of this project, and of rows of older versions."""
 
 
 @dataclass
@@ -28,25 +54,37 @@ class ResultRow:
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
     (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
-    groups are counted and drawn instead of labels).
+    groups are counted and drawn instead of labels). ``intervals`` holds 95 % bootstrap intervals of metrics
+    of ``last`` and ``best`` over the reported images, or their groups, and ``predictions`` the path of the
+    scores of the images, relative to the result file. ``recipe`` is ``'own'``, ``'custom'`` (set in the
+    config), the name of a paper's recipe, or ``'not recorded'``.
     """
 
     method: str
     protocol: str
-    last: dict[str, Any]
-    best: dict[str, Any]
-    settings: dict[str, Any]
+    last: Annotated[dict[str, Any], METRIC_TYPES]
+    best: Annotated[dict[str, Any], METRIC_TYPES]
+    settings: Annotated[dict[str, Any], SETTINGS]
     sizes: dict[str, int]
     seed: int
     labels_per_class: int | None = None
     draw: int | None = None
     cost: dict[str, float] = field(default_factory=dict)
-    source: dict[str, Any] = field(default_factory=dict)
+    source: Annotated[dict[str, Any], SOURCE] = field(default_factory=dict)
     budget: int | None = None
     fraction: float | None = None
     mode: str | None = None
     target: str | None = None
     by: str | None = None
+    intervals: Annotated[dict[str, Any], INTERVALS] = field(default_factory=dict)
+    predictions: str | None = None
+    recipe: str = OWN
+
+
+def unconverged(row: ResultRow) -> float | None:
+    """Share by which a probe's training loss fell in its last epoch, if that is more than 1 %; else None."""
+    fall = row.settings.get("last_epoch_fall")
+    return fall if isinstance(fall, float) and fall > FALL else None
 
 
 @contextmanager
@@ -82,7 +120,7 @@ def text_hash(text: str) -> str:
     >>> text_hash("")
     'e3b0c44298fc1c14'
     """
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
@@ -98,9 +136,7 @@ def _plain(value: Any) -> Any:
 
 def write_results(path: str | os.PathLike, rows: Sequence[ResultRow]) -> None:
     """Write the rows as a JSON list, atomically; values that are not finite become null."""
-    text = json.dumps([_plain(asdict(row)) for row in rows], indent=2, allow_nan=False)
-    with replacing(Path(path)) as file:
-        file.write(text.encode())
+    write_text(path, json.dumps([_plain(asdict(row)) for row in rows], indent=2, allow_nan=False))
 
 
 def read_results(path: str | os.PathLike) -> list[ResultRow]:
@@ -109,29 +145,16 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
     Missing optional fields get their defaults, unknown fields are ignored, and null metrics become NaN.
 
     Raises:
-        UserError: The file is missing, damaged, or holds something else.
+        UserError: The file is missing or damaged, or is not a result file.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(content, list):
-            raise ValueError("a list of rows is needed")
-        return [_row(item, number) for number, item in enumerate(content, start=1)]
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' does not exist.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is not a results.json of tools/evaluate.py ({error}).") from error
-
-
-def _row(item: Any, number: int) -> ResultRow:
-    """Build a row from its JSON object; raise ValueError if a required field is missing or invalid."""
-    known = {entry.name: entry for entry in fields(ResultRow)}
-    values = {key: value for key, value in item.items() if key in known} if isinstance(item, dict) else {}
-    needed = [name for name, e in known.items() if e.default is MISSING and e.default_factory is MISSING]
-    if lacking := [name for name in needed if name not in values]:
-        raise ValueError(f"row {number} lacks {', '.join(lacking)}")
-    for name in ("last", "best", "settings", "sizes", "cost", "source"):
-        if not isinstance(values.get(name, {}), dict):
-            raise ValueError(f"{name} of row {number} is no object")
-    for name in ("last", "best"):
-        values[name] = {key: math.nan if v is None else v for key, v in values[name].items()}
-    return ResultRow(**values)
+    rows = read_json(path, list[ResultRow], WHAT)
+    items = read_json(path, list[dict[str, Any]], WHAT)
+    for number, (row, item) in enumerate(zip(rows, items, strict=True), start=1):
+        if "recipe" not in item and row.protocol not in UNTRAINED:
+            row.recipe = UNRECORDED
+        for metrics in (row.last, row.best):
+            matrix = metrics.get("confusion", [])
+            if any(len(counts) != len(matrix) for counts in matrix):
+                raise UserError(f"'{shown(path)}': the confusion matrix of row {number} is not square.")
+            metrics.update({key: math.nan for key, value in metrics.items() if value is None})
+    return rows

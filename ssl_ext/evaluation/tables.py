@@ -2,103 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from rich.console import Group
 from rich.table import Table
 
-from .identity import group_key, independent, spread_notes
-from .metric_names import METRICS, SHOWN, Metric
+from .conditions import Condition
+from .identity import group_key, independent, mark, spread_notes
+from .metric_names import METRICS
 from .results import ResultRow
+from .stats import Stat, interval_notes, majority_stat, shown_metrics
 
 WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
-NARROW = 3  # metric columns that fit a terminal of 80 characters without wrapping
-MODES = {
-    "knn": "frozen",
-    "cluster": "frozen",
-    "quality": "frozen",
-    "linear": "frozen",
-    "linear-aug": "frozen",
-    "finetune": "unfrozen",
-    "semi": "unfrozen",
-    "supervised": "unfrozen",
-}
-
-
-class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode, target and unit."""
-
-    protocol: str
-    labels_per_class: int | None = None
-    budget: int | None = None
-    fraction: float | None = None
-    mode: str | None = None
-    target: str | None = None
-    by: str | None = None
-
-    @classmethod
-    def from_row(cls, row: ResultRow) -> Condition:
-        """Condition of a result row."""
-        return cls(*(getattr(row, name) for name in cls._fields))
-
-    @property
-    def labels(self) -> tuple[int | None, int | None, float | None]:
-        """Labels per class, budget and fraction."""
-        return self.labels_per_class, self.budget, self.fraction
-
-    @property
-    def words(self) -> str:
-        """Text for a table heading.
-
-        >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
-        'transfer to PathMNIST, 10 labels/class, frozen'
-        """
-        unit = "labels" if self.by is None else f"{self.by}s"
-        parts = ["kNN" if self.protocol == "knn" else self.protocol]
-        if self.target is not None:
-            parts[0] += f" to {self.target}"
-        if self.labels_per_class is not None:
-            parts.append(f"{self.labels_per_class} {unit}/class")
-        if self.budget is not None:
-            parts.append(f"{self.budget} {unit}")
-        if self.fraction is not None:
-            parts.append(f"{100 * self.fraction:g} % of {unit}")
-        if self.labels == (None, None, None) and self.protocol in ("linear", "supervised", "budget"):
-            parts.append("all labels")
-        if self.mode is not None and self.mode != MODES.get(self.protocol):
-            parts.append(self.mode)
-        return ", ".join(parts)
-
-
-class Stat(NamedTuple):
-    """Mean, sample standard deviation (0 for one value) and number of values.
-
-    Mean and deviation are NaN if a value is not finite.
-    """
-
-    mean: float
-    std: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Stat:
-        """Statistics of one or more values."""
-        if not all(map(math.isfinite, values)):
-            return cls(math.nan, math.nan, len(values))
-        return cls(
-            statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
-        )
-
-    def text(self, metric: str) -> str:
-        """Mean, and ± std for several values, in the metric's unit; "-" for NaN."""
-        if math.isnan(self.mean):
-            return "-"
-        _, scale, digits, _ = METRICS.get(metric, Metric(metric))
-        spread = f" ± {scale * self.std:.{digits}f}" if self.n > 1 else ""
-        return f"{scale * self.mean:.{digits}f}{spread}"
+MAJORITY = "most frequent class"
+WIDE_LABELS = {"acc": "accuracy %", "balanced_acc": "balanced %", "auc": "AUC"}
 
 
 def aggregate(
@@ -107,13 +25,10 @@ def aggregate(
     """Mean, sample standard deviation and count over independent seeds and draws, by method and condition.
 
     ``which`` is ``'last'`` or ``'best'``. Methods and conditions keep the order of the rows; rows without
-    the metric are skipped. The names of methods are those of :func:`repeats`.
+    the metric are skipped. Methods are named as in :func:`repeats`.
     """
     return {
-        method: {
-            condition: Stat.of([getattr(row, which)[metric] for row in members])
-            for condition, members in cells.items()
-        }
+        method: {condition: Stat.of_rows(members, metric, which) for condition, members in cells.items()}
         for method, cells in repeats([row for row in rows if metric in getattr(row, which)]).items()
     }
 
@@ -121,8 +36,8 @@ def aggregate(
 def repeats(rows: Sequence[ResultRow]) -> dict[str, dict[Condition, list[ResultRow]]]:
     """Independent repeats by method and condition.
 
-    Rows of another network, checkpoint, data or settings, and a seed and draw that was measured again with
-    another result, stand under the method's name with a number: ``'SimCLR (2)'``.
+    Rows of another network, checkpoint, data or settings, and further results of a seed and draw, are listed
+    under the method's name with a number: ``'SimCLR (2)'``.
     """
     groups: dict[str, list[ResultRow]] = {}
     for row in rows:
@@ -142,15 +57,16 @@ def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | 
     """Format results as a table for the terminal, mean ± std over seeds and draws.
 
     For up to four classification conditions: one row per method and one column per condition, with
-    accuracy in percent / AUC; the supervised baseline shares the column of the linear probe with the same
-    labels. Otherwise one row per condition and method, with the mean time of a measurement in seconds;
-    clusterings have a separate table.
+    accuracy in percent (balanced accuracy too, where classes are unequal) / AUC; the supervised baseline
+    shares the column of the linear probe with the same labels. Otherwise one row per condition and method,
+    with the mean time of a measurement in seconds; clusterings have a separate table. Where classes are
+    unequal there is a row for the most frequent class.
     """
     accuracies = aggregate(rows, metric="acc", which=which)
     columns = list(dict.fromkeys(_column(c, accuracies) for cells in accuracies.values() for c in cells))
     if len(columns) <= WIDE_UP_TO and all("acc" in row.last for row in rows):
         return _wide(rows, columns, which)
-    tables = [_long(rows, metrics, which) for metrics in SHOWN]
+    tables = [_long(rows, metrics, which) for metrics in shown_metrics(rows)]
     filled = [table for table in tables if table.row_count]
     return filled[0] if len(filled) == 1 else Group(*filled)
 
@@ -158,25 +74,45 @@ def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | 
 def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> Condition:
     """Column of a condition in the wide table."""
     if condition.protocol == "supervised":
-        for other in (c for cells in methods.values() for c in cells if c.protocol == "linear"):
-            if (other.labels, other.target) == (condition.labels, condition.target):
-                return other
+        linear = [c for cells in methods.values() for c in cells if c.protocol == "linear"]
+        alike = [c for c in linear if (c.labels, c.target) == (condition.labels, condition.target)]
+        return max(alike, key=lambda c: c.recipe == condition.recipe, default=condition)
     return condition
 
 
 def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -> Table:
-    accuracies, areas = (aggregate(rows, metric=metric, which=which) for metric in ("acc", "auc"))
-    table = Table("method", title=f"accuracy % / AUC, {which} epoch", caption=_spread(rows))
+    members = repeats([row for row in rows if "acc" in getattr(row, which)])
+    shown = [metric for metric in shown_metrics(rows)[0] if metric not in ("kappa", "top5")]
+    found: dict[str, dict[str, dict[Condition, Stat]]] = {
+        metric: aggregate(rows, metric=metric, which=which) for metric in shown
+    }
+    title = " / ".join(WIDE_LABELS[metric] for metric in shown)
+    table = Table("method", title=f"{title}, {which} epoch", caption=_spread(rows))
     for column in columns:
         table.add_column(column.words, justify="right")
-    for method, cells in accuracies.items():
+
+    for method, conditions in found["acc"].items():
         texts = dict.fromkeys(columns, "-")
-        for condition, accuracy in cells.items():
-            area = areas.get(method, {}).get(condition)
-            area_text = "-" if area is None else area._replace(n=1).text("auc")
-            texts[_column(condition, accuracies)] = f"{accuracy.text('acc')} / {area_text}"
+        for condition, accuracy in conditions.items():
+            others = [(metric, found[metric].get(method, {}).get(condition)) for metric in shown[1:]]
+            cells = [accuracy.text("acc", count=True) + mark(members[method][condition])]
+            # The repeats are told once in a cell.
+            cells += [_text(stat and stat._replace(std=0.0, n=1), metric) for metric, stat in others]
+            texts[_column(condition, found["acc"])] = " / ".join(cells)
         table.add_row(method, *texts.values())
+    columns_of: dict[Condition, list[ResultRow]] = {column: [] for column in columns}
+    for row in rows:
+        columns_of[_column(Condition.from_row(row), found["acc"])].append(row)
+    if any(majority_stat(members, "acc") for members in columns_of.values()):
+        stats = [
+            [(majority_stat(group, metric), metric) for metric in shown] for group in columns_of.values()
+        ]
+        table.add_row(MAJORITY, *(" / ".join(_text(*stat) for stat in cells) for cells in stats))
     return table
+
+
+def _text(stat: Stat | None, metric: str) -> str:
+    return "-" if stat is None else stat.text(metric)
 
 
 def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Table:
@@ -188,7 +124,7 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
     for header in ("protocol", "method"):
         table.add_column(header, overflow="fold", min_width=8)
     for header in (*(METRICS[metric].label for metric in shown), "n", "s"):
-        table.add_column(header, justify="right", no_wrap=len(shown) <= NARROW)
+        table.add_column(header, justify="right")
     groups: dict[Condition, dict[str, list[ResultRow]]] = {}
     for method, conditions in repeats(rows).items():
         for condition, members in conditions.items():
@@ -199,18 +135,29 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
             stats = [cells[metric].get(method, {}).get(condition) for metric in shown]
             table.add_row(
                 "" if number else condition.words,
-                method,
-                *("-" if stat is None else stat.text(m) for m, stat in zip(shown, stats, strict=True)),
+                method + mark(members),
+                *map(_text, stats, shown),
                 str(len(members)),
                 _seconds(members),
             )
+    targets: dict[str | None, list[ResultRow]] = {}
+    for row in rows:
+        targets.setdefault(row.target, []).append(row)
+    for target, group in targets.items():
+        if majority_stat(group, shown[0]) is not None:
+            table.add_section()
+            texts = [_text(majority_stat(group, metric), metric) for metric in shown]
+            table.add_row(target or "", MAJORITY, *texts, "-", "-")
+    for column in table.columns[2:]:  # no number is cut off
+        words = [word for cell in (column.header, *column.cells) for word in str(cell).split()]
+        column.min_width = max(map(len, words))
     return table
 
 
 def _spread(rows: Sequence[ResultRow]) -> str | None:
-    """The caption that says over what a ± is."""
+    """The caption that explains the ±."""
     cells = [(c.words, members) for found in repeats(rows).values() for c, members in found.items()]
-    return "\n".join(spread_notes(cells)) or None
+    return "\n".join([*spread_notes(cells), *interval_notes(rows)]) or None
 
 
 def _seconds(rows: Sequence[ResultRow]) -> str:

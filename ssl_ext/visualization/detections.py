@@ -54,8 +54,7 @@ def detection_panels(
             raise ValueError(f"an image must be uint8 (3, H, W), got {picture.dtype} {picture.shape}")
     colours = class_colours(len(classes))
     heights = [PANEL * picture.shape[1] / picture.shape[2] for picture in pictures]
-    figure = new_figure(2 * PANEL, sum(heights) + 0.6)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    figure = new_figure(2 * PANEL, sum(heights) + 0.6, gap=0.01)
     grid = figure.subplots(len(pictures), 2, squeeze=False, height_ratios=heights)
     seen: set[int] = set()
     for (left, right), picture, truth, detections in zip(grid, pictures, true, found, strict=True):
@@ -89,7 +88,7 @@ def class_colours(count: int) -> list[str]:
     if count <= len(STRONG):
         return list(STRONG[:count])
     if count <= 20:
-        return [to_hex(colour) for colour in matplotlib.colormaps["tab20"].colors[:count]]
+        return [to_hex(matplotlib.colormaps["tab20"](index)) for index in range(count)]
     return [to_hex(matplotlib.colormaps["gist_rainbow"](place / (count - 1))) for place in range(count)]
 
 

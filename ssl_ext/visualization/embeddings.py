@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from .style import GREY, MARKERS, PALETTE, bare, new_figure, to_array
@@ -81,8 +82,9 @@ def embedding_scatter(
             handletextpad=0.2,
         )
         for handle in legend.legend_handles:
-            handle.set_sizes([30])
-            handle.set_alpha(1)
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([30])
+                handle.set_alpha(1)
     else:
         bar = figure.colorbar(grid[0].collections[-1], ax=grid[: len(clouds)].tolist(), pad=0.01)
         bar.outline.set_visible(False)
@@ -96,19 +98,21 @@ def _scatter(
 ) -> None:
     """Draw one panel; ``marked`` classes have a colour and a marker, others a colour of the scale."""
     area = float(np.clip(20000 / max(len(points), 1), 7, 30))  # points²
-    shared = {"s": area, "linewidths": 0, "alpha": 0.8, "rasterized": True}
+    shared: dict[str, Any] = {"s": area, "linewidths": 0, "alpha": 0.8, "rasterized": True}
+    x, y = points.T
     if (labels == -1).any():
-        axes.scatter(*points[labels == -1].T, color=GREY, label=named[-1], **shared)
+        axes.scatter(x[labels == -1], y[labels == -1], color=GREY, label=named[-1], **shared)
     if not marked:
         known = labels >= 0
-        axes.scatter(*points[known].T, c=labels[known], cmap="viridis", vmin=0, vmax=count - 1, **shared)
+        axes.scatter(x[known], y[known], c=labels[known], cmap="viridis", vmin=0, vmax=count - 1, **shared)
         return
     for index, name in named.items():
         if index >= 0:
             # Every ten classes repeat the colours with shifted markers.
             colour = COLOURS[index % len(COLOURS)]
             marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
-            axes.scatter(*points[labels == index].T, color=colour, marker=marker, label=name, **shared)
+            rows = labels == index
+            axes.scatter(x[rows], y[rows], color=colour, marker=marker, label=name, **shared)
 
 
 def _wrapped(name: str) -> str:

@@ -41,9 +41,9 @@ def sweep_heatmap(
     scores = np.full((len(names), len(values)), np.nan)
     deviations: dict[tuple[int, int], float] = {}
     for row, points in enumerate(lines.values()):
-        for value, score, deviation in points:
+        for value, mean, deviation in points:
             place = row, values.index(value)
-            scores[place] = score
+            scores[place] = mean
             if deviation is not None:
                 deviations[place] = deviation
 
@@ -53,13 +53,15 @@ def sweep_heatmap(
     figure = new_figure(width + margin + 1.6, height + 0.8)
     axes = figure.subplots()
     drawn = axes.imshow(scores, cmap="viridis", aspect="auto", interpolation="nearest")
-    for place, score in np.ndenumerate(scores):
+    finite = scores[np.isfinite(scores)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    for (row, column), score in np.ndenumerate(scores):
         if np.isfinite(score):
-            words = f"{score:.2f}" + (f" ± {deviations[place]:.2f}" if place in deviations else "")
+            spread = deviations.get((row, column))
+            words = f"{score:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
             # White is unreadable on the bright end of viridis.
-            dark = drawn.norm(score) > 0.6 if np.nanmax(scores) > np.nanmin(scores) else False
-            colour = "black" if dark else "white"
-            axes.text(*place[::-1], words, ha="center", va="center", fontsize=8, color=colour)
+            colour = "black" if score - low > 0.6 * (high - low) else "white"
+            axes.text(column, row, words, ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(values)), [f"{v:g}" if isinstance(v, int | float) else str(v) for v in values])
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(labelsize=8, length=0)

@@ -13,7 +13,6 @@ from .style import PALETTE, bare, new_figure, to_array, to_images
 
 MAX_BATCH = 32
 GAP, TITLE, COLOUR_BAR = 0.12, 0.35, 0.5  # inches
-STRIP = {"aspect": "auto", "interpolation": "nearest", "vmin": 0, "vmax": 1}
 
 
 def trimix_matrices(
@@ -70,8 +69,8 @@ def trimix_matrices(
         scale = place(cell + side + GAP, GAP, 0.12, side)
         drawn = axes.imshow(matrix.T, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         bare(axes)
-        above.imshow(np.concatenate(thumbnails, axis=1), extent=(0, batch, 1, 0), **STRIP)
-        beside.imshow(np.concatenate(mixtures, axis=0), extent=(0, 1, batch, 0), **STRIP)
+        _strip(above, np.concatenate(thumbnails, axis=1), batch, 1)
+        _strip(beside, np.concatenate(mixtures, axis=0), 1, batch)
         above.vlines(range(1, batch), 0, 1, color="white", linewidth=1)
         beside.hlines(range(1, batch), 0, 1, color="white", linewidth=1)
         for column in (0, batch - 1):
@@ -83,6 +82,12 @@ def trimix_matrices(
         figure.colorbar(drawn, cax=scale).outline.set_visible(False)
         scale.tick_params(labelsize=5 + side)
     return figure
+
+
+def _strip(axes: Axes, pictures: np.ndarray, width: int, height: int) -> None:
+    """Draw concatenated images over ``width`` x ``height`` units, from the top left."""
+    extent = (0, width, height, 0)
+    axes.imshow(pictures, extent=extent, aspect="auto", interpolation="nearest", vmin=0, vmax=1)
 
 
 def _frame(axes: Axes, x: float, colour: str) -> None:

@@ -36,8 +36,7 @@ def draw_mixed_grid(rows: Mapping[str, tuple[Any, Any]], lams: Sequence[float], 
             f"a grid needs two sources, a row and a λ at least; got {len(pair)}, {len(rows)} and {len(lams)}"
         )
     columns = len(lams) + 1
-    figure = new_figure(CELL * columns + 0.4, 2 * (CELL + 0.12) * len(rows) + 0.25)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    figure = new_figure(CELL * columns + 0.4, 2 * (CELL + 0.12) * len(rows) + 0.25, gap=0.02)
     grid = figure.subplots(2 * len(rows), columns, squeeze=False)
     for number, (name, (mixed, masks)) in enumerate(rows.items()):
         images, shares = to_images(mixed, name), to_array(masks)

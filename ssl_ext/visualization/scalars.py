@@ -8,6 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ssl_ext.json_files import read_bytes
+from ssl_ext.values import is_number
+
 
 def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the records of MMEngine's LocalVisBackend for one run, sorted by step.
@@ -21,7 +24,7 @@ def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
         run_dir: Work directory of the run, or one time stamp's folder in it.
 
     Returns:
-        One dict per log line: ``step``, ``loss``, ``loss_…``, ``lr``, …
+        One dict per log line with its numbers: ``step``, ``loss``, ``loss_…``, ``lr``, …
 
     Raises:
         FileNotFoundError: There is no log under ``run_dir``.
@@ -61,14 +64,15 @@ def _logs(run_dir: Path) -> list[Path]:
 
 def _parse(log: Path) -> list[dict[str, Any]]:
     records = []
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_bytes(log).decode(errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-            record["step"] = int(record["step"])
-        except (ValueError, KeyError, TypeError) as error:
+            numbers = {k: v for k, v in record.items() if isinstance(v, float) or is_number(v)}
+            record = {**numbers, "step": int(record["step"])}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             if number == len(lines):
                 break
             raise ValueError(f"'{log}', line {number}: not a log record with a step") from error

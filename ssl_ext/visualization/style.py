@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe and Ito's colours, the faint ones last.
 PALETTE = (
@@ -26,9 +27,14 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*", "<", ">")
 GREY = "#8C8C8C"
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Create an empty figure of a size in inches with the Agg canvas, independent of pyplot."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, *, gap: float | None = None) -> Figure:
+    """Create an empty figure of a size in inches with the Agg canvas, independent of pyplot.
+
+    ``gap`` reduces the space between axes to this fraction of their size, and the padding to 0.02 inches.
+    """
+    pad = None if gap is None else 0.02
+    layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=gap, hspace=gap)
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

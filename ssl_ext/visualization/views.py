@@ -36,8 +36,7 @@ def view_grid(originals: Any, views: Sequence[Any], *, titles: Sequence[str] | N
     if len(titles) != len(columns):
         raise ValueError(f"{len(columns)} columns need as many titles, got {len(titles)}")
 
-    figure = new_figure(CELL * len(columns), CELL * counts[0] + 0.25)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    figure = new_figure(CELL * len(columns), CELL * counts[0] + 0.25, gap=0.02)
     grid = figure.subplots(counts[0], len(columns), squeeze=False)
     for row, cells in enumerate(grid):
         for cell, images, title in zip(cells, columns, titles, strict=True):

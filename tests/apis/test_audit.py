@@ -11,6 +11,7 @@ from PIL import Image
 
 from ssl_ext.apis import audit
 from ssl_ext.cli import audit as command
+from ssl_ext.errors import UserError
 
 RNG = np.random.default_rng(0)
 COUNTS = dict(train=20, val=8, test=9)
@@ -139,6 +140,15 @@ def test_files_are_compared_before_they_are_resized(tmp_path):
     assert broken.startswith("test: ") and "broken.png: cannot be decoded" in broken
     assert found.splits["test"].sizes == dict(smallest=[8, 8], largest=[12, 16], different=2)
     assert found.splits["test"].images == 6 and np.isfinite(found.splits["test"].mean).all()
+
+
+def test_a_data_set_without_a_readable_image_is_refused(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split / "a").mkdir(parents=True)
+        (tmp_path / split / "a" / "broken.png").write_bytes(b"no image")
+    settings = dict(type="FolderDataset", data_root=str(tmp_path), image_size=4)
+    with pytest.raises(UserError, match="No image of train can be read: .*broken.png"):
+        audit(Config(dict(evaluation_dataset=settings)))
 
 
 def test_the_command_says_by_its_status_whether_there_are_problems(tmp_path, monkeypatch, capsys):

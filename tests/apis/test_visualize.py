@@ -110,7 +110,11 @@ def test_matrices_compare_what_the_head_compares(tiny_config, checkpoint):
         ({"batch": 1}, {}, "--batch is 1; from 2 to 32"),
         ({"batch": 33}, {}, "--batch is 33"),
         ({"split": "tests"}, {}, "evaluation_dataset.*tests"),
-        ({}, {"model.head.virtual_weight": 0, "model.head.consistency_weight": 0}, "no virtual embeddings"),
+        (
+            {},
+            {"model.head.virtual_weight": 0, "model.head.consistency_weight": 0},
+            "does not use virtual embeddings",
+        ),
     ],
 )
 def test_matrices_refuse(tiny_config, checkpoint, arguments, options, message):
@@ -122,7 +126,7 @@ def test_matrices_refuse_other_algorithms_and_absent_checkpoints(tiny_config, ch
     with pytest.raises(UserError, match=r"absent\.pth"):
         matrices_figure(tiny_config, checkpoint.parent / "absent.pth")
     tiny_config.model.update(type="ssl_ext.BarlowTwins", head=dict(type="BarlowTwinsHead"))
-    with pytest.raises(UserError, match="BarlowTwinsHead looks at no virtual"):
+    with pytest.raises(UserError, match="BarlowTwinsHead does not use virtual"):
         matrices_figure(tiny_config, checkpoint)
 
 

@@ -44,7 +44,7 @@ def test_of_a_row(results):
     )
     first, linear = confusion_figure(path, protocol="knn"), confusion_figure(path, where=["protocol=linear"])
     np.testing.assert_array_equal(shares(first), [[0.5, 0.5], [0, 1]])
-    assert title(first) == "SimCLR on breastmnist, kNN last epoch, seed 0: 75.00 % right"
+    assert title(first) == "SimCLR on breastmnist, kNN last epoch, seed 0: 75.00 % correct"
     assert [tick.get_text() for tick in first.axes[0].get_yticklabels()] == classes["classes"]
     np.testing.assert_array_equal(shares(linear), [[0, 1], [0.5, 0.5]])
     assert [tick.get_text() for tick in linear.axes[0].get_yticklabels()] == ["0", "1"]
@@ -53,7 +53,7 @@ def test_of_a_row(results):
     assert "best epoch" in title(best)
     with pytest.raises(UserError, match="no confusion matrices with protocol=cluster: SimCLR on breast"):
         confusion_figure(path, protocol="cluster")
-    with pytest.raises(UserError, match="--cfg-options belong to"):
+    with pytest.raises(UserError, match="--cfg-options apply to"):
         confusion_figure(path, options={"a": 1})
     with pytest.raises(UserError, match="Give a results.json, or"):
         confusion_figure(path * 3)
@@ -74,7 +74,7 @@ def test_seeds_and_draws_are_summed(results):
     np.testing.assert_allclose(shares(figure), np.sum(matrices, axis=0) / 12)
     assert title(figure) == (
         "SimCLR on breastmnist, linear, 10 labels/class "
-        "last epoch, sum over 3 probe seeds: 58.33 ± 43.90 % right"
+        "last epoch, sum over 3 probe seeds: 58.33 ± 43.90 % correct"
     )
     np.testing.assert_allclose(
         shares(confusion_figure(path, where=["draw=0"], seed=1)), [[0.5, 0.5], [0.25, 0.75]]
@@ -127,7 +127,7 @@ def test_of_a_checkpoint(tiny_config, tmp_path):
     expected = confusion_matrix(test.labels, scores.argmax(1), normalize="true")
     np.testing.assert_allclose(shares(figure), expected)
     right = 100 * (scores.argmax(1) == test.labels).float().mean()
-    expected = f"TriMix on Digits, kNN last epoch, seed 0: {right:.2f} % right"
+    expected = f"TriMix on Digits, kNN last epoch, seed 0: {right:.2f} % correct"
     assert title(figure) == expected
     linear = confusion_figure([tiny_config, checkpoint], protocol="linear")
     assert title(linear).startswith("TriMix on Digits, linear, all labels ")

@@ -120,12 +120,12 @@ def test_each_checkpoint_of_a_block_has_a_row_of_its_own_masks(tiny_config, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(policies=["blend"]), "--policies names blend; it can be mixup, cutmix"),
-        (dict(policies=["manifoldmix"]), "--policies names manifoldmix"),
+        (dict(policies=["blend"]), "--policies has blend; allowed are mixup, cutmix"),
+        (dict(policies=["manifoldmix"]), "--policies has manifoldmix"),
         (dict(lams=[0.5, 1.5]), r"--lams has 1.5; every λ must lie in \[0, 1\]"),
         (dict(lams=[]), "at least"),
         (dict(weights="absent.pth"), "absent.pth"),
-        (dict(trained=["a.pth"]), "--trained: model.type 'TriMix' does not learn to mix"),
+        (dict(trained=["a.pth"]), "--trained: model.type 'TriMix' has no learned mixing"),
     ],
 )
 def test_bad_input_is_one_sentence(tiny_config, arguments, message):

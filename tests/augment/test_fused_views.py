@@ -73,7 +73,7 @@ def source_of(sequence, shape, monkeypatch):
 
     kernel = fused_kernel.views_kernel
     recorder = Recorder(kernel)
-    # What follows the kernel would read pixels that nobody wrote.
+    # Operations after the kernel would read uninitialised pixels.
     sequence = a.AugmentationSequence([member for member, _ in fused.plan(sequence).taken.values()])
     with monkeypatch.context() as patch:
         patch.setattr(fused_kernel, "views_kernel", recorder)

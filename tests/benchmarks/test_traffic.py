@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="forked processes cannot use a GPU; run with CUDA_VISIBLE_DEVICES="
 )
 BATCH, IMAGES, STEPS = 8, 30, 2
-# Settings on which it depends what is sent, besides those in the table of algorithms.
+# Further settings that affect the traffic, besides those in the table of algorithms.
 PUZZLE = dict(policy=dict(type="MixingPolicy", name="puzzlemix"))
 ALL_LOSSES = ("ce", "pbce", "bce", "infonce")
 VARIANTS = {

@@ -33,7 +33,7 @@ WRONG = {
     ("train", "no.py"): "Config 'no.py' does not exist.",
     ("train", "ssl_ext::no.py"): "Config 'ssl_ext::no.py' does not exist.",
     ("train", CONFIG, "--init", "no.pth"): "Checkpoint 'no.pth' does not exist.",
-    ("train", CONFIG, "--resume", "no.pth"): "--resume 'no.pth' is not a file; give a checkpoint, or 'auto' "
+    ("train", CONFIG, "--resume", "no.pth"): "--resume 'no.pth' does not exist; give a checkpoint, or 'auto' "
     "for the newest one.",
     ("evaluate", "no.py"): "Config 'no.py' does not exist.",
     ("evaluate", CONFIG, "no.pth"): "Checkpoint 'no.pth' does not exist.",

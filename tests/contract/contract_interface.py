@@ -18,8 +18,8 @@ from ssl_ext.apis import load_config
 from ssl_ext.errors import UserError
 
 PACKAGES = (
-    "apis", "augment", "datasets", "detection", "engine", "env", "errors", "evaluation", "exporting", "files",
-    "losses", "mixups", "models", "registry", "reporting", "visualization",
+    "apis", "apis.report", "augment", "datasets", "detection", "engine", "env", "errors", "evaluation",
+    "exporting", "files", "losses", "mixups", "models", "registry", "visualization",
 )  # fmt: skip
 REQUIRED, ANYTHING = "required", "**"
 # Packages whose base classes' parameters are recorded too.

@@ -113,7 +113,7 @@ def main():
     for word in words:
         part, _, entry = word.partition(":")
         if part not in PARTS:
-            sys.exit(f"'{part}' is no part; the parts are {', '.join(PARTS)}.")
+            sys.exit(f"'{part}' is not a part; the parts are {', '.join(PARTS)}.")
         recorded = read(part) if (RECORDED / PARTS[part]).is_file() else {}
         present = collectors[part](recorded, [entry] if entry else None)
         if entry and entry not in present:

@@ -1,5 +1,6 @@
 """Behaviour equals the recorded snapshot; see snapshot.py, which records changes made on purpose."""
 
+import importlib
 import os
 import tempfile
 
@@ -10,6 +11,7 @@ import torch
 from snapshot import ROOT, differences, read
 
 from ssl_ext.errors import UserError
+from ssl_ext.moved import MOVED
 
 # On the recording machine all figures are equal; SSL_EXT_CONTRACT_EXACT=1 tests that. Other processors and
 # versions of torch round differently, which grows over six steps.
@@ -74,6 +76,11 @@ def test_names(part):
     )
 
 
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_old_module_paths_give_the_new_modules(old, new):
+    assert importlib.import_module(old) is importlib.import_module(new)
+
+
 def test_options_of_the_tools():
     present = contract_interface.options()
     report(differences(read("options"), present, where="tools", additions=True))
@@ -91,7 +98,7 @@ def test_configs(monkeypatch):
 
 
 def dropout_draws_as_recorded():
-    """True where ``bernoulli_`` on the CPU draws what it drew when the snapshot was recorded."""
+    """True if ``bernoulli_`` on the CPU draws the same values as when the snapshot was recorded."""
     generator = torch.Generator().manual_seed(0)
     return torch.empty(32).bernoulli_(0.5, generator=generator).nonzero().flatten().tolist() == KEPT
 
@@ -111,7 +118,8 @@ def test_algorithms(case):
         later = dict(recorded, losses=recorded["losses"][contract_runs.SAVED :])
         found = run_differences(later, resumed, f"{case}, resumed")
         metrics = contract_runs.neighbours(recorded["config"], f"{case}.pth")
-        found += differences(recorded["knn"], metrics, where=f"{case}: kNN", atol=METRIC_ATOL)
+        options = dict(additions=True, atol=METRIC_ATOL)
+        found += differences(recorded["knn"], metrics, where=f"{case}: kNN", **options)
     report(found)
 
 

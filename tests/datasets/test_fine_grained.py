@@ -115,7 +115,7 @@ def test_download_unpacks_the_archive_once(birds, tmp_path_factory, monkeypatch)
 
 def test_damaged_lists_are_named(birds, aircraft):
     write(birds / "CUB_200_2011/image_class_labels.txt", ["1 2", "2 1"])
-    with pytest.raises(ValueError, match="not about the same images"):
+    with pytest.raises(ValueError, match="not have the same images"):
         CUB200("train", str(birds), image_size=8)
     data = aircraft / "fgvc-aircraft-2013b/data"
     write(data / "images_variant_test.txt", ["0000003"])
@@ -125,5 +125,5 @@ def test_damaged_lists_are_named(birds, aircraft):
     with pytest.raises(ValueError, match="does not name every variant"):
         FGVCAircraft("test", str(aircraft), image_size=8)
     (data / "images_variant_test.txt").unlink()
-    with pytest.raises(ValueError, match="was not unpacked whole"):
+    with pytest.raises(ValueError, match="was not unpacked completely"):
         FGVCAircraft("test", str(aircraft), image_size=8)

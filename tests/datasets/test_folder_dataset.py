@@ -79,7 +79,7 @@ def test_a_folder_without_images_is_no_class(tree, monkeypatch, empty):
     assert (data.classes, data.labels.tolist()) == (("cat", "dog", "eel"), [0, 1, 1])
     name = empty.split("/")[1]
     assert lines == (
-        [] if name == ".git" else [f"'{tree}/train': folders without images are no classes: '{name}'"]
+        [] if name == ".git" else [f"'{tree}/train': class folders without images are ignored: '{name}'"]
     )
     # A class is empty only if it is in every split.
     (tree / "train/eel").mkdir()

@@ -86,7 +86,7 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
     ("lines", "words"),
     [
         (["name,label", "a.png,1"], "no column 'file' in its first line, only name, label"),
-        (["file,label"], "lists no file"),
+        (["file,label"], "lists no files"),
         (["file,label", "a.png,1", "a.png,2"], "line 3: file 'a.png' is empty or listed twice"),
         (["file,label,split", "a.png,1,training"], "line 2: split 'training' is none of train, val, test"),
         (["file,label,split", "a.png,1,test", "b.jpg,1,"], "a split for some files only"),
@@ -94,8 +94,8 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
         (["file,label", "a.png,1", "b.jpg,NA"], "label 'NA' marks a missing value: leave the field empty"),
         (["file,label", "a.png,nan", "b.jpg,2"], "label 'nan' marks a missing value"),
         (["file,label", "a.png,-1", "b.jpg,1"], "label '-1' marks a missing value"),
-        (["file,label", "a.png,1", "b.jpg,01"], "labels '01' and '1' are one number"),
-        (["file,label", "a.png,2.0", "b.jpg,2"], "labels '2' and '2.0' are one number"),
+        (["file,label", "a.png,1", "b.jpg,01"], "labels '01' and '1' are the same number"),
+        (["file,label", "a.png,2.0", "b.jpg,2"], "labels '2' and '2.0' are the same number"),
     ],
 )
 def test_a_bad_table_is_one_sentence(lines, words, folder):

@@ -43,5 +43,5 @@ def test_sets_that_cannot_be_joined_are_named(sets, tmp_path):
         joined([sets[0], large])
     Image.new("RGB", (6, 6)).save(tmp_path / "a.png")
     files = dict(type="FolderDataset", data_root=str(tmp_path), image_size=6)
-    with pytest.raises(ValueError, match=r"datasets\[1\] \(FolderDataset\) does not hold"):
+    with pytest.raises(ValueError, match=r"datasets\[1\] \(FolderDataset\) does not keep"):
         joined([sets[0], files])

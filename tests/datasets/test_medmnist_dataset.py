@@ -55,7 +55,7 @@ def test_grey_stays_grey_and_colour_cannot(tmp_path):
     found = write(tmp_path, "breastmnist")
     data = MedMNIST("breastmnist", "val", str(tmp_path), as_rgb=False)
     assert np.array_equal(data.images.numpy(), found["val_images"][:, None])
-    with pytest.raises(ValueError, match="bloodmnist holds colour images.*as_rgb"):
+    with pytest.raises(ValueError, match="bloodmnist has colour images.*as_rgb"):
         MedMNIST("bloodmnist", "val", str(tmp_path), as_rgb=False)
     with pytest.raises(TypeError, match="as_rgb"):
         MedMNIST("breastmnist", "val", str(tmp_path))

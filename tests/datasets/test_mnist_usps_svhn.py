@@ -96,7 +96,7 @@ def test_mnist_names_a_damaged_file(tmp_path, damage):
     fake_mnist(tmp_path, "MNIST")
     path = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=f"{path}: (not a whole IDX file|should hold images)"):
+    with pytest.raises(ValueError, match=f"{path}: (not a complete IDX file|should hold images)"):
         MNIST("test", str(tmp_path), as_rgb=False)
     assert len(MNIST("train", str(tmp_path), as_rgb=False)) == 5  # only needs the files of its split
 

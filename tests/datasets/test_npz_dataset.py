@@ -152,7 +152,7 @@ def test_floats_in_the_unit_interval_become_uint8(write, dtype):
         ({"x_train": COLOUR.astype(np.float32)}, r"\[0, 1\]"),
         ({"x_train": np.full((2, 4, 4), np.nan)}, "NaN"),
         ({"x_train": np.full((2, 4, 4), np.inf)}, "infinite"),
-        ({"x_train": COLOUR.astype(np.int64)}, "uint8.*int64"),
+        ({"x_train": COLOUR.astype(np.int64) + 200}, "integer images must lie in 0 to 255"),
         ({"x_train": np.zeros((4, 784), np.uint8)}, "fits no layout"),
         ({"x_train": np.zeros((4, 9, 9, 9), np.uint8)}, "fits no layout"),
         ({"x_train": COLOUR, "y_train": LABELS[:4]}, "N = 6"),

@@ -302,9 +302,9 @@ ENTRY = dict(id=1, image_id=3, category_id=9, bbox=[1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "json: is not JSON"),
-        ("[]", "it has no list 'images'"),
-        (dict(images=[], annotations=[]), "it has no list 'categories'"),
+        ("{", "json' is not a file in COCO"),
+        ("[]", "an object is needed, not"),
+        (dict(images=[], annotations=[]), "it lacks categories"),
         (coco(images=[IMAGE, IMAGE]), r"images\[1\] cannot be read: id 3 is not an integer or occurs twice"),
         (coco(images=[dict(id=3)]), r"images\[0\] cannot be read: it has no 'file_name'"),
         (

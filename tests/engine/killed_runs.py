@@ -1,4 +1,4 @@
-"""Training in forked processes that can be killed, and what two runs that should be the same differ in."""
+"""Training in forked processes that can be killed, and differences between two runs."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from ssl_ext.engine import read_checkpoint
 from ssl_ext.engine.hooks.random_state import random_state
 from ssl_ext.registry import HOOKS
 
-# Of a checkpoint: what tells when, how fast and where, not what was learned.
+# Entries of a checkpoint about time, speed and place, which may differ.
 ASIDE = {
     "time",
     "data_time",
@@ -74,7 +74,7 @@ def output(work_dir):
 
 
 def differences(a, b, path=""):
-    """Paths of the entries in which two nested containers differ, whatever tells time left out."""
+    """Paths of the entries in which two nested containers differ; entries about time are not compared."""
     if torch.is_tensor(a) and torch.is_tensor(b):
         same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
         return [] if same else [path]
@@ -101,7 +101,7 @@ def differences(a, b, path=""):
 
 
 def run_differences(whole, resumed, last, *, world=1):
-    """In what the end of a resumed run differs from that of one that was never cut."""
+    """Differences between the final states of a resumed run and an uninterrupted one."""
     one, two = (read_checkpoint(folder / last) for folder in (whole, resumed))
     found = differences(one, two, "checkpoint")
     for rank in range(world):

@@ -46,7 +46,7 @@ def test_a_pickle_with_code_is_refused_on_every_path(tmp_path):
     torch.save(dict(state_dict=Touch(marker)), tmp_path / "evil.pth")
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Touch(marker)))
     for name in ("evil.pth", "raw.pth"):
-        with pytest.raises(UserError, match="refused|damaged|not a readable"):
+        with pytest.raises(UserError, match="rejected|damaged|not a readable"):
             read_checkpoint(tmp_path / name)
         with pytest.raises(UserError):
             CheckpointLoader.load_checkpoint(str(tmp_path / name))
@@ -59,7 +59,7 @@ def test_getattr_gadget_is_refused(tmp_path):
             return getattr, (torch.Tensor, "numpy")
 
     torch.save(Gadget(), tmp_path / "gadget.pth")
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(UserError, match="rejected"):
         read_checkpoint(tmp_path / "gadget.pth")
 
 
@@ -83,7 +83,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_litter(tmp_path):
     path = tmp_path / "a.pth"
     write_checkpoint(dict(step=1), path)
 
-    with pytest.raises(OSError, match="disk full"), replacing(path) as file:
+    with pytest.raises(UserError, match="could not be written: disk full"), replacing(path) as file:
         file.write(b"half")
         raise OSError("disk full")
     assert read_checkpoint(path)["step"] == 1
@@ -110,6 +110,12 @@ def test_content_and_folder_are_on_disk_before_and_after_the_rename(tmp_path, mo
     monkeypatch.setattr(files.os, "replace", replaced)
     write_checkpoint(dict(step=1), tmp_path / "a.pth")
     assert done == [1, "rename", "folder"]
+
+
+def test_a_file_may_be_read_by_whom_others_of_the_user_may(tmp_path):
+    write_checkpoint({}, tmp_path / "a.pth")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a.pth").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_kill_in_the_middle_of_a_write_keeps_the_old_file(tmp_path):

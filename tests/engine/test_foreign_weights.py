@@ -1,5 +1,6 @@
 """Checkpoints in the layouts of other libraries, created by the tests."""
 
+import json
 import pickle
 from collections import OrderedDict
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from ssl_ext.apis import torchvision_resnet
 from ssl_ext.config.networks import build_model
 from ssl_ext.engine import find_state_dict, load_weights
+from ssl_ext.engine.weights.files import read_weights, weights_hash
 from ssl_ext.engine.weights.layouts import from_detectron2, own_names, to_detectron2
 from ssl_ext.errors import UserError
 from ssl_ext.models.utils import pool_features
@@ -123,6 +125,17 @@ FOREIGN = {
         classy_state_dict=dict(base_model=dict(model=dict(trunk=under("_feature_blocks.", s), heads={})))
     ),
     "timm": lambda s, o: s | under("fc.", HEAD),
+    "timm-ema-alone": lambda s, o: dict(state_dict_ema=under("module.", s)),
+    "averaged-model": lambda s, o: under("module.", s) | {"n_averaged": torch.tensor(3)},
+    "lightly-parallel": lambda s, o: dict(state_dict=under("backbone.module.", numbered(s))),
+    "lightly-dino": lambda s, o: under("student_backbone.", s) | under("teacher_backbone.", o),
+    "lightning-compiled": lambda s, o: dict(
+        state_dict=under("model._orig_mod.", s) | under("projector.", HEAD)
+    ),
+    "lightning-moco": lambda s, o: dict(
+        state_dict=under("model.encoder_q.", s) | under("model.encoder_k.", o) | under("model.fc.", HEAD)
+    ),
+    "parallel-encoder": lambda s, o: under("encoder.module.", s) | under("projector.module.0.", HEAD),
     "compiled": lambda s, o: under("_orig_mod.module.", s),
     "detectron2": lambda s, o: dict(model=detectron2(s), __author__="MOCO", matching_heuristics=True),
     "detectron2-fpn": lambda s, o: dict(
@@ -170,7 +183,34 @@ def test_wrappers_come_off_in_any_order():
     tensor = torch.zeros(1)
     assert find_state_dict({"_orig_mod.module.w": tensor}) == {"w": tensor}
     assert find_state_dict({"module._orig_mod.w": tensor}) == {"w": tensor}
-    assert find_state_dict({"module.a": tensor, "b": tensor}) == {"module.a": tensor, "b": tensor}
+    assert find_state_dict({"module.a": tensor, "b": tensor}) == {"a": tensor, "b": tensor}
+    nested = {"module.encoder.module.w": tensor, "head._orig_mod.w": tensor, "my_module.w": tensor}
+    assert find_state_dict(nested) == {"encoder.w": tensor, "head.w": tensor, "my_module.w": tensor}
+    # Two networks, one of them wrapped.
+    assert find_state_dict({"module.a": tensor, "a": tensor}) == {"module.a": tensor, "a": tensor}
+
+
+def test_a_model_whose_own_names_hold_those_parts(model, tmp_path):
+    model.copy = torch.optim.swa_utils.AveragedModel(model.neck)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / "own.pth")
+    report = load_weights(model, tmp_path / "own.pth")
+    assert not report.missing and not report.unexpected
+    assert any(".module." in name for name in report.matched)
+
+
+def test_averaged_weights_on_request(model, reference, other, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr("ssl_ext.engine.weights.load.print_log", lambda line, **_: lines.append(line))
+    for name, key in (("state_dict", "state_dict_ema"), ("model", "model_ema")):
+        torch.save({name: other, key: under("module.", reference.state_dict())}, tmp_path / "timm.pth")
+        load_weights(model, tmp_path / "timm.pth", ema=True)
+        assert torch.equal(model.backbone.conv1.weight, reference.conv1.weight)
+        load_weights(model, tmp_path / "timm.pth")
+        assert torch.equal(model.backbone.conv1.weight, other["conv1.weight"])
+        assert any(f"averaged weights ('{key}'); --ema loads them" in line for line in lines)
+    torch.save(dict(state_dict=other), tmp_path / "plain.pth")
+    with pytest.raises(UserError, match="no averaged weights under state_dict_ema or model_ema"):
+        load_weights(model, tmp_path / "plain.pth", ema=True)
 
 
 def test_own_names_of_networks_without_a_known_stem_stay():
@@ -202,6 +242,66 @@ def test_safetensors_are_read(model, reference, tmp_path):
     assert torch.equal(model.backbone.bn1.running_var, reference.bn1.running_var)
 
 
+@pytest.fixture
+def shards(reference, tmp_path):
+    """A folder with the weights in two files and their index."""
+    state, where = reference.state_dict(), {}
+    for number in (1, 2):
+        file = f"model-{number:05}-of-00002.safetensors"
+        part = dict(list(state.items())[number - 1 :: 2])
+        save_file(part, tmp_path / file)
+        where |= dict.fromkeys(part, file)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps(dict(metadata=dict(total_size=1), weight_map=where)))
+    return index
+
+
+def test_shards_by_index_and_by_folder(shards, model, reference):
+    for path in (shards, shards.parent):
+        model.backbone.conv1.weight.data.zero_()
+        assert load_weights(model, path).backbone_share == 1
+        assert torch.equal(model.backbone.conv1.weight, reference.conv1.weight)
+    assert weights_hash(shards) == weights_hash(shards.parent)
+    part = shards.with_name("model-00001-of-00002.safetensors")
+    save_file({"conv1.weight": torch.ones(1)}, part)
+    changed = weights_hash(shards)
+    part.unlink()
+    save_file({"conv1.weight": torch.ones(2)}, part)
+    assert weights_hash(shards) != changed
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (dict(weight_map={"a": "none.safetensors"}), "none.safetensors' does not exist"),
+        (dict(weight_map={"a": "../a.safetensors"}), "does not list files in its folder"),
+        (dict(weight_map={"a": "/etc/passwd"}), "does not list files in its folder"),
+        (dict(weight_map={"a": "."}), "does not list files in its folder"),
+        (dict(weight_map={"a": 3}), "weight_map.a: a text is needed"),
+        (dict(metadata={}), "does not list files in its folder"),
+        ([], "not an index of weight files"),
+    ],
+)
+def test_an_index_that_is_wrong(shards, content, words):
+    shards.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=words):
+        read_weights(shards)
+
+
+def test_folders_without_one_set_of_weights(shards, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="folder without weight files"):
+        read_weights(tmp_path / "empty")
+    shards.unlink()
+    with pytest.raises(UserError, match="has several weight files: give one of model-00001-of"):
+        read_weights(tmp_path)
+    same = dict.fromkeys("ab", "model-00001-of-00002.safetensors") | {"c": "copy.safetensors"}
+    (tmp_path / "copy.safetensors").write_bytes((tmp_path / same["a"]).read_bytes())
+    shards.write_text(json.dumps(dict(weight_map=same)))
+    with pytest.raises(UserError, match="does not fit the other weight files"):
+        read_weights(shards)
+
+
 class Touches:
     """Creates a file when it is unpickled."""
 
@@ -220,7 +320,7 @@ def test_code_in_a_file_is_refused_and_not_run(suffix, model, tmp_path):
         path.write_bytes(pickle.dumps(content))
     else:
         torch.save(content, path)
-    with pytest.raises(UserError, match=r"refused.*open"):
+    with pytest.raises(UserError, match=r"rejected.*open"):
         load_weights(model, path)
     assert not trace.exists()
 

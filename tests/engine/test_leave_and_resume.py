@@ -100,7 +100,7 @@ def test_damaged_checkpoints_are_passed_over_by_name(config, tmp_path):
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
-    with pytest.warns(UserWarning, match="epoch_3.pth' is damaged and was passed over"):
+    with pytest.warns(UserWarning, match="epoch_3.pth' is damaged and was skipped"):
         assert newest_checkpoint(tmp_path) == older
     newest.write_bytes(content[: len(content) // 3])
     with pytest.warns(UserWarning, match="epoch_3.pth' is damaged"):

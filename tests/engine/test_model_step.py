@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from killed_runs import differences
 from mmengine.optim import OptimWrapper
 
 from ssl_ext.apis import pretrain
@@ -77,23 +78,6 @@ def test_a_variant_is_chosen_before_every_batch_of_an_optimiser_step(config, mon
     options = {"train_dataloader.batch_size": 256, "optim_wrapper.accumulative_counts": 3}
     pretrain(config("BYOL"), work_dir=tmp_path, options=options)
     assert seen == [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (2, 6), (3, 7), (3, 8)]
-
-
-def differences(a, b, path=""):
-    """Paths of the entries in which two nested containers differ."""
-    if isinstance(a, torch.Tensor):
-        return [] if torch.equal(a, b) else [path]
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), path
-        return [found for key in a for found in differences(a[key], b[key], f"{path}.{key}")]
-    if isinstance(a, list | tuple):
-        assert len(a) == len(b), path
-        return [
-            found
-            for i, pair in enumerate(zip(a, b, strict=True))
-            for found in differences(*pair, f"{path}.{i}")
-        ]
-    return [] if a == b else [path]
 
 
 def test_resume_after_an_odd_step_continues_targets_and_schedule_exactly(config, tmp_path):

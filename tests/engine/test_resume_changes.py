@@ -1,4 +1,4 @@
-"""Changed settings of a run that goes on: applied with the right value, or refused by name."""
+"""Changed settings of a resumed run: applied with the right value, or rejected by name."""
 
 import copy
 import json
@@ -184,7 +184,7 @@ def changed_copy(path, target, change):
 
 def test_a_checkpoint_without_optimiser_is_refused(base, run, tmp_path):
     path = changed_copy(run / "iter_4.pth", tmp_path / "weights.pth", lambda c: c.pop("optimizer"))
-    with pytest.raises(UserError, match="no state of the optimiser.*--init"):
+    with pytest.raises(UserError, match="no optimiser state.*--init"):
         pretrain(copy.deepcopy(base), work_dir=tmp_path / "again", resume=path)
 
 
@@ -193,8 +193,8 @@ def test_an_older_checkpoint_without_settings_resumes(base, run, tmp_path, capsy
     RATES.clear()
     pretrain(copy.deepcopy(base), work_dir=tmp_path / "again", resume=path)
     assert [index for index, *_ in RATES] == [1, 2]
-    assert "does not tell how its run was set up" in capsys.readouterr().out
-    with pytest.raises(UserError, match="stopped after 1 epochs and 4 steps"):
+    assert "does not record the config of its run" in capsys.readouterr().out
+    with pytest.raises(UserError, match="saved after 1 epochs and 4 steps"):
         options = {"train_dataloader.batch_size": 8}
         pretrain(copy.deepcopy(base), work_dir=tmp_path / "b", resume=path, options=options)
 

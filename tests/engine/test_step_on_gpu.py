@@ -41,7 +41,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture
 def deterministic():
-    """Deterministic kernels where there are any; a step is compared, so others are no error."""
+    """Deterministic kernels where available; operations without one are allowed, as steps are compared."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.deterministic = True
     torch.utils.deterministic.fill_uninitialized_memory = False

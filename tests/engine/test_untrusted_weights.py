@@ -78,10 +78,10 @@ def fetched(monkeypatch, tmp_path, evil):
 )
 def test_every_address_is_read_safely(address, evil, marker, fetched):
     address = address.format(evil=evil)
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(UserError, match="rejected"):
         CheckpointLoader.load_checkpoint(address)
     net = BaseModule(init_cfg=dict(type="Pretrained", checkpoint=address))
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(UserError, match="rejected"):
         net.init_weights()
     assert not marker.exists()
 

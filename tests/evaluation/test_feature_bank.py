@@ -129,7 +129,7 @@ def test_a_damaged_file_is_passed_over_and_written_anew(damage, tmp_path, caplog
     with caplog.at_level(logging.WARNING):
         rebuilt = cached_features(embed, Images(), path=path)
     assert embed.calls == 2
-    assert "computed again" in caplog.text
+    assert "recomputed" in caplog.text
     assert torch.equal(rebuilt.features, whole.features)
     cached_features(embed, Images(), path=path)
     assert embed.calls == 2

@@ -144,7 +144,7 @@ def test_many_classes_keep_no_confusion_matrix():
 def test_one_class_only():
     ones = torch.ones(7, 1)
     found = evaluate_scores(ones, torch.zeros(7, dtype=torch.int64), "multi-class")
-    assert math.isnan(found.pop("auc"))
+    assert math.isnan(found.pop("auc")) and math.isnan(found.pop("auprc"))
     assert found == {"acc": 1, "balanced_acc": 1, "f1": 1, "ece": 0, "confusion": [[7]]}
     scores = torch.tensor([[0.9, 0.1], [0.4, 0.6]])
     found = evaluate_scores(scores, torch.tensor([0, 0]), "multi-class")

@@ -231,7 +231,7 @@ def test_every_tool_is_listed():
 
 
 def fault(main, capsys):
-    """Run a tool; describe what is wrong with its exit, or return None."""
+    """Run a tool; return a description of a wrong exit, or None."""
     try:
         run_tool(main)
     except SystemExit as ended:

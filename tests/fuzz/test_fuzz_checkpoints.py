@@ -159,7 +159,7 @@ def test_a_damaged_newest_file_is_passed_over(run, tmp_path):
     (tmp_path / "epoch_1.pth").write_bytes(content)
     for number, damage in enumerate((content[: len(content) // 2], b"", b"text"), start=2):
         (tmp_path / f"epoch_{number}.pth").write_bytes(damage)
-    with pytest.warns(UserWarning, match="is damaged and was passed over"):
+    with pytest.warns(UserWarning, match="is damaged and was skipped"):
         assert newest_checkpoint(tmp_path).name == "epoch_1.pth"
 
 

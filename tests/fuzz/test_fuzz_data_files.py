@@ -138,7 +138,8 @@ def test_npy_headers(tmp_path, name):
 ARRAYS = {
     "other types": dict(x_train=np.array(["a", "b"])),
     "objects": dict(x_train=np.array([{}, []], dtype=object)),
-    "16 bits": dict(x_train=np.zeros((6, 8, 8, 3), np.uint16)),
+    "16 bits": dict(x_train=np.full((6, 8, 8, 3), 256, np.uint16)),
+    "bits": dict(x_train=np.zeros((6, 8, 8, 3), bool)),
     "complex": dict(x_train=np.zeros((6, 8, 8, 3), np.complex64)),
     "NaN": dict(x_train=np.full((6, 8, 8, 3), np.nan, np.float32)),
     "beyond 1": dict(x_train=np.full((6, 8, 8, 3), 255.0, np.float32)),
@@ -184,7 +185,7 @@ def test_a_bomb_of_zeros_is_refused_by_its_header(tmp_path, monkeypatch):
     assert (tmp_path / "a.npz").stat().st_size < 2**15
     monkeypatch.setattr("os.sysconf", lambda name: 2**23 if name == "SC_PHYS_PAGES" else 1)
     settings = dict(type="NPZDataset", split="train", data_root=str(tmp_path / "a.npz"))
-    with pytest.raises(UserError, match=r"takes 16777216 bytes, of which memory has 8388608"):
+    with pytest.raises(UserError, match=r"takes 16777216 bytes, but the memory has 8388608"):
         items(settings)
 
 

@@ -89,7 +89,7 @@ def steps_of(case, rank=None):
     torch.manual_seed(0)
     config = load_config(tiny_run(case, "unread.npz"))
     if case == REVERSED:
-        config.model.queue_size = 2 * WORLD * BATCH  # whole batches leave it, whatever the order in them
+        config.model.queue_size = 2 * WORLD * BATCH  # whole batches leave it, in any order
     model = build_model(config).double().train()
     model.set_dataset_size(IMAGES)
     model.double()

@@ -39,7 +39,7 @@ def losses(z, bank, indices):
 
 
 def work(rank):
-    """What one process computes; saved for the test."""
+    """Results of one process, saved for the test."""
     z, bank, indices = inputs()
     z = z[:, rank].clone().requires_grad_()
     saved = {}

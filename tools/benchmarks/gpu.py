@@ -1,4 +1,4 @@
-"""``benchmark.py gpu``: steps of several methods on a GPU, replayed and operation by operation.
+"""``benchmark.py gpu``: steps of several methods on a GPU, captured and eager.
 
 Every method runs as in ``tools/train.py``, on random images on the device. Also measured: the network passes
 of its step alone, replayed; an epoch of Barlow Twins in lightly and MMPretrain; a linear probe.
@@ -21,7 +21,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from ssl_ext.evaluation import linear_probe
-from ssl_ext.files import replacing
+from ssl_ext.files import write_text
+from ssl_ext.json_files import read_json
 
 from .compare import table, timed
 from .gpu_measure import EPOCHS, measure_step
@@ -77,14 +78,16 @@ def run(
 ) -> dict[str, Any]:
     """Measure, print a table, return the figures."""
     path, start = Path(cells) if cells else None, time.monotonic()
-    found: dict[str, dict] = json.loads(path.read_text()) if path and path.exists() else {}
+    found: dict[str, dict] = {}
+    if path and path.exists():
+        found = read_json(path, dict[str, dict], "a JSON file of finished cells")
     plan = {name: cell for name, cell in all_cells(rows=rows, **settings) if any(t in name for t in only)}
     for name, cell in plan.items():
         if name in found and "error" not in found[name]:
             continue
         begun = time.monotonic()
         if begun - start > seconds:
-            console.print(f"{seconds} s are over before {name}.", highlight=False)
+            console.print(f"Stopped after {seconds} s, before {name}.", highlight=False)
             break
         try:
             figures = cell()
@@ -93,8 +96,7 @@ def run(
         found[name] = dict(figures, cell_s=time.monotonic() - begun)
         console.print(f"{name}: {_sentence(found[name])}", soft_wrap=True, highlight=False)
         if path:
-            with replacing(path) as output:
-                output.write(json.dumps(found, indent=2).encode())
+            write_text(path, json.dumps(found, indent=2))
     made = table("gpu: a training step", "method, precision, mode", *COLUMNS.values())
     for name, figures in found.items():
         if "ms" in figures:

@@ -39,7 +39,7 @@ def measure_step(contender: Contender, steps: int, *, alone: bool = True) -> dic
         ms=1e3 * seconds,
         images_per_second=loop.dataloader.batch_size / seconds,
         first_epoch_s=first,
-        # Memory of a graph does not count as allocated during replays.
+        # The memory of a graph is not counted as allocated during replays.
         peak_reserved_mib=torch.cuda.max_memory_reserved() / MIB if on_gpu else None,
         replayed=loop.runner.train_step.records,
         **(watch(loop) if on_gpu else {}),

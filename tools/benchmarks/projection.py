@@ -1,4 +1,4 @@
-"""Page of ``benchmark.py scaling --page``: bytes per step of every method, and waiting time on many GPUs."""
+"""Page of ``benchmark.py scaling --page``: bytes per step of every method, projected waits on many GPUs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from ssl_ext.files import replacing
+from ssl_ext.files import write_text
 
 from .compare import MIB
 from .memory import DATASET, WARMUP_BATCH, configs_of, update
@@ -77,8 +77,7 @@ def write_page(path: str) -> list[list[str]]:
     rows = [row(name, training_config(str(path), None)) for name, path in configs_of(None).items()]
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
     text = PAGE + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    with replacing(path) as output:
-        output.write(text.encode())
+    write_text(path, text)
     return rows
 
 

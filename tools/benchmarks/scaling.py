@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=str(CONFIG), help="pretraining config (Barlow Twins, CIFAR-10)")
     add_training(parser, ("steps", 4, "steps per measurement"), batch_size=64)
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for a process (600)")
-    text = "measure nothing; write the page on bytes per step and on many GPUs"
+    text = "measure nothing; write the page of bytes per step and the projection to many GPUs"
     parser.add_argument("--page", metavar="FILE", help=text)
 
 

@@ -6,13 +6,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
-from ssl_ext.files import replacing
+from ssl_ext.files import write_text
 
 MANY = 40  # classes shown in the terminal
 
@@ -51,8 +50,7 @@ class Audit:
 
     def write(self, path: str | os.PathLike) -> None:
         """Write everything as JSON."""
-        with replacing(Path(path)) as file:
-            file.write(json.dumps(asdict(self), indent=2, ensure_ascii=False).encode())
+        write_text(path, json.dumps(asdict(self), indent=2, ensure_ascii=False))
 
     def rich(self) -> Group:
         """Tables of splits and classes, and the findings as lines."""

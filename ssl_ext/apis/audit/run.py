@@ -32,7 +32,7 @@ def audit(config: Config | str | os.PathLike, *, options: dict | None = None) ->
     they are resized.
 
     Raises:
-        UserError: A data set cannot be built, or the config has none.
+        UserError: A data set cannot be built, or no image of it read, or the config has none.
     """
     config = load_config(config, options)
     data = dict(_data_sets(config))
@@ -40,6 +40,9 @@ def audit(config: Config | str | os.PathLike, *, options: dict | None = None) ->
         raise UserError("The config lacks evaluation_dataset and train_dataloader.dataset: nothing to audit.")
     workers = loading_settings(config)["num_workers"]
     contents = {name: image_contents(dataset, num_workers=workers) for name, dataset in data.items()}
+    for name, one in contents.items():
+        if len(one.unreadable) == len(one.digests):
+            raise UserError(f"No image of {name} can be read: {one.unreadable[0]}")
     parts = {name: _part(dataset, contents[name]) for name, dataset in data.items()}
     found = Findings(data, contents, parts)
     return Audit(parts, found.shared_groups(), found.duplicates(), found.problems(), found.notes())

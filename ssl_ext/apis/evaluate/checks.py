@@ -30,7 +30,7 @@ def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[in
     check_images(network, train, key)
     count = int(labelled_rows(test).sum())
     if count < FEW_TEST_IMAGES:
-        _warn(f"{key}: only {count} test images; one of them is worth {100 / count:.1f} points of accuracy.")
+        _warn(f"{key}: only {count} test images; one image changes accuracy by {100 / count:.1f} points.")
     own = tuple(train[0]["inputs"].shape[1:])
     if own != size:
         _warn(

@@ -13,8 +13,8 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import VIEWS, ImageRecipe
 from ssl_ext.config.stored import stored_training
 from ssl_ext.engine import load_weights
+from ssl_ext.engine.weights.files import weights_hash
 from ssl_ext.errors import OtherNetworkError, UserError
-from ssl_ext.evaluation import file_hash
 from ssl_ext.models import MultiViewPreprocessor, build_augmentation
 from ssl_ext.models.evaluated import FLOAT32, AugmentedView, EvaluatedModel, first_view
 
@@ -25,20 +25,21 @@ from .plan import Measurement
 class Networks:
     """Networks of a config and their features, by measurement.
 
-    Networks and features of the last method (and seed, where it has a network for each) are kept: a plan
-    goes through the methods one by one.
+    Network and features of the current method (and seed, if it has a network per seed) are cached, because a
+    plan processes one method after another.
 
     Args:
-        config: With ``model``.
-        checkpoint: Path of the weights under evaluation; None for random ones.
-        seed: Of the network that images are checked with.
+        config: Config with ``model``.
+        checkpoint: Path of the weights to evaluate; None for random weights.
+        seed: Seed of the network that checks the images.
         device: Device of all networks.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
-        precision: Of features: ``'float32'`` or ``'bfloat16'``.
-        renamed: The user has named the method of the rows, so that the checkpoint may be of another one.
+        ema: Use the averaged weights of a file that also has others.
+        precision: Precision of features, ``'float32'`` or ``'bfloat16'``.
+        renamed: The user has set the method name of the rows, so the checkpoint may be of another method.
 
     Raises:
-        UserError: The model cannot be built, or the checkpoint is not one of it.
+        UserError: The model cannot be built, or the checkpoint does not fit it.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Networks:
         *,
         seed: int,
         device: torch.device,
-        allow_partial: bool,
+        allow_partial: bool = False,
+        ema: bool = False,
         precision: str = FLOAT32,
         renamed: bool = False,
     ) -> None:
@@ -58,12 +60,14 @@ class Networks:
         self.pretraining: dict[str, Any] | None = None
         if checkpoint is not None:
             try:
-                report = load_weights(self.main.model, checkpoint, allow_partial=allow_partial)
+                report = load_weights(self.main.model, checkpoint, allow_partial=allow_partial, ema=ema)
                 self.pretraining = stored_training(report.training)
                 self._check_method(checkpoint, self.pretraining.pop("method", None), renamed)
             except OtherNetworkError as error:
                 raise UserError(f"{error}{_config_beside(checkpoint, config)}") from error
-            self.checkpoint = {"path": str(checkpoint), "sha256": file_hash(checkpoint)}
+            self.checkpoint = {"path": str(checkpoint), "sha256": weights_hash(checkpoint)}
+            if ema:
+                self.checkpoint["weights"] = "averaged"
             if not report.whole:
                 self.checkpoint["partial"] = f"{report.backbone_share:.1%} of the backbone"
                 if report.foreign:
@@ -73,7 +77,7 @@ class Networks:
         self._features: dict[int, Features] = {}
 
     def same_for_all_seeds(self, measurement: Measurement) -> bool:
-        """True unless the method has another random network for each seed."""
+        """True unless the method has a different random network for each seed."""
         return measurement.method not in ("untrained", "supervised")
 
     def get(self, measurement: Measurement) -> EvaluatedModel | None:
@@ -108,8 +112,8 @@ class Networks:
         method = str(self.config.model.type).rpartition(".")[2]
         if stored not in (None, method) and not renamed:
             raise OtherNetworkError(
-                f"Checkpoint '{checkpoint}' was trained with {stored}, and the config's method is {method}: "
-                f"give the config of its training, or name the method of the rows (--as {stored})."
+                f"Checkpoint '{checkpoint}' was trained with {stored}, but the config's method is {method}: "
+                f"give the config of its training, or set the method name of the rows (--as {stored})."
             )
 
     def source(self, measurement: Measurement) -> dict[str, Any]:
@@ -137,13 +141,13 @@ class Networks:
         view = build_augmentation(settings.augment)
         if not isinstance(preprocessor, MultiViewPreprocessor):
             raise UserError(
-                f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} takes "
-                "no augmented images; name MultiViewPreprocessor, or set augment=None."
+                f"{settings.recipe.key}.augment: model.data_preprocessor {type(preprocessor).__name__} does "
+                "not accept augmented images; use MultiViewPreprocessor, or set augment=None."
             )
         return AugmentedView(view, preprocessor)
 
     def normalization(self, measurement: Measurement) -> dict[str, Any]:
-        """For the target of a transfer: pretraining's mean and std, which normalise its images."""
+        """Pretraining's mean and std, which normalise the images of a transfer's target; else empty."""
         if measurement.target is None:
             return {}
         mean, std = self.main.model.normalization or ((), ())
@@ -154,9 +158,9 @@ class Networks:
 
 
 def _config_beside(checkpoint: Any, config: Config) -> str:
-    """A sentence that names the config in the checkpoint's work dir, unless it is the present one."""
+    """A sentence that names the config in the checkpoint's work dir, unless it is the given one."""
     folder = Path(checkpoint).parent
     found = list(folder.glob("*.py")) if (folder / "run.json").is_file() else []
     if len(found) != 1 or (config.filename and Path(config.filename).resolve() == found[0].resolve()):
         return ""
-    return f" The run was trained with '{found[0]}', in which its overrides are: evaluate with that config."
+    return f" The run's config with all overrides is '{found[0]}': evaluate with that config."

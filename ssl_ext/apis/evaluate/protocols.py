@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ from .plan import Measurement
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcome and cost of a measurement, and what its row reports besides."""
+    """Outcome and cost of a measurement, and further entries of its row."""
 
     outcome: Outcome
     cost: dict[str, float]
@@ -37,11 +38,12 @@ class Measured:
     settings: dict[str, Any]
     source: dict[str, Any]
     seeded: SeededData
+    recipe: str
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A protocol that is ready to run, with outcomes of ``together``: by default of the one measurement."""
+    """A protocol ready to run; it gives outcomes of ``together``, by default of a single measurement."""
 
     run: Callable[[], Sequence[Outcome]]
     sizes: dict[str, int]
@@ -50,28 +52,31 @@ class _Job:
 
 
 class Protocols:
-    """Runs measurements; two that ask for the same computation share it.
+    """Runs measurements; equal computations are done once.
 
-    ``planned`` are all that will be asked for: linear probes of one network on equally many rows are fitted
-    together, at the first of them, and each bears an equal part of the time (``cost.fitted_together``).
+    ``recipes`` are those of the config (None) and of papers, by name; ``planned`` are all measurements:
+    linear probes of one network on equally many rows are fitted together with the first of them, and the time
+    is divided equally (``cost.fitted_together``).
     """
 
     def __init__(
         self,
-        recipes: Recipes,
+        recipes: dict[str | None, Recipes],
         networks: Networks,
         data: dict[str | None, EvaluationData],
         planned: Iterable[Measurement] = (),
     ) -> None:
         self.recipes, self.networks, self.data = recipes, networks, data
+        planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
+        self._planned = Counter(self._key(one) for one in planned)
 
     def measure(self, measurement: Measurement) -> Measured:
         """Run a measurement.
 
         Raises:
-            UserError: Training failed, such as by a loss that is not finite.
+            UserError: Training failed, for example because of a non-finite loss.
         """
         one, data = measurement, self._seeded(measurement)
         prepare = {
@@ -96,7 +101,16 @@ class Protocols:
         if one.kind != "unfrozen":
             features = self.networks.features(one, data.data)
             source["features"], settings = features.about, {**settings, **features.settings}
-        return Measured(*self._outcomes[self._key(one)], job.sizes, settings, source, data)
+        recipe = self.recipes[one.recipe].names[one.recipe_key]
+        return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data, recipe)
+
+    def _taken(self, key: tuple) -> tuple[Outcome, dict[str, float]]:
+        """The outcome, which holds scores of all images and is kept until its last planned measurement."""
+        self._planned[key] -= 1
+        if self._planned[key]:
+            return self._outcomes[key]
+        self.probes = [probe for probe in self.probes if self._key(probe) != key]
+        return self._outcomes.pop(key)
 
     def _seeded(self, measurement: Measurement) -> SeededData:
         return self.data[measurement.target].seeded(measurement.seed)
@@ -106,12 +120,13 @@ class Protocols:
         # L-BFGS draws nothing, nor does kNN.
         exact = one.kind == "frozen" and one.labels.whole and self._recipe(one).get("solver") == "lbfgs"
         # Without held-out rows, network, fit and validation data are the same for every seed.
-        fixed = self.networks.same_for_all_seeds(one) and self._seeded(one).held_rows is None
+        held = self._seeded(one).rows(one.labels).held
+        fixed = self.networks.same_for_all_seeds(one) and held is None
         seed = None if fixed and (exact or one.kind == "knn") else one.seed
-        return one.method, one.kind, one.target, one.labels.name, seed
+        return one.method, one.kind, one.target, one.labels.name, one.recipe, seed
 
-    def _recipe(self, measurement: Measurement) -> dict[str, Any]:
-        return self.recipes.few_labels if measurement.labels.few else self.recipes.linear
+    def _recipe(self, measurement: Measurement) -> Any:
+        return getattr(self.recipes[measurement.recipe], measurement.recipe_key)
 
     def _together(self, one: Measurement, banks: Banks) -> list[Measurement]:
         """The planned probes, this one first, on the same features and equally many rows of them."""
@@ -119,8 +134,9 @@ class Protocols:
         def shape(probe: Measurement) -> tuple:
             seed = None if self.networks.same_for_all_seeds(probe) else probe.seed
             labels = probe.labels
-            rows = len(self._seeded(probe).rows(labels))  # groups differ in size
-            return probe.method, probe.target, seed, labels.whole, labels.per_class, labels.budget, rows
+            rows = len(self._seeded(probe).rows(labels).fit)  # groups differ in size
+            amount = labels.whole, labels.per_class, labels.budget, rows
+            return probe.method, probe.target, seed, amount, probe.recipe
 
         alike = {self._key(probe): probe for probe in (one, *self.probes) if shape(probe) == shape(one)}
         waiting = [probe for key, probe in alike.items() if key not in self._outcomes]
@@ -131,17 +147,17 @@ class Protocols:
         return data.banks(self.networks.features(measurement, data.data), measurement.labels)
 
     def _knn(self, measurement: Measurement, data: SeededData) -> _Job:
-        banks = self._banks(measurement, data)
-        return _Job(lambda: [knn_protocol(banks, **data.data.task, **self.recipes.knn)], banks.sizes)
+        banks, recipe = self._banks(measurement, data), self._recipe(measurement)
+        return _Job(lambda: [knn_protocol(banks, **data.data.task, **recipe)], banks.sizes)
 
     def _cluster(self, measurement: Measurement, data: SeededData) -> _Job:
-        banks, recipe = self._banks(measurement, data), self.recipes.cluster
+        banks, recipe = self._banks(measurement, data), self._recipe(measurement)
         return _Job(
             lambda: [cluster_protocol(banks, seed=measurement.seed, **data.data.task, **recipe)], banks.sizes
         )
 
     def _quality(self, measurement: Measurement, data: SeededData) -> _Job:
-        source, settings = data.data, self.recipes.quality
+        source, settings = data.data, self._recipe(measurement)
         network, bank = self.networks.get(measurement), self.networks.features(measurement, source).train
         assert network is not None
 
@@ -168,17 +184,17 @@ class Protocols:
         return _Job(run, banks.sizes, together, self.networks.normalization(measurement))
 
     def _linear_augmented(self, measurement: Measurement, data: SeededData) -> _Job:
-        settings, labels, source = self.recipes.linear_aug, measurement.labels, data.data
+        settings, labels, source = self._recipe(measurement), measurement.labels, data.data
         network, banks = self.networks.get(measurement), self._banks(measurement, data)
-        view = self.networks.view(settings)
+        view, rows = self.networks.view(settings), data.rows(labels)
         assert network is not None
 
         def run() -> list[Outcome]:
             outcome = augmented_linear_protocol(
                 lambda images: network.features((view or network.clean)(images)),
-                source.splits.train, data.rows(labels), val=banks.val, test=banks.test, model=network.model,
-                recipe=settings.recipe, num_workers=source.loading["num_workers"], seed=measurement.seed,
-                **source.task,
+                source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
+                val=banks.val, test=banks.test, model=network.model, recipe=settings.recipe,
+                num_workers=source.loading["num_workers"], seed=measurement.seed, **source.task,
             )  # fmt: skip
             return [outcome]
 
@@ -186,16 +202,17 @@ class Protocols:
 
     def _train(self, measurement: Measurement, data: SeededData) -> _Job:
         labels, source = measurement.labels, data.data
-        settings = self.recipes.few_labels_finetune if labels.few else self.recipes.finetune
+        settings, rows = self._recipe(measurement), data.rows(labels)
         view = self.networks.view(settings)
 
         def run() -> list[Outcome]:
             network = self.networks.start(measurement)
             outcome = train_classifier(
-                network, source.splits.train, data.rows(labels), val=data.val, test=source.splits.test,
-                preprocess=network.clean, augment=view, recipe=settings.recipe, device=source.device,
+                network, source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
+                val=data.val(labels), test=source.splits.test, preprocess=network.clean, augment=view,
+                recipe=settings.recipe, device=source.device, seed=labels.draw_seed,
                 eval_batch_size=source.loading["batch_size"], num_workers=source.loading["num_workers"],
-                seed=labels.draw_seed, **source.task,
+                **source.task,
             )  # fmt: skip
             return [outcome]
 

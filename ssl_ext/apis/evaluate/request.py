@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
-from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, UNITS
+from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, RECIPES, UNITS
 
 MAX_DRAWS = 1000
 
@@ -34,11 +34,14 @@ class Request:
     baselines: Sequence[str]
     seeds: Sequence[int]
     by: str = UNITS[0]
+    recipes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("protocols", "labels_per_class", "budgets", "fractions", "modes", "baselines", "seeds"):
+        lists = ("protocols", "labels_per_class", "budgets", "fractions", "modes", "baselines", "seeds")
+        for name in (*lists, "recipes"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        for what, allowed in (("protocols", PROTOCOLS), ("baselines", BASELINES), ("modes", MODES)):
+        known = dict(protocols=PROTOCOLS, baselines=BASELINES, modes=MODES, recipes=RECIPES)
+        for what, allowed in known.items():
             if wrong := [str(name) for name in getattr(self, what) if name not in allowed]:
                 raise UserError(f"{what}: {', '.join(wrong)} unknown; allowed are {', '.join(allowed)}.")
         if self.by not in UNITS:
@@ -81,7 +84,7 @@ class Request:
         trained = {"finetune", "semi", "budget", "transfer", "supervised"}
         if "supervised" in self.baselines and not (self.labels_per_class or trained & set(self.protocols)):
             raise UserError(
-                "The baseline supervised is trained on the labels that others are: give --labels-per-class, "
+                "The baseline supervised uses the labels of other measurements: give --labels-per-class, "
                 f"or one of the protocols {', '.join(sorted(trained))}."
             )
 
@@ -95,7 +98,7 @@ class Request:
         """The configs of ``transfer_to`` under the names of their data sets.
 
         Raises:
-            UserError: Two of one name.
+            UserError: Two configs have the same name.
         """
         targets: dict[str, Config | str | os.PathLike] = {}
         for source in self.transfer_to:
@@ -104,7 +107,7 @@ class Request:
             else:
                 name = Path(source.filename if isinstance(source, Config) else source).stem
             if name in targets:
-                raise UserError(f"--transfer-to names two configs called {name}: rename one.")
+                raise UserError(f"--transfer-to has two configs called {name}: rename one.")
             targets[name] = source
         return targets
 

@@ -6,9 +6,9 @@ import hashlib
 import io
 import json
 import logging
+import re
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,22 @@ from ssl_ext.config.data import data_content
 from ssl_ext.env import package_versions, source_commit
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
+from ssl_ext.evaluation.class_counts import class_counts, majority, short_counts
 from ssl_ext.evaluation.identity import measurement_key
-from ssl_ext.files import replacing
+from ssl_ext.evaluation.predictions import Predictions
+from ssl_ext.evaluation.results import unconverged
+from ssl_ext.files import check_file, check_writable, replacing
 
-from .data import EvaluationData, SeededData
+from .data import EvaluationData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
-RESULTS, SUBSETS = "results.json", "subsets.npz"
+RESULTS, SUBSETS, PREDICTIONS = "results.json", "subsets.npz", "predictions"
 Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
 
 
 def read_earlier(folder: Path) -> Earlier:
-    """Rows of the results that a folder holds, by measurement, and its drawn subsets, by name.
+    """Result rows in a folder, by measurement, and its drawn subsets, by name.
 
     Raises:
         UserError: A damaged file, which would be lost.
@@ -45,20 +48,23 @@ def read_earlier(folder: Path) -> Earlier:
             with user_errors(f"'{path}' is damaged"):
                 rows = {measurement_key(row): row for row in read_results(path)}
         if (path := folder / SUBSETS).exists():
-            with user_errors(f"'{path}' is damaged"), np.load(path, allow_pickle=False) as content:
+            with (
+                user_errors(f"'{path}' is damaged"),
+                np.load(check_file(path), allow_pickle=False) as content,
+            ):
                 subsets = dict(content)
     except UserError as error:
         reason = str(error).removesuffix(".")
-        raise UserError(f"{reason}. Rename or delete {path.name}, or name another folder (--out).") from error
+        raise UserError(f"{reason}. Rename or delete {path.name}, or give another folder (--out).") from error
     return rows, subsets
 
 
 class ResultRows:
     """Rows of all measurements so far, in ``folder/results.json``.
 
-    A row replaces the one of the same measurement in the file; the file's other rows stay, after the new
+    A row replaces the row of the same measurement in the file; other rows of the file are kept after the new
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
-    ``settings.labels.rows`` of a result row.
+    ``settings.labels.rows`` of a result row; scores of images are in ``predictions/``, a file for each row.
 
     Args:
         config: Of the evaluation.
@@ -84,21 +90,12 @@ class ResultRows:
         self.rows: list[ResultRow] = []
         self.earlier, self.subsets = earlier
         self.warned: set[str] = set()
+        self.drawn: set[str] = set()
+        self.intervals: dict[str, dict[str, Any]] = {}
         self.new_subset = False
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
-            self._check_folder()
-
-    def _check_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"Results cannot be written to '{self.folder}' ({error.strerror}): "
-                "name another folder (--out)."
-            ) from error
+            check_writable(folder, "--out")
 
     def add(self, measurement: Measurement, measured: Measured) -> None:
         """Add the row of a measurement, write all rows and log it."""
@@ -111,7 +108,7 @@ class ResultRows:
             settings={
                 **measured.outcome.settings,
                 **data.splits.settings,
-                "labels": self._describe(labels, measured.seeded),
+                "labels": self._describe(labels, measured),
                 **measured.settings,
             },
             sizes=measured.sizes,
@@ -123,7 +120,7 @@ class ResultRows:
                 **self.about,
                 "dataset": data.config.to_dict()["evaluation_dataset"],
                 "classes": data.splits.train.classes,
-                "data": self._content(data),
+                **self._content(data),
                 **measured.source,
             },
             budget=labels.budget,
@@ -131,35 +128,88 @@ class ResultRows:
             mode=measurement.mode,
             target=measurement.target,
             by=labels.by,
+            recipe=measured.recipe,
         )
+        if (predictions := measured.outcome.predictions) is not None:
+            self._add_predictions(row, measurement, predictions.placed(data.splits.test))
         self.rows.append(row)
-        self.earlier.pop(measurement_key(row), None)
+        replaced = self.earlier.pop(measurement_key(row), None)
         self._write()
+        if replaced is not None and replaced.predictions is not None:
+            self._remove(replaced.predictions)
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
-        print_log(f"{measurement.words}: {text} in {row.cost['wall_s']:.1f} s", logger="current")
+        used = row.settings["labels"]
+        words = (
+            f"{used['trained_on']} labels, {used['chose']} to choose"
+            if used["chose"]
+            else (f"{used['trained_on']} labels")
+        )
+        print_log(f"{measurement.words}: {text} ({words}) in {row.cost['wall_s']:.1f} s", logger="current")
+        if (fall := unconverged(row)) is not None:
+            self._warn(
+                f"{measurement.words}: the training loss still fell by {100 * fall:.1f} % in the last epoch; "
+                "the probe is not converged."
+            )
 
     def _content(self, data: EvaluationData) -> dict[str, Any]:
+        """Fingerprints and files of the splits, and their numbers of images by class."""
         if id(data) not in self.contents:
-            self.contents[id(data)] = data_content(data.splits)
+            named = {"train": data.splits.train, "val": data.splits.val, "test": data.splits.test}
+            counts = {
+                name: class_counts(split.labels, data.task["num_classes"])
+                for name, split in named.items()
+                if split is not None
+            }
+            single = data.task["task"] != "multi-label"
+            self.contents[id(data)] = {
+                "data": data_content(data.splits),
+                "class_counts": {name: short_counts(found) for name, found in counts.items()},
+                "majority": majority(counts["train"], counts["test"]) if single else None,
+            }
         return self.contents[id(data)]
 
-    def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
-        """Describe the draw of the labels; warn once if there are fewer than asked for."""
+    def _add_predictions(self, row: ResultRow, measurement: Measurement, predictions: Predictions) -> None:
+        """Write a file named by its content, so that a row never names scores of another one."""
+        content = predictions.content()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        if digest not in self.intervals:
+            self.intervals[digest] = predictions.described_intervals()
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", measurement.words)
+        row.intervals, row.predictions = self.intervals[digest], f"{PREDICTIONS}/{words}_{digest}.npz"
+        if is_main_process() and not (self.folder / row.predictions).exists():
+            with replacing(self.folder / row.predictions) as file:
+                file.write(content)
+
+    def _remove(self, name: str) -> None:
+        """Delete a file of predictions that no row names any more."""
+        used = {row.predictions for row in (*self.rows, *self.earlier.values())}
+        if is_main_process() and name not in used and Path(name).parent == Path(PREDICTIONS):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _describe(self, labels: Labels, measured: Measured) -> dict[str, Any]:
+        """Describe the draw of the labels and their use; warn once if there are fewer than asked for."""
+        seeded = measured.seeded
+        chosen = bool(measured.outcome.settings.get("chosen_on_validation"))
+        counts = {"trained_on": measured.sizes["train"], "chose": measured.sizes["val"] if chosen else 0}
         if labels.whole:
-            return {"drawn": False}
-        rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
+            return {"drawn": False, **counts}
+        rows, short = seeded.rows(labels).trained.numpy().astype(np.int32), seeded.short_classes(labels)
         unit, units, groups = "labels", len(rows), seeded.data.splits.groups
         if labels.by_group and groups is not None:
             unit, units = "groups", len(np.unique(groups[rows]))
         if short:
-            counts = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {counts}.")
+            few = ", ".join(f"{index} ({count})" for index, count in short.items())
+            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {few}.")
         if labels.budget is not None and units < labels.budget:
             self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
-        name = labels.name
+        name, data = labels.name, seeded.data
+        drawn = short_counts(class_counts(data.labels[seeded.rows(labels).trained], data.task["num_classes"]))
+        if name not in self.drawn:
+            self.drawn.add(name)
+            print_log(f"{name}: {len(rows)} labels, by class: {drawn}", logger="current")
         if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
             name = f"{name}_{digest}"
         if name not in self.subsets:
@@ -172,7 +222,9 @@ class ResultRows:
             "file": SUBSETS,
             "rows": name,
             "sha256": digest,
+            "class_counts": drawn,
             "short_classes": short,
+            **counts,
         }
 
     def _write(self) -> None:

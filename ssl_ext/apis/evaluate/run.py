@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
-from ssl_ext.config.recipes import read_recipes
+from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow
@@ -21,7 +21,7 @@ from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .data import load_data
 from .networks import Networks
-from .plan import plan
+from .plan import Measurement, plan
 from .protocols import Protocols
 from .request import Request
 from .rows import ResultRows, read_earlier
@@ -46,7 +46,9 @@ def evaluate(
     allow_partial: bool = False,
     dry_run: bool = False,
     method: str | None = None,
+    recipes: Sequence[str] = (),
     options: dict | None = None,
+    ema: bool = False,
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
 
@@ -61,22 +63,23 @@ def evaluate(
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
       class's labels, one draw a seed.
-    - ``budget``: on ``budgets`` of labels drawn at random (``few_labels`` where frozen,
-      ``few_labels_finetune`` where unfrozen; ``'all'`` is ``linear`` and ``finetune``).
+    - ``budget``: on ``budgets`` of labels, of each class its share (``linear`` where frozen, ``finetune``
+      where unfrozen).
     - ``transfer``: on all labels of the data sets of ``transfer_to`` (``linear``, ``finetune``), whose
       images are normalised with pretraining's mean and std. For few labels of another data set
       evaluate the checkpoint with a config of that set.
     - ``supervised``: training from random weights, on all labels and on every other set of labels that is
       measured, with the recipe of the fine-tuned network.
 
-    Choices (k, l2, epoch) are made on validation data, never on the reported split. Validation labels are not
-    part of a budget. They are the validation split or, without one, a tenth of the training rows, which only
-    the final fits of ``knn`` and ``linear`` use.
+    Labels are drawn from the whole train split. Choices (k, l2, epoch) are made on validation data, never on
+    the reported split: on the validation split or, without one, on training images that were not drawn, a
+    tenth of all. Where all are used, that tenth is held out for the choice, and the reported network or probe
+    is trained again on all.
 
     Args:
         config: A config, or the path of a config file.
         checkpoint: Weights to evaluate; None for a randomly initialised network.
-        protocols: Which of the above.
+        protocols: Names of protocols.
         labels_per_class: Also linear probes (frozen) and fine-tuned networks (unfrozen) on this many labels
             of each class.
         budgets: Numbers of labels, or ``'all'``; default 100, 250, 1000, all.
@@ -92,11 +95,15 @@ def evaluate(
         by: ``'group'``: numbers and fractions of labels count groups (patients, lesions, slides), all of
             whose training images are used; the data set must have groups.
         out_dir: Default: ``evaluation`` beside the checkpoint.
-        device: Default: CUDA where there is a device.
+        device: Default: CUDA if available.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
+        recipes: Names out of :data:`ssl_ext.names.RECIPES`: every protocol that trains is measured with each;
+            default the recipes of the config, which are this project's own unless ``config.evaluation``
+            changes them.
         options: Config keys to override.
+        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
@@ -119,10 +126,12 @@ def evaluate(
         baselines,
         seeds,
         by,
+        recipes,
     )
-    recipes = read_recipes(config)
+    settings = {name: read_recipes(config, name) for name in (None, *request.recipes)}
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
+    _check_recipes(settings, measurements)
     folder = _out_dir(config, checkpoint, out_dir)
     earlier = read_earlier(folder)
     if dry_run:
@@ -132,13 +141,16 @@ def evaluate(
         return []
 
     init_process_group()
+    device = choose_device(device)
+    table = ResultRows(config, folder, device, earlier)
     networks = Networks(
         config,
         checkpoint,
         seed=request.seeds[0],
-        device=choose_device(device),
+        device=device,
         allow_partial=allow_partial,
-        precision=recipes.precision,
+        ema=ema,
+        precision=settings[None].precision,
         renamed=method is not None,
     )
     data = load_data(configs, networks.main, folder / "features", request.seeds)
@@ -148,13 +160,23 @@ def evaluate(
         )
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
-            "The protocol cluster compares clusters with one class per image: evaluation_dataset has several."
+            "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
-    measure = Protocols(recipes, networks, data, measurements).measure
-    table = ResultRows(config, folder, networks.device, earlier)
+    measure = Protocols(settings, networks, data, measurements).measure
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows
+
+
+def _check_recipes(recipes: dict[str | None, Recipes], measurements: Sequence[Measurement]) -> None:
+    for one in measurements:
+        own = recipes[one.recipe]
+        if getattr(own, one.recipe_key) is None:
+            known = ", ".join(key for key in TRAINED if getattr(own, key) is not None)
+            raise UserError(
+                f"--recipe {one.recipe} has no recipe for {one.protocol} (evaluation.{one.recipe_key}), only "
+                f"for {known}."
+            )
 
 
 def _load_targets(request: Request) -> dict[str | None, Config]:

@@ -1,4 +1,4 @@
-"""Figures of configs, runs, checkpoints and results; each function returns one that is not yet saved."""
+"""Figures of configs, runs, checkpoints and results; each function returns an unsaved figure."""
 
 from .confusion import confusion_figure
 from .detections import detections_figure
@@ -6,6 +6,7 @@ from .embeddings import embedding_figure
 from .logs import curves_figure, scores_figure
 from .matrices import matrices_figure
 from .mixing import mixing_figure
+from .predictions import predictions_figure
 from .sweep import grid_figure
 from .views import views_figure
 
@@ -17,6 +18,7 @@ __all__ = [
     "grid_figure",
     "matrices_figure",
     "mixing_figure",
+    "predictions_figure",
     "scores_figure",
     "views_figure",
 ]

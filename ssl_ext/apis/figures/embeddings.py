@@ -50,13 +50,13 @@ def embedding_figure(
 
     Args:
         config: A config with ``evaluation_dataset``.
-        checkpoints: Weights of the backbone, a panel (or a row of panels) for each.
+        checkpoints: Weights of the backbone; each has a panel, or a row of panels.
         method: ``'pca'``, ``'tsne'`` or ``'umap'``.
-        perplexity: Of t-SNE; with several checkpoints as well, each has a row.
-        points: How many images are drawn at most; the seed chooses them.
-        split: Of ``evaluation_dataset``; by default test, or val where there is no test.
-        exclude_class: Names or numbers of classes to leave out; colours of the others do not change.
-        seed: Of the choice of images, of t-SNE and UMAP.
+        perplexity: Perplexities of t-SNE; for several checkpoints there is a row per checkpoint.
+        points: Maximum number of images.
+        split: Split of ``evaluation_dataset``; by default test, or val without a test split.
+        exclude_class: Names or numbers of classes to exclude; colours of the others do not change.
+        seed: Seed of the choice of images, of t-SNE and UMAP.
         options: Config keys to override.
 
     Raises:
@@ -71,7 +71,9 @@ def embedding_figure(
     config = load_config(config, options, required=("model", "evaluation_dataset"))
     train = build_dataset("evaluation_dataset", dict(config.evaluation_dataset, split="train"))
     if train.task == "multi-label":
-        raise UserError("evaluation_dataset has several labels per image: its points have no one colour.")
+        raise UserError(
+            "evaluation_dataset has several labels per image, so points cannot be coloured by class."
+        )
     if split is None:
         split = next((name for name in ("test", "val") if name in train.available_splits), "train")
     shown = train
@@ -143,14 +145,14 @@ def _plain(name: str) -> str:
 
 
 def _chosen_rows(labels: torch.Tensor, excluded: Sequence[int], points: int, seed: int) -> torch.Tensor:
-    """A seeded choice of the rows of the shown classes, in order."""
+    """A seeded choice of rows of the shown classes, in order."""
     rows = (~torch.isin(labels, torch.tensor(list(excluded), dtype=labels.dtype))).nonzero()[:, 0]
     if len(rows) < 2:
-        raise UserError(f"Only {len(rows)} images are left to draw; exclude fewer classes.")
+        raise UserError(f"Only {len(rows)} images are left; exclude fewer classes.")
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     return rows[order[:points].sort().values]
 
 
 def _plane(coordinates: np.ndarray) -> np.ndarray:
-    """Two columns, the second of zeros where there is only one component."""
+    """Two columns; the second is zero if there is only one component."""
     return np.pad(coordinates, ((0, 0), (0, 2 - coordinates.shape[1])))

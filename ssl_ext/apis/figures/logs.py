@@ -1,4 +1,4 @@
-"""Figures of logs and of results: curves over training, and accuracies side by side."""
+"""Figures of logs and results: training curves, and bar charts of accuracies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def curves_figure(
     """Logged values of runs over iterations, epochs or hours (Fig. 2 of TriMix, Fig. 5 of AMix).
 
     Args:
-        runs: Work directories; each is named by the part of its path that differs from the others.
+        runs: Work directories; each is named by the distinctive part of its path.
         keys: Logged names to draw; by default the loss and each of its terms. Their validation values
             (``val_…``) are drawn too.
         smoothing: Weight in [0, 1) of a moving average; 0 draws the raw lines.
@@ -45,19 +45,19 @@ def scores_figure(results: Sequence[str | os.PathLike], *, which: str = "last") 
     """Accuracies of evaluations as bars, with the standard deviation over draws and seeds.
 
     Args:
-        results: Files ``results.json`` as evaluation writes them.
+        results: ``results.json`` files of evaluations.
         which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
 
     Raises:
-        UserError: A file that is missing or holds no result rows.
+        UserError: A file is missing or has no result rows.
     """
     bars: list[tuple[str, float, float | None]] = []
     names = distinct_names(results) if len(results) > 1 else [""]
     for name, path in zip(names, results, strict=True):
         for method, cells in aggregate(read_results(path), which=which).items():
-            for condition, (mean, deviation, count) in cells.items():
+            for condition, stat in cells.items():
                 words = [condition.words] if condition.protocol == method else [method, condition.words]
                 label = (f"{name}: " if name else "") + ", ".join(words)
-                bars.append((label, 100 * mean, 100 * deviation if count > 1 else None))
+                bars.append((label, 100 * stat.mean, 100 * stat.std if stat.n > 1 else None))
     with user_errors("results"):
         return scores_bar(bars)

@@ -39,16 +39,16 @@ def matrices_figure(
     A training batch of images (or the split, if smaller) is drawn from the split without augmentation and
     mixed with its reversed copy: λ·x + (1 − λ)·flip(x). The network is in evaluation mode (running statistics
     in batch normalisation); embeddings are standardised over this batch, as in the loss. The figure shows
-    the first and the last ``batch / 2`` images (an odd number: also the middle one), which are mixed among
-    themselves: the targets are those of a batch of ``batch``. The softmax is over the shown mixed images.
+    the first and the last ``batch / 2`` images (and the middle one of an odd number), which are mixed with
+    each other, so the targets are those of a batch of ``batch``. The softmax is over the shown mixed images.
 
     Args:
         config: A config whose head uses virtual embeddings.
         checkpoint: A checkpoint of this project with the projector.
-        batch: How many images are shown, 2 to 32.
+        batch: Number of images shown, 2 to 32.
         lam: λ in [0, 1].
         seed: Chooses the images.
-        split: Of ``evaluation_dataset``.
+        split: Split of ``evaluation_dataset``.
         options: Config keys to override.
 
     Raises:
@@ -65,12 +65,12 @@ def matrices_figure(
     head = model.head
     if not (isinstance(head, TriMixHead) and head.needs_virtual):
         raise UserError(
-            f"model.head {type(head).__name__} looks at no virtual embeddings in this config: there are no "
-            "similarities of mixed images to draw (only for TriMix with a virtual or a consistency term)."
+            f"model.head {type(head).__name__} does not use virtual embeddings in this config; the figure is "
+            "only for TriMix with a virtual or a consistency term."
         )
     report = load_weights(model, checkpoint)
     if head.virtual_on == "z" and any(name.startswith("neck.") for name in report.missing):
-        raise UserError(f"Checkpoint '{checkpoint}' has no projector (neck), which model.head compares on.")
+        raise UserError(f"Checkpoint '{checkpoint}' has no projector (neck), which model.head needs.")
 
     size = max(batch, min(config.get("train_dataloader", {}).get("batch_size", batch), len(dataset)))
     size -= (size - batch) % 2

@@ -38,39 +38,39 @@ def mixing_figure(
 ) -> Figure:
     """Mixtures and masks of two training images, by policy, checkpoint and λ (Fig. 4 of AMix).
 
-    Saliency is the gradient of the squared norm of the backbone's features (there may be no labels).
-    Co-Mixup has no λ: its row is constant.
+    Saliency is the gradient of the squared norm of the backbone's features, which needs no labels.
+    Co-Mixup has no λ, so its row is constant.
 
     Args:
         config: A config with ``train_dataloader.dataset`` and a model.
-        policies: Names from :data:`ssl_ext.names.DRAWN_POLICIES`; default: all, or none beside ``trained``.
-        trained: Checkpoints of the config's model, which learns to mix (AMix, AutoMix); a row for each.
+        policies: Names from :data:`ssl_ext.names.DRAWN_POLICIES`; default: all, or none with ``trained``.
+        trained: Checkpoints of the config's model with learned mixing (AMix, AutoMix); one row each.
         lams: Shares in [0, 1] of the first image.
         weights: Checkpoint of the network that gives the saliency; by default random weights.
-        seed: Chooses the images and what the policies draw.
+        seed: Seed of images and policies.
         options: Config keys to override.
 
     Raises:
-        UserError: Bad input, an unknown policy, or checkpoints of a model that does not learn to mix.
+        UserError: Bad input, an unknown policy, or checkpoints of a model without learned mixing.
     """
     config = load_config(config, options, required=("model", "train_dataloader"))
     if policies is None:
         policies = () if trained else DRAWN_POLICIES
     if unknown := [name for name in policies if name not in DRAWN_POLICIES]:
-        raise UserError(f"--policies names {unknown[0]}; it can be {', '.join(DRAWN_POLICIES)}.")
+        raise UserError(f"--policies has {unknown[0]}; allowed are {', '.join(DRAWN_POLICIES)}.")
     if outside := [lam for lam in lams if not 0 <= lam <= 1]:
         raise UserError(f"--lams has {outside[0]}; every λ must lie in [0, 1].")
     dataset = build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)
     if len(dataset) < 2:
-        raise UserError("train_dataloader.dataset has 1 image; mixing takes two.")
+        raise UserError("train_dataloader.dataset has 1 image; mixing needs two.")
     pair = chosen_images(dataset, 2, seed)
     model: Any = random_network(config, seed=seed)
     if trained and not isinstance(model, BlockMixing):
-        raise UserError(f"--trained: model.type {config.model.type!r} does not learn to mix.")
+        raise UserError(f"--trained: model.type {config.model.type!r} has no learned mixing.")
     if weights is not None:
         load_weights(model, weights)
     embedding = EvaluatedModel(model)
-    # The preprocessor passes no gradient.
+    # The preprocessor does not propagate gradients.
     device = next(model.parameters()).device
     mean, std = (
         torch.tensor(values, device=device).view(-1, 1, 1)

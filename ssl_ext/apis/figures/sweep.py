@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from ssl_ext.apis.sweep.grid import value_of
-from ssl_ext.apis.sweep.points import Point, accuracy_lines
+from ssl_ext.apis.sweep.points import Point, Summary, accuracy_lines
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.json_files import read_json
 from ssl_ext.names import SWEEP_STYLES
 from ssl_ext.visualization import sweep_heatmap, sweep_lines
 
@@ -29,21 +28,21 @@ def grid_figure(
     """Accuracy over one or two settings of a sweep, mean and deviation over its seeds (Fig. 4 of TriMix).
 
     Args:
-        folder: Of a sweep, with its ``sweep.json``.
-        x: Swept key on the horizontal axis, or its end (``batch_size``); by default the first.
+        folder: Folder of a sweep, with ``sweep.json``.
+        x: Swept key on the horizontal axis, or its last part (``batch_size``); by default the first.
         y: Swept key with a line (or a row) for each value; by default the second, if there is one.
-        protocol: One of those the sweep evaluated; by default the first.
+        protocol: Protocol of the sweep; by default the first.
         style: ``'lines'``, or ``'map'`` with a coloured cell for each pair.
         where: ``key=value`` for each further key, to draw the points with that value.
 
     Raises:
-        UserError: No sweep, an unknown key, value or protocol, or keys left without a value.
+        UserError: No sweep, an unknown key, value or protocol, or keys without a value.
     """
     summary = _read(Path(folder) / "sweep.json")
-    axes, points = summary["axes"], [Point(**point) for point in summary["points"]]
-    protocol = protocol or summary["protocols"][0]
-    if protocol not in summary["protocols"]:
-        raise UserError(f"--protocol is {protocol!r}; the sweep has {', '.join(summary['protocols'])}.")
+    axes, points = summary.axes, summary.points
+    protocol = protocol or summary.protocols[0]
+    if protocol not in summary.protocols:
+        raise UserError(f"--protocol is {protocol!r}; the sweep has {', '.join(summary.protocols)}.")
     if style not in SWEEP_STYLES:
         raise UserError(f"--style is {style!r}; allowed are {', '.join(SWEEP_STYLES)}.")
     for text in where:
@@ -74,20 +73,23 @@ def grid_figure(
         return sweep_lines(lines, x_label=_words(x), legend=_words(y) if y else None, label=label)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        if not all(summary[key] for key in ("axes", "points", "protocols")):
-            raise ValueError("it holds no points")
-        return summary
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' does not exist; give the folder of a sweep.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' is not a sweep.json of tools/sweep.py ({error}).") from error
+def _read(path: Path) -> Summary:
+    if not path.exists():
+        raise UserError(f"'{path}' does not exist; give the folder of a sweep.")
+    summary = read_json(path, Summary, "a sweep.json of tools/sweep.py")
+    if not (summary.axes and summary.points and summary.protocols):
+        raise UserError(f"'{path}' has no points.")
+    for number, point in enumerate(summary.points, start=1):
+        lacking = [axis for axis in summary.axes if axis not in point.settings]
+        if point.status == "done":
+            lacking += [f"acc of {p}" for p in summary.protocols if point.last.get(p, {}).get("acc") is None]
+        if lacking:
+            raise UserError(f"'{path}': point {number} lacks {', '.join(lacking)}.")
+    return summary
 
 
 def _axis(word: str, axes: Sequence[str], option: str) -> str:
-    """The swept key with this name, or the only one that ends in it."""
+    """The swept key with this name, or the only key that ends with it."""
     found = [name for name in axes if name == word] or [
         name for name in axes if any(key == word or key.endswith(f".{word}") for key in name.split("+"))
     ]

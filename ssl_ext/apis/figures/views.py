@@ -22,12 +22,12 @@ MAX_ROWS = 64
 def views_figure(
     config: Config | str | os.PathLike, *, images: int = 8, seed: int = 0, options: dict | None = None
 ) -> Figure:
-    """Training images and the views that pretraining draws of them.
+    """Training images and views as drawn in pretraining.
 
     Args:
         config: A config with ``train_dataloader.dataset`` and ``views``.
-        images: How many images, 1 to 64; the seed chooses them.
-        seed: Of the images and of the views.
+        images: Number of images, 1 to 64.
+        seed: Seed of images and views.
         options: Config keys to override.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import string
 from collections import Counter
@@ -14,6 +15,7 @@ import numpy as np
 
 from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
 from ssl_ext.evaluation.identity import comparable_settings, data_name, repeat_key
+from ssl_ext.evaluation.significance import ALPHA, holm, over_seeds, seed_difference
 
 
 class NamedRow(NamedTuple):
@@ -23,7 +25,7 @@ class NamedRow(NamedTuple):
     row: ResultRow
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """Repeated measurements (seeds, draws, runs) of one method under equal settings."""
 
@@ -37,10 +39,15 @@ class Line:
         """Every scalar metric that all repeats have."""
         found = [getattr(row, self.which) for row in self.rows]
         return {
-            name: Stat.of([float(metrics[name]) for metrics in found])
+            name: Stat.of_rows(self.rows, name, self.which)
             for name, value in found[0].items()
             if isinstance(value, int | float) and all(name in metrics for metrics in found)
         }
+
+    @property
+    def pretrained(self) -> bool:
+        """True unless it is a baseline without pretraining."""
+        return any(row.source.get("checkpoint") for row in self.rows)
 
     @property
     def confusion(self) -> list[list[int]] | None:
@@ -73,12 +80,27 @@ class Comparison:
     variants: Mapping[str, Mapping[str, str]]
     common: Mapping[str, str]
 
-    def best(self, metric: str, variant: str) -> float | None:
-        """The best mean of a variant; None unless two or more lines have the metric."""
+    def best(self, metric: str, variant: str) -> Line | None:
+        """The line that is better than all others of a variant, as far as tests over pretraining seeds tell.
+
+        It has the best mean, and a paired t-test over five or more shared pretraining seeds, corrected by
+        Holm for all pairs of pretrained lines, finds it different from each (p < 0.05).
+        """
         better = METRICS[metric].better if metric in METRICS else 0
-        stats = [line.stats.get(metric) for line in self.lines if line.variant == variant]
-        means = [stat.mean for stat in stats if stat is not None and not math.isnan(stat.mean)]
-        return max(means, key=lambda mean: better * mean) if better and len(means) > 1 else None
+        lines = [line for line in self.lines if line.variant == variant and metric in line.stats]
+        lines = [line for line in lines if not math.isnan(line.stats[metric].mean)]
+        if not better or not lines:
+            return None
+        best = max(lines, key=lambda line: better * line.stats[metric].mean)
+        trained = [line for line in lines if line.pretrained]
+        pairs = list(itertools.combinations(trained, 2))
+        if best not in trained or not pairs:
+            return None
+        found = [over_seeds(one.rows, other.rows, metric, best.which) for one, other in pairs]
+        tests = [seed_difference(a, b).t_p if a else None for a, b in found]
+        p_values = [1.0 if p is None else p for p in tests]
+        own = [p for p, pair in zip(holm(p_values), pairs, strict=True) if best in pair]
+        return best if max(own) < ALPHA else None
 
 
 def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison]:
@@ -100,7 +122,7 @@ def _comparison(data: str, condition: Condition, rows: Sequence[NamedRow], which
     measured: Counter[str] = Counter()
     for method, row in rows:
         settings = comparable_settings(row)
-        # One seed and draw with another result is no repeat.
+        # Another result of the same seed and draw is not a repeat.
         measured[key := f"{method} {repeat_key(row)} {settings}"] += 1
         if measured[key] > 1:
             settings["measurement of the same seed and draw"] = str(measured[key])

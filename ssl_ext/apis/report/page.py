@@ -12,10 +12,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from ssl_ext.evaluation.metric_names import CLUSTERING, QUALITY
+from ssl_ext.evaluation.operating import FIGURES
 from ssl_ext.visualization import confusion_heatmap
 
+from .classes import ClassTable, figure_text
 from .comparison import Comparison, Line
-from .text import metric_label, notes, seconds_text, stat_text, variant_label, wide_grid
+from .text import (
+    MAJORITY,
+    majority_cells,
+    metric_label,
+    notes,
+    seconds_text,
+    stat_text,
+    variant_label,
+    wide_grid,
+)
 
 NUMBERED_UP_TO = 20  # classes; a larger confusion matrix is shown as a picture
 
@@ -49,6 +60,8 @@ def render_page(
     which: str,
     curves: Sequence[Picture] = (),
     figures: Sequence[Picture] = (),
+    classes: Sequence[ClassTable] = (),
+    specificity: float = 0.9,
     sources: Sequence[Mapping[str, str]] = (),
     remarks: Sequence[str] = (),
 ) -> str:
@@ -60,6 +73,8 @@ def render_page(
         which: ``'last'`` or ``'best'``, for headings.
         curves: Drawn from logs.
         figures: Image files from the result folders.
+        classes: Figures of each class.
+        specificity: At which their sensitivity is given.
         sources: A row for each result file: path, checkpoint, config, device and versions.
         remarks: Sentences for the head of the page, in addition to those on differing settings.
     """
@@ -83,6 +98,7 @@ def render_page(
             for line in comparison.lines
             if (counts := line.confusion)
         ],
+        classes=[_classes(table, specificity) for table in classes],
         curves=curves,
         figures=figures,
         sources=sources,
@@ -111,8 +127,7 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
         cells = [
             {
                 "text": stat_text(line, metric),
-                "best": metric in line.stats
-                and line.stats[metric].mean == comparison.best(metric, line.variant),
+                "best": comparison.best(metric, line.variant) is line,
             }
             for metric in shown
         ]
@@ -125,7 +140,31 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
             "memory": _memory(line),
         }
         rows.append(row)
+    if texts := majority_cells([row for _, line in lines for row in line.rows], shown):
+        plain = [{"text": text, "best": False} for text in texts]
+        rows.append(
+            {"protocol": "-", "method": MAJORITY, "cells": plain, "n": "-", "seconds": "-", "memory": "-"}
+        )
     return {"title": title, "metrics": [metric_label(metric) for metric in shown], "rows": rows}
+
+
+def _classes(table: ClassTable, specificity: float) -> dict[str, Any]:
+    """Cells of the figures of each class, in percent."""
+    at = f"{100 * specificity:g} %"
+    heads = (
+        "sensitivity",
+        "specificity",
+        "PPV",
+        "AUC",
+        "AUPRC",
+        f"sensitivity at {at}",
+        "specificity reached",
+    )
+    rows = [
+        {"name": table.names[index], "cells": [figure_text(figures[name]) for name in FIGURES]}
+        for index, figures in table.figures.items()
+    ]
+    return {"title": table.title, "n": len(table.line.rows), "heads": heads, "rows": rows}
 
 
 def _memory(line: Line) -> str:

@@ -1,4 +1,4 @@
-"""Find result files, and name their methods so that names differ."""
+"""Finding result files, and distinct names for their methods."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ class ResultFile:
 
 
 def find_results(places: Sequence[str | os.PathLike]) -> list[ResultFile]:
-    """Every ``results.json`` in the folders and all folders below, sorted; a file may be named too.
+    """Every ``results.json`` in folders, searched recursively, and result files given directly; sorted.
+
+    ``predictions`` of the rows are paths from the current folder.
 
     Raises:
-        UserError: A place that does not exist, no result file, or a damaged one.
+        UserError: A path does not exist, or there is no result file, or a damaged one.
     """
     found: dict[Path, Path] = {}
     for place in map(Path, places):
@@ -40,6 +42,10 @@ def find_results(places: Sequence[str | os.PathLike]) -> list[ResultFile]:
         paths = sorted(place.rglob("results.json")) if place.is_dir() else [place]
         found |= {path.resolve(): path for path in paths}
     files = [ResultFile(path, rows) for path in found.values() if (rows := read_results(path))]
+    for file in files:
+        for row in file.rows:
+            if row.predictions is not None:
+                row.predictions = str(file.path.parent / row.predictions)
     if not files:
         names = ", ".join(f"'{place}'" for place in places)
         raise UserError(f"No results under {names}: tools/evaluate.py writes them as results.json.")
@@ -49,9 +55,9 @@ def find_results(places: Sequence[str | os.PathLike]) -> list[ResultFile]:
 def named_rows(files: Sequence[ResultFile], *, join_runs: bool = False) -> list[NamedRow]:
     """All rows with distinct names of their methods; repeated measurements count once.
 
-    A method is an algorithm with one checkpoint, or a baseline with one config. Methods of equal names get
-    the parts of their paths that differ. Baselines of two configs that share a measurement (raw pixels; the
-    same random network) are one method.
+    A method is an algorithm with one checkpoint, or a baseline with one config. Methods with equal names are
+    extended by the distinctive parts of their paths. Baselines of two configs that share a measurement (raw
+    pixels; the same random network) are one method.
 
     Args:
         files: Result files.
@@ -83,9 +89,9 @@ def _measurement(row: ResultRow) -> str:
 
 def _method(row: ResultRow, path: Path, join_runs: bool) -> tuple[Method, str]:
     """The method of a row, and the path that distinguishes it."""
-    checkpoint, config = row.source.get("checkpoint"), row.source.get("config")
-    place = str(checkpoint["path"] if checkpoint and not join_runs else config or path.parent)
-    origin = str(checkpoint["sha256"]) if checkpoint and not join_runs else place
+    checkpoint = {} if join_runs else row.source.get("checkpoint") or {}
+    place = str(checkpoint.get("path") or row.source.get("config") or path.parent)
+    origin = str(checkpoint.get("sha256") or place)
     return (row.method, origin, tuple(network_settings(row).items())), place
 
 
@@ -108,7 +114,7 @@ def _names(places: dict[Method, str]) -> dict[Method, str]:
 
 
 def _differences(networks: Sequence[dict[str, str]]) -> list[str]:
-    """For each network the settings in which it differs from the others."""
+    """For each network, the settings that differ from those of the others."""
     keys = dict.fromkeys(key for network in networks for key in network)
     differing = [key for key in keys if len({network.get(key) for network in networks}) > 1]
     return [", ".join(f"{key}={network.get(key, '-')}" for key in differing) for network in networks]

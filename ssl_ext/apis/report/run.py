@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation.metric_names import METRICS, SHOWN
-from ssl_ext.files import distinct_names, replacing
+from ssl_ext.evaluation import ResultRow
+from ssl_ext.evaluation.metric_names import METRICS
+from ssl_ext.evaluation.stats import shown_metrics
+from ssl_ext.files import check_writable, distinct_names, replacing
 from ssl_ext.names import REPORT_LAYOUTS
 from ssl_ext.visualization import loss_curves, read_scalars
 
 from .budgets import budget_grid
+from .classes import class_tables, classes_csv
 from .comparison import Comparison, compare
+from .grid import Grid
 from .page import Picture, render_page
 from .references import References, read_references
 from .rows import ResultFile, find_results, named_rows
-from .text import Grid, long_grid, measurements_csv
+from .text import long_grid, measurements_csv
 
 logger = logging.getLogger(__name__)
 
@@ -45,27 +49,30 @@ def report(
     layout: str = "long",
     references: str | os.PathLike | None = None,
     smoothing: float = 0.6,
+    specificity: float = 0.9,
 ) -> tuple[list[Grid], list[Path]]:
-    """Join every ``results.json`` under the places; rows with different settings are kept apart.
+    """Join all ``results.json`` in folders; rows with different settings are not averaged.
 
-    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``results.md``, ``results.tex``
-    and ``report.html``, one file with tables, settings, confusion matrices, logged curves of the runs and the
-    PNG and SVG figures of the result folders. Files are written atomically.
+    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``classes.csv`` (figures of each
+    class, from stored scores of images), ``results.md``, ``results.tex`` and ``report.html``, one file with
+    tables, settings, confusion matrices, logged curves of the runs and the PNG and SVG figures of the result
+    folders. Files are written atomically.
 
     Args:
-        places: Folders, searched to any depth, or result files.
-        out_dir: Folder of the files.
-        metrics: Columns of the tables; the default depends on what was measured.
+        places: Folders, searched recursively, or result files.
+        out_dir: Output folder.
+        metrics: Columns of the tables; the default depends on the protocols.
         which: ``'last'`` epoch, or the ``'best'`` one on validation.
         join_runs: Treat runs of one algorithm and config file as repeats, mean ± std over them.
-        layout: Of the tables: ``'long'``, a row for each measurement; ``'budgets'``, methods down and
-            numbers of labels across.
-        references: Table of a paper, or a folder of them as ``configs/papers``: published figures, shown in
-            brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
-        smoothing: Of the curves, in [0, 1).
+        layout: ``'long'``: a row per measurement; ``'budgets'``: a row per method and a column per number of
+            labels.
+        references: Table of a paper, or a folder of tables such as ``configs/papers``, with published figures
+            to show in brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
+        smoothing: Smoothing of the curves, in [0, 1).
+        specificity: Specificity on validation images, in (0, 1), at which each class's sensitivity is shown.
 
     Returns:
-        The tables (clusterings have one of their own), and the paths of the files.
+        The tables (clusterings have a separate one), and the paths of the files.
 
     Raises:
         UserError: No results, a damaged file, or an unknown metric or option.
@@ -79,15 +86,19 @@ def report(
     published = read_references(references) if references else References()
     if not 0 <= smoothing < 1:
         raise UserError(f"smoothing={smoothing}: a number from 0 to below 1 is needed.")
+    if not 0 < specificity < 1:
+        raise UserError(f"specificity={specificity}: a number above 0 and below 1 is needed.")
     files = find_results(places)
+    check_writable(out_dir, "--out")
     comparisons = compare(named_rows(files, join_runs=join_runs), which=which)
     found = _found(comparisons)
     title = f"{which} epoch, mean ± std over n seeds and draws"
-    groups = _columns(found, metrics)
+    groups = _columns(found, metrics, [row for file in files for row in file.rows])
     if layout == "budgets":
         tables = [budget_grid(comparisons, metrics or BUDGET_METRICS, title=title, references=published)]
     else:
         tables = [long_grid(comparisons, columns, title=title) for columns in groups]
+    classes = class_tables(comparisons, specificity)
     runs = _runs(files)
     figures, left_out = _figures(places, files, runs)
     page = render_page(
@@ -96,12 +107,14 @@ def report(
         which=which,
         curves=_curves(runs, smoothing),
         figures=figures,
+        classes=classes,
+        specificity=specificity,
         sources=[_source(file) for file in files],
-        remarks=[f"{left_out} figures are left out: only the first {MAX_FIGURES} are shown."]
-        * bool(left_out),
+        remarks=[f"{left_out} figures are not shown, only the first {MAX_FIGURES}."] * bool(left_out),
     )
     texts = {
         "results.csv": measurements_csv(comparisons),
+        "classes.csv": classes_csv(classes, specificity),
         "results.md": "\n".join(table.markdown() for table in tables),
         "results.tex": "\n".join(table.latex() for table in tables),
         "report.html": page,
@@ -109,7 +122,7 @@ def report(
     written = [Path(out_dir) / name for name in texts]
     with ExitStack() as stack:  # all are written before the first replaces its predecessor
         for path, text in zip(written, texts.values(), strict=True):
-            stack.enter_context(replacing(path)).write(text.encode())
+            stack.enter_context(replacing(path)).write(text.encode(errors="backslashreplace"))
     return tables, written
 
 
@@ -119,13 +132,15 @@ def _found(comparisons: Sequence[Comparison]) -> list[str]:
     return [*(metric for metric in METRICS if metric in found), *(m for m in found if m not in METRICS)]
 
 
-def _columns(found: Sequence[str], asked: Sequence[str] | None) -> list[Sequence[str]]:
+def _columns(
+    found: Sequence[str], asked: Sequence[str] | None, rows: Sequence[ResultRow]
+) -> list[Sequence[str]]:
     """The metrics of each table for terminal and paper."""
     if asked:
         if unknown := [metric for metric in asked if metric not in found]:
             raise UserError(f"--metric {unknown[0]}: no result has it; there are {', '.join(found)}.")
         return [asked]
-    groups = [[metric for metric in group if metric in found] for group in SHOWN]
+    groups = [[metric for metric in group if metric in found] for group in shown_metrics(rows)]
     return [group for group in groups if group] or [found]
 
 
@@ -161,7 +176,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
     return [
         Picture.from_figure(
             loss_curves(logs, chosen, smoothing),
-            f"{caption} of {', '.join(logs)}; a moving average ({smoothing:g}) of what is logged with the "
+            f"{caption} of {', '.join(logs)}; moving averages ({smoothing:g}) of values logged with the "
             "training loss, over the pale raw values.",
             f"Line charts of {', '.join(chosen)} over training for {', '.join(logs)}",
         )
@@ -173,7 +188,7 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
 def _figures(
     places: Sequence[str | os.PathLike], files: Sequence[ResultFile], runs: dict[str, Path]
 ) -> tuple[list[Picture], int]:
-    """Image files in places, result folders and runs, and the number of those left out."""
+    """Image files in ``places``, result folders and runs, and the number of omitted ones."""
     folders = [Path(place) for place in places if Path(place).is_dir()]
     folders += [folder for file in files for folder in (file.path.parent, file.path.parent.parent)]
     folders += list(runs.values())
@@ -203,7 +218,7 @@ def _source(file: ResultFile) -> dict[str, str]:
     versions = sources[0].get("versions") or {}
     parts: dict[str, list[Any]] = {
         "results": [file.path],
-        "checkpoint": [f"{checkpoint['path']} ({checkpoint['sha256']})" for checkpoint in checkpoints],
+        "checkpoint": [f"{one.get('path', '-')} ({one.get('sha256', '-')})" for one in checkpoints],
         "config": [f"{source.get('config')} ({source.get('config_hash')})" for source in sources],
         "device": [source.get("device", "-") for source in sources],
         "versions": [f"{name} {version}" for name, version in versions.items()],

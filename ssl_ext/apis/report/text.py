@@ -5,102 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from ssl_ext.evaluation import METRICS, Condition
-from ssl_ext.evaluation.identity import spread_notes
+from ssl_ext.evaluation import METRICS, Condition, ResultRow
+from ssl_ext.evaluation.identity import mark, spread_notes
+from ssl_ext.evaluation.stats import interval_notes, majority_stat
+from ssl_ext.evaluation.tables import MAJORITY
 
 from .comparison import Comparison, Line
-
-TERMINAL = 80  # characters in a line
-WORDS = 8  # least width of a column of words
-BREAKS = re.compile(r"(?<!±) ")  # where the line of a number may end
-
-LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≥": r"$\geq$", "→": r"$\rightarrow$",
-        "|": r"\textbar{}", "[": "{[}",  # a line that begins with [ would be an option of the one before
-        **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
-    }
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of text; the first ``words`` columns are words, the others numbers."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: int
-    notes: Sequence[str] = field(default=())
-
-    def rich(self) -> Table:
-        """For the terminal; words equal to those of the row above are left out, except for the last."""
-        table = Table(title=escape(self.title), caption_justify="left")
-        table.caption = escape("\n".join(self.notes)) or None
-        for name in self.header[: self.words]:
-            table.add_column(escape(name), overflow="fold", min_width=WORDS)
-        for name, width in zip(self.header[self.words :], self._widths, strict=True):
-            table.add_column(escape(name), justify="right", width=width)
-        above: list[str] = []
-        for row in self.rows:
-            shared = [*row[: self.words - 1]]
-            if shared != above:
-                table.add_section()
-            repeated = [""] * len(shared) if shared == above else shared
-            table.add_row(*map(escape, [*repeated, *row[len(shared) :]]))
-            above = shared
-        return table
-
-    @property
-    def least_width(self) -> int:
-        """Line width in which :meth:`rich` shows all numbers unbroken."""
-        return self._line(self._widths)
-
-    def _line(self, widths: Sequence[int]) -> int:
-        return WORDS * self.words + sum(widths) + 3 * len(self.header) + 1  # with the frame
-
-    @cached_property
-    def _widths(self) -> list[int]:
-        """Widths of the columns of numbers: of whole cells if they fit a terminal, else of broken ones."""
-        columns = list(zip(self.header, *self.rows, strict=True))[self.words :]
-        whole = [max(map(len, column)) for column in columns]
-        broken = [max(len(part) for cell in column for part in BREAKS.split(cell)) for column in columns]
-        return whole if self._line(whole) <= TERMINAL else broken
-
-    def markdown(self) -> str:
-        """GitHub's Markdown."""
-        rule = ["---" if number < self.words else "---:" for number in range(len(self.header))]
-        table = "\n".join(_pipes(cells) for cells in (self.header, rule, *self.rows))
-        parts = [f"**{self.title}**", table, "\n".join(f"- {note}" for note in self.notes)]
-        return "\n\n".join(filter(None, parts)) + "\n"
-
-    def latex(self) -> str:
-        """A ``table`` for the package booktabs."""
-        header, *rows = (
-            " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
-            for cells in (self.header, *self.rows)
-        )
-        caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
-        form = "l" * self.words + "r" * (len(self.header) - self.words)
-        lines = [
-            r"\begin{table}", r"\caption{" + caption.translate(LATEX) + "}", r"\begin{tabular}{" + form + "}",
-            r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}",
-        ]  # fmt: skip
-        return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+from .escape import spreadsheet
+from .grid import Grid
 
 
 def metric_label(metric: str) -> str:
@@ -108,9 +23,20 @@ def metric_label(metric: str) -> str:
     return METRICS[metric].label if metric in METRICS else metric
 
 
-def stat_text(line: Line, metric: str) -> str:
-    """Mean ± std of a line's metric; a dash where there is none."""
-    return line.stats[metric].text(metric) if metric in line.stats else "-"
+def stat_text(line: Line, metric: str, *, count: bool = False) -> str:
+    """Mean ± std of a line's metric, or its interval; a dash where there is none.
+
+    ``*`` follows if a probe is not converged.
+    """
+    return line.stats[metric].text(metric, count=count) + mark(line.rows) if metric in line.stats else "-"
+
+
+def majority_cells(rows: Sequence[ResultRow], metrics: Sequence[str]) -> list[str]:
+    """Metrics of always predicting the most frequent training class; empty where classes are about equal."""
+    stats = [majority_stat(rows, metric) for metric in metrics]
+    if not any(stats):
+        return []
+    return ["-" if stat is None else stat.text(metric) for stat, metric in zip(stats, metrics, strict=True)]
 
 
 def seconds_text(line: Line) -> str:
@@ -127,7 +53,7 @@ def variant_label(comparison: Comparison, variant: str) -> str:
 def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, title: str) -> Grid:
     """One row for each data set, condition, variant of the settings and method.
 
-    Lines that have none of the metrics are left out.
+    Lines without any of the metrics are omitted.
     """
     shown = [c for c in comparisons if any(m in line.stats for line in c.lines for m in metrics)]
     several = len({comparison.data for comparison in shown}) > 1
@@ -144,6 +70,10 @@ def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, titl
         for line in comparison.lines
         if any(metric in line.stats for metric in metrics)
     ]
+    for data in dict.fromkeys(comparison.data for comparison in shown):
+        members = [row for c in shown if c.data == data for line in c.lines for row in line.rows]
+        if cells := majority_cells(members, metrics):
+            rows.append([*([data] if several else []), "-", MAJORITY, *cells, "-", "-"])
     header = [*(["data"] if several else []), "protocol", "method", *map(metric_label, metrics), "n", "s"]
     return Grid(title, header, rows, 3 if several else 2, notes(shown))
 
@@ -165,17 +95,18 @@ def wide_grid(comparisons: Sequence[Comparison], metric: str, *, title: str) -> 
             label = variant_label(home, line.variant if home is comparison else "")
             column = f"{home.data}: {label}" if several else label
             columns[column] = None
-            cells.setdefault(line.method, {})[column] = stat_text(line, metric)
+            cells.setdefault(line.method, {})[column] = stat_text(line, metric, count=True)
     rows = [[method, *(found.get(column, "-") for column in columns)] for method, found in cells.items()]
     return Grid(f"{title}: {metric_label(metric)}", ["method", *columns], rows, 1, notes(comparisons))
 
 
 def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Comparison]:
     """Linear comparisons that supervised ones move to, by the identity of the latter."""
+    # The linear probe of the same recipe comes last, if there is one.
     return {
         id(supervised): linear
         for supervised in comparisons
-        for linear in comparisons
+        for linear in sorted(comparisons, key=lambda c: c.condition.recipe == supervised.condition.recipe)
         if (supervised.condition.protocol, linear.condition.protocol) == ("supervised", "linear")
         and (supervised.data, supervised.condition.labels) == (linear.data, linear.condition.labels)
         and max(len(supervised.variants), len(linear.variants)) == 1
@@ -183,30 +114,31 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """The differences of comparisons that were measured in several ways, and the repeats that a ± is over."""
+    """Notes on comparisons with several variants of settings, on the repeats of each ±, and on intervals."""
+    single = [line.rows[0] for c in comparisons for line in c.lines if len(line.rows) == 1]
     spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [
-        f"{comparison.data}, {comparison.condition.words} was measured in {len(comparison.variants)} ways "
-        "that cannot be compared: "
+        f"{comparison.data}, {comparison.condition.words} was measured with {len(comparison.variants)} "
+        "different settings that cannot be compared: "
         + "; ".join(
             f"[{name}] {', '.join(f'{key} = {value}' for key, value in settings.items())}"
             for name, settings in comparison.variants.items()
         )
         for comparison in comparisons
         if len(comparison.variants) > 1
-    ] + spread_notes(spread)
+    ] + [*spread_notes(spread), *interval_notes(single)]
 
 
 def measurements_csv(comparisons: Sequence[Comparison]) -> str:
     """Every line with all its metrics in full precision, costs, sources and settings."""
     metrics = list(dict.fromkeys(m for c in comparisons for line in c.lines for m in line.stats))
     records = [_record(comparison, line) for comparison in comparisons for line in comparison.lines]
-    numbers = [f"{metric}_{part}" for metric in metrics for part in ("mean", "std")]
+    numbers = [f"{metric}_{part}" for metric in metrics for part in ("mean", "std", "low", "high")]
     columns = [*(name for name in records[0] if name not in ("settings", *numbers)), *numbers, "settings"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    for record in (dict(zip(columns, columns, strict=True)), *records):
+        writer.writerow({key: spreadsheet(value) for key, value in record.items()})
     return text.getvalue()
 
 
@@ -232,5 +164,7 @@ def _record(comparison: Comparison, line: Line) -> dict[str, Any]:
     }
     for metric, stat in line.stats.items():
         if stat.mean == stat.mean:
+            ends = dict(zip(("low", "high"), stat.interval or (), strict=False))
             record |= {f"{metric}_mean": stat.mean, f"{metric}_std": stat.std}
+            record |= {f"{metric}_{name}": end for name, end in ends.items()}
     return record

@@ -48,7 +48,7 @@ class Setting:
 
     @property
     def folder(self) -> str:
-        """A folder name with the setting; characters that file names cannot hold become ``-``."""
+        """A folder name with the setting; characters not allowed in file names become ``-``."""
         name = ",".join([*(f"{axis}={value}" for axis, value in self.values), f"seed={self.seed}"])
         plain = re.sub(r"[^\w.,=+()\[\]-]", "-", name)
         if plain == name and len(name) <= MAX_NAME:
@@ -74,10 +74,10 @@ def parse_axis(text: str) -> Axis:
     if not equals or not all(keys) or not all(values):
         raise UserError(f"'{text}' is not of the form key=a,b,c (or key1+key2=a,b,c).")
     if len(set(values)) < len(values):
-        raise UserError(f"'{text}' gives a value twice.")
+        raise UserError(f"'{text}' has a value twice.")
     for key in keys:
         if key in NOT_SWEPT:
-            raise UserError(f"{key} is not a key to sweep; use {NOT_SWEPT[key]}.")
+            raise UserError(f"{key} cannot be swept; use {NOT_SWEPT[key]}.")
     return Axis(keys, values)
 
 
@@ -93,7 +93,7 @@ def settings_of(axes: Sequence[Axis], seeds: Sequence[int]) -> list[Setting]:
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise UserError(f"{twice[0]} is swept twice.")
     if not seeds or len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds {list(seeds)}: give at least one seed, each of them once.")
+        raise UserError(f"--seeds {list(seeds)}: give at least one seed, each once.")
     names = [axis.name for axis in axes]
     return [
         Setting(tuple(zip(names, values, strict=True)), seed)

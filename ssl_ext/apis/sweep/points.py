@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from rich.table import Table
 
-from ssl_ext.evaluation.tables import Stat
+from ssl_ext.evaluation.results import METRIC_TYPES
+from ssl_ext.evaluation.stats import Stat
 
 
 @dataclass
@@ -25,8 +26,26 @@ class Point:
     log: str
     status: str = "waiting"
     reason: str | None = None
-    last: dict[str, dict[str, float]] = field(default_factory=dict)
-    best: dict[str, dict[str, float]] = field(default_factory=dict)
+    last: dict[str, Annotated[dict[str, Any], METRIC_TYPES]] = field(default_factory=dict)
+    best: dict[str, Annotated[dict[str, Any], METRIC_TYPES]] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """What is done of a point, with hashes of the settings of its training and evaluation."""
+
+    training: str
+    trained: bool = False
+    judging: str | None = None
+
+
+@dataclass
+class Summary:
+    """What is read of ``sweep.json``."""
+
+    axes: list[str]
+    points: list[Point]
+    protocols: list[str]
 
 
 def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
@@ -51,7 +70,7 @@ def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
 
 
 def accuracy_lines(points: Sequence[Point], protocol: str) -> dict[str, list[tuple]]:
-    """Lines for ``sweep_lines`` with one or two axes; failed points are left out."""
+    """Lines for ``sweep_lines`` with one or two axes; failed points are omitted."""
     lines: dict[str, list[tuple]] = {}
     for group in _by_setting(points):
         value, *second = group[0].settings.values()

@@ -24,13 +24,14 @@ from ssl_ext.config.training import REQUIRED
 from ssl_ext.engine import newest_checkpoint
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import read_results, text_hash
-from ssl_ext.files import replacing
+from ssl_ext.files import check_writable, write_text
+from ssl_ext.json_files import read_json
 from ssl_ext.names import DEFAULT_PROTOCOLS as PROTOCOLS
 from ssl_ext.processes import ends_with_me
 from ssl_ext.visualization import save_figure, sweep_lines
 
 from .grid import Axis, Setting, parse_axis, settings_of, value_of
-from .points import Point, accuracy_lines
+from .points import Point, State, accuracy_lines
 
 OWN_SWITCHES = ("--work-dir", "--resume", "--seed", "--cfg-options")
 RESULTS, STATE, LOG = "results.json", "point.json", "point.log"
@@ -47,9 +48,9 @@ def sweep(
     options: Sequence[str] = (),
     train_args: Sequence[str] = (),
 ) -> list[Point]:
-    """Train and evaluate every point of a grid, each in a folder of its own under ``work_dir``.
+    """Train and evaluate every point of a grid, each in a separate folder under ``work_dir``.
 
-    Each training is a separate process, so that a crash ends one point only; its output and errors go to
+    Each training is a separate process, so that a crash affects one point only; its output and errors go to
     ``point.log`` in its folder. Finished points are skipped and unfinished ones resumed. ``sweep.json`` is
     written after every point. For one or two axes there is a figure ``accuracy_<protocol>`` over the first
     axis, with a line for each value of the second.
@@ -57,7 +58,7 @@ def sweep(
     Args:
         config: Path of a config file.
         grid: Axes as ``'key=a,b,c'``, or ``'key1+key2=a,b,c'`` for keys that take the same value.
-        train_tool: A program to train with; default: this package's.
+        train_tool: Training program; default: this package's.
         work_dir: Default ``work_dirs/<config name>/sweep``.
         protocols: ``'knn'`` and ``'linear'``.
         seeds: Every point is trained once with each of them.
@@ -83,6 +84,7 @@ def sweep(
     runs = [
         _Run(config, setting, folder, options, train_args, protocols) for setting in settings_of(axes, seeds)
     ]
+    check_writable(folder, "--work-dir")
     for run in runs:
         run.check()
 
@@ -136,42 +138,42 @@ class _Run:
         plain = self.config.to_dict()
         judged = {key: plain.pop(key, None) for key in ("evaluation", "evaluation_dataset")}
         plain.pop("work_dir", None)
-        # Hashes of the settings of training and of evaluation, to recognise a finished run.
+        # Hashes of the settings of training and evaluation, to detect finished runs.
         self.training = _hash([plain, setting.seed, self.train_args])
         self.judging = _hash([judged, self.protocols])
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State | None:
         path = self.folder / STATE
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_json(path, State, "a point.json of tools/sweep.py") if path.exists() else None
 
     def check(self) -> None:
-        """Raise UserError where the point cannot be trained, or its folder holds another one."""
+        """Raise UserError if the point cannot be trained, or its folder contains another run."""
         state = self._state()
-        if state and state["training"] != self.training:
+        if state and state.training != self.training:
             raise UserError(
                 f"'{self.folder}' was trained with another config, other options or other training "
                 "arguments: give another --work-dir, or delete it."
             )
-        if not state.get("trained"):
+        if not (state and state.trained):
             build_model(self.config)
 
     def go(self, train_tool: str | os.PathLike | None) -> None:
         """Train and evaluate the point as far as needed; a failure is recorded, not raised."""
-        state = self._state() or {"training": self.training, "trained": False, "judging": None}
         try:
-            if not state["trained"]:
-                _write_json(self.folder / STATE, state)
+            state = self._state() or State(self.training)
+            if not state.trained:
+                _write_json(self.folder / STATE, vars(state))
                 if not self._train(train_tool):
                     return
-                state["trained"] = True
-                _write_json(self.folder / STATE, state)
-            if state["judging"] != self.judging or not (self.folder / RESULTS).is_file():
+                state.trained = True
+                _write_json(self.folder / STATE, vars(state))
+            if state.judging != self.judging or not (self.folder / RESULTS).is_file():
                 self._evaluate()
-                state["judging"] = self.judging
-                _write_json(self.folder / STATE, state)
+                state.judging = self.judging
+                _write_json(self.folder / STATE, vars(state))
             rows = [row for row in read_results(self.folder / RESULTS) if row.protocol in self.protocols]
         except Exception as error:
-            # Any error (out of memory, a full disk, ...) must not end the other points.
+            # No error (out of memory, a full disk, ...) may stop the other points.
             with open(self.point.log, "a", encoding="utf-8") as log:
                 traceback.print_exc(file=log)
             self._fail(f"{type(error).__name__}: {error}")
@@ -186,15 +188,15 @@ class _Run:
 
     def _train(self, train_tool: str | os.PathLike | None) -> bool:
         arguments = ["--work-dir", str(self.folder), "--seed", str(self.point.seed)]
-        # --init among the arguments is for the first start only.
+        # --init applies to the first start only.
         arguments += ["--resume", "auto", *self.train_args]
         program = [str(train_tool)] if train_tool else ["-m", "ssl_ext.cli", "train"]
         command = [sys.executable, *program, self.config_file, *arguments]
         command += ["--cfg-options", *self.options]
         with open(self.point.log, "ab") as log:
-            log.write(f"$ {shlex.join(command)}\n".encode())
+            log.write(os.fsencode(f"$ {shlex.join(command)}\n"))
             log.flush()
-            # The training of a sweep that is killed saves and leaves.
+            # If the sweep is killed, its training saves and exits.
             done = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -207,13 +209,13 @@ class _Run:
             return True
         lines = Path(self.point.log).read_text(encoding="utf-8", errors="replace").split("\n")
         said = next((line for line in reversed(lines) if line.strip()), "")
-        self._fail(f"training ended with status {done.returncode}: {said}")
+        self._fail(f"training exited with status {done.returncode}: {said}")
         return False
 
     def _evaluate(self) -> None:
         checkpoint = newest_checkpoint(self.folder)
         if checkpoint is None:
-            raise UserError(f"training left no checkpoint in '{self.folder}'.")
+            raise UserError(f"training wrote no checkpoint to '{self.folder}'.")
         evaluate(
             self.config, checkpoint, protocols=self.protocols, out_dir=self.folder, seeds=[self.point.seed]
         )
@@ -226,12 +228,12 @@ def _check_keys(config: Config, axes: Sequence[Axis]) -> None:
         for part in parents:
             inside = isinstance(place, list) and part.isdigit() and int(part) < len(place)
             if not inside and part not in place:
-                raise UserError(f"The config has no '{part}' to set {key} in.")
+                raise UserError(f"The config has no '{part}', so {key} cannot be set.")
             place = place[int(part)] if inside else place[part]
 
 
 def _is_own(argument: str) -> bool:
-    # argparse takes the beginning of a switch for the switch.
+    # argparse accepts abbreviated switches.
     name = argument.partition("=")[0]
     return len(name) > 2 and any(switch.startswith(name) for switch in OWN_SWITCHES)
 
@@ -241,5 +243,4 @@ def _hash(content: Any) -> str:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    with replacing(path) as file:
-        file.write(json.dumps(content, indent=2, default=str).encode())
+    write_text(path, json.dumps(content, indent=2, default=str))

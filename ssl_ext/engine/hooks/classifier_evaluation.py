@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_ext.env import package_versions, peak_resident_bytes
 from ssl_ext.evaluation import ResultRow, batches, evaluation_mode, labelled_rows, read_results, write_results
-from ssl_ext.files import replacing
+from ssl_ext.files import write_text
 from ssl_ext.registry import HOOKS
 
 from .monitoring import bare_model, check_positive, report
@@ -57,10 +57,12 @@ class ClassifierEvaluationHook(Hook):
         self.since = 0.0
 
     def before_train(self, runner) -> None:
-        """Restore the measurements of a resumed run."""
+        """Restore the measurements of a resumed run; a damaged result file is found before training."""
         stored = _stored(runner)
         self.seconds = stored[-1]["training_seconds"] if stored else 0.0
         self.since = time.perf_counter()
+        if is_main_process():
+            _other_rows(runner)
 
     def before_train_epoch(self, runner) -> None:
         """Start the clock."""
@@ -81,11 +83,8 @@ class ClassifierEvaluationHook(Hook):
         runner.message_hub.update_info(EPOCHS, epochs)
         if is_main_process():
             write_accuracies(Path(runner.work_dir) / FILE, epochs, self.last)
-            path = Path(runner.work_dir) / RESULTS
-            path.parent.mkdir(exist_ok=True)
-            # Rows of other protocols that are in the file stay.
-            others = [row for row in read_results(path) if row.protocol != PROTOCOL] if path.exists() else []
-            write_results(path, [self.row(runner, epochs), *others])
+            rows = [self.row(runner, epochs), *_other_rows(runner)]
+            write_results(Path(runner.work_dir) / RESULTS, rows)
 
     def row(self, runner, epochs: list[dict[str, Any]]) -> ResultRow:
         """Medians of the last epochs as a result row; ``best`` is equal, as no epoch is selected."""
@@ -167,8 +166,13 @@ def write_accuracies(path: Path, epochs: list[dict[str, Any]], last: int) -> Non
         median_epoch_seconds=statistics.median(epoch["epoch_seconds"] for epoch in epochs),
         epochs=epochs,
     )
-    with replacing(path) as file:
-        file.write(json.dumps(content, indent=2).encode())
+    write_text(path, json.dumps(content, indent=2))
+
+
+def _other_rows(runner) -> list[ResultRow]:
+    """Rows of other protocols in the result file, which stay."""
+    path = Path(runner.work_dir) / RESULTS
+    return [row for row in read_results(path) if row.protocol != PROTOCOL] if path.exists() else []
 
 
 def _stored(runner) -> list[dict[str, Any]]:

@@ -21,8 +21,8 @@ def log_interval(runner) -> int:
 
 
 def line_due(hook: Hook, runner, batch_idx: int) -> bool:
-    """True if a log line follows this step; ``hook.interval`` is the runner's :func:`log_interval`."""
-    return hook.every_n_inner_iters(batch_idx, hook.interval) or hook.end_of_epoch(
+    """True if a log line follows this step."""
+    return hook.every_n_inner_iters(batch_idx, log_interval(runner)) or hook.end_of_epoch(
         runner.train_dataloader, batch_idx
     )
 

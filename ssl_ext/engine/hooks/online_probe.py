@@ -14,7 +14,7 @@ from ssl_ext.evaluation import hold_out, labelled_rows
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import HOOKS
 
-from .monitoring import bare_model, line_due, log_interval
+from .monitoring import bare_model, line_due
 from .step_hook import StepHook
 
 KEY = "online_probe"
@@ -68,7 +68,6 @@ class OnlineProbeHook(StepHook):
         if labels.ndim != 1 or not bool(labelled_rows(labels).any()) or self.classes < 2:
             runner.logger.info("No online probe: the training images have no labels of one class each.")
             return
-        self.interval = log_interval(runner)
         self.held_out = self._held_out(runner, labels)
         self.listener = bare_model(runner).backbone.register_forward_hook(self._listen)
 

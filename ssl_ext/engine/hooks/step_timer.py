@@ -9,7 +9,7 @@ from mmengine.hooks import IterTimerHook as MMEngineIterTimerHook
 
 from ssl_ext.registry import HOOKS
 
-from .monitoring import line_due, log_interval
+from .monitoring import line_due
 
 
 @HOOKS.register_module()
@@ -23,7 +23,7 @@ class IterTimerHook(MMEngineIterTimerHook):
     def before_train(self, runner: Any) -> None:
         """Start counting at the first step of this run, also when it is resumed."""
         super().before_train(runner)
-        self.interval, self.steps, self.since = log_interval(runner), 0, time.time()
+        self.steps, self.since = 0, time.time()
 
     def before_train_epoch(self, runner: Any) -> None:
         """Restart the clock, to exclude the time between epochs."""

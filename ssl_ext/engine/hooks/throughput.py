@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.registry import HOOKS
 
-from .monitoring import line_due, log_interval
+from .monitoring import line_due
 
 
 @HOOKS.register_module()
@@ -21,10 +21,6 @@ class ThroughputHook(Hook):
 
     # After IterTimerHook (50) has timed the step, before LoggerHook (60) prints it.
     priority = 55
-
-    def before_train(self, runner) -> None:
-        """Read the log interval."""
-        self.interval = log_interval(runner)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None

@@ -7,7 +7,7 @@ from mmengine.hooks import RuntimeInfoHook
 
 from ssl_ext.registry import HOOKS
 
-from .monitoring import line_due, log_interval
+from .monitoring import line_due
 
 HISTORY = 1000
 
@@ -25,12 +25,10 @@ class TrainLogHook(RuntimeInfoHook):
 
     def __init__(self) -> None:
         self.pending: list[dict[str, torch.Tensor]] = []
-        self.interval = 1
 
     def before_train(self, runner) -> None:
-        """Read the log interval."""
+        """Determine how many values later log lines need."""
         super().before_train(runner)
-        self.interval = log_interval(runner)
         self.kept = history_length(runner)
 
     def after_train_iter(

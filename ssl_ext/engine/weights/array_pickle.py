@@ -1,4 +1,4 @@
-"""Reader for pickles of NumPy arrays that never calls the classes and functions they name."""
+"""Reader for pickles of NumPy arrays that does not call the classes and functions they refer to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from ssl_ext.errors import UserError
 
-# Globals in pickles of NumPy's versions, and our name for each.
+# Globals in pickles of different NumPy versions, and our name for each.
 KNOWN = {
     **{
         f"numpy.{core}.{name}": name.rpartition(".")[2]
@@ -43,7 +43,7 @@ def read_array_pickle(data: bytes) -> Any:
     """Content of a pickle of plain containers and numeric arrays, with tensors in place of arrays.
 
     Raises:
-        UserError: It names an unknown class or function, uses a known one in another way than arrays do, or
+        UserError: It refers to an unknown class or function, calls a known one with unexpected arguments, or
             its arrays are larger than the data.
     """
     return _ArrayPickle(data).load()
@@ -122,7 +122,7 @@ class _ArrayPickle:
             case "STACK_GLOBAL" | "REDUCE" | "BUILD":
                 items = [pop(), pop()][::-1]
             case _:
-                raise UserError(f"it has the opcode {op}, and only arrays and plain containers are read.")
+                raise UserError(f"it has the opcode {op}, but only arrays and plain containers are read.")
         self.stack.append(self.made(op, items))
 
     def made(self, op: str, items: list[Any]) -> Any:
@@ -139,8 +139,8 @@ class _ArrayPickle:
                 name = "{}.{}".format(*items)
                 if name not in KNOWN:
                     raise UserError(
-                        f"loading it would run {name}, and only arrays and plain containers are read. "
-                        "Re-save it as a state_dict."
+                        f"loading it would run {name}, but only arrays and plain containers are read. "
+                        "Save it as a state_dict."
                     )
                 return _Name(KNOWN[name])
             case "REDUCE":
@@ -167,7 +167,7 @@ class _ArrayPickle:
                 return _updated({}, [item for key, value in pairs for item in (key, value)])
             case _Name("encode"), (str(text), "latin1"):
                 return self.bytes_of(text)
-        raise UserError(f"it calls {getattr(function, 'name', 'a value')} in a way that no array does.")
+        raise UserError(f"it calls {getattr(function, 'name', 'a value')} with unexpected arguments.")
 
     def filled(self, value: Any, state: Any) -> Any:
         match value, state:
@@ -179,17 +179,17 @@ class _ArrayPickle:
                 # torch's state dicts have _metadata as an attribute.
                 pass
             case _:
-                raise UserError("it sets the state of an array or a dtype in a way that is not NumPy's.")
+                raise UserError("it has an invalid state of an array or a dtype.")
         return value
 
     def tensor(self, data: Any, dtype: _DType, shape: tuple, order: Literal["C", "F"]) -> torch.Tensor:
         data = self.bytes_of(data) if isinstance(data, str) else data
         if not DTYPE.fullmatch(dtype.code):
-            raise UserError(f"it has an array of dtype {dtype.code[:40]!r}, and only plain numbers are read.")
+            raise UserError(f"it has an array of dtype {dtype.code[:40]!r}, but only plain numbers are read.")
         kind = np.dtype(dtype.code)
         sizes_fit = len(shape) <= MAX_DIMENSIONS and all(type(n) is int and 0 <= n < MAX_SIZE for n in shape)
         if not isinstance(data, bytes | bytearray) or not sizes_fit:
-            raise UserError("it has an array whose content or shape is none.")
+            raise UserError("it has an array with invalid content or shape.")
         if math.prod(shape) * kind.itemsize != len(data):
             raise UserError(f"it has an array of shape {shape} and {dtype.code} with {len(data)} bytes.")
         self.spend(len(data))
@@ -197,7 +197,7 @@ class _ArrayPickle:
         return torch.from_numpy(array.astype(kind.newbyteorder("="), order="C"))
 
     def bytes_of(self, text: str) -> bytes:
-        # Bytes in pickles of protocol 2 and of Python 2.
+        # The form of bytes in pickles of protocol 2 and of Python 2.
         self.spend(len(text))
         return text.encode("latin1")
 
@@ -209,7 +209,7 @@ class _ArrayPickle:
 
 def _extended(target: Any, items: list[Any]) -> list:
     if type(target) is not list:
-        raise UserError("it appends to something that is no list.")
+        raise UserError("it appends to a value that is not a list.")
     target.extend(items)
     return target
 
@@ -217,7 +217,7 @@ def _extended(target: Any, items: list[Any]) -> list:
 def _updated(target: Any, items: list[Any]) -> dict:
     # Hashing a deeply nested tuple can crash the process.
     if type(target) is not dict or not all(isinstance(key, str | int | float | None) for key in items[::2]):
-        raise UserError("it has a dict with keys that are neither texts nor numbers.")
+        raise UserError("it has a dict with keys that are neither strings nor numbers.")
     target.update(zip(items[::2], items[1::2], strict=True))
     return target
 
@@ -227,7 +227,7 @@ def _tensors(value: Any, done: dict[int, Any]) -> Any:
     if isinstance(value, _Array) and value.tensor is not None:
         return value.tensor
     if isinstance(value, (_Name, _DType, _Array)):
-        raise UserError("it has a value that is neither an array nor plain.")
+        raise UserError("it has a value that is neither an array nor a plain value.")
     if not isinstance(value, (dict, list, tuple)):
         return value
     if id(value) not in done:

@@ -22,7 +22,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ssl_ext.errors import UserError
-from ssl_ext.files import replacing
+from ssl_ext.files import check_file, file_fault, replacing, shown
 
 from .stand_ins import ALLOWED, StandIn, check_nesting
 
@@ -49,15 +49,14 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
         checkpoint = {**checkpoint, "message_hub": packed}
     try:
         with replacing(path) as file:
-            torch.save(checkpoint, file)
-    except (OSError, RuntimeError) as error:
-        # torch hides the system's error behind one about its archive.
-        refused = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(refused, OSError):
-            raise
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch raises an error about its archive, whose context is the system's error.
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+    except UserError as error:
         raise UserError(
-            f"Checkpoint '{path}' could not be written: {refused.strerror}. Checkpoints written before are "
-            "whole; make room and go on with --resume."
+            f"Checkpoint {error} Earlier checkpoints are intact; free disk space and resume with --resume."
         ) from error
 
 
@@ -85,28 +84,26 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
     Raises:
         UserError: The file is missing or damaged, or would run code on loading.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"Checkpoint '{path}' does not exist.")
+    path = check_file(path, "Checkpoint")
     try:
         check_nesting(path)
         with torch.serialization.safe_globals(ALLOWED):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except UserError as error:
-        raise UserError(f"Checkpoint '{path}' was refused: {error}.") from error
+        raise UserError(f"Checkpoint '{path}' was rejected: {error}.") from error
     except UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted:
             raise UserError(
-                f"Checkpoint '{path}' was refused: loading it would run {wanted.group(1)}, and only "
-                "tensors and plain containers are read. Re-save it as a state_dict."
+                f"Checkpoint '{path}' was rejected: loading it would run {wanted.group(1)}, but only "
+                "tensors and plain containers are read. Save it as a state_dict."
             ) from error
-        # Torch's message recommends to switch the check off.
+        # torch's message recommends disabling the check.
         raise UserError(f"Checkpoint '{path}' is damaged or not a torch file.") from error
     except Exception as error:
         if "TorchScript" in str(error):
             raise UserError(
-                f"Checkpoint '{path}' is a TorchScript archive, which holds a program; save the state_dict "
+                f"Checkpoint '{path}' is a TorchScript archive, which contains code; save the state_dict "
                 "of the module instead."
             ) from error
         # Bytes that are not a pickle can raise any error in the unpickler.
@@ -119,40 +116,43 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
 
 
 def stored_meta(path: str | os.PathLike) -> dict:
-    """The entries of a checkpoint, without reading its tensors; an empty dict where it cannot be read."""
+    """The entries of a checkpoint without reading its tensors; an empty dict if it cannot be read."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # torch cannot map files whose names are not UTF-8.
+        mapped = shown(path) == str(check_file(path))
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception:
-        # Bytes that are no pickle can fail anywhere in the unpickler.
+        # Bytes that are not a pickle can raise any error in the unpickler.
         return {}
     found = isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict)
     return checkpoint if found else {}
 
 
 def stored_step(path: str | os.PathLike) -> tuple[int, int, int]:
-    """Steps and epochs after which a checkpoint was written (−1: it does not tell), and the file's time."""
+    """Steps and epochs of a checkpoint (−1 if not recorded), and the file's modification time."""
     meta = stored_meta(path).get("meta", {})
     steps, epochs = (value if isinstance(value := meta.get(key), int) else -1 for key in ("iter", "epoch"))
     return steps, epochs, Path(path).stat().st_mtime_ns
 
 
 def checkpoints_in(folder: str | os.PathLike) -> dict[Path, tuple[int, int, int]]:
-    """Checkpoints of a work dir, whole or damaged, with their :func:`stored_step` and in its order."""
-    steps = {path: stored_step(path) for name in NAMES for path in Path(folder).glob(name)}
+    """Checkpoints of a work dir, including damaged ones, sorted by their :func:`stored_step`."""
+    paths = (path for name in NAMES for path in Path(folder).glob(name) if not file_fault(path))
+    steps = {path: stored_step(path) for path in paths}
     return dict(sorted(steps.items(), key=lambda item: item[1]))
 
 
 def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
     """The complete checkpoint of the latest step in a work dir, or None; the folder may have been moved.
 
-    A damaged file that may be newer is passed over with a warning that names it.
+    Damaged files that may be newer are skipped, each with a warning.
     """
     newest = None
     for path, (step, *_) in reversed(checkpoints_in(folder).items()):
         if newest is not None and step >= 0:
             continue
         if not is_complete(path):
-            warnings.warn(f"Checkpoint '{path}' is damaged and was passed over.", stacklevel=2)
+            warnings.warn(f"Checkpoint '{path}' is damaged and was skipped.", stacklevel=2)
         else:
             newest = newest or path
     return newest
@@ -170,6 +170,8 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
 def is_complete(path: str | os.PathLike) -> bool:
     """True if a checkpoint file is complete: an archive whose members match their checksums."""
+    if file_fault(path):
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -190,7 +192,7 @@ def _load_url(filename: str, map_location: Any = None, **_: Any) -> Any:
         try:
             torch.hub.download_url_to_file(filename, str(cached), digest and digest[1])
         except (OSError, RuntimeError) as error:
-            raise UserError(f"Checkpoint '{filename}' cannot be fetched: {error}") from error
+            raise UserError(f"Checkpoint '{filename}' cannot be downloaded: {error}") from error
     return read_checkpoint(cached, map_location)
 
 

@@ -23,23 +23,24 @@ ENCODERS = {
     "online_encoder.net.": "BYOL of byol-pytorch",
     "_feature_blocks.": "VISSL",
     "": "torchvision, timm, SwAV, released backbones of Barlow Twins, VICReg and DINO",
-    "model.backbone.": "a network in a module of Lightning",
-    "model.encoder.": "a network in a module of Lightning",
-    "model.": "a network in a module of Lightning",
 }
+# A module of Lightning holds its network, and so any of these layouts, under this name.
+LIGHTNING = "model."
+# Parts of names that DataParallel, DDP, averaged models and torch.compile add.
+WRAPPERS = {"module", "_orig_mod"}
 
 
 def own_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """Rename a ResNet's tensors to this project's names.
 
-    Supported are the prefixes of :data:`ENCODERS`, each with names of torchvision, of detectron2
-    (``res2.0.conv1.norm.weight``) or of an ``nn.Sequential`` of torchvision's children. A state dict without
-    a known stem keeps its names if some begin with ``backbone.``; otherwise it is treated as a plain
-    backbone. For classifiers whose EMA copy is used for inference (AMix, AutoMix), the copy's backbone and
-    heads replace the network's.
+    Supported are the prefixes of :data:`ENCODERS`, also after ``model.``, each with names of torchvision, of
+    detectron2 (``res2.0.conv1.norm.weight``) or of an ``nn.Sequential`` of torchvision's children. A state
+    dict without a known stem keeps its names if some begin with ``backbone.``; otherwise it is treated as a
+    plain backbone. For classifiers whose EMA copy is used for inference (AMix, AutoMix), the copy's backbone
+    and heads replace the network's.
 
     Args:
-        state: Names without the prefixes of wrappers such as ``module.``.
+        state: Names without the parts of wrappers (:func:`unwrapped`).
 
     Returns:
         The renamed state dict, with the encoder under ``backbone.`` and other names unchanged, and a
@@ -49,7 +50,7 @@ def own_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
         copies = {name.removeprefix(DEPLOYED): name for name in state if name.startswith(DEPLOYED)}
         deployed = {name.removeprefix("neck."): state[source] for name, source in copies.items()}
         return state | deployed, f"the momentum network '{DEPLOYED}*'"
-    for prefix in ENCODERS:
+    for prefix in (*ENCODERS, *(LIGHTNING + prefix for prefix in ENCODERS)):
         inside = {name[len(prefix) :] for name in state if name.startswith(prefix)}
         spelling, rename = _spelling(inside)
         if rename is None:
@@ -66,6 +67,15 @@ def own_names(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     if any(name.startswith(OWN) for name in state):
         return state, ""
     return {OWN + name: value for name, value in state.items()}, ""
+
+
+def unwrapped(name: str) -> str:
+    """Name of a tensor without the parts that wrappers add.
+
+    >>> unwrapped("module.encoder._orig_mod.module.conv1.weight")
+    'encoder.conv1.weight'
+    """
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def _spelling(names: Collection[str]) -> tuple[str, Callable[[str], str] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ssl_ext.errors import OtherNetworkError, UserError
 
 from .files import read_weights
-from .layouts import OWN, own_names
+from .layouts import OWN, own_names, unwrapped
 
 CONTAINERS = (
     "state_dict",
@@ -27,7 +27,8 @@ CONTAINERS = (
     "trunk",
     "teacher",
 )
-WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+# Averaged weights of timm and ConvNeXt, beside those of the last step.
+EMA_CONTAINERS = ("state_dict_ema", "model_ema")
 COUNTER = "num_batches_tracked"
 TRAINING = ("meta", "message_hub")
 
@@ -36,8 +37,8 @@ TRAINING = ("meta", "message_hub")
 class LoadReport:
     """Result of a load: names of matched and missing model tensors, and of unused file tensors.
 
-    ``foreign`` are those among the unused ones that belong to a part of the backbone: the file's network has
-    more layers. ``training`` is the file's own record of its training, ``meta`` and ``message_hub``.
+    ``foreign`` are unused tensors that belong to a stage of the backbone, so the file's network has more
+    layers. ``training`` is the file's record of its training, ``meta`` and ``message_hub``.
     """
 
     path: str
@@ -52,7 +53,7 @@ class LoadReport:
 
     @property
     def whole(self) -> bool:
-        """True if the file has every tensor of the backbone, of the right shape, and no layer more."""
+        """True if the file has every tensor of the backbone, in the right shape, and no further layers."""
         return self.backbone_share == 1 and not self.foreign
 
     def __str__(self) -> str:
@@ -70,25 +71,44 @@ class LoadReport:
         )
 
 
-def find_state_dict(checkpoint: Any, path: str = "checkpoint") -> dict[str, Tensor]:
-    """State dict inside ``checkpoint``, without the name prefixes of wrappers.
+def find_state_dict(checkpoint: Any, path: str = "checkpoint", *, ema: bool = False) -> dict[str, Tensor]:
+    """State dict inside ``checkpoint``, without the name parts added by wrappers.
+
+    Args:
+        checkpoint: A state dict, or nested containers of one.
+        path: Path of its file, for messages.
+        ema: Use the averaged weights (:data:`EMA_CONTAINERS`); they are also used if there are no others.
 
     Raises:
-        UserError: It contains no mapping from names to tensors.
+        UserError: It contains no mapping from names to tensors, or no averaged weights.
     """
+    averaged = _inner(checkpoint, EMA_CONTAINERS)
+    if ema and averaged is None:
+        raise UserError(f"'{path}' has no averaged weights under {' or '.join(EMA_CONTAINERS)} (--ema).")
+    if averaged is not None and (ema or _inner(checkpoint, CONTAINERS) is None):
+        checkpoint = checkpoint[averaged]
+    elif averaged is not None:
+        print_log(f"'{path}' also has averaged weights ('{averaged}'); --ema loads them.", logger="current")
     while isinstance(checkpoint, Mapping):
-        inner = next((key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)), None)
+        inner = _inner(checkpoint, CONTAINERS)
         if inner is None:
             break
         checkpoint = checkpoint[inner]
     if not isinstance(checkpoint, Mapping):
-        raise UserError(f"'{path}' holds a {type(checkpoint).__name__}, not a state dict.")
+        raise UserError(f"'{path}' has a {type(checkpoint).__name__}, not a state dict.")
     tensors = {str(name): value for name, value in checkpoint.items() if torch.is_tensor(value)}
     if not tensors:
-        raise UserError(f"'{path}' holds no tensors under any of the keys {', '.join(CONTAINERS)}.")
-    while prefix := next((p for p in WRAPPER_PREFIXES if all(n.startswith(p) for n in tensors)), ""):
-        tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
-    return tensors
+        raise UserError(f"'{path}' has no tensors under any of the keys {', '.join(CONTAINERS)}.")
+    plain = {unwrapped(name): value for name, value in tensors.items()}
+    # Names that differ only by a wrapper belong to two networks.
+    return plain if len(plain) == len(tensors) else tensors
+
+
+def _inner(checkpoint: Any, keys: Sequence[str]) -> str | None:
+    """The first of the keys whose value is a mapping."""
+    if not isinstance(checkpoint, Mapping):
+        return None
+    return next((key for key in keys if isinstance(checkpoint.get(key), Mapping)), None)
 
 
 def load_weights(
@@ -97,6 +117,7 @@ def load_weights(
     *,
     allow_partial: bool = False,
     training_state: bool = True,
+    ema: bool = False,
 ) -> LoadReport:
     """Load a checkpoint into ``model`` (which has a ``backbone``) and report what matched.
 
@@ -109,21 +130,25 @@ def load_weights(
     Args:
         model: Any model with a ``backbone`` attribute.
         path: Checkpoint of this project, torch file with a state dict, safetensors file, or pickle of NumPy
-            arrays.
-        allow_partial: Accept a backbone whose tensors are not all in the file, or a file with more layers.
+            arrays; or the index of several such files, or a folder with one of them.
+        allow_partial: Accept a file that lacks tensors of the backbone, or has more layers.
         training_state: Also load buffers other than running statistics: queues, banks, clusters, step
             counters. False for a new training.
+        ema: Load the averaged weights of a file that also has others (``state_dict_ema``).
 
     Returns:
         The report; it is also logged.
 
     Raises:
-        UserError: Unreadable file, or numbers that are not finite.
-        OtherNetworkError: Another backbone, and not ``allow_partial``.
+        UserError: The file cannot be read, or has NaN or infinite values.
+        OtherNetworkError: The file has another backbone, and ``allow_partial`` is False.
     """
     content = read_weights(path)
-    state, layout = own_names(find_state_dict(content, str(path)))
+    state, layout = own_names(find_state_dict(content, str(path), ema=ema))
     target = model.state_dict()
+    # The model's own names may contain name parts that were removed from the file's.
+    own = {unwrapped(name): name for name in target}
+    state = {own.get(name, name): value for name, value in state.items()}
     if not training_state:
         for name in training_buffers(model):
             target.pop(name, None)
@@ -152,7 +177,7 @@ def load_weights(
     if not (report.whole or allow_partial):
         hint = ""
         if any(name.endswith("backbone.conv1.weight") for name in mismatched):
-            hint = " The stems differ: the config must use the stem the weights were trained with."
+            hint = " The stems differ: use a config with the stem of the weights."
         reason = f"Only {loaded} of the {len(backbone)} tensors of the backbone would be loaded"
         if report.foreign:
             reason += f", and {len(report.foreign)} of the file belong to layers that the backbone lacks"
@@ -160,9 +185,7 @@ def load_weights(
         raise OtherNetworkError(f"{reason} (--allow-partial accepts another backbone). {report}.{hint}")
     spoiled = [name for name, value in usable.items() if not torch.isfinite(value).all()]
     if spoiled:
-        raise UserError(
-            f"'{path}' holds NaN or infinite numbers in {len(spoiled)} tensors, {spoiled[0]} first."
-        )
+        raise UserError(f"'{path}' has NaN or infinite values in {len(spoiled)} tensors, {spoiled[0]} first.")
     model.load_state_dict(usable, strict=False)
     print_log(f"Loaded {report}", logger="current")
     return report

@@ -1,8 +1,8 @@
-"""Inert values in place of harmless objects in training checkpoints, so that their weights can be read.
+"""Inert replacements for harmless objects in checkpoints, so that their weights can be read.
 
-torch's reader of plain containers refuses a file that names any class but tensors. The classes and functions
-named here are common in checkpoints and hold no weights. Each is replaced by one of this module, which keeps
-nothing or a plain value and calls nothing of the file.
+torch's ``weights_only`` loader rejects files that refer to any class but tensors. The classes and functions
+listed here are common in checkpoints and hold no weights. Each is replaced by one of this module, which keeps
+nothing or a plain value and calls no code of the file.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ssl_ext.errors import UserError
 
 from .array_pickle import DTYPE, GETS, PUTS
 
-# Hashing or freeing a tuple nested some ten thousand times ends the process.
+# Hashing or freeing a tuple that is nested some ten thousand times crashes the process.
 MAX_NESTING = 500
 MARK = -1
 NESTING = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "REDUCE", "NEWOBJ", "BUILD"}
 
 
 class StandIn:
-    """In place of an object: it takes any arguments and any state, and keeps none."""
+    """Replacement of an object; accepts any arguments and state, and keeps none."""
 
     def __init__(self, *_: Any) -> None: ...
 
@@ -38,7 +38,7 @@ class StandIn:
 
 
 class _DType(StandIn):
-    """In place of a NumPy dtype: its code alone."""
+    """Replacement of a NumPy dtype; keeps its code."""
 
     def __init__(self, code: Any = "", *_: Any) -> None:
         self.code = code if isinstance(code, str) else ""
@@ -49,7 +49,7 @@ class _DType(StandIn):
 
 
 def _scalar(dtype: Any = None, data: Any = None, *_: Any) -> Any:
-    """Python's number for a NumPy scalar of a plain type, else a stand-in."""
+    """Python number for a NumPy scalar of a plain type, otherwise a stand-in."""
     code = dtype.code if isinstance(dtype, _DType) else ""
     if not DTYPE.fullmatch(code) or not isinstance(data, bytes) or len(data) != np.dtype(code).itemsize:
         return StandIn()
@@ -57,11 +57,11 @@ def _scalar(dtype: Any = None, data: Any = None, *_: Any) -> Any:
 
 
 class _History(StandIn):
-    """In place of MMEngine's HistoryBuffer, which pickles its methods."""
+    """Replacement of MMEngine's HistoryBuffer, which pickles its methods."""
 
 
 def _method(owner: Any = None, *_: Any) -> StandIn:
-    """In place of ``getattr``: nothing is looked up, and only a HistoryBuffer may ask for it."""
+    """Replacement of ``getattr``; looks up nothing, and is allowed for a HistoryBuffer only."""
     if owner is not _History and type(owner) is not _History:
         raise UnpicklingError("GLOBAL getattr")
     return StandIn()
@@ -107,7 +107,7 @@ def check_nesting(path: Path) -> None:
 
     Raises:
         UserError: Tuples are nested more than 500 times.
-        Exception: It is no pickle.
+        Exception: The file is not a pickle.
     """
     for data in _pickles(path):
         depths, memo = [], {}
@@ -132,7 +132,7 @@ def _pickles(path: Path) -> Iterator[Any]:
 
 
 def _follow(op: pickletools.OpcodeInfo, argument: Any, depths: list[int], memo: dict[int, int]) -> None:
-    """Replace the depths of the values that an opcode takes by that of its result."""
+    """Replace the nesting depths of an opcode's operands by the depth of its result."""
     if op.name in PUTS:
         memo[len(memo) if argument is None else argument] = depths[-1]
     elif op.name in GETS:
@@ -147,8 +147,8 @@ def _follow(op: pickletools.OpcodeInfo, argument: Any, depths: list[int], memo: 
                     taken.append(depths.pop())
             else:
                 taken.append(depths.pop())
-        # Lists and dicts cannot be hashed.
+        # Lists and dicts are not hashed, so they do not count.
         depth = 1 + max(taken, default=0) if op.name in NESTING else 0
         if depth > MAX_NESTING:
-            raise UserError(f"it holds tuples nested more than {MAX_NESTING} times")
+            raise UserError(f"it has tuples nested more than {MAX_NESTING} times")
         depths += [depth] * len(op.stack_after)

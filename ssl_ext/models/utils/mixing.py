@@ -103,7 +103,8 @@ class MixingPolicy(nn.Module):
         if unknown := sorted(set(options) - allowed):
             known = sorted(allowed | ({"intra_alpha", "intra_share"} if self.needs_labels else set()))
             raise ValueError(
-                f"model.policy.{unknown[0]} is no option of {name!r}; it has {', '.join(known) or 'none'}."
+                f"model.policy.{unknown[0]} is not an option of {name!r}; allowed are "
+                f"{', '.join(known) or 'none'}."
             )
         self.options = options
         # Run the policy once, so that option values out of range raise here and not during training.

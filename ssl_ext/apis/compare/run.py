@@ -1,0 +1,66 @@
+"""Compare the results of two evaluations: two models, or two methods over pretraining seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ssl_ext.apis.report.grid import Grid
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation.metric_names import CLUSTERING, QUALITY
+from ssl_ext.evaluation.stats import shown_metrics
+
+from .methods import compare_methods
+from .models import compare_models
+from .sides import paired, read_side
+
+
+def compare(
+    first: str | os.PathLike,
+    second: str | os.PathLike,
+    *,
+    methods: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    which: str = "last",
+) -> list[Grid]:
+    """Compare every measurement that two places share, under equal settings.
+
+    With one checkpoint (or a baseline) on each side two models are compared on the same test images, from
+    stored scores: paired bootstrap over images, or over groups, McNemar's exact test and DeLong's test. With
+    several checkpoints methods are compared over the pretraining seeds that both have.
+
+    Args:
+        first: Folder, searched for ``results.json``, or such a file.
+        second: Of the other side.
+        methods: Names of the rows' method on each side; by default the only one with a checkpoint.
+        metrics: Of the result rows; by default accuracy and AUC, with balanced accuracy where classes are
+            unequal and kappa where they are ordered.
+        which: ``'last'`` epoch, or the ``'best'`` one on validation.
+
+    Raises:
+        UserError: Nothing to compare, or an unknown method or metric.
+    """
+    if which not in ("last", "best"):
+        raise UserError(f"which={which!r}: allowed are last, best.")
+    if methods is not None and len(methods) != 2:
+        raise UserError(f"--methods {' '.join(methods)}: give two names, of A and of B.")
+    names = methods or (None, None)
+    sides = read_side(first, names[0]), read_side(second, names[1])
+    pairs, notes = paired(*sides)
+    rows = [row for pair in pairs for row in (*pair.first, *pair.second)]
+    known = {name for row in rows for name, value in getattr(row, which).items() if isinstance(value, float)}
+    if unknown := [metric for metric in metrics or () if metric not in known]:
+        raise UserError(f"--metric {unknown[0]}: no row has it; there are {', '.join(sorted(known))}.")
+    several = any(len(side.checkpoints) > 1 for side in sides)
+    shown = metrics or [metric for metric in shown_metrics(rows)[0] if metric in known]
+    if several:
+        tables = compare_methods(sides, pairs, metrics=shown, which=which)
+    else:
+        pairs = [pair for pair in pairs if "acc" in getattr(pair.first[0], which)]
+        if not pairs or set(shown) & set(CLUSTERING + QUALITY):
+            raise UserError(
+                "Two models are compared by metrics of classification alone, of which scores are kept."
+            )
+        tables = compare_models(sides, pairs, metrics=shown, which=which)
+    return [replace(tables[0], notes=[*tables[0].notes, *notes]), *tables[1:]]

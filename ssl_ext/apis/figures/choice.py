@@ -1,0 +1,80 @@
+"""Choice of one measurement among the rows of a result file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import Condition, ResultRow
+from ssl_ext.evaluation.identity import data_name
+from ssl_ext.evaluation.tables import repeats
+
+# Fields of a result row that choose a measurement.
+KEYS = ("method", *Condition._fields, "seed", "draw")
+
+
+def conditions(where: Sequence[str]) -> dict[str, str]:
+    """The values that ``key=value`` texts ask for, by key.
+
+    Raises:
+        UserError: A text without ``=``, or with a key that is not one of :data:`KEYS`.
+    """
+    found = {}
+    for text in where:
+        key, mark, value = text.partition("=")
+        if key not in KEYS or not mark:
+            raise UserError(f"--where {text}: give KEY=VALUE with a KEY of {', '.join(KEYS)}.")
+        found[key] = value
+    return found
+
+
+def choose(
+    path: str | os.PathLike, rows: Sequence[ResultRow], wanted: Mapping[str, str], things: str
+) -> tuple[str, list[ResultRow]]:
+    """Words for the only measurement that fits, and its repeats.
+
+    Args:
+        path: Of the result file, for messages.
+        rows: Those that have the thing to draw.
+        wanted: Values by key, see :func:`conditions`.
+        things: What is drawn, in the plural.
+
+    Raises:
+        UserError: No measurement fits, or several.
+    """
+    found = {
+        (name, condition): members
+        for name, cells in repeats(rows).items()
+        for condition, members in cells.items()
+    }
+    fitting = {}
+    for (name, condition), members in found.items():
+        if kept := [row for row in members if _fits(row, name, wanted)]:
+            fitting[name, condition] = kept
+    if len(fitting) != 1:
+        asked = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        listed = [_words(*key, members) for key, members in (fitting or found).items()]
+        raise UserError(
+            f"'{path}' has {len(fitting) or 'no'} {things}{f' with {asked}' if asked else ''}: "
+            f"{'; '.join(listed) or 'none at all'}. Choose one by --where KEY=VALUE; keys: {', '.join(KEYS)} "
+            "(None: not used)."
+        )
+    (((name, condition), members),) = fitting.items()
+    return _words(name, condition, members), members
+
+
+def _names(row: ResultRow, name: str) -> tuple[str, str]:
+    """The method of a row, and its name among methods that are called alike: ``'SimCLR (1)'``."""
+    return row.method, f"{name} (1)" if name == row.method else name
+
+
+def _fits(row: ResultRow, name: str, wanted: Mapping[str, str]) -> bool:
+    return all(
+        value in (_names(row, name) if key == "method" else (str(getattr(row, key)),))
+        for key, value in wanted.items()
+    )
+
+
+def _words(name: str, condition: Condition, rows: Sequence[ResultRow]) -> str:
+    return f"{name} on {data_name(rows[0])}, {condition.words}"

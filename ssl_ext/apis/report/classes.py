@@ -1,0 +1,89 @@
+"""Figures of each class, from stored scores of images."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ssl_ext.evaluation import Predictions
+from ssl_ext.evaluation.operating import FIGURES, Figure, class_figures
+
+from .comparison import Comparison, Line
+from .escape import spreadsheet
+from .text import variant_label
+
+
+class ClassTable(NamedTuple):
+    """Figures of the classes of one line of the report."""
+
+    title: str
+    line: Line
+    names: Sequence[str]
+    figures: dict[int, dict[str, Figure]]
+
+
+def class_tables(comparisons: Sequence[Comparison], specificity: float) -> list[ClassTable]:
+    """Tables of the lines with stored scores: intervals of a single measurement, means of several."""
+    tables = []
+    for comparison in comparisons:
+        for line in comparison.lines:
+            if figures := _line_figures(line, specificity):
+                names = line.rows[0].source.get("classes") or [
+                    str(index) for index in range(max(figures) + 1)
+                ]
+                label = variant_label(comparison, line.variant)
+                tables.append(ClassTable(f"{line.method}, {comparison.data}, {label}", line, names, figures))
+    return tables
+
+
+def _line_figures(line: Line, specificity: float) -> dict[int, dict[str, Figure]]:
+    """Figures by class; empty if a repeat has no scores."""
+    if any(row.predictions is None for row in line.rows):
+        return {}
+    single = len(line.rows) == 1
+    found = [
+        class_figures(
+            Predictions.load(str(row.predictions)), line.which, specificity=specificity, intervals=single
+        )
+        for row in line.rows
+    ]
+    if single:
+        return found[0]
+    return {
+        index: {name: Figure(float(np.mean([one[index][name].value for one in found]))) for name in FIGURES}
+        for index in found[0]
+    }
+
+
+def figure_text(figure: Figure) -> str:
+    """Percent with the interval.
+
+    >>> figure_text(Figure(0.5, (0.25, 0.75)))
+    '50.0 [25.0,75.0]'
+    """
+    if np.isnan(figure.value):
+        return "-"
+    ends = "" if figure.ends is None else " [{:.1f},{:.1f}]".format(*(100 * end for end in figure.ends))
+    return f"{100 * figure.value:.1f}{ends}"
+
+
+def classes_csv(tables: Sequence[ClassTable], specificity: float) -> str:
+    """All figures in full precision, a row for each class."""
+    text = io.StringIO()
+    columns = [f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["measurement", "class", "n", "specificity_wanted", *columns])
+    for table in tables:
+        for index, figures in table.figures.items():
+            words = [spreadsheet(text) for text in (table.title, table.names[index])]
+            cells = [
+                "" if value is None or np.isnan(value) else value
+                for name in FIGURES
+                for value in (figures[name].value, *(figures[name].ends or (None, None)))
+            ]
+            writer.writerow([*words, len(table.line.rows), specificity, *cells])
+    return text.getvalue()

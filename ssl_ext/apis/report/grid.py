@@ -1,0 +1,91 @@
+"""A table of text for the terminal, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rich.table import Table
+
+from ssl_ext.errors import in_ascii
+
+from .escape import latex, markdown
+
+TERMINAL = 80  # characters in a line
+WORDS = 8  # least width of a column of words
+BREAKS = re.compile(r"(?<!±)(?<!\+-) ")  # where the line of a number may end
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text; the first ``words`` columns are words, the others numbers."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int
+    notes: Sequence[str] = field(default=())
+
+    def rich(self) -> Table:
+        """For the terminal; words equal to those of the row above are omitted, except for the last."""
+        table = Table(title=self.title, caption_justify="left")
+        table.caption = "\n".join(self.notes) or None
+        for name in self.header[: self.words]:
+            table.add_column(name, overflow="fold", min_width=WORDS)
+        for name, width in zip(self.header[self.words :], self._widths, strict=True):
+            table.add_column(name, justify="right", width=width)
+        above: list[str] = []
+        for row in self.rows:
+            shared = [*row[: self.words - 1]]
+            if shared != above:
+                table.add_section()
+            repeated = [""] * len(shared) if shared == above else shared
+            table.add_row(*repeated, *row[len(shared) :])
+            above = shared
+        return table
+
+    def in_ascii(self) -> Grid:
+        """The same table in ASCII."""
+        rows = [[in_ascii(cell) for cell in cells] for cells in (self.header, *self.rows, self.notes)]
+        return Grid(in_ascii(self.title), rows[0], rows[1:-1], self.words, rows[-1])
+
+    @property
+    def least_width(self) -> int:
+        """Line width in which :meth:`rich` shows all numbers unbroken."""
+        return self._line(self._widths)
+
+    def _line(self, widths: Sequence[int]) -> int:
+        return WORDS * self.words + sum(widths) + 3 * len(self.header) + 1  # with the frame
+
+    @cached_property
+    def _widths(self) -> list[int]:
+        """Widths of the columns of numbers: of whole cells if they fit a terminal, else of broken ones."""
+        columns = list(zip(self.header, *self.rows, strict=True))[self.words :]
+        whole = [max(map(len, column)) for column in columns]
+        broken = [max(len(part) for cell in column for part in BREAKS.split(cell)) for column in columns]
+        return whole if self._line(whole) <= TERMINAL else broken
+
+    def markdown(self) -> str:
+        """GitHub's Markdown."""
+        rule = ["---" if number < self.words else "---:" for number in range(len(self.header))]
+        header, *rows = ([markdown(cell) for cell in cells] for cells in (self.header, *self.rows))
+        table = "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+        parts = [
+            f"**{markdown(self.title)}**",
+            table,
+            "\n".join(f"- {markdown(note)}" for note in self.notes),
+        ]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+    def latex(self) -> str:
+        """A ``table`` for the package booktabs."""
+        header, *rows = (" & ".join(map(latex, cells)) + r" \\" for cells in (self.header, *self.rows))
+        caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
+        form = "l" * self.words + "r" * (len(self.header) - self.words)
+        lines = [
+            r"\begin{table}", r"\caption{" + latex(caption) + "}", r"\begin{tabular}{" + form + "}",
+            r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}",
+        ]  # fmt: skip
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,58 @@
+"""Numbers of images by class, and the baseline of the most frequent class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from .tasks import labelled_rows
+
+UNEQUAL = 1.5  # ratio of the largest to the smallest class from which classes are unequal
+LISTED_UP_TO = 100  # classes
+
+
+def class_counts(labels: Any, num_classes: int) -> list[int]:
+    """Numbers of labelled images of each class, (N,) or (N, L) labels.
+
+    >>> class_counts([0, 2, 2, -1], 3)
+    [1, 0, 2]
+    """
+    known = torch.as_tensor(labels).cpu()
+    known = known[labelled_rows(known)]
+    if known.ndim == 2:
+        return known.sum(dim=0).tolist()
+    return torch.bincount(known, minlength=num_classes).tolist()
+
+
+def majority(train: Sequence[int], test: Sequence[int]) -> dict[str, float] | None:
+    """Metrics of always predicting the most frequent training class, from counts of images by class.
+
+    None where classes are about equal: the largest of the reported split has less than 1.5 times the images
+    of the smallest.
+
+    >>> majority([5, 9], [4, 6])
+    {'acc': 0.6, 'balanced_acc': 0.5, 'auc': 0.5}
+    >>> majority([5, 9], [5, 6])
+    """
+    present = [count for count in test if count]
+    if max(present) < UNEQUAL * min(present):
+        return None
+    return {
+        "acc": test[int(np.argmax(train))] / sum(test),
+        "balanced_acc": float(bool(test[int(np.argmax(train))])) / len(present),
+        "auc": 0.5,
+    }
+
+
+def short_counts(counts: Sequence[int]) -> list[int] | dict[str, int]:
+    """The counts, or of more than 100 classes their number and the smallest and the largest count.
+
+    >>> short_counts([3, 4]), short_counts([1, *[2] * 149])
+    ([3, 4], {'classes': 150, 'least': 1, 'most': 2})
+    """
+    if len(counts) <= LISTED_UP_TO:
+        return list(counts)
+    return {"classes": len(counts), "least": min(counts), "most": max(counts)}

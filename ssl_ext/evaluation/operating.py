@@ -1,0 +1,97 @@
+"""Figures of each class: at the predicted class, and at a specificity chosen on validation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .bootstrap import bootstrap, interval
+from .predictions import Predictions
+
+CLASSES_UP_TO = 100
+FIGURES = ("sensitivity", "specificity", "ppv", "auc", "auprc", "sensitivity_at", "specificity_reached")
+
+
+class Figure(NamedTuple):
+    """A value in [0, 1], NaN where it is undefined, and its 95 % bootstrap interval if there is one."""
+
+    value: float
+    ends: tuple[float, float] | None = None
+
+
+def class_figures(
+    predictions: Predictions, which: str, *, specificity: float, intervals: bool = True
+) -> dict[int, dict[str, Figure]]:
+    """The :data:`FIGURES` of each class against the rest on the reported images, by class.
+
+    Of ``binary`` tasks those of the positive class. Sensitivity, specificity and PPV are those of the
+    predicted class. ``sensitivity_at`` counts the images whose score is above the threshold that gives at
+    least ``specificity`` on the validation images; ``specificity_reached`` is that of the reported images
+    there. Empty for more than 100 classes, or where only the largest scores are kept.
+    """
+    weighted = predictions.weighted(which)
+    val = predictions.val[which]
+    if weighted.scores is None or val.classes is not None or predictions.num_classes > CLASSES_UP_TO:
+        return {}
+    columns = range(weighted.scores.shape[1])
+    classes = [1] if predictions.task == "binary" else list(columns)
+    positive = np.stack([weighted.is_positive(column) for column in columns])
+    over = np.stack(
+        [
+            weighted.scores[:, column]
+            > threshold(val.values[:, column], ~_positive(predictions, column), specificity)
+            for column in columns
+        ]
+    )
+
+    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
+        counts = weighted.counts(weights)
+        areas = np.stack([weighted.areas(column, weights) for column in columns])
+        reached = [
+            _share(over & positive, positive, weights),
+            _share(~over & ~positive, ~positive, weights),
+        ]
+        found = (counts.sensitivity[classes], counts.specificity[classes], counts.ppv[classes])
+        return dict(zip(FIGURES, (*found, areas[:, 0], areas[:, 1], *reached), strict=True))
+
+    count = len(predictions.labels)
+    plain = figures(np.ones((count, 1), np.float32))
+    values = bootstrap(figures, count, predictions.groups) if intervals else {}
+    return {
+        own: {
+            name: Figure(
+                float(plain[name][row, 0]),
+                interval(values[name][row], predictions.units) if intervals else None,
+            )
+            for name in FIGURES
+        }
+        for row, own in enumerate(classes)
+    }
+
+
+def _share(part: np.ndarray, whole: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weights of masks (C, N) relative to those of others; NaN for none."""
+    with np.errstate(invalid="ignore"):
+        return part.astype(np.float32) @ weights / (whole.astype(np.float32) @ weights).astype(np.float64)
+
+
+def _positive(predictions: Predictions, column: int) -> np.ndarray:
+    """Mask of the validation images that a column of the scores is about."""
+    labels = predictions.val_labels
+    if predictions.task == "multi-label":
+        return labels[:, column] == 1
+    return labels == (1 if predictions.task == "binary" else column)
+
+
+def threshold(scores: np.ndarray, negative: np.ndarray, specificity: float) -> float:
+    """The lowest score that at most 1 − ``specificity`` of the negative images are above; NaN without any.
+
+    >>> threshold(np.array([0.1, 0.2, 0.3, 0.4, 0.9]), np.array([1, 1, 1, 1, 0]) > 0, 0.75)
+    0.3
+    """
+    falling = np.sort(scores[negative])[::-1]
+    if not len(falling):
+        return float("nan")
+    # A share such as 0.05 of 20 is slightly below 1 in floating point.
+    return float(falling[min(int((1 - specificity) * len(falling) + 1e-9), len(falling) - 1)])
