@@ -78,7 +78,7 @@ def fit_learning_rate(config: Config, processes: int) -> None:
     Raises:
         UserError: The rate is to be scaled and the config does not have that number.
     """
-    settings = config.get("auto_scale_lr") or {}
+    settings: Any = config.get("auto_scale_lr") or {}
     base, scale = settings.get("base_batch_size"), settings.get("enable", False)
     if base is None:
         if scale:
