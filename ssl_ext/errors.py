@@ -6,6 +6,7 @@ import atexit
 import codecs
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -105,6 +106,8 @@ def run_tool(main: Callable[[], None]) -> None:
     # No library may unpickle code from files in a tool.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     follow_parent()
+    # A line that a full disk keeps out of the log is no traceback; the next file that is needed ends the run.
+    logging.raiseExceptions = False
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=PRINTABLE)
