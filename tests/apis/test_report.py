@@ -338,6 +338,16 @@ def test_bold_needs_a_difference_over_five_pretraining_seeds(seeds, second, bold
     assert 'best">' not in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_of_errors_the_smallest_is_bold(tmp_path):
+    rows = [seeded("ab"[i], s, 0.6 - 0.1 * i + NOISE[(s + i) % 5]) for i in range(2) for s in range(5)]
+    for one in rows:
+        one.last["ece"] = 1 - one.last["acc"]
+    write(tmp_path, *rows)
+    report([tmp_path], out_dir=tmp_path / "out", join_runs=True, metrics=["ece"])
+    (found,) = re.findall(r'best">([\d.]+)', (tmp_path / "out" / "report.html").read_text())
+    assert float(found) in (0.4, 40.0)
+
+
 def test_all_pairs_of_methods_are_corrected_together(tmp_path):
     """A difference that passes alone may not pass among ten methods."""
     shift = [0.02, 0.05, 0.03, 0.04, 0.06]  # p = 0.005

@@ -81,7 +81,7 @@ def test_a_variant_is_chosen_before_every_batch_of_an_optimiser_step(config, mon
 
 
 def test_resume_after_an_odd_step_continues_targets_and_schedule_exactly(config, tmp_path):
-    tribyol = config("TriBYOL", momentum=0.9, momentum_schedule="cosine")
+    tribyol = config("TriBYOL", target_update="alternate", momentum=0.9, momentum_schedule="cosine")
     # 3 iterations an epoch: the first epoch ends after target 1 was updated.
     tribyol.train_dataloader.batch_size = 359
     pretrain(tribyol, work_dir=tmp_path / "whole")

@@ -90,7 +90,9 @@ def test_every_epoch_passes_new_views_through_the_network():
     first = run(make_net(), augment)
     assert len(views) == 4 * 5
     assert len(set(views)) == 4 * 5
-    assert run(make_net(), augment) == first
+    net = make_net()
+    torch.manual_seed(1)  # the caller's random stream decides nothing
+    assert run(net, augment) == first
     assert run(make_net(), lr=30.0).settings["lr"] == 30
 
 

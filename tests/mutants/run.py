@@ -26,6 +26,7 @@ from table import MUTANTS, Mutant
 ROOT = Path(__file__).parents[2]
 COPIED = ("configs", "ssl_ext", "tests", "tools")
 TIMEOUT = 300  # seconds; a bug may make a test wait for ever
+TIMED_OUT = 124
 
 
 # Forks a process for each bug from one that has imported these; it never imports ssl_ext.
@@ -65,7 +66,7 @@ class Copy:
         process.join(TIMEOUT)
         if process.is_alive():
             process.kill()
-            return 1, f"no end within {TIMEOUT} seconds"
+            return TIMED_OUT, f"no end within {TIMEOUT} seconds"
         return process.exitcode or 0, "\n".join(log.read_text(errors="replace").splitlines()[-12:])
 
     @contextmanager
@@ -84,7 +85,7 @@ class Copy:
         """True if the tests pass with the bug.
 
         Raises:
-            RuntimeError: The tests cannot be run, because the bug or the record is broken.
+            RuntimeError: The tests cannot be run or do not end: the bug or the record is broken.
         """
         with self.planted(mutant):
             status, text = self.test(*mutant.tests)
