@@ -25,7 +25,8 @@ MAX_LENGTH = 2000
 # 128 + SIGINT, the status that shells use.
 INTERRUPT_STATUS = 130
 # Errors of the system that the user can mend: no room, or no right.
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+REFUSED = (*FULL, errno.EACCES, errno.EPERM)
 # Name of the error handler of streams, which Python finds by it.
 PRINTABLE = "ssl_ext.printable"
 ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
@@ -48,6 +49,9 @@ def user_errors(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            # No fault of the input.
+            raise
         # Constructors of other libraries raise many types on unexpected arguments.
         raise UserError(f"{what}: {sentence(error)}") from error
 

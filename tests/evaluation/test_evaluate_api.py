@@ -270,11 +270,11 @@ def spoiled(state, name, value):
     [
         (
             lambda state: dict(state_dict=spoiled(state, "backbone.conv1.weight", float("nan"))),
-            "holds NaN or inf",
+            "has NaN or inf",
         ),
         (
             lambda state: dict(state_dict=spoiled(state, "backbone.bn1.weight", float("inf"))),
-            "holds NaN or inf",
+            "has NaN or inf",
         ),
         (lambda state: dict(state_dict={}, run=Path), "pth'"),
         (lambda state: [1, 2], "not a state dict"),
