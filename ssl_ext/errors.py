@@ -24,10 +24,10 @@ IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
 # 128 + SIGINT, the status that shells use.
 INTERRUPT_STATUS = 130
-# Errors of the system that the user can mend: no room, or no right.
+# System errors that the user can correct: no space, or no permission.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 REFUSED = (*FULL, errno.EACCES, errno.EPERM)
-# Name of the error handler of streams, which Python finds by it.
+# Registered name of the error handler of streams.
 PRINTABLE = "ssl_ext.printable"
 ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
 ASCII |= {"·": ".", "†": "+", "‡": "++", "λ": "lambda", "µ": "u", "’": "'", "“": '"', "”": '"'}
