@@ -183,6 +183,17 @@ def test_a_log_on_a_full_disk_prints_no_tracebacks(tool):
     assert tool(Command) == (0, b"", b"")
 
 
+def test_the_streams_are_those_of_before_afterwards(tool):
+    assert tool(Quiet)[0] == 0
+    assert (sys.stdout.errors, sys.stderr.errors, logging.raiseExceptions) == ("strict", "strict", True)
+
+
+class Quiet:
+    @staticmethod
+    def main(words):
+        assert sys.stdout.errors != "strict"
+
+
 def test_a_full_device_as_output(results, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("SSL_EXT_TRACEBACK", raising=False)
     with open("/dev/full", "w") as full:
