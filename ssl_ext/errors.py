@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .processes import follow_parent
 
@@ -25,7 +25,8 @@ MAX_LENGTH = 2000
 # 128 + SIGINT, the status that shells use.
 INTERRUPT_STATUS = 130
 # System errors that the user can correct: no space, or no permission.
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+REFUSED = (*FULL, errno.EACCES, errno.EPERM)
 # Registered name of the error handler of streams.
 PRINTABLE = "ssl_ext.printable"
 ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
@@ -48,6 +49,9 @@ def user_errors(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            # No fault of the input.
+            raise
         # Constructors of other libraries raise many types on unexpected arguments.
         raise UserError(f"{what}: {sentence(error)}") from error
 
@@ -95,6 +99,24 @@ def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(PRINTABLE, _printable)
 
 
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Let the standard streams take any text, and print no tracebacks of lines that a log cannot take."""
+    streams = [(s, s.errors) for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+    before, logging.raiseExceptions = logging.raiseExceptions, False
+    for stream, _ in streams:
+        stream.reconfigure(errors=PRINTABLE)
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = before
+        for stream, errors in streams:
+            # It is flushed too, which a full disk refuses.
+            with suppress(OSError, ValueError):
+                stream.reconfigure(errors=errors)
+
+
+@_printing()
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 
@@ -106,11 +128,6 @@ def run_tool(main: Callable[[], None]) -> None:
     # No library may unpickle code from files in a tool.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     follow_parent()
-    # A line that a full disk keeps out of the log is no traceback; the next file that is needed ends the run.
-    logging.raiseExceptions = False
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=PRINTABLE)
     try:
         main()
         # Here and not at exit, so that a full disk is one sentence too.

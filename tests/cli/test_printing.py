@@ -8,13 +8,13 @@ import logging
 import os
 import resource
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 
 import pytest
 
 from ssl_ext.cli import report, visualize
-from ssl_ext.errors import run_tool
+from ssl_ext.errors import run_tool, user_errors
 from ssl_ext.evaluation import ResultRow
 from ssl_ext.files import replacing, write_text
 
@@ -164,7 +164,8 @@ def test_an_error_of_the_system_is_one_sentence(number, tool):
     class Command:
         @staticmethod
         def main(words):
-            raise OSError(number, os.strerror(number), "runs/scalars.json")
+            with user_errors("config") if number != errno.EACCES else nullcontext():
+                raise OSError(number, os.strerror(number), "runs/scalars.json")
 
     status, _, errors = tool(Command)
     assert status == 2
@@ -180,6 +181,17 @@ def test_a_log_on_a_full_disk_prints_no_tracebacks(tool):
             logger.error("a line")
 
     assert tool(Command) == (0, b"", b"")
+
+
+def test_the_streams_are_those_of_before_afterwards(tool):
+    assert tool(Quiet)[0] == 0
+    assert (sys.stdout.errors, sys.stderr.errors, logging.raiseExceptions) == ("strict", "strict", True)
+
+
+class Quiet:
+    @staticmethod
+    def main(words):
+        assert sys.stdout.errors != "strict"
 
 
 def test_a_full_device_as_output(results, tmp_path, monkeypatch, capsys):

@@ -47,7 +47,7 @@ def test_numbers_that_are_not_finite_are_refused_by_name(number, tiny_config, tm
     spoiled = {name: value + 1 for name, value in before.items()}
     spoiled["backbone.conv1.weight"][0, 0, 0, 0] = number
     write_checkpoint(dict(state_dict=spoiled), tmp_path / "a.pth")
-    with pytest.raises(UserError, match="NaN or infinite numbers in 1 tensors, backbone.conv1.weight first"):
+    with pytest.raises(UserError, match="NaN or infinite values in 1 tensors, backbone.conv1.weight first"):
         load_weights(model, tmp_path / "a.pth")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

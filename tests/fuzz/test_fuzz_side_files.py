@@ -15,7 +15,7 @@ from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, read_results, results_table
 from ssl_ext.json_files import read_json
 
-LEAVES = [None, "x", "a\0b", -1, 10**400, float("inf"), [], {}, [[1]], True]
+LEAVES = [None, "a\0b", -1, 10**400, float("inf"), [], {}, [[1]]]
 METRICS = dict(acc=0.9, auc=None, confusion=[[3, 1], [0, 4]])
 ROW = asdict(
     ResultRow(
@@ -99,7 +99,7 @@ def test_results(tmp_path, monkeypatch):
         report([path], out_dir=tmp_path / "out")
 
     good, bad = both(mutations(ROW, lambda row: [ROW | dict(seed=1), row]), read, path)
-    assert good > 150 and bad > 150
+    assert good > 120 and bad > 120
 
 
 def test_sweeps(tmp_path, monkeypatch):
