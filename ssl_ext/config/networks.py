@@ -54,7 +54,9 @@ def build_model(config: Config) -> TrainableModel:
 def _fit_projector(settings: dict) -> None:
     """Set ``neck.in_channels`` of a model config to the size of the backbone's features."""
     neck = settings.get("neck")
-    size = feature_size(settings["backbone"]) if isinstance(neck, dict) and "in_channels" in neck else None
+    if not isinstance(neck, dict) or "in_channels" not in neck:
+        return
+    size = feature_size(settings["backbone"])
     if size and neck["in_channels"] != size:
         print_log(
             f"model.neck.in_channels is {neck['in_channels']}, and model.backbone has {size} features: "

@@ -101,7 +101,7 @@ def fit_learning_rate(config: Config, processes: int) -> None:
         print_log(f"{said}: it is scaled to {rate:g}.", logger="current")
         optimizer.lr = rate
         # As stored: nothing is left to scale.
-        settings.base_batch_size = images
+        settings["base_batch_size"] = images
     settings["enable"] = False
 
 

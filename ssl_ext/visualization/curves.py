@@ -120,7 +120,7 @@ def _draw(
     if not len(values):
         return
     # Markers make series of few points, or of one, visible.
-    marked = {"marker": "o" if len(values) <= MARKED else None, "markersize": 3}
+    marked: dict[str, Any] = {"marker": "o" if len(values) <= MARKED else None, "markersize": 3}
     if smoothing:
         colour = look["color"]
         face = {"markerfacecolor": colour, "markeredgecolor": colour}

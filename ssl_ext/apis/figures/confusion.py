@@ -55,7 +55,7 @@ def confusion_figure(
         which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
         seed: Rows of this seed only (default: all seeds); for a checkpoint the seed of held-out rows and
             probe (default 0).
-        where: ``key=value`` with a key of :data:`.choice.KEYS`, to select measurements of a result file.
+        where: ``key=value`` with a key of :data:`.choice.KEYS`, to select one measurement of a result file.
         options: Config keys to override, for a checkpoint.
 
     Raises:
@@ -114,7 +114,7 @@ def _evaluated(
     data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
     method = str(loaded.model.type)
     measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
-    metrics = getattr(Protocols(recipes, networks, data).measure(measurement).outcome, which)
+    metrics = getattr(Protocols({None: recipes}, networks, data).measure(measurement).outcome, which)
     if "confusion" not in metrics:
         raise UserError("evaluation_dataset has several labels per image or too many classes.")
     return Drawn(

@@ -69,8 +69,7 @@ def report(
         references: Table of a paper, or a folder of tables such as ``configs/papers``, with published figures
             to show in brackets with ``'budgets'`` (:mod:`ssl_ext.config.papers`).
         smoothing: Smoothing of the curves, in [0, 1).
-        specificity: Above 0 and below 1; for each class the sensitivity is shown at the threshold that gives
-            this specificity on validation images.
+        specificity: Specificity on validation images, in (0, 1), at which each class's sensitivity is shown.
 
     Returns:
         The tables (clusterings have a separate one), and the paths of the files.
