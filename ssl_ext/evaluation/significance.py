@@ -70,7 +70,7 @@ def delong(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> Delon
             every, among, others = (stats.rankdata(part) for part in (score, score[own], score[~own]))
             # Shares of the negatives below each positive, and of the positives above each negative.
             below, above = (every[own] - among) / n, 1 - (every[~own] - others) / m
-            components[model, own] += below * counts[stratum[own]] / (m * columns)
+            components[model, own] += below / columns
             components[model, ~own] += above * counts[stratum[~own]] / (n * columns)
             areas[model] += below.mean() / columns
     unlike = components[0] - components[1]

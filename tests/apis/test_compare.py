@@ -81,11 +81,21 @@ def test_two_models_on_the_same_images(task, tmp_path):
 
 
 def test_groups_are_resampled_and_tests_of_independent_images_left_out(tmp_path):
-    groups = [f"p{i // 20}" for i in range(COUNT)]
-    for name, quality in (("a", 2.0), ("b", 1.0)):
-        measured(tmp_path / name, quality, seed=ord(name), groups=groups)
-    (table,) = compare(tmp_path / "a", tmp_path / "b", metrics=["acc"])
-    assert len(table.rows) == 1 and "groups are resampled" in table.notes[0]
+    def width(groups):
+        for name, quality in (("a", 2.0), ("b", 1.0)):
+            measured(tmp_path / name, quality, seed=ord(name), groups=groups)
+        table, *tests = compare(tmp_path / "a", tmp_path / "b", metrics=["acc"])
+        assert bool(tests) is (groups is None)
+        assert any("groups are resampled" in note for note in table.notes) is (groups is not None)
+        _, low, high = map(float, re.findall(r"[+-][\d.]+", table.rows[0][4]))
+        return high - low
+
+    # Images of a patient are right or wrong together: sorted by the difference, in ten patients.
+    scores = [
+        scores_of(quality, ord(name) + 1).argmax(1) == LABELS for name, quality in (("a", 2.0), ("b", 1.0))
+    ]
+    order = (scores[0].int() - scores[1].int()).argsort(stable=True).argsort()
+    assert width([f"p{place // 20}" for place in order.tolist()]) > 2 * width(None)
 
 
 def test_methods_over_pretraining_seeds(tmp_path):

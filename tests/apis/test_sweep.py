@@ -182,7 +182,7 @@ def test_lines_and_table_are_means_over_seeds():
         "y": [(64, pytest.approx(25), None)],
     }
     columns = [list(column.cells) for column in sweep_table(points, ["knn"]).columns]
-    assert columns[2] == ["60.00 ± 14.14", "25.00 (1 of 2 failed)", "2 of 2 failed"]
+    assert columns[2] == ["60.00 ± 14.14 (n=2)", "25.00 (n=1) (1 of 2 failed)", "2 of 2 failed"]
 
 
 def test_an_undefined_accuracy_is_no_traceback():

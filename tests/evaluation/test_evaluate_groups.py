@@ -73,6 +73,10 @@ def test_patients_stay_together_from_the_file_to_the_rows(save, run, tmp_path):
     knn, *_ = rows
     # A tenth of four patients of each of five classes is one patient of three images.
     assert knn.sizes == {"train": 60, "val": 15, "test": 30}
+    assert (knn.intervals["over"], knn.intervals["units"]) == ("groups", 10)
+    with np.load(tmp_path / "out" / knn.predictions) as stored:
+        groups = [name.removeprefix("patient ") for name in stored["groups"]]
+    assert groups == [str(group) for group in content["test_groups"]]
     subsets = np.load(tmp_path / "out" / "subsets.npz")
     drawn = [row for row in rows if row.settings["labels"]["drawn"]]
     assert len(drawn) == 4 and knn.by is None

@@ -114,9 +114,14 @@ def test_best_weights_are_those_of_the_best_check():
         return clean(images) if len(calls) <= 20 else clean(255 - images)
 
     outcome = run(augment=breaking, lr=3e-2, steps=80, evaluations=8)
-    assert outcome.settings["chosen_on_validation"]["best_step"] <= 30
+    chosen = outcome.settings["chosen_on_validation"]
+    assert chosen["best_step"] <= 30
     assert outcome.best["acc"] == 1
     assert outcome.last["acc"] < 0.5
+    kept = outcome.predictions
+    for which, rate in (("best", chosen["validation_accuracy"]), ("last", chosen["checked"][80])):
+        assert (kept.val[which].predicted == kept.val_labels).mean() == rate
+        assert (kept.test[which].predicted == kept.labels).mean() == getattr(outcome, which)["acc"]
 
 
 def test_a_refit_is_the_training_on_its_rows_up_to_the_chosen_check():

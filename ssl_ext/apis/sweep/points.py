@@ -49,7 +49,7 @@ class Summary:
 
 
 def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
-    """A row for each setting: accuracy in percent (last epoch), mean ± std over the seeds."""
+    """A row for each setting: accuracy in percent (last epoch), mean ± std over n seeds."""
     table = Table(title="accuracy %, last epoch")
     for name in points[0].settings:
         table.add_column("+\n".join(key.rpartition(".")[2] for key in name.split("+")))
@@ -61,7 +61,7 @@ def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
         cells = []
         for protocol in protocols:
             accuracy = _accuracy(group, protocol)
-            text = accuracy.text("acc") if accuracy else ""
+            text = accuracy.text("acc", count=True) if accuracy else ""
             cells.append(
                 " ".join(filter(None, [text, f"({note})" if failed and text else note * bool(failed)]))
             )
