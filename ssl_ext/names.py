@@ -8,6 +8,7 @@ PROTOCOLS = (
 DEFAULT_PROTOCOLS = ("knn", "linear")
 BASELINES = ("pixels", "untrained", "supervised")
 MODES = ("frozen", "unfrozen")
+RECIPES = ("own", "trimix-sgd", "trimix-adam", "moco", "amix", "amix-imagenet", "barlow-twins", "thesis")
 UNITS = ("image", "group")
 BUDGETS = (100, 250, 1000, "all")
 FRACTIONS = (0.01, 0.1, 1.0)

@@ -29,7 +29,7 @@ SHORT = {
     "bash tools/dist_train.sh": ONE_EPOCH,
     "python tools/sweep.py": ONE_EPOCH,
     "python tools/evaluate.py": "--cfg-options evaluation.linear_aug.epochs=1 evaluation.finetune.epochs=1"
-    " evaluation.finetune.evaluations=1 evaluation.few_labels_finetune.steps=10",
+    " evaluation.finetune.evaluations=1 evaluation.finetune.min_steps=10",
 }
 
 

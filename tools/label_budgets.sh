@@ -6,6 +6,7 @@
 #   EPOCHS       number of pretraining epochs                  (as in the configs)
 #   BUDGETS      numbers of labels                             (100 250 1000)
 #   SEEDS        seeds of the label draws and their training   (0 1 2)
+#   RECIPE       of the classifiers, such as thesis            (what the configs say)
 #   REFERENCES   configs/papers: show published figures in brackets  (none)
 #   OPTIONS      key=value pairs for every config              (none)
 # After an interruption the same command resumes; finished epochs and evaluations are not repeated.
@@ -24,6 +25,7 @@ PYTHON=${PYTHON:-python}
   BUDGETS=(${BUDGETS:-100 250 1000})
   SEEDS=(${SEEDS:-0 1 2})
   EVERY=(${OPTIONS:-})
+  RECIPE=(${RECIPE:+--recipe $RECIPE})
 }
 if [ -n "${DATA_ROOT:-}" ]; then
   EVERY+=("train_dataloader.dataset.data_root=$DATA_ROOT" "evaluation_dataset.data_root=$DATA_ROOT")
@@ -48,7 +50,7 @@ for CONFIG in "$@"; do
   CHECKPOINTS+=("$CHECKPOINT")
 
   EVALUATION=("$TOOLS"/evaluate.py "$CONFIG" "$CHECKPOINT" --protocols budget cluster --budgets "${BUDGETS[@]}"
-    --modes frozen unfrozen --seeds "${SEEDS[@]}" --draws 1 "${BASELINES[@]}" --out "$RUN/evaluation" "${EVERY[@]}")
+    --modes frozen unfrozen --seeds "${SEEDS[@]}" --draws 1 "${BASELINES[@]}" "${RECIPE[@]}" --out "$RUN/evaluation" "${EVERY[@]}")
   if [ "$(cat "$RUN/evaluation/finished" 2>/dev/null)" = "${EVALUATION[*]}" ]; then
     echo "== evaluated already: $NAME"
   else

@@ -3,7 +3,7 @@ _base_ = [
     "../_base_/models/moco-v2.py",
     "../_base_/views/moco-v2-96px.py",
     "../_base_/schedules/sgd-moco-v2-400e.py",
-    "../_base_/amix-ssl_runtime.py",
+    "../_base_/default_runtime.py",
 ]
 
 # 96 px: the ImageNet stem.

@@ -3,5 +3,5 @@ _base_ = [
     "../_base_/models/odc.py",
     "../_base_/views/crop-jitter-flip-grey-x1.py",
     "../_base_/schedules/sgd-moco-v2-200e.py",
-    "../_base_/amix-ssl_runtime.py",
+    "../_base_/default_runtime.py",
 ]

@@ -9,12 +9,13 @@ AXES = dict(
     learning=["sl", "cl"],
 )
 ROWS, COLUMNS = ["loss"], ["data", "learning"]
-RECIPES = dict(
+SCHEDULES = dict(
     sl=dict(stl10="1xb100-sgd-800e", tiny="1xb100-sgd-400e"),
     cl=dict(stl10="1xb256-sgd-400e", tiny="1xb256-sgd-400e"),
 )
 CONFIG = "{method}_resnet18_{recipe}_{data}"
 EVALUATE = dict(protocols="{protocol}")
+RECIPES = ("amix",)
 SEEDS = range(3)
 METRIC, UNIT = "acc", "%"
 SOURCE = "AMix, Table 1; mean of 3 trials"
@@ -22,7 +23,7 @@ SOURCE = "AMix, Table 1; mean of 3 trials"
 
 def cell(loss, data, learning):
     """Rows with L pretrain on all images of STL-10; those without a class take no part in losses by class."""
-    recipe = RECIPES[learning][data.split("-")[0]]
+    recipe = SCHEDULES[learning][data.split("-")[0]]
     name, _, labels = loss.partition("-")
     if learning == "sl":
         method = "mixup" if loss == "mixup" else "amix-clusters" if labels.startswith("pl") else "amix"

@@ -10,6 +10,7 @@ AXES = dict(
 ROWS, COLUMNS = ["row"], ["depth", "length"]
 CONFIG = "{method}_resnet{depth}_1xb256-sgd-{epochs}e_stl10"
 EVALUATE = dict(protocols="linear-aug")
+RECIPES = ("amix",)
 SEEDS = range(3)
 METRIC, UNIT = "acc", "%"
 SOURCE = "AMix, Table 4; SwAV by the official code"

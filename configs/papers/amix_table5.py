@@ -9,6 +9,7 @@ AXES = dict(
 ROWS, COLUMNS = ["row"], ["data", "depth"]
 CONFIG = "{method}_resnet{depth}_{data}"
 EVALUATE = dict(protocols="linear-aug")
+RECIPES = ("amix", "amix-imagenet")
 SEEDS = range(3)
 METRIC, UNIT = "acc", "%"
 SOURCE = "AMix, Table 5; MoCHi and i-Mix by official code, Un-Mix and WBSIM from the original papers"

@@ -8,6 +8,7 @@ AXES = dict(
 ROWS, COLUMNS = ["losses"], ["data"]
 CONFIG = "{losses}_resnet18_1xb256-sgd-400e_{data}"
 EVALUATE = dict(protocols="linear-aug")
+RECIPES = ("amix",)
 SEEDS = range(3)
 METRIC, UNIT = "acc", "%"
 SOURCE = "AMix, Table 7; Tables 1 and 4 print up to 0.08 more or less for the same runs"

@@ -4,6 +4,7 @@ AXES = dict(method=["barlow-twins"], data=["imagenet"])
 ROWS, COLUMNS = ["method"], ["data"]
 CONFIG = "{method}_resnet50_8xb256-lars-1000e_{data}"
 EVALUATE = dict(protocols="linear-aug")
+RECIPES = ("barlow-twins",)
 SEEDS = range(1)
 METRIC, UNIT = "acc", "%"
 SOURCE = "Zbontar et al., Barlow Twins, 2021, Table 1"

@@ -8,6 +8,7 @@ AXES = dict(
 ROWS, COLUMNS = ["method"], ["protocol", "data"]
 CONFIG = "{method}_resnet18_1xb256-adam-200e_{data}"
 EVALUATE = dict(protocols="{protocol}")
+RECIPES = ("trimix-sgd", "trimix-adam")
 SEEDS = range(5)
 METRIC, UNIT = "acc", "%"
 SOURCE = "TriMix, Table I; one run each"

@@ -8,6 +8,7 @@ AXES = dict(
 ROWS, COLUMNS = ["method"], ["fraction", "data"]
 CONFIG = "{method}_resnet18_1xb256-adam-200e_{data}"
 EVALUATE = dict(protocols="semi", fractions="{fraction}")
+RECIPES = ("trimix-sgd", "trimix-adam")
 SEEDS = range(5)
 METRIC, UNIT = "acc", "%"
 SOURCE = "TriMix, Table II; one run each"

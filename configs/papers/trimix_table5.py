@@ -11,6 +11,7 @@ AXES = dict(
 ROWS, COLUMNS = ["method"], ["source", "target"]
 CONFIG = "{method}_resnet18_1xb256-adam-200e_{source}"
 EVALUATE = dict(protocols="transfer", transfer_to="{target}", modes="frozen")
+RECIPES = ("trimix-sgd", "trimix-adam")
 SEEDS = range(5)
 METRIC, UNIT = "acc", "%"
 SOURCE = "TriMix, Table V; one run each"

@@ -16,6 +16,7 @@ AXES = dict(
 ROWS, COLUMNS = ["method"], ["data"]
 CONFIG = "{method}_resnet18_1xb256-adam-200e_{data}"
 EVALUATE = dict(protocols="linear")
+RECIPES = ("trimix-sgd", "trimix-adam")
 SEEDS = range(5)
 METRIC, UNIT = "acc", "%"
 SOURCE = "TriMix, Table VI; one run each; Barlow Twins differs from Table I's 86.93"

@@ -7,6 +7,7 @@ AXES = dict(
 ROWS, COLUMNS = ["method"], ["data"]
 CONFIG = "{method}_resnet18_1xb256-adam-200e_{data}"
 EVALUATE = dict(protocols="linear")
+RECIPES = ("trimix-sgd", "trimix-adam")
 SEEDS = range(5)
 METRIC, UNIT = "acc", "%"
 SOURCE = "TriMix, Table VII; one run each"

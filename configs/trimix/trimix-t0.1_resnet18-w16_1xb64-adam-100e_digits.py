@@ -35,18 +35,6 @@ default_hooks = dict(
 evaluation = dict(
     # Candidate lists are decided on the validation split.
     knn=dict(k=[1, 5, 10, 20, 50, 100, 200]),
-    linear=dict(_delete_=True, solver="lbfgs", l2=[1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
     linear_aug=dict(epochs=30, augment="views"),
-    finetune=dict(
-        _delete_=True,
-        optimizer="adamw",
-        epochs=40,
-        batch_size=64,
-        lr=1e-3,
-        weight_decay=1e-4,
-        schedule="cosine",
-        evaluations=10,
-        augment="views",
-    ),
-    few_labels_finetune=dict(steps=400, batch_size=50),
+    finetune=dict(epochs=40, min_steps=400),
 )

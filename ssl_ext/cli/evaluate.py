@@ -6,7 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ssl_ext.names import BASELINES, BUDGETS, DEFAULT_PROTOCOLS, FRACTIONS, MODES, PROTOCOLS, UNITS
+from ssl_ext.names import (
+    BASELINES,
+    BUDGETS,
+    DEFAULT_PROTOCOLS,
+    FRACTIONS,
+    MODES,
+    PROTOCOLS,
+    RECIPES,
+    UNITS,
+)
 
 from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
@@ -56,6 +65,13 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         help=f"{_listed(MODES)}: backbone in budget, transfer and with few labels ({MODES[0]})",
     )  # fmt: skip
     parser.add_argument(
+        "--recipe", dest="recipes", metavar="NAME", **several,
+        help=f"{_listed(RECIPES)} (own, with the config's changes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--which", choices=("last", "best"), help="epoch of the table (both where they differ)"
+    )
+    parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0], help="seeds; every protocol is repeated for each (0)"
     )
     parser.add_argument("--draws", type=int, default=5, help="label draws per seed for few labels")
@@ -82,7 +98,8 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from .console import PlainConsole
 
     args["options"] = parse_options(args["options"])
+    which = args.pop("which")
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
-        epochs = ("last", "best") if any(row.best != row.last for row in rows) else ("last",)
-        PlainConsole().print_tables(*(results_table(rows, which=which) for which in epochs))
+        epochs = [which] if which else ["last", *["best"] * any(row.best != row.last for row in rows)]
+        PlainConsole().print_tables(*(results_table(rows, which=epoch) for epoch in epochs))

@@ -3,9 +3,10 @@
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
-``-``. ``SKIP`` (optional) lists, by axis, the values of cells without a config. The function ``cell``
-(optional) takes the values of a cell by axis. It returns None for a cell without a config, else further words
-of ``CONFIG`` and ``EVALUATE`` and any of
+``-``. ``RECIPES`` (optional) names the recipes (:mod:`ssl_ext.config.recipes`) that are readings of the
+publication's; figures are compared with no others. ``SKIP`` (optional) lists, by axis, the values of cells
+without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
+cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
 
 - ``options``: overrides of the config;
 - ``evaluate``: replaces ``EVALUATE``;
@@ -26,6 +27,7 @@ from typing import Any
 
 from ssl_ext.errors import UserError
 from ssl_ext.files import file_fault
+from ssl_ext.names import RECIPES
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file, row by row, in ``unit``; ``source`` is the publication."""
+    """The cells of a file, row by row, in ``unit``; of the publication ``source`` with ``recipes``."""
 
     source: str
     unit: str
     cells: Sequence[Cell]
+    recipes: Sequence[str] = ()
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -74,7 +77,10 @@ def read_table(path: str | os.PathLike) -> Table:
     """
     try:
         content = runpy.run_path(str(path))
-        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)))
+        recipes = content.get("RECIPES", ())
+        if wrong := [name for name in recipes if name not in RECIPES]:
+            raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
+        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)), recipes)
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error

@@ -8,47 +8,85 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Recipe, check_knn, check_probe, linear_probe
+from ssl_ext.evaluation.results import OWN
 from ssl_ext.models import build_augmentation
 from ssl_ext.models.evaluated import FLOAT32, PRECISIONS
 from ssl_ext.values import is_count
 
 VIEWS = "views"
-# Defaults of keys that are missing in a config. With few labels an epoch has only a few steps, so these
-# recipes count steps.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "knn": {},
-    "linear": {},
-    "few_labels": dict(solver="lbfgs", l2=[1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
-    "linear_aug": dict(
-        lr=0.1,
-        weight_decay=0.0,
-        milestones=[0.6, 0.8],
-        augment=[dict(type="RandomResizedCrop"), dict(type="RandomHorizontalFlip")],
-    ),
-    "finetune": dict(evaluations=10, augment=VIEWS),
-    "few_labels_finetune": dict(
-        optimizer="adamw", lr=1e-3, weight_decay=1e-4, batch_size=64, steps=1000, schedule="cosine",
-        augment=VIEWS,
-    ),
-    "cluster": {},
-    "quality": dict(images=1000, views=10),
+CROP_AND_FLIP = [dict(type="RandomResizedCrop"), dict(type="RandomHorizontalFlip")]
+CUSTOM = "custom"
+"""Those that a config changes in ``evaluation``."""
+STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+
+
+def _step_decay(lr: float, *milestones: float) -> dict[str, dict[str, Any]]:
+    """MoCo's linear classification, on cached features and on augmented images."""
+    layer = dict(lr=lr, weight_decay=0.0, milestones=list(milestones))
+    return {"linear": layer | dict(solver="sgd"), "linear_aug": layer | dict(augment=CROP_AND_FLIP)}
+
+
+def _trimix(optimizer: str) -> dict[str, dict[str, Any]]:
+    """Learning rate, weight decay, momentum, batch and epochs are those of :class:`Recipe`."""
+    return {
+        "linear": dict(solver=optimizer),
+        "finetune": dict(optimizer=optimizer, evaluations=10, augment=VIEWS),
+    }
+
+
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    OWN: {
+        "knn": dict(k=200, temperature=0.1),
+        "quality": dict(images=1000, views=10),
+        "linear": dict(solver="lbfgs", l2=STRENGTHS),
+        "linear_aug": _step_decay(0.1, 0.6, 0.8)["linear_aug"],
+        "finetune": dict(
+            optimizer="adamw", lr=1e-3, weight_decay=1e-4, batch_size=64, epochs=100, min_steps=1000,
+            schedule="cosine", evaluations=10, augment=VIEWS,
+        ),
+    },
+    # Bdair et al., Sec. IV: 1e-3, 1e-6, momentum 0.9, batch 256, 100 epochs; the optimiser is not named.
+    "trimix-sgd": _trimix("sgd"),
+    "trimix-adam": _trimix("adam"),
+    # He et al. 2020, Sec. 4.1, on ImageNet.
+    "moco": _step_decay(30.0, 0.6, 0.8),
+    # Li et al., AMix, Sec. 4.2: on STL-10 and Tiny ImageNet, and on ImageNet.
+    "amix": _step_decay(0.1, 0.3, 0.6),
+    "amix-imagenet": _step_decay(30.0, 0.3, 0.6),
+    # Zbontar et al. 2021, Sec. 3.1, on ImageNet.
+    "barlow-twins": {
+        "linear_aug": dict(lr=0.3, schedule="cosine", augment=CROP_AND_FLIP),
+    },
+    # F. Jiang 2023, Table 3.2, on clean images; the number of epochs is not given.
+    "thesis": {
+        "linear": dict(
+            solver="adamw", batch_size=64, lr=1e-3, weight_decay=1e-4, milestones=[0.6, 0.8]
+        ),
+        "finetune": dict(
+            optimizer="adam", batch_size=128, lr=1e-3, weight_decay=0.0, evaluations=10, augment=None
+        ),
+    },
 }  # fmt: skip
+"""Settings by recipe and protocol, with the defaults of :class:`Recipe` and of the linear probe."""
 NOT_IN_RECIPES = {"num_classes", "task", "seed", "keep_epoch", "val_features", "val_labels"}
 LINEAR = {p.name for p in inspect.signature(linear_probe).parameters.values() if p.kind is p.KEYWORD_ONLY}
 IMAGES = {field.name for field in fields(Recipe)} - {"key"} | {"augment"}
 KEYS: dict[str, set[str]] = {
     "knn": {"k", "temperature", "weights"},
     "linear": LINEAR - NOT_IN_RECIPES,
-    "few_labels": LINEAR - NOT_IN_RECIPES,
     "linear_aug": IMAGES,
     "finetune": IMAGES,
-    "few_labels_finetune": IMAGES,
     "cluster": {"restarts"},
     "quality": {"images", "views"},
 }
+CONVERGED = {"solver", "l2", "standardize"}
+TRAINED = ("linear", "linear_aug", "finetune")
+# Few labels have the recipes of all labels.
+NO_LONGER_READ = ("few_labels", "few_labels_finetune")
 
 
 @dataclass(frozen=True)
@@ -64,38 +102,55 @@ class ImageRecipe:
 
 @dataclass(frozen=True)
 class Recipes:
-    """All recipes of a config, with the defaults of :data:`DEFAULTS`, and the ``precision`` of features."""
+    """The recipes of a config or of a paper, and the ``precision`` of features.
+
+    A protocol that a paper says nothing of is None. ``names`` has for each protocol the name of its recipe:
+    the paper's, ``'own'``, or ``'custom'`` if the config changes it.
+    """
 
     knn: dict[str, Any]
-    linear: dict[str, Any]
-    few_labels: dict[str, Any]
     cluster: dict[str, Any]
     quality: dict[str, int]
-    linear_aug: ImageRecipe
-    finetune: ImageRecipe
-    few_labels_finetune: ImageRecipe
+    linear: dict[str, Any] | None
+    linear_aug: ImageRecipe | None
+    finetune: ImageRecipe | None
     precision: str
+    names: dict[str, str]
 
 
-def read_recipes(config: Config) -> Recipes:
-    """Read and check the recipes of a config.
+def read_recipes(config: Config, name: str | None = None) -> Recipes:
+    """Read and check the recipes of a config, or those of ``name`` in :data:`RECIPES`.
+
+    A named recipe is taken literally: of ``config.evaluation`` only ``knn``, ``cluster`` and the settings of
+    features are used then.
 
     Raises:
         UserError: An unknown key or a value out of range.
     """
     given = config.to_dict().get("evaluation") or {}
-    _allow("evaluation", given, {"batch_size", "num_workers", "precision", *KEYS})
+    _allow("evaluation", given, {"batch_size", "num_workers", "precision", *KEYS, *NO_LONGER_READ})
+    for key in NO_LONGER_READ:
+        if key in given:
+            print_log(f"evaluation.{key} is not read: few labels have the recipe of all.", logger="current")
     settings: dict[str, Any] = {}
-    for name, keys in KEYS.items():
-        _allow(f"evaluation.{name}", given.get(name, {}), keys)
-        settings[name] = {**DEFAULTS[name], **given.get(name, {})}
+    names: dict[str, str] = {}
+    for key, allowed in KEYS.items():
+        changes = given.get(key, {})
+        _allow(f"evaluation.{key}", changes, allowed)
+        if name is not None and key in TRAINED:
+            settings[key], names[key] = RECIPES[name].get(key), name
+            continue
+        own = RECIPES[OWN].get(key, {})
+        if changes.get("solver", own.get("solver")) != own.get("solver"):
+            own = {}  # the settings of another solver
+        settings[key] = {**own, **changes}
+        names[key] = OWN if settings[key] == RECIPES[OWN].get(key, {}) else CUSTOM
     try:
         check_knn(**settings["knn"])
-        for name in ("linear", "few_labels"):
-            check_probe(key=f"evaluation.{name}", **settings[name])
+        if settings["linear"] is not None:
+            _check_linear(settings["linear"])
         images: dict[str, Any] = {
-            name: _image_recipe(name, settings.pop(name))
-            for name in ("linear_aug", "finetune", "few_labels_finetune")
+            key: _image_recipe(key, settings.pop(key)) for key in ("linear_aug", "finetune")
         }
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
@@ -108,10 +163,23 @@ def read_recipes(config: Config) -> Recipes:
     precision = given.get("precision", FLOAT32)
     if precision not in PRECISIONS:
         raise UserError(f"evaluation.precision={precision!r}: allowed are {', '.join(PRECISIONS)}.")
-    return Recipes(**settings, **images, precision=precision)
+    return Recipes(**settings, **images, precision=precision, names=names)
 
 
-def _image_recipe(name: str, settings: dict[str, Any]) -> ImageRecipe:
+def _check_linear(settings: dict[str, Any]) -> None:
+    key = "evaluation.linear"
+    check_probe(key=key, **settings)
+    if settings.get("solver") == "lbfgs" and (unused := sorted(set(settings) - CONVERGED)):
+        raise ValueError(
+            f"{key}.{unused[0]}={settings[unused[0]]!r}: the solver lbfgs has no such setting, only "
+            f"{', '.join(sorted(CONVERGED - {'solver'}))}; name another solver"
+        )
+
+
+def _image_recipe(name: str, settings: dict[str, Any] | None) -> ImageRecipe | None:
+    if settings is None:
+        return None
+    settings = dict(settings)
     augment = settings.pop("augment")
     key = f"evaluation.{name}.augment"
     if isinstance(augment, str) and augment != VIEWS:

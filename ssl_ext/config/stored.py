@@ -66,7 +66,7 @@ def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
 
 
 def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Method, data sets, seed, steps and initial weights of the training that a checkpoint records.
+    """Method, data sets, seed, steps, epochs and initial weights of the training that a checkpoint records.
 
     Missing values are omitted; the stored config is parsed as plain values and never run.
 
@@ -93,6 +93,7 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
         "datasets": [dataset] if dataset else None,
         "seed": value("randomness", "seed"),
         "iter": meta.get("iter"),
+        "epoch": meta.get("epoch"),
         INITIAL: info.get(INITIAL) if isinstance(info, Mapping) else None,
     }
     return {key: found for key, found in known.items() if found is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .results import ResultRow
+from .results import OWN, UNRECORDED, UNTRAINED, ResultRow
 
 MODES = {
     "knn": "frozen",
@@ -19,7 +19,7 @@ MODES = {
 
 
 class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode, target and unit."""
+    """Fields that identify repeated measurements: protocol, labels used, mode, target, unit and recipe."""
 
     protocol: str
     labels_per_class: int | None = None
@@ -28,6 +28,7 @@ class Condition(NamedTuple):
     mode: str | None = None
     target: str | None = None
     by: str | None = None
+    recipe: str = OWN
 
     @classmethod
     def from_row(cls, row: ResultRow) -> Condition:
@@ -45,6 +46,8 @@ class Condition(NamedTuple):
 
         >>> Condition("transfer", labels_per_class=10, mode="frozen", target="PathMNIST").words
         'transfer to PathMNIST, 10 labels/class, frozen'
+        >>> Condition("linear", recipe="trimix-sgd").words
+        'linear, all labels, trimix-sgd'
         """
         unit = "labels" if self.by is None else f"{self.by}s"
         parts = ["kNN" if self.protocol == "knn" else self.protocol]
@@ -60,4 +63,6 @@ class Condition(NamedTuple):
             parts.append("all labels")
         if self.mode is not None and self.mode != MODES.get(self.protocol):
             parts.append(self.mode)
+        if self.recipe != OWN and self.protocol not in UNTRAINED:
+            parts.append("recipe not recorded" if self.recipe == UNRECORDED else self.recipe)
         return ", ".join(parts)

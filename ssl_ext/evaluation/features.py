@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,19 +34,23 @@ def _whole_batch(batch: Any) -> Any:
 
 
 def batches(
-    dataset: Any, rows: Tensor | None = None, *, batch_size: int = 512, num_workers: int = 0
+    dataset: Any,
+    rows: Tensor | Sequence[Tensor] | None = None,
+    *,
+    batch_size: int = 512,
+    num_workers: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
     """Yield batches of ``dataset`` (of its ``rows``, in that order): uint8 ``inputs`` and ``labels``.
 
-    A data set with ``__getitems__`` returns each batch by one index operation; ``num_workers`` processes
-    speed up data sets that decode images in ``__getitem__``.
+    ``rows`` may be the rows of each batch. A data set with ``__getitems__`` returns each batch by one index
+    operation; ``num_workers`` processes speed up data sets that decode images in ``__getitem__``.
     """
-    sampler = range(len(dataset)) if rows is None else rows.tolist()
+    if rows is None or isinstance(rows, Tensor):
+        rows = (torch.arange(len(dataset)) if rows is None else rows).split(batch_size)
     return iter(
         DataLoader(
             dataset,
-            batch_size=batch_size,
-            sampler=sampler,
+            batch_sampler=[part.tolist() for part in rows],
             num_workers=num_workers,
             collate_fn=_whole_batch,
         )

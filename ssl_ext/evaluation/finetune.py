@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,13 @@ from .predictions import Scored
 from .protocols import Outcome
 from .recipe import Recipe
 from .tasks import classification_loss, labelled_rows, num_outputs, probabilities
+
+
+class _Fitted(NamedTuple):
+    """A trained network, and its weights at the selected check."""
+
+    model: nn.Module
+    kept: dict[str, Any]
 
 
 class _Classifier(nn.Module):
@@ -40,6 +48,7 @@ def train_classifier(
     train: Any,
     rows: Tensor,
     *,
+    refit_rows: Tensor | None = None,
     val: Any,
     test: Any,
     num_classes: int,
@@ -55,14 +64,15 @@ def train_classifier(
     """Train a network with a linear head on rows of a data set; report test metrics of last and best weights.
 
     ``last`` is measured after the last step, ``best`` at the recipe's check of highest validation accuracy
-    (the earliest on ties). The incomplete last batch of an epoch is dropped, because batch normalisation
-    needs batches of equal size. On a GPU the step, including augmentation, is replayed as a CUDA graph. The
-    global random state is restored.
+    (the earliest on ties). On a GPU the step of a full batch, including augmentation, is replayed as a CUDA
+    graph. The global random state is restored.
 
     Args:
         net: Maps normalised images to (N, D); trained in place and left at the best weights.
         train: Data set of uint8 images and labels.
         rows: Rows of ``train`` to train on, at least 2, all labelled.
+        refit_rows: After the selection train again from the same start on these rows, and report that
+            network; its best check is the one that was selected.
         val: Data set on which the weights are selected.
         test: Data set on which metrics are reported.
         num_classes: Number of classes, or of labels for ``multi-label``.
@@ -78,35 +88,33 @@ def train_classifier(
     Raises:
         ValueError: Fewer than two rows, unlabelled rows, or a non-finite loss.
     """
-    labels = torch.as_tensor(train.labels).cpu()[rows.cpu()]
-    if len(rows) < 2 or not bool(labelled_rows(labels).all()):
-        raise ValueError(f"{len(rows)} images to train on: at least 2, all labelled, are needed")
+    for part in (rows, rows if refit_rows is None else refit_rows):
+        labels = torch.as_tensor(train.labels).cpu()[part.cpu()]
+        if len(part) < 2 or not bool(labelled_rows(labels).all()):
+            raise ValueError(f"{len(part)} images to train on: at least 2, all labelled, are needed")
     augmented = augment or preprocess
-    generator = torch.Generator().manual_seed(seed)
-    checked: dict[int, float] = {}
-    seen: dict[str, Any] = {}
-    best: dict[str, Any] = {}
 
-    def score(dataset: Any) -> tuple[Tensor, Tensor]:
+    def score(model: nn.Module, dataset: Any) -> tuple[Tensor, Tensor]:
         scored = batches(dataset, batch_size=eval_batch_size, num_workers=num_workers)
         return _score(model, scored, preprocess, task)
 
-    def source(order: Tensor, size: int) -> Iterator[Batch]:
-        for batch in batches(train, rows[order], batch_size=size, num_workers=num_workers):
-            yield batch["inputs"], batch["labels"]
+    def fitted(net: nn.Module, rows: Tensor, choose: Callable[[nn.Module, int, int], bool]) -> _Fitted:
+        """Train a network and keep its weights at the checks that ``choose`` is true for."""
 
-    def loss(images: Tensor, labels: Tensor) -> Tensor:
-        logits = model(augmented(images))
-        return classification_loss(logits, labels.to(device, non_blocking=True), task)
+        def source(parts: Sequence[Tensor]) -> Iterator[Batch]:
+            for batch in batches(train, [rows[part] for part in parts], num_workers=num_workers):
+                yield batch["inputs"], batch["labels"]
 
-    def watch(step: int, epoch: int) -> None:
-        seen.update(zip(("scores", "labels"), score(val), strict=True), step=step)
-        checked[step] = accuracy(seen["scores"], seen["labels"], task)
-        if checked[step] > best.get("rate", -1.0):
-            best.update(seen, rate=checked[step], weights=copy.deepcopy(model.state_dict()))
+        def loss(images: Tensor, labels: Tensor) -> Tensor:
+            logits = model(augmented(images))
+            return classification_loss(logits, labels.to(device, non_blocking=True), task)
 
-    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=cuda):
+        def watch(step: int, epoch: int) -> None:
+            if choose(model, next(checks), step):
+                kept.update(copy.deepcopy(model.state_dict()))
+
+        checks, kept = itertools.count(1), dict[str, Any]()
+        generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
         with evaluation_mode(net):
             width = net(preprocess(next(batches(train, rows[:1]))["inputs"])).shape[1]
@@ -114,27 +122,46 @@ def train_classifier(
         model.train()
         learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
         fit(
-            learned, source, loss,
-            count=len(rows), recipe=recipe, generator=generator, watch=watch, whole_batches=True,
+            learned, source, loss, count=len(rows), recipe=recipe, generator=generator, watch=watch,
             recorder=Graph if torch.device(device).type == "cuda" else None,
         )  # fmt: skip
-        last, test_labels = score(test)
+        return _Fitted(model, kept)
+
+    checked: dict[int, float] = {}
+    seen: dict[str, Any] = {}
+    best: dict[str, Any] = {}
+
+    def better(model: nn.Module, check: int, step: int) -> bool:
+        seen.update(zip(("scores", "labels"), score(model, val), strict=True), step=step, check=check)
+        checked[step] = accuracy(seen["scores"], seen["labels"], task)
+        if checked[step] <= best.get("rate", -1.0):
+            return False
+        best.update(seen, rate=checked[step])
+        return True
+
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=cuda):
+        start = net if refit_rows is None else copy.deepcopy(net)
+        found = fitted(start, rows, better)
+        if refit_rows is not None:
+            found = fitted(net, refit_rows, lambda model, check, step: check == best["check"])
+        last, test_labels = score(found.model, test)
         at_best = last
-        if best["step"] != seen["step"]:
-            model.load_state_dict(best["weights"])
-            at_best, _ = score(test)
+        if best["check"] != seen["check"]:
+            found.model.load_state_dict(found.kept)
+            at_best, _ = score(found.model, test)
     settings = {
         **recipe.settings,
         "batch_size": min(recipe.batch_size, len(rows)),
         "seed": seed,
-        "fit_includes_validation": False,
+        "fit_includes_validation": refit_rows is not None,
         "chosen_on_validation": {
             "best_step": best["step"],
             "validation_accuracy": best["rate"],
             "checked": checked,
         },
     }
-    # The last check is after the last step.
+    # The last check is after the last step; validation scores are of the training that did not see them.
     at_last = best["scores"] if at_best is last else seen["scores"]
     scored = Scored(last, at_best, test_labels), Scored(at_last, best["scores"], best["labels"])
     return Outcome.of(*scored, settings, task=task, num_classes=num_classes)

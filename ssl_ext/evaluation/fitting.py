@@ -15,8 +15,8 @@ from ssl_ext.capture import Numbers, Rates, Recorder, Replayed, own_stream, pinn
 from .recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
-Source = Callable[[Tensor, int], Iterable[Batch]]
-"""Maps an order of the rows and a batch size to batches of inputs and labels."""
+Source = Callable[[Sequence[Tensor]], Iterable[Batch]]
+"""Maps the rows of each batch to batches of inputs and labels."""
 
 
 def fit(
@@ -28,10 +28,12 @@ def fit(
     recipe: Recipe,
     generator: torch.Generator,
     watch: Callable[[int, int], None],
-    whole_batches: bool = False,
     recorder: type[Recorder] | None = None,
 ) -> None:
     """Minimise ``loss(inputs, labels)`` over shuffled batches of ``count`` rows.
+
+    The last batch of an epoch may be smaller. If it would have a single row, that joins the batch before,
+    because batch normalisation needs two.
 
     Args:
         parameters: Trained parameters.
@@ -41,22 +43,22 @@ def fit(
         recipe: Optimiser, length, learning rate and checks.
         generator: Random generator that shuffles the rows in every epoch.
         watch: Called as ``watch(step, epoch)`` at the recipe's checks, both counted from 1.
-        whole_batches: Drop the incomplete last batch of an epoch.
-        recorder: Class that records and replays a step, such as a CUDA graph; needs batches of equal size.
+        recorder: Class that records and replays the steps of full batches, such as a CUDA graph.
 
     Raises:
         ValueError: The loss is not finite at a check.
     """
     size = min(recipe.batch_size, count)
-    per_epoch = count // size if whole_batches else math.ceil(count / size)
+    per_epoch = recipe.steps_per_epoch(count)
     total = recipe.total_steps(per_epoch)
     checks = recipe.checks(total)
     take_step = _Step(recipe.build_optimizer(parameters), loss, recorder, parameters[0].device)
     step = 0
     with own_stream(recorder):
         while step < total:
-            order = torch.randperm(count, generator=generator)[: per_epoch * size]
-            for inputs, labels in islice(source(order, size), total - step):
+            parts = list(torch.randperm(count, generator=generator).split(size))
+            parts[per_epoch - 1 :] = [torch.cat(parts[per_epoch - 1 :])]
+            for inputs, labels in islice(source(parts), total - step):
                 value = take_step(inputs, labels, recipe.rate(step, total, per_epoch))
                 step += 1
                 if step in checks:
@@ -82,6 +84,7 @@ class _Step:
         self.numbers = Numbers(["lr0"], device)
         self.replayed = Replayed(self._run, recorder, lambda reason: None)
         self.batch: tuple[Tensor, ...] = ()
+        self.buffers: tuple[Tensor, ...] = ()
 
     def __call__(self, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
         """Take a step and return its loss, which the next step may overwrite."""
@@ -90,9 +93,14 @@ class _Step:
             self.batch = (inputs, labels)
             return self._run()
         self.numbers.write(self.rates.numbers())
-        self.batch = self.batch or tuple(torch.empty_like(x, device=self.device) for x in (inputs, labels))
-        for buffer, value in zip(self.batch, (inputs, labels), strict=True):
-            buffer.copy_(pinned(value, self.device), non_blocking=True)
+        batch = [pinned(value, self.device) for value in (inputs, labels)]
+        self.buffers = self.buffers or tuple(torch.empty_like(x, device=self.device) for x in batch)
+        if len(inputs) != len(self.buffers[0]):  # the last batch of an epoch
+            self.batch = tuple(value.to(self.device, non_blocking=True) for value in batch)
+            return self._run()
+        self.batch = self.buffers
+        for buffer, value in zip(self.buffers, batch, strict=True):
+            buffer.copy_(value, non_blocking=True)
         return self.replayed()
 
     def _run(self) -> Tensor:

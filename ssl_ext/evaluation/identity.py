@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .results import ResultRow
+from .results import ResultRow, unconverged
 
 # Settings that may differ between comparable rows: repeats, results and file locations.
-REPEATS = ("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error")
+REPEATS = (
+    *("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error"),
+    "last_epoch_fall",
+)
 PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
-CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by")
+CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by", "recipe")
 LABELS = CONDITION[1:4]
 FROZEN = ("knn", "cluster", "quality", "linear", "linear-aug")
 
@@ -75,7 +78,7 @@ def network_settings(row: ResultRow) -> dict[str, str]:
         "weights": (row.source.get("checkpoint") or {}).get("weights"),
         "partly loaded": (row.source.get("checkpoint") or {}).get("partial"),
     }
-    found = dict(_flat(row.source.get("network") or {}))
+    found = dict(flat(row.source.get("network") or {}))
     return found | {key: _text(value) for key, value in known.items() if value}
 
 
@@ -87,10 +90,11 @@ def _portable(value: Any) -> Any:
     return [_portable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Keys with dots and values as text of nested settings."""
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", _text(value)
 
@@ -114,6 +118,19 @@ def repeat_key(row: ResultRow) -> tuple[str | None, int | None, int | None]:
     """
     seed = row.seed if row.settings.get("seed_matters", True) else None
     return pretraining_run(row), seed, row.draw
+
+
+def shared_repeats(
+    first: Iterable[ResultRow], second: Iterable[ResultRow]
+) -> list[tuple[ResultRow, ResultRow]]:
+    """Pairs of rows of one seed and draw of the evaluation; a single one where the seed has no effect."""
+    others = {(row.seed, row.draw): row for row in second}
+    pairs: dict[tuple, tuple[ResultRow, ResultRow]] = {}
+    for row in first:
+        other = others.get((row.seed, row.draw))
+        if other is not None:
+            pairs.setdefault((repeat_key(row)[1:], repeat_key(other)[1:]), (row, other))
+    return list(pairs.values())
 
 
 def measurement_key(row: ResultRow) -> str:
@@ -166,13 +183,25 @@ def varied(rows: Sequence[ResultRow]) -> str:
     return ", ".join(f"{count} {word}" for count, word in zip(counts, words, strict=True) if count > 1)
 
 
+def mark(rows: Iterable[ResultRow]) -> str:
+    """``*`` if a probe of the rows is not converged."""
+    return "*" if any(unconverged(row) is not None for row in rows) else ""
+
+
 def spread_notes(repeats: Iterable[tuple[str, Sequence[ResultRow]]]) -> list[str]:
-    """For each kind of repeats, a sentence that names the measurements with this ±."""
+    """For each kind of repeats, a sentence that names the measurements with this ±; and one on ``*``."""
     found: dict[str, dict[str, None]] = {}
+    falls: dict[str, float] = {}
     for words, rows in repeats:
+        if fall := max((unconverged(row) or 0.0 for row in rows), default=0.0):
+            falls[words] = max(fall, falls.get(words, 0.0))
         if len(rows) > 1:
             found.setdefault(varied(rows), {})[words] = None
-    return [f"± is the deviation over {what}: {'; '.join(names)}." for what, names in found.items()]
+    notes = [f"± is the deviation over {what}: {'; '.join(names)}." for what, names in found.items()]
+    if falls:
+        listed = "; ".join(f"{words} ({100 * fall:.1f} %)" for words, fall in falls.items())
+        notes.append(f"* not converged: the training loss still fell in the last epoch: {listed}.")
+    return notes
 
 
 def _text(value: Any) -> str:

@@ -96,8 +96,8 @@ def linear_probe(
     """Fit a linear classifier on features (N, D); rows with a negative label are ignored.
 
     ``sgd``, ``adam`` and ``adamw`` train a layer on shuffled batches and return the heads of the last epoch
-    and of best validation accuracy. ``lbfgs`` is converged logistic regression (scikit-learn's on
-    the CPU), which minimises mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
+    and of best validation accuracy. ``lbfgs`` is converged logistic regression in float64, which minimises
+    mean cross-entropy + l2/2 ‖weight‖² (one-vs-rest for several or two labels).
 
     Args:
         train_features: (N, D), on the device to use.
@@ -137,20 +137,18 @@ def linear_probes(
 ) -> list[LinearProbe]:
     """Fit probes of several seeds, label subsets or networks with one recipe.
 
-    Results equal those of :func:`linear_probe` for each. Probes with the same number of rows are fitted
-    together (``lbfgs`` on a GPU only), which takes a GPU little longer than a single probe. ``settings`` are
-    those of :func:`linear_probe` from ``solver`` to ``standardize``.
-
-    Raises ValueError as :func:`linear_probe` does.
+    Results and errors are those of :func:`linear_probe` for each. Probes with the same number of rows are
+    fitted together (``lbfgs`` on a GPU only), which takes a GPU little longer than a single probe.
+    ``settings`` are those of :func:`linear_probe` from ``solver`` to ``standardize``.
     """
     recipe, strengths = check_probe(**settings)
     standardize = recipe is None if settings.get("standardize") is None else settings["standardize"]
     about = {"solver": settings.get("solver", "sgd"), "standardize": standardize}
-    rows = [_Rows.of(one, standardize) for one in data]
+    rows = [_Rows.of(one, standardize, exact=recipe is None) for one in data]
     if recipe is None and len(strengths) > 1 and any(one.val_y is None for one in rows):
         raise ValueError(f"evaluation.linear.l2={strengths}: a choice needs validation data")
     probes: dict[int, LinearProbe] = {}
-    for group in _groups(rows):
+    for group in _groups(rows, about["solver"]):
         own = [rows[i] for i in group]
         if recipe is None:
             heads = fit_logistic_regressions(
@@ -167,14 +165,14 @@ def linear_probes(
             chosen: dict[str, Any] = {"best_epoch": layers.epochs[i]}
             if one.val_y is not None:
                 chosen["validation_accuracy"] = layers.right[i] / one.val_y.numel()
-            seeded = {**about, **recipe.settings, "seed": one.data.seed}
+            seeded = {**about, **recipe.settings, "seed": one.data.seed, "last_epoch_fall": layers.fall[i]}
             probes[group[i]] = LinearProbe(last, best.unstandardized(one.mean, one.std), seeded, chosen)
     return [probes[i] for i in range(len(rows))]
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Labelled training rows and validation rows of a probe, optionally standardised."""
+    """Labelled training rows and validation rows of a probe."""
 
     data: ProbeData
     x: Tensor
@@ -185,13 +183,15 @@ class _Rows:
     val_y: Tensor | None = None
 
     @classmethod
-    def of(cls, data: ProbeData, standardize: bool) -> _Rows:
+    def of(cls, data: ProbeData, standardize: bool, *, exact: bool) -> _Rows:
+        """Select the labelled rows; in float64 if ``exact``."""
         known = labelled_rows(data.labels)
         if not bool(known.any()):
             raise ValueError("no training row is labelled: a linear probe needs labels")
         x, y = data.features, data.labels.to(data.features.device)
         if not bool(known.all()):
             x, y = x[known.to(x.device)], y[known.to(x.device)]
+        x = x.double() if exact else x
         mean, std = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
         if standardize:
             mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
@@ -203,13 +203,13 @@ class _Rows:
         return cls(data, x, y, mean, std, (val_x - mean) / std if standardize else val_x, val_y)
 
 
-def _groups(rows: Sequence[_Rows]) -> list[list[int]]:
+def _groups(rows: Sequence[_Rows], solver: str) -> list[list[int]]:
     """Indices of probes that are trained together: equal shapes, within the memory limit."""
     groups: dict[tuple, list[list[int]]] = {}
     for i, one in enumerate(rows):
         shapes = [None if part is None else part.shape for part in (one.x, one.y, one.val_x, one.val_y)]
         alike = groups.setdefault((*shapes, one.x.dtype, one.x.device), [[]])
-        if len(alike[-1]) == most_together(one.x.numel(), one.x.device):
+        if len(alike[-1]) == most_together(one.x.numel(), one.x.device, solver):
             alike.append([])
         alike[-1].append(i)
     return [group for alike in groups.values() for group in alike]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,38 +33,53 @@ def train_head(
     device: torch.device | str,
     dtype: torch.dtype = torch.float32,
     rate: Callable[[LinearHead], float] | None = None,
-    keep_epoch: int | None = None,
+    keep_check: int | None = None,
 ) -> LinearProbe:
     """Train a linear layer on batches of features (B, width) and labels from ``source``.
 
-    ``best`` is the head of highest ``rate`` (the first of equal ones), computed at the epochs given by the
-    recipe; without ``rate`` it is the head after ``keep_epoch``, or the last one.
+    ``best`` is the head of highest ``rate`` (the first of equal ones) at the recipe's checks; without
+    ``rate`` it is the head at check ``keep_check``, counted from 1, or the last one.
     """
     generator = torch.Generator().manual_seed(seed)
     start = initial_layer(width, num_outputs(num_classes, task), generator)
     weight, bias = (value.to(device, dtype).requires_grad_() for value in start)
     kept: dict[str, Any] = {"best": None, "epoch": recipe.epochs, "accuracy": -1.0}
+    losses: list[Tensor] = []
+    checks = itertools.count(1)
 
     def loss(features: Tensor, labels: Tensor) -> Tensor:
-        return classification_loss(F.linear(features, weight, bias), labels, task)
+        value = classification_loss(F.linear(features, weight, bias), labels, task)
+        losses.append(value.detach())
+        return value
 
     def head() -> LinearHead:
         return LinearHead(weight.detach().clone(), bias.detach().clone(), task)
 
     def watch(step: int, epoch: int) -> None:
+        check = next(checks)
         if rate is not None:
             current = head()
             if (value := rate(current)) > kept["accuracy"]:
-                kept.update(best=current, epoch=epoch, accuracy=value)
-        elif epoch == keep_epoch:
+                kept.update(best=current, epoch=epoch, accuracy=value, check=check)
+        elif check == keep_check:
             kept.update(best=head(), epoch=epoch)
 
     fit([weight, bias], source, loss, count=count, recipe=recipe, generator=generator, watch=watch)
     last = head()
     chosen = {"best_epoch": kept["epoch"]}
     if rate is not None:
-        chosen["validation_accuracy"] = kept["accuracy"]
-    return LinearProbe(last, kept["best"] or last, {**recipe.settings, "seed": seed}, chosen)
+        chosen |= {"validation_accuracy": kept["accuracy"], "best_check": kept["check"]}
+    settings = {**recipe.settings, "seed": seed, "last_epoch_fall": _fall(losses, count, recipe)}
+    return LinearProbe(last, kept["best"] or last, settings, chosen)
+
+
+def _fall(losses: Sequence[Tensor], count: int, recipe: Recipe) -> float | None:
+    """Share by which the mean loss fell from the second to last epoch to the last; None for one epoch."""
+    steps = recipe.steps_per_epoch(count)
+    if len(losses) < 2 * steps:
+        return None
+    before, last = torch.stack(list(losses[-2 * steps :])).view(2, steps).mean(1).tolist()
+    return (before - last) / before if before > 0 else 0.0
 
 
 def augmented_linear_protocol(
@@ -71,6 +87,7 @@ def augmented_linear_protocol(
     train: Any,
     rows: Tensor,
     *,
+    refit_rows: Tensor | None = None,
     val: FeatureBank,
     test: FeatureBank,
     model: nn.Module,
@@ -90,6 +107,7 @@ def augmented_linear_protocol(
         embed: Map uint8 images (N, C, H, W) to features (N, D) of a random view of each.
         train: Data set of uint8 images and labels.
         rows: Labelled training rows of ``train``.
+        refit_rows: Train again on these rows after the selection, and report that layer.
         val: Features for the selection of the epoch.
         test: Features for the reported figures.
         model: Module to put in evaluation mode.
@@ -106,26 +124,31 @@ def augmented_linear_protocol(
         raise ValueError("no training row is labelled: a linear probe needs labels")
     device = test.features.device
 
-    def source(order: Tensor, size: int) -> Iterator[Batch]:
-        for batch in batches(train, rows[order], batch_size=size, num_workers=num_workers):
-            with evaluation_mode(model):
-                features = embed(batch["inputs"]).float()
-            yield features.to(device), batch["labels"].to(device)
+    def fit_layer(rows: Tensor, **options: Any) -> LinearProbe:
+        def source(parts: Sequence[Tensor]) -> Iterator[Batch]:
+            for batch in batches(train, [rows[part] for part in parts], num_workers=num_workers):
+                with evaluation_mode(model):
+                    features = embed(batch["inputs"]).float()
+                yield features.to(device), batch["labels"].to(device)
+
+        torch.manual_seed(seed)
+        return train_head(
+            source, count=len(rows), width=test.features.shape[1], num_classes=num_classes, task=task,
+            recipe=recipe, seed=seed, device=device, **options,
+        )  # fmt: skip
 
     def rate(head: LinearHead) -> float:
         return accuracy(head.scores(val.features), val.labels, task)
 
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        probe = train_head(
-            source, count=len(rows), width=test.features.shape[1], num_classes=num_classes, task=task,
-            recipe=recipe, seed=seed, device=device, rate=rate,
-        )  # fmt: skip
+        choice = probe = fit_layer(rows, rate=rate)
+        if refit_rows is not None:
+            probe = fit_layer(refit_rows, keep_check=choice.chosen["best_check"])
     settings = {
         **probe.settings,
-        "fit_includes_validation": False,
-        "chosen_on_validation": probe.chosen,
+        "fit_includes_validation": refit_rows is not None,
+        "chosen_on_validation": {key: v for key, v in choice.chosen.items() if key != "best_check"},
     }
-    parts = scored(probe, test), scored(probe, val)
+    parts = scored(probe, test), scored(choice, val)
     return Outcome.of(*parts, settings, task=task, num_classes=num_classes)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .linear_head import initial_layer
@@ -14,6 +15,8 @@ from .metrics import right_predictions
 from .recipe import Recipe
 from .tasks import classification_loss, num_outputs, prediction_error, probabilities
 
+LOSS_LOGITS = 1 << 24
+"""Maximum number of logits that are held for the training loss."""
 GRAPH_STEPS = 256
 """Maximum number of steps in one CUDA graph."""
 
@@ -40,7 +43,7 @@ class Layers:
     """Weights (S, C, D) and biases (S, C) after the last epoch and after the selected epoch.
 
     ``epochs`` (S,) are the selected epochs, ``right`` (S,) their correct predictions on validation rows, -1
-    without validation.
+    without validation; ``fall`` (S,) is the share by which the training loss fell in the last epoch.
     """
 
     weight: Tensor
@@ -49,6 +52,7 @@ class Layers:
     best_bias: Tensor
     epochs: list[int]
     right: list[int]
+    fall: list[float]
 
 
 def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recipe) -> Layers:
@@ -70,7 +74,10 @@ def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recip
     keep = [epoch or recipe.epochs for epoch in problems.keep_epochs] or [recipe.epochs] * count
     wanted = torch.tensor(keep).to(x.device)
     losses: list[Tensor] = []
+    before = weight.new_zeros(count)
     for epoch in range(1, recipe.epochs + 1):
+        if epoch == recipe.epochs:
+            before = _training_losses(problems, weight, bias, task)
         orders = [torch.randperm(x.shape[1], generator=generator) for generator in generators]
         losses.append(steps.epoch(torch.stack(orders), epoch))
         if x.is_cpu:
@@ -87,7 +94,10 @@ def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recip
         best_bias = torch.where(better.view(-1, 1), bias, best_bias)
     for epoch, loss in enumerate(torch.stack(losses).tolist(), 1):
         _check_finite(loss, epoch * steps.per_epoch, recipe)
-    return Layers(weight, bias, best_weight, best_bias, epochs.tolist(), right.tolist())
+    fall = (before - _training_losses(problems, weight, bias, task)) / before.clamp_min(1e-30)
+    return Layers(
+        weight, bias, best_weight, best_bias, epochs.tolist(), right.tolist(), fall.tolist()
+    )  # fmt: skip
 
 
 class _Steps:
@@ -165,6 +175,20 @@ def _right(problems: Problems, weight: Tensor, bias: Tensor, task: str) -> Tenso
     logits = torch.baddbmm(bias.unsqueeze(1), rows, weight.transpose(1, 2))
     scores = probabilities(logits.flatten(0, 1), task).view_as(logits)
     return right_predictions(scores, problems.val_labels, task)
+
+
+def _training_losses(problems: Problems, weight: Tensor, bias: Tensor, task: str) -> Tensor:
+    """Mean loss (S,) of every layer on all its training rows."""
+    shared, rows, _ = problems.features.shape
+    size = max(1, LOSS_LOGITS // weight.shape[1])
+    found = []
+    for i, (own_weight, own_bias) in enumerate(zip(weight, bias, strict=True)):
+        features, labels = (part[i if shared > 1 else 0] for part in (problems.features, problems.labels))
+        total = weight.new_zeros(())
+        for x, y in zip(features.split(size), labels.split(size), strict=True):
+            total += classification_loss(F.linear(x, own_weight, own_bias), y, task) * len(x)
+        found.append(total / rows)
+    return torch.stack(found)
 
 
 def _check_finite(loss: float, step: int, recipe: Recipe) -> None:

@@ -1,87 +1,35 @@
-"""Multinomial logistic regression on features, solved to convergence by L-BFGS."""
+"""Logistic regressions solved to convergence, in float64: by SciPy on the CPU, many together on a GPU."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .lbfgs import solve_logistic_regressions
+from .lbfgs import GRADIENT, HISTORY, MOST_STEPS, minimize_together
 from .linear_head import LinearHead
+from .logistic_problem import Problem
 
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
-
+LOWEST = -1e30
+"""Logit of a class without training rows, for a probability of 0."""
+NEGLIGIBLE = 1e-13
+"""Variances below this share of the largest one are rounding errors."""
+TOLERANCES = (1e-5, 1e-6, 1e-7, 1e-8)
+"""On the CPU, tolerances for the gradient in scaled coordinates, until :data:`GRADIENT` is met."""
 LOGITS = 1 << 26
 """Most logits of regressions that are solved together: half a gigabyte in float64."""
-
-
-def _logistic_regression(x: np.ndarray, y: np.ndarray, l2: float) -> LogisticRegression:
-    from sklearn.linear_model import LogisticRegression
-
-    c = math.inf if l2 == 0 else 1 / (l2 * len(x))
-    return LogisticRegression(C=c, max_iter=1000).fit(x, y)
-
-
-def _one_versus_rest(x: np.ndarray, y: np.ndarray, l2: float) -> tuple[np.ndarray, float]:
-    if y.min() == y.max():
-        return np.zeros(x.shape[1]), math.inf if y[0] else -math.inf
-    model = _logistic_regression(x, y, l2)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def fit_logistic_regression(x: Tensor, y: Tensor, *, num_classes: int, task: str, l2: float) -> LinearHead:
-    """Minimise mean cross-entropy + l2/2 ‖weight‖² with scikit-learn in float64.
-
-    ``x`` (N, D); ``y`` (N,), or (N, L) in {0, 1} for ``multi-label``; one-vs-rest for ``binary`` and
-    ``multi-label``. The bias is not penalised. Classes without a training row get probability 0.
-    """
-    data, target = x.double().cpu().numpy(), y.cpu().numpy()
-    if task in ("binary", "multi-label"):
-        columns = target[:, None] if task == "binary" else target
-        fits = [_one_versus_rest(data, column, l2) for column in columns.T]
-        weight = np.stack([w for w, _ in fits])
-        bias = np.array([b for _, b in fits])
-    else:
-        weight, bias = np.zeros((num_classes, x.shape[1])), np.full(num_classes, -math.inf)
-        classes = np.unique(target)
-        if len(classes) == 1:
-            bias[classes] = 0
-        else:
-            model = _logistic_regression(data, target, l2)
-            two = len(classes) == 2
-            # For two classes scikit-learn fits one logit, that of the second class.
-            weight[classes] = np.stack([0 * model.coef_[0], model.coef_[0]]) if two else model.coef_
-            bias[classes] = np.append(0, model.intercept_) if two else model.intercept_
-    return LinearHead(torch.from_numpy(weight).to(x), torch.from_numpy(bias).to(x), task)
 
 
 def fit_logistic_regressions(
     x: Sequence[Tensor], y: Sequence[Tensor], *, num_classes: int, task: str, strengths: Sequence[float]
 ) -> list[dict[float, LinearHead]]:
-    """:func:`fit_logistic_regression` of problems of equal shape at every strength, heads by strength.
-
-    On a GPU they are solved together, with a smaller tolerance than by scikit-learn on the CPU.
-    """
-    if x[0].is_cuda:
-        return solve_in_parts(x, y, num_classes=num_classes, task=task, strengths=strengths)
-    return [
-        {l2: fit_logistic_regression(*pair, num_classes=num_classes, task=task, l2=l2) for l2 in strengths}
-        for pair in zip(x, y, strict=True)
-    ]
-
-
-def solve_in_parts(
-    x: Sequence[Tensor], y: Sequence[Tensor], *, num_classes: int, task: str, strengths: Sequence[float]
-) -> list[dict[float, LinearHead]]:
-    """:func:`fit_logistic_regressions` in torch, as many problems and strengths together as memory allows."""
+    """:func:`solve_logistic_regressions` of problems of equal shape, by strength."""
     room = max(1, LOGITS // (len(x[0]) * num_classes))
-    width = min(room, len(strengths))
-    count = room // width
+    # On the CPU a strength starts from the solution of the one before, so they stay together.
+    width = min(room, len(strengths)) if x[0].is_cuda else len(strengths)
+    count = max(1, room // width)
     heads: list[dict[float, LinearHead]] = [{} for _ in x]
     for first in range(0, len(x), count):
         features, labels = (torch.stack(list(part[first : first + count])) for part in (x, y))
@@ -97,3 +45,113 @@ def solve_in_parts(
                     for k, l2 in enumerate(own)
                 )
     return heads
+
+
+def solve_logistic_regressions(
+    x: Tensor, y: Tensor, strengths: Tensor, *, num_classes: int, task: str
+) -> tuple[Tensor, Tensor]:
+    """Minimise mean cross-entropy + l2/2 ‖weight‖² for P problems at S strengths; weights (P, S, C, D).
+
+    ``binary`` and ``multi-label`` are one-vs-rest. Biases (P, S, C) are not penalised, two classes have one
+    logit, and classes without training rows have the bias -inf. On a GPU all problems and strengths are
+    solved together with few host syncs; on the CPU one by one by SciPy, from the largest strength down, each
+    from the solution before.
+
+    Args:
+        x: Features (P, N, D).
+        y: Labels (P, N), or 0/1 (P, N, L) for ``multi-label``.
+        strengths: l2 (S,), float64.
+        num_classes: Number of classes, or of labels.
+        task: ``'multi-class'``, ``'ordinal'``, ``'binary'`` or ``'multi-label'``.
+    """
+    if task in ("binary", "multi-label"):
+        target = y.view(*y.shape[:2], -1).double()
+        first = target[:, :1]
+        # With targets of one half, a column of equal labels is solved by the zeros of the initialisation.
+        constant = (target == first).all(1, keepdim=True)
+        weight, bias = _solve(x, torch.where(constant, 0.5, target), strengths, softmax=False)
+        return weight, torch.where(constant, torch.where(first > 0, math.inf, -math.inf), bias)
+    target = torch.nn.functional.one_hot(y, num_classes).double()
+    present = target.sum(1) > 0
+    weight = x.new_zeros(len(x), len(strengths), num_classes, x.shape[2], dtype=torch.float64)
+    bias = torch.where(present, 0.0, -math.inf).double().unsqueeze(1).repeat(1, len(strengths), 1)
+    counts = present.sum(1).tolist()
+    more = [i for i, count in enumerate(counts) if count > 2]
+    if more:
+        offset = torch.where(present[more], 0.0, LOWEST).double()
+        weight[more], own = _solve(x[more], target[more], strengths, softmax=True, offset=offset)
+        # A constant in all biases changes no probability.
+        there = present[more].unsqueeze(1).double()
+        bias[more] += own - (own * there).sum(2, keepdim=True) / there.sum(2, keepdim=True)
+    two = [i for i, count in enumerate(counts) if count == 2]
+    if two:
+        second = num_classes - 1 - present[two].flip(1).int().argmax(1)
+        column = target[two].gather(2, second.view(-1, 1, 1).expand(-1, x.shape[1], 1))
+        own_weight, own = _solve(x[two], column, strengths, softmax=False)
+        rows = torch.tensor(two, device=x.device)
+        weight[rows, :, second], bias[rows, :, second] = own_weight[:, :, 0], own[:, :, 0]
+    return weight, bias
+
+
+def _solve(
+    x: Tensor, target: Tensor, strengths: Tensor, *, softmax: bool, offset: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Weights and biases for targets (P, N, C), with a constant (P, C) added to the logits."""
+    data = x.double()
+    mean = data.mean(1, keepdim=True)
+    data = data - mean
+    if data.shape[1] < data.shape[2]:
+        # The minimum is in the span of the rows.
+        basis = torch.linalg.qr(data.mT).Q
+        data = data @ basis
+    else:
+        basis = torch.eye(data.shape[2]).to(data).expand(len(data), -1, -1)
+    # In principal axes a diagonal scaling removes correlation and scale.
+    spread, axes = torch.linalg.eigh(data.mT @ data / data.shape[1])
+    if not x.is_cuda:  # where the shapes may depend on values
+        kept = (spread > NEGLIGIBLE * spread.amax(1, keepdim=True)).any(0)
+        kept[-1] = True
+        spread, axes = spread[:, kept], axes[:, :, kept]
+    basis, data = basis @ axes, data @ axes
+    data = torch.cat([data, torch.ones_like(data[:, :, :1])], 2)
+    penalty = torch.nn.functional.pad(strengths.view(-1, 1).expand(-1, spread.shape[1]), (0, 1))
+    reach = 1 + mean.abs().amax(2)
+    problem = Problem(data, target, penalty.unsqueeze(1), softmax, offset)
+    minimize = minimize_together if x.is_cuda else minimize_in_turn
+    found = minimize(problem, reach, len(strengths))
+    weight = found[..., :-1] @ basis.mT.unsqueeze(1)
+    return weight, found[..., -1] - (weight * mean.unsqueeze(1)).sum(3)
+
+
+def minimize_in_turn(problem: Problem, reach: Tensor, count: int) -> Tensor:
+    """Minima (P, S, C, R) by SciPy, from the largest strength down, each from the solution before.
+
+    Coordinates are scaled by the root of the Hessian's approximate diagonal at the start. The arguments are
+    those of :func:`ssl_ext.evaluation.lbfgs.minimize_together`.
+    """
+    from scipy.optimize import minimize
+
+    problems, _, size = problem.data.shape
+    found = problem.data.new_zeros(problems, count, problem.target.shape[2], size)
+    order = sorted(range(count), key=lambda k: -float(problem.penalty[k].amax()))
+    for p in range(problems):
+        point = found[:1, :1]
+        for k in order:
+            one = problem.single(p, k)
+            scale = one.diagonal(point).rsqrt()
+            start = (point / scale).flatten().numpy()
+            for tolerance in TOLERANCES:
+                result = minimize(
+                    one.value_and_gradient, start, args=(scale,), jac=True, method="L-BFGS-B",
+                    options=dict(
+                        maxiter=MOST_STEPS, maxfun=2 * MOST_STEPS, maxcor=HISTORY,
+                        gtol=tolerance, ftol=tolerance**2,
+                    ),
+                )  # fmt: skip
+                start = result.x
+                gradient = torch.from_numpy(result.jac).view_as(scale) / scale
+                if float(gradient.norm() * reach[p]) <= GRADIENT:
+                    break
+            point = torch.from_numpy(start).view_as(scale) * scale
+            found[p, k] = point[0, 0]
+    return found

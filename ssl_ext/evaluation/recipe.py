@@ -28,6 +28,7 @@ class Recipe:
         batch_size: Rows per step, >= 2; clipped to the number of rows.
         epochs: Passes over the rows, >= 1.
         steps: Optimiser steps, >= 1; overrides ``epochs``.
+        min_steps: Optimiser steps that ``epochs`` are prolonged to on few rows.
         schedule: ``'constant'``, or ``'cosine'`` from ``lr`` to 0.
         milestones: Points at which a constant rate is divided by 10: in epochs (in steps if ``steps`` is
             set), or, if below 1, as a fraction of the training.
@@ -50,6 +51,7 @@ class Recipe:
     batch_size: int = 256
     epochs: int = 100
     steps: int | None = None
+    min_steps: int | None = None
     schedule: str = "constant"
     milestones: Sequence[float] = ()
     evaluations: int | None = None
@@ -65,7 +67,7 @@ class Recipe:
         self._require("weight_decay", positive, "a number of at least 0 is needed")
         self._require("batch_size", is_count(self.batch_size, 2), "a whole number ≥ 2 is needed")
         self._require("epochs", is_count(self.epochs, 1), "a whole number ≥ 1 is needed")
-        for name in ("steps", "evaluations"):
+        for name in ("steps", "min_steps", "evaluations"):
             value = getattr(self, name)
             self._require(name, value is None or is_count(value, 1), "a whole number ≥ 1 is needed")
         numbers = isinstance(self.milestones, Sequence) and not isinstance(self.milestones, str)
@@ -78,9 +80,18 @@ class Recipe:
         if not right:
             raise ValueError(f"{self.key}.{name}={getattr(self, name)!r}: {need}")
 
+    def steps_per_epoch(self, count: int) -> int:
+        """Batches of an epoch of ``count`` rows; a single last row joins the batch before.
+
+        >>> [Recipe(batch_size=4).steps_per_epoch(count) for count in (3, 8, 9, 10)]
+        [1, 2, 2, 3]
+        """
+        size = min(self.batch_size, count)
+        return max(1, count // size + (count % size > 1))
+
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the training in optimiser steps."""
-        return self.steps or self.epochs * steps_per_epoch
+        return self.steps or max(self.min_steps or 0, self.epochs * steps_per_epoch)
 
     def rate(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Learning rate at 0-based ``step`` of ``total``."""
@@ -108,6 +119,8 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """Settings in effect, for result rows."""
         length = {"steps": self.steps} if self.steps else {"epochs": self.epochs}
+        if self.min_steps and not self.steps:
+            length["min_steps"] = self.min_steps
         momentum = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
         return {
             "optimizer": self.optimizer,

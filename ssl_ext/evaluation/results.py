@@ -37,6 +37,14 @@ SOURCE = {
 ENDS = {OTHERS: list[float]}
 INTERVALS = {"last": ENDS, "best": ENDS, "over": str, "units": int}
 
+FALL = 0.01
+"""A probe is converged if its training loss falls by no more than this share in its last epoch."""
+WHAT = "a results.json of tools/evaluate.py"
+UNTRAINED = ("knn", "cluster", "quality")
+"""Protocols that train nothing, which papers' recipes leave as they are."""
+OWN, UNRECORDED = "own", "not recorded"
+"""Recipe of this project, and of rows of older versions."""
+
 
 @dataclass
 class ResultRow:
@@ -48,7 +56,8 @@ class ResultRow:
     (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
     groups are counted and drawn instead of labels). ``intervals`` holds 95 % bootstrap intervals of metrics
     of ``last`` and ``best`` over the reported images, or their groups, and ``predictions`` the path of the
-    scores of the images, relative to the result file.
+    scores of the images, relative to the result file. ``recipe`` is ``'own'``, ``'custom'`` (set in the
+    config), the name of a paper's recipe, or ``'not recorded'``.
     """
 
     method: str
@@ -69,6 +78,13 @@ class ResultRow:
     by: str | None = None
     intervals: Annotated[dict[str, Any], INTERVALS] = field(default_factory=dict)
     predictions: str | None = None
+    recipe: str = OWN
+
+
+def unconverged(row: ResultRow) -> float | None:
+    """Share by which a probe's training loss fell in its last epoch, if that is more than 1 %; else None."""
+    fall = row.settings.get("last_epoch_fall")
+    return fall if isinstance(fall, float) and fall > FALL else None
 
 
 @contextmanager
@@ -131,8 +147,11 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
     Raises:
         UserError: The file is missing or damaged, or is not a result file.
     """
-    rows = read_json(path, list[ResultRow], "a results.json of tools/evaluate.py")
-    for number, row in enumerate(rows, start=1):
+    rows = read_json(path, list[ResultRow], WHAT)
+    items = read_json(path, list[dict[str, Any]], WHAT)
+    for number, (row, item) in enumerate(zip(rows, items, strict=True), start=1):
+        if "recipe" not in item and row.protocol not in UNTRAINED:
+            row.recipe = UNRECORDED
         for metrics in (row.last, row.best):
             matrix = metrics.get("confusion", [])
             if any(len(counts) != len(matrix) for counts in matrix):

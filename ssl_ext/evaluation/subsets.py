@@ -61,13 +61,21 @@ class _Units:
         Raises:
             ValueError: No row is labelled.
         """
-        if not self.known.any():
-            raise ValueError("there is no labelled row: all labels are negative")
+        self.check()
         chosen = [
             np.random.default_rng([seed, index]).permutation(units)[: count(len(units))]
             for index, units in strata
         ]
-        return torch.from_numpy(np.flatnonzero(self.known & np.isin(self.of_row, np.concatenate(chosen))))
+        return self.rows(np.concatenate(chosen))
+
+    def check(self) -> None:
+        """Raise ValueError if no row is labelled."""
+        if not self.known.any():
+            raise ValueError("there is no labelled row: all labels are negative")
+
+    def rows(self, units: np.ndarray) -> Tensor:
+        """Sorted labelled rows of units."""
+        return torch.from_numpy(np.flatnonzero(self.known & np.isin(self.of_row, units)))
 
 
 def _sorted_out(classes: np.ndarray, values: np.ndarray) -> Strata:
@@ -103,10 +111,11 @@ def short_classes(labels: Tensor, n: int, *, groups: np.ndarray | None = None) -
 
 
 def random_subset(labels: Tensor, n: int, *, seed: int, groups: np.ndarray | None = None) -> Tensor:
-    """Sorted indices of ``n`` random labelled rows of any class, or all if there are fewer.
+    """Sorted indices of ``n`` random labelled rows, of each class its share, or all if there are fewer.
 
-    Deterministic in labels, ``n`` and seed; for one seed, a larger ``n`` gives a superset. Raises
-    ValueError if n < 1 or no row is labelled.
+    Every class has a row before another has its second one. A group counts for its least frequent class.
+    Multi-label (N, L) rows are drawn regardless of their labels. Deterministic in labels, ``n`` and seed; for
+    one seed, a larger ``n`` gives a superset. Raises ValueError if n < 1 or no row is labelled.
 
     >>> random_subset(torch.tensor([0, 0, -1, 1]), 9, seed=0).tolist()
     [0, 1, 3]
@@ -116,7 +125,16 @@ def random_subset(labels: Tensor, n: int, *, seed: int, groups: np.ndarray | Non
     if n < 1:
         raise ValueError(f"budgets={n}: at least 1 is needed")
     units = _Units(labels, groups)
-    return units.draw(units.all, lambda count: n, seed)
+    units.check()
+    members, places = [], []
+    for index, stratum in units.by_class:
+        members.append(np.random.default_rng([seed, index]).permutation(stratum))
+        # The middle of each unit's part of its class; 0 for the first.
+        order = np.arange(len(stratum))
+        places.append((order + 0.5) / max(1, len(stratum)) * (order > 0))
+    place = np.concatenate(places)
+    first = np.lexsort((np.random.default_rng(seed).permutation(len(place)), place))[:n]
+    return units.rows(np.concatenate(members)[first])
 
 
 def fraction_subset(

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from .conditions import Condition
-from .identity import group_key, independent, spread_notes
+from .identity import group_key, independent, mark, spread_notes
 from .metric_names import METRICS
 from .results import ResultRow
 from .stats import Stat, interval_notes, majority_stat, shown_metrics
@@ -74,13 +74,14 @@ def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | 
 def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> Condition:
     """Column of a condition in the wide table."""
     if condition.protocol == "supervised":
-        for other in (c for cells in methods.values() for c in cells if c.protocol == "linear"):
-            if (other.labels, other.target) == (condition.labels, condition.target):
-                return other
+        linear = [c for cells in methods.values() for c in cells if c.protocol == "linear"]
+        alike = [c for c in linear if (c.labels, c.target) == (condition.labels, condition.target)]
+        return max(alike, key=lambda c: c.recipe == condition.recipe, default=condition)
     return condition
 
 
 def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -> Table:
+    members = repeats([row for row in rows if "acc" in getattr(row, which)])
     shown = [metric for metric in shown_metrics(rows)[0] if metric not in ("kappa", "top5")]
     found: dict[str, dict[str, dict[Condition, Stat]]] = {
         metric: aggregate(rows, metric=metric, which=which) for metric in shown
@@ -94,7 +95,7 @@ def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -
         texts = dict.fromkeys(columns, "-")
         for condition, accuracy in conditions.items():
             others = [(metric, found[metric].get(method, {}).get(condition)) for metric in shown[1:]]
-            cells = [accuracy.text("acc", count=True)]
+            cells = [accuracy.text("acc", count=True) + mark(members[method][condition])]
             # The repeats are told once in a cell.
             cells += [_text(stat and stat._replace(std=0.0, n=1), metric) for metric, stat in others]
             texts[_column(condition, found["acc"])] = " / ".join(cells)
@@ -134,7 +135,7 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
             stats = [cells[metric].get(method, {}).get(condition) for metric in shown]
             table.add_row(
                 "" if number else condition.words,
-                method,
+                method + mark(members),
                 *map(_text, stats, shown),
                 str(len(members)),
                 _seconds(members),

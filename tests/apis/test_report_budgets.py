@@ -10,18 +10,38 @@ from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, write_results
 
 NAT = "configs/medical/simclr-nat_resnet18_bloodmnist.py"
-OVER = "± is the deviation over 2 probe seeds: budget, 100 labels, frozen."
+BLOOD, PATHOLOGY = (
+    dict(type="MedMNIST", name=name, data_root="data") for name in ("bloodmnist", "pathmnist")
+)
+NETWORK = dict(backbone=dict(type="ResNet", depth=18), neck=dict(type="MLP", layers=[1, 2]))
+TRAINED = dict(datasets=[dict(BLOOD, data_root="elsewhere/data2")], seed=0, epoch=9)
+OVER = "± is the deviation over 2 probe seeds: budget, 100 labels, frozen, thesis."
 PATH = "simclr-nat_resnet18_pathmnist"
 
 
-def row(method, protocol, acc, *, config=NAT, checkpoint=None, data="bloodmnist", settings=None, **more):
+def row(
+    method,
+    protocol,
+    acc,
+    *,
+    config=NAT,
+    checkpoint=None,
+    data="bloodmnist",
+    settings=None,
+    facts=None,
+    **more,
+):
     metrics = {"acc": acc, "auc": acc / 2}
     source = {
         "checkpoint": checkpoint and {"path": f"{checkpoint}/epoch_2.pth", "sha256": f"sha-{checkpoint}"},
         "config": config,
         "dataset": {"type": "MedMNIST", "name": data},
+        "network": NETWORK,
+        "data": {"test": {"files": [dict(path="blood.npz", md5="0", official=True)]}},
+        "pretraining": checkpoint and TRAINED,
+        **(facts or {}),
     }
-    fields = dict(settings=settings or {}, sizes={"test": 8}, seed=0, source=source)
+    fields = dict(settings=settings or {}, sizes={"test": 8}, seed=0, source=source, recipe="thesis")
     return ResultRow(method, protocol, metrics, metrics, **{**fields, **more})
 
 
@@ -43,6 +63,13 @@ def folder(tmp_path):
         row("supervised", "supervised", 0.25, budget=100),
     ]
     write_results(tmp_path / "runs" / "results.json", rows)
+    (tmp_path / "medical").mkdir()
+    for stem, data in (("bloodmnist", BLOOD), ("pathmnist", PATHOLOGY)):
+        (tmp_path / "medical" / f"simclr-nat_resnet18_{stem}.py").write_text(
+            f"model = dict(type='SimCLR', **{dict(NETWORK, neck=dict(type='MLP', layers=(1, 2)))})\n"
+            f"train_dataloader = dict(dataset={data})\ntrain_cfg = dict(by_epoch=True, max_epochs=9)\n"
+        )
+    (tmp_path / "papers").mkdir()
     return tmp_path
 
 
@@ -59,6 +86,7 @@ def write_table(
         METRIC="{metric}",
         UNIT="",
         SOURCE="A paper, Table 1",
+        RECIPES=["thesis"],
         PUBLISHED=published,
     )
     lines = [f"{name} = {value!r}" for name, value in {**names, **more}.items()]
@@ -78,11 +106,11 @@ def test_methods_down_and_numbers_of_labels_across(folder):
         f"{name}: {metric}" for name in labels for metric in ("acc. %", "AUC")
     ]
     assert grid.rows == [
-        ["bloodmnist", "SimCLR", "frozen", "70.00 ± 14.14 (n=2)", "0.3500 ± 0.0707 (n=2)",
+        ["bloodmnist", "SimCLR", "frozen, thesis", "70.00 ± 14.14 (n=2)", "0.3500 ± 0.0707 (n=2)",
          "50.00 (n=1)", "0.2500 (n=1)", "30.00 (n=1)", "0.1500 (n=1)", "90.00 (n=1)", "0.4500 (n=1)"],
-        ["bloodmnist", "SimCLR", "unfrozen", "40.00 (n=1)", "0.2000 (n=1)", "-", "-", "20.00 (n=1)",
+        ["bloodmnist", "SimCLR", "unfrozen, thesis", "40.00 (n=1)", "0.2000 (n=1)", "-", "-", "20.00 (n=1)",
          "0.1000 (n=1)", "-", "-"],
-        ["bloodmnist", "supervised", "unfrozen", "25.00 (n=1)", "0.1250 (n=1)", *["-"] * 6],
+        ["bloodmnist", "supervised", "unfrozen, thesis", "25.00 (n=1)", "0.1250 (n=1)", *["-"] * 6],
     ]  # fmt: skip
     assert grid.notes == [OVER]
     assert (folder / "out" / "results.md").read_text().startswith("**last epoch")
@@ -94,14 +122,14 @@ def test_rows_of_one_method_stand_together(folder):
         for mode in ("frozen", "unfrozen")
     ]
     write_results(folder / "runs" / "other" / "results.json", other)
-    assert [cells[1:3] for cells in table(folder).rows] == [
+    assert [[cells[1], cells[2].removesuffix(", thesis")] for cells in table(folder).rows] == [
         ["SimCLR (nov)", "frozen"], ["SimCLR (nov)", "unfrozen"],
         ["SimCLR (nat)", "frozen"], ["SimCLR (nat)", "unfrozen"], ["supervised", "unfrozen"],
     ]  # fmt: skip
 
 
 def test_every_figure_is_shown_in_the_least_width(folder):
-    grid = table(folder, write_table(folder / "table.py"))
+    grid = table(folder, write_table(folder / "papers" / "table.py"))
     console = Console(width=grid.least_width, file=io.StringIO(), markup=False)
     console.print(grid.rich())
     shown = console.file.getvalue()
@@ -113,7 +141,6 @@ def test_every_figure_is_shown_in_the_least_width(folder):
 
 def test_published_figures_stand_in_brackets(folder):
     papers = folder / "papers"
-    papers.mkdir()
     write_table(papers / "a.py", ".771 .957  - .99", labels=(100, "all"))
     per_class = dict(labels_per_class="{labels}", modes="frozen")
     write_table(papers / "b.py", "50", ["acc"], [10], per_class, UNIT="%", SOURCE="Table 2")
@@ -131,38 +158,82 @@ def test_published_figures_stand_in_brackets(folder):
     assert grid.notes == ["In brackets: A paper, Table 1; Table 2; Table 3", OVER]
 
 
+UNLIKE = "not comparable with the published figure, because "
+
+
+def path_first(**more):
+    return dict(TRAINED, initial_weights=dict(datasets=[PATHOLOGY], sha256="1"), **more)
+
+
 @pytest.mark.parametrize(
-    ("changes", "checkpoint", "found"),
+    ("table_of", "row_of", "found"),
     [
-        (dict(), "runs/nat", True),
-        (dict(CONFIG="simclr-nat_resnet18_pathmnist"), "runs/nat", False),
-        (dict(CONFIG="simclr-nov_resnet18_bloodmnist"), "runs/nat", False),
-        (dict(cell="options=['model.backbone.depth=34']"), "runs/nat", False),
-        (dict(cell="pretrain=False"), "runs/nat", False),
-        (dict(cell=f"pretrain={PATH!r}"), "runs/nat", False),
-        (dict(cell=f"pretrain={PATH!r}"), f"runs/{PATH}", True),
-        (dict(cell=f"init={PATH!r}"), f"runs/{PATH}", False),
-        (dict(cell=f"init={PATH!r}"), "runs/simclr-nat_pathmnist-then-bloodmnist", True),
-        (dict(SKIP=[dict(arm="x")]), "runs/nat", False),
+        ({}, {}, True),
+        ({}, dict(recipe="own"), "its recipe is own, not thesis"),
+        (dict(RECIPES=[]), {}, "its recipe is thesis, the publication names none"),
+        (dict(RECIPES=["own", "thesis"]), {}, True),
+        ({}, dict(network=dict(NETWORK, backbone=dict(type="ResNet", depth=34))), "another network"),
+        ({}, dict(pretraining=dict(TRAINED, datasets=[PATHOLOGY])), "its pretraining data are other ones"),
+        ({}, dict(pretraining=dict(epoch=9)), "its pretraining data are not recorded"),
+        ({}, dict(pretraining=dict(TRAINED, epoch=2)), "it was pretrained for 2 epochs, not 9"),
+        ({}, dict(pretraining=path_first()), "its pretraining started from other weights"),
+        ({}, dict(data=dict(v=dict(files=[dict(official=False)]))), "its data file is not the official one"),
+        ({}, dict(data=None), "its data files are not recorded"),
+        ({}, dict(data=dict(train=dict(files=[dict(official=None)]))), True),
+        ({}, dict(method="BYOL"), "its method is BYOL, not SimCLR"),
+        (dict(cell=f"pretrain={PATH!r}"), {}, "its pretraining data are other ones"),
+        (dict(cell=f"pretrain={PATH!r}"), dict(pretraining=dict(TRAINED, datasets=[PATHOLOGY])), True),
+        (dict(cell=f"init={PATH!r}"), {}, "its pretraining started from other weights"),
+        (dict(cell=f"init={PATH!r}"), dict(pretraining=path_first()), True),
+        (dict(cell="pretrain='data/resnet50-0123.pth'"), {}, "its weights are not resnet50-0123"),
+        (dict(cell="pretrain='data/resnet50-sha.pth'"), {}, True),
+        # Figures of other configs, labels, modes and overrides are no neighbours.
+        (dict(CONFIG="simclr-nat_resnet18_pathmnist"), {}, None),
+        (dict(CONFIG="simclr-nov_resnet18_bloodmnist"), {}, None),
+        (dict(cell="options=['model.backbone.depth=34']"), {}, None),
+        (dict(cell="pretrain=False"), {}, None),
+        (dict(SKIP=[dict(arm="x")]), {}, None),
+        ({}, dict(budget=250), None),
+        ({}, dict(mode="unfrozen"), None),
     ],
-)
-def test_a_figure_is_of_one_config_and_pretraining(changes, checkpoint, found, folder):
-    write_results(
-        folder / "runs" / "results.json",
-        [row("SimCLR", "budget", 0.7, mode="frozen", budget=100, checkpoint=checkpoint)],
-    )
-    grid = table(folder, write_table(folder / "table.py", **changes))
-    assert ("(77.1)" in grid.rows[0][3]) is found
+)  # fmt: skip
+def test_a_bracket_needs_all_facts_to_agree_and_a_dagger_says_which_do_not(table_of, row_of, found, folder):
+    columns = dict(method="SimCLR", recipe="thesis", mode="frozen", budget=100)
+    columns |= {name: row_of[name] for name in columns if name in row_of}
+    facts = {name: value for name, value in row_of.items() if name not in columns}
+    measured = row(columns.pop("method"), "budget", 0.7, checkpoint="runs/nat", facts=facts, **columns)
+    write_results(folder / "runs" / "results.json", [measured])
+    grid = table(folder, write_table(folder / "papers" / "table.py", **table_of))
+    assert grid.rows[0][3] == {True: "70.00 (n=1) (77.1)", None: "70.00 (n=1)"}.get(found, "70.00 (n=1) †")
+    daggers = [note for note in grid.notes if note.startswith("†")]
+    place = f"{measured.method} on bloodmnist, frozen, {measured.recipe}".removesuffix(", own")
+    expected = f"† {UNLIKE}{found}: {place}, 100 (A paper, Table 1)."
+    assert daggers == ([expected] if isinstance(found, str) else [])
 
 
 def test_a_network_pretrained_on_other_data_has_its_own_figures_alone(folder):
     papers = folder / "papers"
-    papers.mkdir()
     write_table(papers / "own.py", ".1 .2  .3 .4", labels=(100, 1000))
-    write_table(papers / "path.py", cell="pretrain='runs_nat'")
-    (frozen, *_) = table(folder, papers).rows
-    assert frozen[3:5] == ["70.00 ± 14.14 (n=2) (77.1)", "0.3500 ± 0.0707 (n=2) (0.957)"]
-    assert frozen[5:7] == ["50.00 (n=1)", "0.2500 (n=1)"]
+    write_table(papers / "path.py", cell=f"pretrain={PATH!r}")
+    for cells in (table(folder, papers).rows[0], table(folder, papers / "own.py").rows[0]):
+        assert cells[3:7] == [
+            "70.00 ± 14.14 (n=2) (10.0)", "0.3500 ± 0.0707 (n=2) (0.200)", "50.00 (n=1) (30.0)",
+            "0.2500 (n=1) (0.400)",
+        ]  # fmt: skip
+    (frozen, *_) = table(folder, papers / "path.py").rows
+    assert frozen[3:6] == ["70.00 ± 14.14 (n=2) †", "0.3500 ± 0.0707 (n=2) †", "50.00 (n=1)"]
+
+
+def test_two_figures_that_differ_in_the_recipe_stand_in_columns_of_their_own(folder):
+    measured = [
+        row("SimCLR", "budget", acc, mode="frozen", budget=100, checkpoint="runs/nat", recipe=recipe)
+        for recipe, acc in (("own", 0.8), ("thesis", 0.7))
+    ]
+    write_results(folder / "runs" / "results.json", measured)
+    grid = table(folder, write_table(folder / "papers" / "table.py"))
+    assert [cells[2:4] for cells in grid.rows] == [
+        ["frozen", "80.00 (n=1) †"], ["frozen, thesis", "70.00 (n=1) (77.1)"]
+    ]  # fmt: skip
 
 
 def test_what_was_measured_unlike_has_rows_of_its_own(folder):
@@ -170,7 +241,7 @@ def test_what_was_measured_unlike_has_rows_of_its_own(folder):
     write_results(folder / "runs" / "unlike" / "results.json", [other])
     grid = table(folder)
     rows = [cells[1:4] for cells in grid.rows if cells[3].startswith("10.00")]
-    assert rows == [["SimCLR [B]", "frozen", "10.00 (n=1)"]]
+    assert rows == [["SimCLR [B]", "frozen, thesis", "10.00 (n=1)"]]
     assert grid.notes[1:] == [OVER] and "100 labels" in grid.notes[0]
 
 
@@ -186,14 +257,14 @@ def test_what_was_measured_unlike_has_rows_of_its_own(folder):
 )
 def test_a_bad_table_is_one_sentence(changes, words, folder):
     with pytest.raises(UserError, match=words):
-        table(folder, write_table(folder / "table.py", **changes))
+        table(folder, write_table(folder / "papers" / "table.py", **changes))
 
 
 def test_options_are_checked(folder):
     with pytest.raises(UserError, match="layout='wide': allowed are long, budgets"):
         report([folder], layout="wide")
     with pytest.raises(UserError, match="is for --layout budgets"):
-        report([folder], references=write_table(folder / "table.py"))
+        report([folder], references=write_table(folder / "papers" / "table.py"))
     with pytest.raises(UserError, match=r"none\.py' does not exist"):
         report([folder], layout="budgets", references=folder / "none.py")
     (folder / "paper.yml").touch()

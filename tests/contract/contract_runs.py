@@ -18,7 +18,7 @@ from ssl_ext.apis import evaluate, pretrain
 
 STEPS, SAVED = 6, 4
 IMAGES = "images.npz"
-SHORT = dict(epochs=1, steps=None, batch_size=32, lr=1e-3, evaluations=1)
+SHORT = dict(epochs=1, min_steps=None, batch_size=32, lr=1e-3, evaluations=1)
 # The algorithm whose checkpoint is evaluated on the digits.
 EVALUATED = "TriMix"
 PROTOCOLS = (
@@ -130,11 +130,9 @@ def digits(recorded=None, only=None):
     config.evaluation = dict(
         batch_size=512,
         knn=dict(k=[1, 5]),
-        linear=dict(epochs=3, lr=3.0, batch_size=128),
-        few_labels=dict(l2=[0.1, 1.0]),
+        linear=dict(solver="sgd", epochs=3, lr=3.0, batch_size=128),
         linear_aug=dict(epochs=1, milestones=[]),
         finetune=SHORT,
-        few_labels_finetune=SHORT,
         cluster=dict(restarts=1),
     )
     with run_folder():
@@ -163,12 +161,16 @@ def digits(recorded=None, only=None):
             out_dir="out",
             device="cpu",
         )
+        evaluate(
+            config, EVALUATED + ".pth", protocols=["linear"], labels_per_class=[2], draws=1, recipes=["own"],
+            out_dir="out", device="cpu",
+        )  # fmt: skip
         rows = json.loads(Path("out/results.json").read_text())
     return {name: row for name, row in map(_row, rows) if only is None or name in only}
 
 
 def _row(row):
-    asked = ("labels_per_class", "budget", "fraction", "draw", "mode", "target")
+    asked = ("labels_per_class", "budget", "fraction", "draw", "mode", "target", "recipe")
     words = [row["method"], row["protocol"], *(f"{key} {row[key]}" for key in asked if row[key] is not None)]
     for key in KEYS_ALONE:
         row[key] = dict.fromkeys(sorted(row[key]))

@@ -53,7 +53,7 @@ def run(tiny_config, tmp_path):
 
     def evaluate_here(dataset, **settings):
         tiny_config.evaluation_dataset = dataset
-        options = {"evaluation.linear.epochs": 2, "evaluation.few_labels": dict(l2=[1.0])}
+        options = {"evaluation.linear.epochs": 2}
         return evaluate(
             tiny_config, tmp_path / "weights.pth", out_dir=tmp_path / "out", device="cpu", options=options,
             **settings,

@@ -1,4 +1,5 @@
 import importlib
+import io
 import json
 import pickle
 import re
@@ -7,27 +8,33 @@ import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from rich.console import Console
 
 from ssl_ext.apis import evaluate
 from ssl_ext.apis.evaluate.checks import check_data
+from ssl_ext.apis.evaluate.data import EvaluationData
+from ssl_ext.apis.evaluate.draws import rows_of
+from ssl_ext.apis.evaluate.plan import Labels
 from ssl_ext.apis.evaluate.request import PROTOCOLS
 from ssl_ext.config.networks import random_network
-from ssl_ext.config.recipes import read_recipes
+from ssl_ext.config.recipes import RECIPES, read_recipes
 from ssl_ext.datasets import ArrayDataset, Digits, NPZDataset
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import Splits, aggregate, linear, quality_figures
+from ssl_ext.evaluation import Splits, aggregate, linear, quality_figures, results_table
 from ssl_ext.models.evaluated import EvaluatedModel, view_features
+from ssl_ext.names import RECIPES as NAMES
 
 PACKAGE = "ssl_ext.apis.evaluate"
 NETWORKS = importlib.import_module(f"{PACKAGE}.networks")
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
-SHORT = dict(epochs=2, steps=None, batch_size=8, lr=1e-2, evaluations=2)
+SHORT = dict(epochs=2, min_steps=None, batch_size=8, lr=1e-2, evaluations=2)
 
 
 def save_digits(path, counts, channels=3, one_class=False):
@@ -51,11 +58,9 @@ def config(tiny_config, tmp_path):
     tiny_config.evaluation_dataset = save_digits(tmp_path / "digits.npz", counts)
     tiny_config.evaluation.update(
         knn=dict(k=[1, 5]),
-        linear=dict(epochs=2, lr=0.1),
-        few_labels=dict(l2=[1.0]),
+        linear=dict(solver="sgd", epochs=2, lr=0.1),
         linear_aug=dict(epochs=1, milestones=[]),
         finetune=SHORT,
-        few_labels_finetune=SHORT,
         cluster=dict(restarts=1),
     )
     return tiny_config
@@ -205,7 +210,7 @@ def test_seeds_give_rows_of_their_own_and_mean_and_deviation(run, tmp_path):
 def test_probes_on_equally_many_rows_are_fitted_together_with_the_same_rows_of_results(
     run, config, monkeypatch
 ):
-    config.evaluation.few_labels = dict(solver="sgd", epochs=3, lr=0.1)
+    config.evaluation.linear = dict(solver="sgd", epochs=3, lr=0.1)
     asked = dict(budgets=[12], draws=2, seeds=[0, 1], labels_per_class=[1], baselines=["untrained"])
     rows = run("linear", "budget", **asked)
     shared = {(r.method, r.labels_per_class, r.budget): r.cost.get("fitted_together", 1) for r in rows}
@@ -292,7 +297,7 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
         seeds=[0, 1], baselines=["pixels", "untrained", "supervised"], transfer_to=[tmp_path / "other.py"],
     )  # fmt: skip
     rows = run(*PROTOCOLS, **asked)
-    measured = [line.rpartition(":")[0] for line in said if " in " in line]
+    measured = [line.rpartition(":")[0] for line in said if line.endswith(" s")]
     said.clear()
     monkeypatch.setattr(NETWORKS, "random_network", None)
     assert run(*PROTOCOLS, **asked, dry_run=True) == []
@@ -358,13 +363,112 @@ def test_classes_that_a_split_lacks_are_named(train, test, task, lines, said, mo
     assert all(re.search(line, message) for line, message in zip(lines, found, strict=True))
 
 
-def test_validation_is_held_out_for_trained_networks(run, config, tmp_path):
+def test_a_choice_without_a_validation_split_and_the_refit_on_exactly_the_drawn_rows(run, config, tmp_path):
     config.evaluation_dataset = save_digits(tmp_path / "two.npz", dict(train=40, test=20))
-    (row,) = run("finetune")
-    assert row.sizes["train"] + row.sizes["val"] == 40
-    assert row.sizes["val"] >= 9
-    assert row.settings["val_split"] == "held out of train"
-    assert not row.settings["fit_includes_validation"]
+    rows = run(
+        "linear", "linear-aug", "finetune", "semi", "budget", fractions=[0.5, 1], budgets=[12], draws=1,
+        modes=["frozen", "unfrozen"],
+    )  # fmt: skip
+    for row in rows:
+        whole = row.fraction in (None, 1) and row.budget is None
+        drawn = 40 if whole else 12 if row.budget else row.sizes["train"]
+        assert row.sizes["train"] == row.settings["labels"]["trained_on"] == drawn
+        assert row.settings["fit_includes_validation"] is whole, row.protocol
+        assert row.settings["val_split"] == "held out of train"
+        assert 1 <= row.sizes["val"] <= 40 - drawn + 10 * whole
+        assert row.settings["labels"]["chose"] == row.sizes["val"]
+    (half,) = (row for row in rows if row.fraction == 0.5)
+    counts = np.bincount(Digits("train", image_size=8).labels[:40], minlength=10)
+    assert half.sizes["train"] == np.maximum(1, np.round(counts / 2)).sum()
+
+
+@pytest.mark.parametrize("val", [True, False])
+def test_rows_that_are_drawn_and_rows_that_choose(val, config, tmp_path):
+    splits = dict(train=200, test=20, **(dict(val=30) if val else {}))
+    config.evaluation_dataset = save_digits(tmp_path / "own.npz", splits)
+    data = EvaluationData(config, loading={}, cache_dir=tmp_path, device=torch.device("cpu"))
+    seeded = data.seeded(3)
+    every = set(range(200))
+    for labels in (Labels(3), Labels(3, fraction=0.1), Labels(3, budget=20, draw=0), Labels(3, 5, draw=1)):
+        rows = seeded.rows(labels)
+        trained, fit = set(rows.trained.tolist()), set(rows.fit.tolist())
+        assert labels.whole is (trained == every)
+        if val:
+            assert rows.held is None and fit == trained
+            assert seeded.val(labels) is data.splits.val
+            continue
+        held = set(rows.held.tolist())
+        assert len(seeded.val(labels)) == len(held) and not held & fit
+        # All of train has a refit; otherwise the validation labels are other ones than the drawn.
+        assert fit == trained - held and rows.refit is labels.whole
+        assert 15 <= len(held) <= 25  # a tenth of all, of each class
+    # Draws are of all training images: none is always held out.
+    drawn = [seeded.rows(Labels(3, budget=20, draw=draw)).trained for draw in range(60)]
+    assert set(torch.cat(drawn).tolist()) == every
+
+
+@pytest.mark.parametrize(
+    "labels", [Labels(0, budget=12, draw=0), Labels(0, fraction=0.2), Labels(0, 3, draw=1)]
+)
+def test_no_group_is_drawn_and_also_held_out(labels):
+    images, groups = torch.arange(200) % 3, np.arange(200) // 5
+    splits = Splits(SimpleNamespace(groups=groups), None, None, "test")
+    for one in (labels, replace(labels, by_group=True), Labels(0)):
+        rows = rows_of(images, one, splits)
+        assert len(rows.held) and not set(groups[rows.fit]) & set(groups[rows.held])
+
+
+def test_a_budget_of_all_but_one_image_of_a_class_and_of_all(config, tmp_path):
+    config.evaluation_dataset = save_digits(tmp_path / "own.npz", dict(train=40, test=20))
+    data = EvaluationData(config, loading={}, cache_dir=tmp_path, device=torch.device("cpu"))
+    rows = data.seeded(0).rows(Labels(0, budget=39, draw=0))
+    assert (len(rows.trained), len(rows.fit), len(rows.held)) == (39, 39, 1)
+    assert not set(rows.held.tolist()) & set(rows.trained.tolist())
+    rows = data.seeded(0).rows(Labels(0, budget=99, draw=0))
+    assert len(rows.trained) == 40 and rows.refit and len(rows.fit) + len(rows.held) == 40
+
+
+def test_recipes_by_name_are_literal_and_columns_of_their_own(run, config, said, monkeypatch):
+    for name in ("trimix-sgd", "trimix-adam", "thesis", "own"):
+        for key in ("linear", "finetune"):  # as published, but short
+            length = dict(epochs=2) if RECIPES[name][key].get("solver") != "lbfgs" else {}
+            length |= dict(min_steps=None) if key == "finetune" else {}
+            monkeypatch.setitem(RECIPES[name], key, {**RECIPES[name][key], **length})
+    names = ["own", "trimix-sgd", "trimix-adam", "thesis"]
+    rows = run("knn", "linear", "semi", fractions=[0.5], recipes=names)
+    assert [(row.protocol, row.recipe) for row in rows] == [("knn", "custom")] + [
+        (protocol, name) for protocol in ("linear", "semi") for name in names
+    ]
+    linear = {row.recipe: row.settings for row in rows if row.protocol == "linear"}
+    assert [linear[name]["solver"] for name in names] == ["lbfgs", "sgd", "adam", "adamw"]
+    assert linear["own"]["standardize"] and not linear["trimix-sgd"]["standardize"]
+    assert (linear["trimix-sgd"]["lr"], linear["thesis"]["batch_size"]) == (1e-3, 64)
+    semi = {row.recipe: row.settings for row in rows if row.protocol == "semi"}
+    assert [semi[name]["optimizer"] for name in names] == ["adamw", "sgd", "adam", "adam"]
+    columns = [condition.words for condition in aggregate(rows)["TriMix"]]
+    assert columns[1:4] == [f"linear, all labels{name}" for name in ("", ", trimix-sgd", ", trimix-adam")]
+    # A config's own settings have a name of their own.
+    (custom,) = run("linear")
+    assert (custom.recipe, custom.settings["lr"]) == ("custom", 0.1)
+
+
+def test_a_probe_that_is_not_converged_is_marked_in_log_row_and_table(run, said):
+    rows = run("knn", "linear", seeds=[0, 1])
+    falls = [row.settings["last_epoch_fall"] for row in rows if row.protocol == "linear"]
+    assert min(falls) > 0.01
+    assert sum("is not converged" in message for message in said) == 2
+    for table in (results_table(rows), results_table([replace(row, last={"nmi": 1.0}) for row in rows])):
+        console = Console(width=200, file=io.StringIO())
+        console.print(table)
+        shown = " ".join(console.file.getvalue().split())
+        assert (
+            f"still fell in the last epoch: linear, all labels, custom ({100 * max(falls):.1f} %)." in shown
+        )
+        assert "*" in shown.partition("* not converged")[0]
+    converged = [replace(row, settings={**row.settings, "last_epoch_fall": 0.009}) for row in rows]
+    console = Console(width=200, file=io.StringIO())
+    console.print(results_table(converged))
+    assert "*" not in console.file.getvalue()
 
 
 def test_one_class_is_refused(run, config, tmp_path):
@@ -450,7 +554,16 @@ def test_a_malicious_checkpoint_runs_nothing(raw, config, tmp_path, monkeypatch,
         ),
         (dict(options={"evaluation.linear.solver": "svm"}), "evaluation.linear.solver='svm'"),
         (dict(options={"evaluation.linear.lr": 0}), "evaluation.linear.lr=0"),
-        (dict(options={"evaluation.few_labels.l2": []}), r"evaluation.few_labels.l2=\[\]"),
+        (dict(options={"evaluation.linear": dict(l2=[])}), r"evaluation.linear.l2=\[\]"),
+        (
+            dict(options={"evaluation.linear.solver": "lbfgs"}),
+            "linear.batch_size=256: the solver lbfgs has no such",
+        ),
+        (dict(recipes=["simclr"]), "recipes: simclr unknown; allowed are own, trimix-sgd"),
+        (
+            dict(protocols=["linear", "semi"], recipes=["own", "moco"]),
+            r"--recipe moco has no recipe for semi \(evaluation.finetune\), only for linear, linear_aug",
+        ),
         (dict(options={"evaluation.knn.k": [5, 0]}), "evaluation.knn.k"),
         (dict(options={"evaluation.cluster.restarts": 0}), "evaluation.cluster.restarts=0"),
         (dict(options={"evaluation.quality.views": 1}), "evaluation.quality.views=1: at least 2"),
@@ -468,19 +581,26 @@ def test_bad_settings_are_named_before_any_work(settings, words, config, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_the_recipes_of_the_papers_can_be_said(config):
-    """Medical SimCLR, frozen and unfrozen; MoCo on ImageNet; TriMix."""
-    config.evaluation.linear = dict(
-        solver="adamw", batch_size=64, lr=1e-3, weight_decay=1e-4, milestones=[0.6, 0.8]
-    )
-    config.evaluation.finetune = dict(optimizer="adam", batch_size=128, lr=1e-3, augment=None)
-    config.evaluation.linear_aug = dict(lr=30.0, batch_size=256, milestones=[60, 80])
-    recipes = read_recipes(config)
-    rate = recipes.linear_aug.recipe.rate
+def test_the_recipes_of_the_papers(config):
+    """Medical SimCLR, MoCo on ImageNet, Barlow Twins, TriMix, and this project's on few labels."""
+    assert tuple(RECIPES) == NAMES
+    recipes = {name: read_recipes(config, name) for name in (None, *RECIPES)}
+    rate = recipes["moco"].linear_aug.recipe.rate
     assert [rate(step, 100 * 40, 40) for step in (0, 2400, 3200)] == pytest.approx([30, 3, 0.3])
-    assert recipes.finetune.recipe.optimizer == "adam"
-    del config.evaluation["finetune"]
-    assert read_recipes(config).finetune.recipe.settings == dict(
-        optimizer="sgd", epochs=100, batch_size=256, lr=1e-3, weight_decay=1e-6, momentum=0.9,
-        schedule="constant", milestones=[],
-    )  # fmt: skip
+    assert [recipes["amix"].linear_aug.recipe.rate(s, 100, 1) for s in (0, 30, 60)] == pytest.approx(
+        [0.1, 0.01, 0.001]
+    )
+    assert recipes["barlow-twins"].linear_aug.recipe.rate(50, 100, 1) == pytest.approx(0.15)
+    assert recipes["thesis"].finetune.augment is None
+    assert recipes["moco"].finetune is None
+    for optimizer in ("sgd", "adam"):
+        trimix = dict(optimizer=optimizer, epochs=100, batch_size=256, lr=1e-3, weight_decay=1e-6)
+        trimix |= dict(momentum=0.9) if optimizer == "sgd" else {}
+        found = recipes[f"trimix-{optimizer}"].finetune.recipe.settings
+        assert found == dict(**trimix, schedule="constant", milestones=[])
+    assert recipes["own"].finetune.recipe.total_steps(2) == 1000
+    assert recipes["own"].names == dict.fromkeys(("linear", "linear_aug", "finetune"), "own") | dict.fromkeys(
+        ("knn", "cluster"), "custom"
+    )
+    config.evaluation = dict(few_labels=dict(l2=[1.0]))
+    assert set(read_recipes(config).names.values()) == {"own"}

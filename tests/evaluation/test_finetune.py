@@ -36,12 +36,12 @@ def clean(images):
     return images.float() / 127.5 - 1
 
 
-def run(task="multi-class", net=None, rows=None, seed=0, augment=None, **settings):
+def run(task="multi-class", net=None, rows=None, refit_rows=None, seed=0, augment=None, **settings):
     recipe = Recipe(**{**dict(steps=40, batch_size=8, lr=1e-2, optimizer="adamw", evaluations=4), **settings})
     return train_classifier(
         net or make_net(), Images(20, 0, task), torch.arange(20) if rows is None else rows,
-        val=Images(30, 1, task), test=Images(50, 2, task), num_classes=2, preprocess=clean, recipe=recipe,
-        task=task, seed=seed, augment=augment,
+        refit_rows=refit_rows, val=Images(30, 1, task), test=Images(50, 2, task), num_classes=2,
+        preprocess=clean, recipe=recipe, task=task, seed=seed, augment=augment,
     )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_training_sees_augmented_images_and_scoring_clean_ones():
         return clean(255 - images)  # swaps the classes, so the classifier is wrong on clean images
 
     outcome = run(augment=augment)
-    assert seen == [8] * 40
+    assert seen == ([8, 8, 4] * 14)[:40]
     assert outcome.last["acc"] < 0.5
 
 
@@ -117,6 +117,22 @@ def test_best_weights_are_those_of_the_best_check():
     assert outcome.settings["chosen_on_validation"]["best_step"] <= 30
     assert outcome.best["acc"] == 1
     assert outcome.last["acc"] < 0.5
+
+
+def test_a_refit_is_the_training_on_its_rows_up_to_the_chosen_check():
+    """The weights of the best check are those of a training of that length on the refit's rows."""
+    short = dict(epochs=4, steps=None, evaluations=None, batch_size=4, lr=3e-3)
+    some, every = torch.arange(0, 20, 2), torch.arange(20)
+    net, plain = make_net(), make_net()
+    refitted, alone = run(net=net, rows=some, refit_rows=every, **short), run(rows=some, **short)
+    chosen = refitted.settings["chosen_on_validation"]
+    assert chosen == alone.settings["chosen_on_validation"]
+    assert refitted.settings["fit_includes_validation"] and not alone.settings["fit_includes_validation"]
+    best_epoch = chosen["best_step"] // 3  # 10 rows: batches of 4, 4 and 2
+    assert refitted.last == run(rows=every, **short).last
+    run(net=plain, rows=every, **{**short, "epochs": best_epoch, "evaluations": 1})
+    for ours, theirs in zip(net.state_dict().values(), plain.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_only_the_given_rows_are_trained_on():
@@ -165,8 +181,8 @@ def test_a_recorded_fit_equals_the_plain_one(monkeypatch):
         inputs, labels = torch.randn(40, 6), torch.arange(40) % 3
         seen = []
 
-        def source(order, size):
-            return zip(inputs[order].split(size), labels[order].split(size), strict=True)
+        def source(parts):
+            return ((inputs[rows], labels[rows]) for rows in parts)
 
         def watch(step, epoch):
             seen.append(nn.utils.parameters_to_vector(net.parameters()).clone())
@@ -179,7 +195,6 @@ def test_a_recorded_fit_equals_the_plain_one(monkeypatch):
             recipe=Recipe(optimizer="adamw", lr=0.01, batch_size=12, epochs=4, schedule="cosine"),
             generator=torch.Generator().manual_seed(1),
             watch=watch,
-            whole_batches=True,
             recorder=recorder,
         )
         return torch.stack(seen), nn.utils.parameters_to_vector(net[1].buffers())

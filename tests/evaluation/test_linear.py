@@ -83,6 +83,24 @@ def test_best_epoch_is_the_first_of_best_validation_accuracy(solver):
     assert torch.equal(kept.best.weight, third.weight)
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_the_fall_of_the_training_loss_in_the_last_epoch(solver):
+    """From probes of one epoch less: far from the minimum it is large, at the minimum none is left."""
+    (x, y), (other, labels) = blobs(90), blobs(90, seed=4)
+
+    def loss(epochs):
+        head = linear_probe(x, y, num_classes=3, solver=solver, lr=0.003, epochs=epochs, seed=1).last
+        return torch.nn.functional.cross_entropy(x @ head.weight.T + head.bias, y).item()
+
+    settings = dict(num_classes=3, solver=solver, lr=0.003, epochs=4)
+    probes = linear_probes([ProbeData(other, labels), ProbeData(x, y, seed=1)], **settings)
+    fall = (loss(3) - loss(4)) / loss(3)
+    assert probes[1].settings["last_epoch_fall"] == pytest.approx(fall, rel=1e-3)
+    assert fall > 0.01
+    done = linear_probe(x, y, num_classes=3, solver=solver, lr=0.003, epochs=600).settings
+    assert abs(done["last_epoch_fall"]) < 0.01
+
+
 def test_standardising_is_folded_into_the_head():
     x, y = blobs(80)
     recipe = dict(num_classes=3, epochs=3, lr=0.1, batch_size=20)
@@ -100,30 +118,31 @@ def test_a_constant_feature_does_not_divide_by_zero():
         assert torch.isfinite(head.scores(x)).all()
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_lbfgs_equals_scikit_learn(classes):
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
+@pytest.mark.parametrize(("classes", "l2"), [(2, 1e-2), (3, 1e-4)])
+def test_lbfgs_is_at_the_minimum_on_standardised_features(classes, l2, scale):
+    """Against Newton's method on the standardised features: the scale of the raw ones does not matter."""
     x, y = blobs(150, classes=classes)
-    head = linear_probe(x, y, num_classes=classes, solver="lbfgs", l2=1e-2).last
     scaled = StandardScaler().fit_transform(x.double().numpy())
-    model = LogisticRegression(C=1 / (1e-2 * 150), tol=1e-8, max_iter=5000).fit(scaled, y.numpy())
-    theirs = torch.from_numpy(model.predict_proba(scaled))
-    torch.testing.assert_close(head.scores(x).double(), theirs, rtol=0, atol=2e-3)
-
-
-def test_lbfgs_is_at_the_minimum_of_the_stated_objective():
-    x, y = blobs(150)
-    l2 = 1e-2
-    head = linear_probe(x.double(), y, num_classes=3, solver="lbfgs", l2=l2, standardize=False).last
-    weight, bias = head.weight.clone().requires_grad_(), head.bias.clone().requires_grad_()
-    logits = x.double() @ weight.T + bias
-    objective = torch.nn.functional.cross_entropy(logits, y) + l2 / 2 * weight.square().sum()
-    for gradient in torch.autograd.grad(objective, [weight, bias]):
-        assert gradient.abs().max() < 5e-4
+    model = LogisticRegression(C=1 / (l2 * 150), tol=1e-10, solver="newton-cholesky").fit(scaled, y.numpy())
+    head = linear_probe((x.double() * scale).float(), y, num_classes=classes, solver="lbfgs", l2=l2).last
+    std = scale * torch.from_numpy(x.double().numpy().std(0))
+    theirs = torch.from_numpy(np.concatenate([0 * model.coef_, model.coef_]) if classes == 2 else model.coef_)
+    values = []
+    for weight in (head.weight * std, theirs):
+        bias = torch.from_numpy(model.intercept_) if weight is theirs else head.bias
+        logits = (
+            (x.double() * scale) @ head.weight.T + bias
+            if weight is not theirs
+            else torch.from_numpy(scaled) @ weight.T + (bias if classes > 2 else torch.cat([0 * bias, bias]))
+        )
+        values.append(torch.nn.functional.cross_entropy(logits, y) + l2 / 2 * weight.square().sum())
+    assert values[0] - values[1] == pytest.approx(0, abs=1e-6)
 
 
 def test_l2_is_chosen_on_validation():
     (x, y), (vx, vy) = blobs(30), blobs(200, seed=5)
-    strengths = [1e-6, 1e-1, 1e3]
+    strengths = [1e-3, 1e-1, 1e3]
     rates = {
         s: accuracy(linear_probe(x, y, num_classes=3, solver="lbfgs", l2=s).last.scores(vx), vy)
         for s in strengths
@@ -195,7 +214,10 @@ def test_probes_together_equal_one_by_one(solver, task):
                 one.features, one.labels, val_features=one.val_features, val_labels=one.val_labels,
                 seed=one.seed, keep_epoch=one.keep_epoch, standardize=standardize, **settings,
             )  # fmt: skip
-            assert (probe.chosen, probe.settings) == (alone.chosen, alone.settings)
+            assert probe.chosen == alone.chosen
+            fall = alone.settings.pop("last_epoch_fall", 0.0)
+            assert probe.settings.pop("last_epoch_fall", 0.0) == pytest.approx(fall, abs=1e-5)
+            assert probe.settings == alone.settings
             for ours, theirs in ((probe.last, alone.last), (probe.best, alone.best)):
                 torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
                 torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-5, atol=1e-6)

@@ -44,19 +44,23 @@ def bank(net, data, rows=None):
         return FeatureBank(net(data.images[rows] / 255), data.labels[rows])
 
 
-def run(net, augment=lambda images: images / 255, rows=None, **settings):
+def run(net, augment=lambda images: images / 255, rows=None, refit_rows=None, **settings):
     return augmented_linear_protocol(
         lambda images: net(augment(images)), TRAIN, torch.arange(70) if rows is None else rows,
-        val=bank(net, VAL), test=bank(net, TEST), model=net, num_classes=3,
+        refit_rows=refit_rows, val=bank(net, VAL), test=bank(net, TEST), model=net, num_classes=3,
         recipe=Recipe(**{**RECIPE, **settings}),
     )  # fmt: skip
 
 
-def test_without_augmentation_it_is_the_linear_probe_on_features():
+@pytest.mark.parametrize("refit", [False, True])
+def test_without_augmentation_it_is_the_linear_probe_on_features(refit):
     net, rows = make_net().train(), torch.arange(0, 70, 2)
-    banks = Banks(bank(net, TRAIN, rows), bank(net, VAL), bank(net, TEST))
+    refit_rows = torch.arange(70) if refit else None
+    final = bank(net, TRAIN, refit_rows) if refit else None
+    banks = Banks(bank(net, TRAIN, rows), bank(net, VAL), bank(net, TEST), final)
     cached = linear_protocol(banks, num_classes=3, task="multi-class", seed=0, recipe=RECIPE)
-    streamed = run(net, rows=rows)
+    streamed = run(net, rows=rows, refit_rows=refit_rows)
+    assert streamed.settings["fit_includes_validation"] is refit
     assert streamed.last["acc"] == cached.last["acc"]
     assert streamed.best["auc"] == pytest.approx(cached.best["auc"], abs=1e-6)
     assert streamed.last["ece"] == pytest.approx(cached.last["ece"], abs=1e-5)

@@ -92,5 +92,7 @@ def test_linear_protocols_together_equal_one_by_one(recipe):
     together = linear_protocols(banks, **TASK, seeds=seeds, recipe=recipe)
     for one, seed, outcome in zip(banks, seeds, together, strict=True):
         alone = linear_protocol(one, **TASK, seed=seed, recipe=recipe)
+        falls = [one.settings.pop("last_epoch_fall", 0.0) for one in (outcome, alone)]
+        assert falls[0] == pytest.approx(falls[1], abs=1e-5)
         assert outcome.settings == alone.settings
         assert outcome.last["acc"] == alone.last["acc"] and outcome.best["acc"] == alone.best["acc"]

@@ -41,6 +41,7 @@ def test_checks_are_even_and_end_at_the_last_step():
         (dict(batch_size=1), "x.batch_size=1"),
         (dict(epochs=2.5), "x.epochs=2.5"),
         (dict(steps=0), "x.steps=0"),
+        (dict(min_steps=0), "x.min_steps=0"),
         (dict(evaluations=0), "x.evaluations=0"),
         (dict(milestones=[0]), "x.milestones"),
         (dict(milestones=60), "x.milestones=60"),
@@ -65,8 +66,8 @@ def run(recipe, count=10, **options):
     seen, watched = [], []
     weight = torch.zeros(1, requires_grad=True)
 
-    def source(order, size):
-        for rows in order.split(size):
+    def source(parts):
+        for rows in parts:
             yield rows, rows
 
     def loss(rows, _):
@@ -75,7 +76,7 @@ def run(recipe, count=10, **options):
 
     fit(
         [weight], source, loss, count=count, recipe=recipe, generator=torch.Generator().manual_seed(0),
-        watch=lambda *at: watched.append(at), whole_batches=options.get("whole", False),
+        watch=lambda *at: watched.append(at),
     )  # fmt: skip
     return seen, watched, weight
 
@@ -90,11 +91,22 @@ def test_every_epoch_is_a_new_order_of_all_rows():
     assert weight.item() == pytest.approx(-9 * 0.5)
 
 
-def test_whole_batches_and_a_length_in_steps():
-    seen, watched, _ = run(Recipe(steps=5, batch_size=4, evaluations=2), whole=True)
-    assert [len(rows) for rows in seen] == [4] * 5
+def test_a_single_last_row_joins_the_batch_before_and_a_length_in_steps():
+    seen, watched, _ = run(Recipe(steps=5, batch_size=4, evaluations=2), count=9)
+    assert [len(rows) for rows in seen] == [4, 5, 4, 5, 4]
+    assert sorted(seen[0] + seen[1]) == list(range(9))
     assert watched == [(2, 1), (5, 3)]
-    assert [len(rows) for rows in run(Recipe(steps=2, batch_size=64), whole=True)[0]] == [10, 10]
+    assert [len(rows) for rows in run(Recipe(steps=2, batch_size=64))[0]] == [10, 10]
+
+
+def test_epochs_are_prolonged_to_the_least_number_of_steps():
+    recipe = Recipe(epochs=3, min_steps=8, batch_size=4, evaluations=4, schedule="cosine", lr=1.0)
+    seen, watched, _ = run(recipe)
+    assert len(seen) == 9  # three epochs of three steps
+    seen, watched, _ = run(recipe, count=8)
+    assert len(seen) == 8 and [step for step, _ in watched] == [2, 4, 6, 8]
+    assert recipe.rate(4, recipe.total_steps(2), 2) == pytest.approx(0.5)
+    assert recipe.settings["min_steps"] == 8 and "min_steps" not in Recipe().settings
 
 
 def test_a_loss_that_is_not_finite_names_the_rate():

@@ -46,19 +46,26 @@ def test_a_fraction_is_of_every_class_and_takes_one_at_least():
     assert len(fraction_subset(multi, 0.25, seed=0)) == 21
 
 
-def test_a_random_subset_knows_no_class():
-    labels = torch.tensor([0] * 900 + [1] * 100)
-    share = [float((labels[random_subset(labels, 100, seed=s)] == 1).float().mean()) for s in range(200)]
-    # Hypergeometric: mean 0.1, standard deviation of the mean of 200 draws 0.002
-    assert abs(sum(share) / 200 - 0.1) < 0.01
-    assert len(set(share)) > 5
-    assert len(random_subset(labels, 5000, seed=0)) == 1000
+def test_a_budget_gives_every_class_its_share_and_a_row_before_another_has_two():
+    labels = torch.tensor([0] * 899 + [1] * 100 + [2])
+    for size, counts in ((3, [1, 1, 1]), (100, [89, 10, 1]), (500, [449, 50, 1]), (5000, [899, 100, 1])):
+        for seed in range(3):
+            assert torch.bincount(labels[random_subset(labels, size, seed=seed)]).tolist() == counts
+    counts = torch.zeros(1000)
+    for seed in range(1000):
+        counts[random_subset(labels, 100, seed=seed)] += 1
+    # Class 0: 99 expected, standard deviation 9.4; 1,000 rows.
+    assert (counts[:899] - 99).abs().max() < 5 * 9.4
+    # As many classes as labels: which of them have one is drawn.
+    assert {random_subset(torch.arange(4), 1, seed=seed).item() for seed in range(30)} == {0, 1, 2, 3}
+    multi = torch.stack([LABELS.clamp(-1, 1)] * 2, dim=1)
+    assert len(random_subset(multi, 21, seed=0)) == 21
 
 
 def test_draws_are_the_same_on_every_machine():
     labels = torch.arange(20) % 2
     assert labels_per_class_subset(labels, 2, seed=3).tolist() == [3, 9, 12, 18]
-    assert random_subset(labels, 4, seed=3).tolist() == [8, 12, 16, 18]
+    assert random_subset(labels, 4, seed=3).tolist() == [3, 9, 12, 18]
     assert fraction_subset(labels, 0.2, seed=3).tolist() == [3, 9, 12, 18]
 
 

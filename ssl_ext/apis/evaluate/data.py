@@ -1,37 +1,33 @@
-"""Data of an evaluation: splits, features, and for each seed held-out rows and drawn labels."""
+"""Data of an evaluation: splits, and features of networks on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from torch import Tensor
 from torch.utils.data import Subset
 
 from ssl_ext.config.data import build_evaluation_splits, loading_settings
-from ssl_ext.errors import UserError, user_errors
+from ssl_ext.errors import UserError
 from ssl_ext.evaluation import (
     Banks,
     FeatureBank,
     batches,
     cached_features,
     feature_std,
-    fraction_subset,
-    hold_out,
     labelled_rows,
-    labels_per_class_subset,
-    random_subset,
     rankme,
     short_classes,
 )
 from ssl_ext.models.evaluated import FLOAT32, EvaluatedModel
 
 from .checks import check_data
+from .draws import Rows, rows_of
 from .plan import Labels
 
 
@@ -80,6 +76,8 @@ class EvaluationData:
         self.labels = torch.as_tensor(train.labels).cpu()
         self.task: dict[str, Any] = dict(num_classes=train.num_classes, task=train.task)
         self.test_images = int(labelled_rows(torch.as_tensor(self.splits.test.labels)).sum())
+        val = self.splits.val
+        self.val_images = 0 if val is None else int(labelled_rows(torch.as_tensor(val.labels)).sum())
         self._seeded: dict[int, SeededData] = {}
         known = self.labels[labelled_rows(self.labels)]
         if not len(known) or not self.test_images:
@@ -132,78 +130,47 @@ class EvaluationData:
 
 
 class SeededData:
-    """Rows of a data set that a seed holds out and draws; the same in every process.
-
-    Without a validation split, a seeded part of the training rows is held out for choices, and labels are
-    drawn from the others.
-
-    Raises:
-        UserError: No class has two labelled rows, so that nothing can be held out.
-    """
+    """Rows of a data set that a seed draws and holds out (:func:`rows_of`); the same in every process."""
 
     def __init__(self, data: EvaluationData, seed: int) -> None:
         self.data = data
-        self.held_rows: Tensor | None = None
-        self.fit_rows = labelled_rows(data.labels).nonzero()[:, 0]
-        if data.splits.val is None:
-            with user_errors("evaluation_dataset"):
-                self.fit_rows, self.held_rows = hold_out(data.labels, seed=seed, groups=data.splits.groups)
-        self.labels = data.labels[self.fit_rows]
-        self._rows: dict[Labels, Tensor] = {}
+        self._rows: dict[Labels, Rows] = {}
+        self.rows(Labels(seed))
 
-    @property
-    def val(self) -> Any:
-        """The validation images: the validation split, or rows held out of train."""
-        if self.held_rows is None:
-            return self.data.splits.val
-        return Subset(self.data.splits.train, self.held_rows.tolist())
-
-    def rows(self, labels: Labels) -> Tensor:
-        """Rows of the train split whose labels are used."""
-        if labels.whole:
-            return self.fit_rows
+    def rows(self, labels: Labels) -> Rows:
+        """Rows for a set of labels."""
         if labels not in self._rows:
-            self._rows[labels] = self.fit_rows[self._draw(labels)]
+            self._rows[labels] = rows_of(self.data.labels, labels, self.data.splits)
         return self._rows[labels]
 
-    def _draw(self, labels: Labels) -> Tensor:
-        draw: Callable[..., Tensor] = random_subset
-        amount: float | None = labels.budget
-        if labels.fraction is not None:
-            draw, amount = fraction_subset, labels.fraction
-        elif labels.per_class is not None:
-            draw, amount = labels_per_class_subset, labels.per_class
-        return draw(self.labels, amount, seed=labels.draw_seed, groups=self._groups(labels))
-
-    def _groups(self, labels: Labels) -> np.ndarray | None:
-        groups = self.data.splits.groups
-        return groups[self.fit_rows.numpy()] if labels.by_group and groups is not None else None
+    def val(self, labels: Labels) -> Any:
+        """The validation images: the validation split, or rows held out of train."""
+        held = self.rows(labels).held
+        return self.data.splits.val if held is None else Subset(self.data.splits.train, held.tolist())
 
     def short_classes(self, labels: Labels) -> dict[int, int]:
         """Classes with fewer rows, or groups, than ``labels.per_class``, and how many they have."""
         if labels.per_class is None:
             return {}
-        return short_classes(self.labels, labels.per_class, groups=self._groups(labels))
+        groups = self.data.splits.groups if labels.by_group else None
+        return short_classes(self.data.labels, labels.per_class, groups=groups)
 
     def banks(self, features: Features, labels: Labels) -> Banks:
-        """Features to fit on, to choose with and to report, on the device.
-
-        All labels, held-out rows included, serve the final fit.
-        """
-        device = self.data.device
-        fit, test = features.train.select(self.rows(labels)).to(device), features.test.to(device)
-        if self.held_rows is None:
+        """Features to fit on, to choose with and to report, on the device."""
+        device, rows = self.data.device, self.rows(labels)
+        fit, test = features.train.select(rows.fit).to(device), features.test.to(device)
+        if rows.held is None:
             assert features.val is not None
             return Banks(fit, features.val.to(device), test)
-        held = features.train.select(self.held_rows).to(device)
-        return Banks(fit, held, test, final=features.train.labelled().to(device) if labels.whole else None)
+        held = features.train.select(rows.held).to(device)
+        final = features.train.select(rows.trained).to(device) if rows.refit else None
+        return Banks(fit, held, test, final)
 
     def sizes(self, labels: Labels) -> dict[str, int]:
-        """Numbers of labelled images for training, selection and reporting."""
-        val = len(self.held_rows) if self.held_rows is not None else None
-        if val is None:
-            val = int(labelled_rows(torch.as_tensor(self.val.labels)).sum())
-        return {"train": len(self.rows(labels)), "val": val, "test": self.data.test_images}
+        """Numbers of labelled images that are trained on, chosen with and reported."""
+        rows = self.rows(labels)
+        val = self.data.val_images if rows.held is None else len(rows.held)
+        return {"train": len(rows.trained), "val": val, "test": self.data.test_images}
 
 
 def load_data(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ssl_ext.evaluation import Condition
+from ssl_ext.evaluation.results import OWN, UNTRAINED
 
 from .request import Request
 
@@ -37,11 +38,6 @@ class Labels:
         return self.per_class is None and self.budget is None and self.fraction in (None, 1)
 
     @property
-    def few(self) -> bool:
-        """True for a number of labels, which has its own recipes."""
-        return self.per_class is not None or self.budget is not None
-
-    @property
     def draw_seed(self) -> int:
         """Seed of the draw and of training on it; different for each seed and draw."""
         return self.seed if self.draw is None else 1000 * self.seed + self.draw
@@ -67,7 +63,8 @@ class Measurement:
     """One row of the results, before it is measured.
 
     ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'quality'``, ``'linear-aug'``, ``'frozen'`` (a
-    linear probe on features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer.
+    linear probe on features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer,
+    ``recipe`` the name of a recipe (:data:`ssl_ext.config.recipes.RECIPES`), None for that of the config.
     """
 
     method: str
@@ -75,6 +72,14 @@ class Measurement:
     kind: str
     labels: Labels
     target: str | None = None
+    recipe: str | None = None
+
+    @property
+    def recipe_key(self) -> str:
+        """Key of the recipe in ``config.evaluation``."""
+        return {"frozen": "linear", "linear-aug": "linear_aug", "unfrozen": "finetune"}.get(
+            self.kind, self.kind
+        )
 
     @property
     def seed(self) -> int:
@@ -95,8 +100,9 @@ class Measurement:
         """
         labels = self.labels
         condition = Condition(
-            self.protocol, labels.per_class, labels.budget, labels.fraction, self.mode, self.target, labels.by
-        )
+            self.protocol, labels.per_class, labels.budget, labels.fraction, self.mode, self.target,
+            labels.by, self.recipe or OWN,
+        )  # fmt: skip
         draw = "" if labels.draw is None else f", draw {labels.draw}"
         return f"{self.method}: {condition.words}, seed {self.seed}{draw}"
 
@@ -116,7 +122,12 @@ def plan(request: Request) -> list[Measurement]:
     ]
     if "supervised" in (*request.protocols, *request.baselines):
         measurements += [one for seed in request.seeds for one in _supervised(request, seed)]
-    return measurements
+    return [
+        replace(one, recipe=recipe) if trains else one
+        for one in measurements
+        for trains in [one.kind not in UNTRAINED]
+        for recipe in (request.recipes if trains and request.recipes else (None,))
+    ]
 
 
 def _of_method(request: Request, method: str, seed: int, trainable: bool) -> Iterator[Measurement]:

@@ -38,6 +38,7 @@ class Measured:
     settings: dict[str, Any]
     source: dict[str, Any]
     seeded: SeededData
+    recipe: str
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ class _Job:
 class Protocols:
     """Runs measurements; equal computations are done once.
 
-    ``planned`` are all measurements to come: linear probes of one network on equally many rows are fitted
-    together with the first of them, and the time is divided equally (``cost.fitted_together``).
+    ``recipes`` are those of the config (None) and of papers, by name; ``planned`` are all measurements:
+    linear probes of one network on equally many rows are fitted together with the first of them, and the time
+    is divided equally (``cost.fitted_together``).
     """
 
     def __init__(
         self,
-        recipes: Recipes,
+        recipes: dict[str | None, Recipes],
         networks: Networks,
         data: dict[str | None, EvaluationData],
         planned: Iterable[Measurement] = (),
@@ -99,7 +101,8 @@ class Protocols:
         if one.kind != "unfrozen":
             features = self.networks.features(one, data.data)
             source["features"], settings = features.about, {**settings, **features.settings}
-        return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data)
+        recipe = self.recipes[one.recipe].names[one.recipe_key]
+        return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data, recipe)
 
     def _taken(self, key: tuple) -> tuple[Outcome, dict[str, float]]:
         """The outcome, which holds scores of all images and is kept until its last planned measurement."""
@@ -117,12 +120,13 @@ class Protocols:
         # L-BFGS draws nothing, nor does kNN.
         exact = one.kind == "frozen" and one.labels.whole and self._recipe(one).get("solver") == "lbfgs"
         # Without held-out rows, network, fit and validation data are the same for every seed.
-        fixed = self.networks.same_for_all_seeds(one) and self._seeded(one).held_rows is None
+        held = self._seeded(one).rows(one.labels).held
+        fixed = self.networks.same_for_all_seeds(one) and held is None
         seed = None if fixed and (exact or one.kind == "knn") else one.seed
-        return one.method, one.kind, one.target, one.labels.name, seed
+        return one.method, one.kind, one.target, one.labels.name, one.recipe, seed
 
-    def _recipe(self, measurement: Measurement) -> dict[str, Any]:
-        return self.recipes.few_labels if measurement.labels.few else self.recipes.linear
+    def _recipe(self, measurement: Measurement) -> Any:
+        return getattr(self.recipes[measurement.recipe], measurement.recipe_key)
 
     def _together(self, one: Measurement, banks: Banks) -> list[Measurement]:
         """The planned probes, this one first, on the same features and equally many rows of them."""
@@ -130,8 +134,9 @@ class Protocols:
         def shape(probe: Measurement) -> tuple:
             seed = None if self.networks.same_for_all_seeds(probe) else probe.seed
             labels = probe.labels
-            rows = len(self._seeded(probe).rows(labels))  # groups differ in size
-            return probe.method, probe.target, seed, labels.whole, labels.per_class, labels.budget, rows
+            rows = len(self._seeded(probe).rows(labels).fit)  # groups differ in size
+            amount = labels.whole, labels.per_class, labels.budget, rows
+            return probe.method, probe.target, seed, amount, probe.recipe
 
         alike = {self._key(probe): probe for probe in (one, *self.probes) if shape(probe) == shape(one)}
         waiting = [probe for key, probe in alike.items() if key not in self._outcomes]
@@ -142,17 +147,17 @@ class Protocols:
         return data.banks(self.networks.features(measurement, data.data), measurement.labels)
 
     def _knn(self, measurement: Measurement, data: SeededData) -> _Job:
-        banks = self._banks(measurement, data)
-        return _Job(lambda: [knn_protocol(banks, **data.data.task, **self.recipes.knn)], banks.sizes)
+        banks, recipe = self._banks(measurement, data), self._recipe(measurement)
+        return _Job(lambda: [knn_protocol(banks, **data.data.task, **recipe)], banks.sizes)
 
     def _cluster(self, measurement: Measurement, data: SeededData) -> _Job:
-        banks, recipe = self._banks(measurement, data), self.recipes.cluster
+        banks, recipe = self._banks(measurement, data), self._recipe(measurement)
         return _Job(
             lambda: [cluster_protocol(banks, seed=measurement.seed, **data.data.task, **recipe)], banks.sizes
         )
 
     def _quality(self, measurement: Measurement, data: SeededData) -> _Job:
-        source, settings = data.data, self.recipes.quality
+        source, settings = data.data, self._recipe(measurement)
         network, bank = self.networks.get(measurement), self.networks.features(measurement, source).train
         assert network is not None
 
@@ -179,17 +184,17 @@ class Protocols:
         return _Job(run, banks.sizes, together, self.networks.normalization(measurement))
 
     def _linear_augmented(self, measurement: Measurement, data: SeededData) -> _Job:
-        settings, labels, source = self.recipes.linear_aug, measurement.labels, data.data
+        settings, labels, source = self._recipe(measurement), measurement.labels, data.data
         network, banks = self.networks.get(measurement), self._banks(measurement, data)
-        view = self.networks.view(settings)
+        view, rows = self.networks.view(settings), data.rows(labels)
         assert network is not None
 
         def run() -> list[Outcome]:
             outcome = augmented_linear_protocol(
                 lambda images: network.features((view or network.clean)(images)),
-                source.splits.train, data.rows(labels), val=banks.val, test=banks.test, model=network.model,
-                recipe=settings.recipe, num_workers=source.loading["num_workers"], seed=measurement.seed,
-                **source.task,
+                source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
+                val=banks.val, test=banks.test, model=network.model, recipe=settings.recipe,
+                num_workers=source.loading["num_workers"], seed=measurement.seed, **source.task,
             )  # fmt: skip
             return [outcome]
 
@@ -197,16 +202,17 @@ class Protocols:
 
     def _train(self, measurement: Measurement, data: SeededData) -> _Job:
         labels, source = measurement.labels, data.data
-        settings = self.recipes.few_labels_finetune if labels.few else self.recipes.finetune
+        settings, rows = self._recipe(measurement), data.rows(labels)
         view = self.networks.view(settings)
 
         def run() -> list[Outcome]:
             network = self.networks.start(measurement)
             outcome = train_classifier(
-                network, source.splits.train, data.rows(labels), val=data.val, test=source.splits.test,
-                preprocess=network.clean, augment=view, recipe=settings.recipe, device=source.device,
+                network, source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
+                val=data.val(labels), test=source.splits.test, preprocess=network.clean, augment=view,
+                recipe=settings.recipe, device=source.device, seed=labels.draw_seed,
                 eval_batch_size=source.loading["batch_size"], num_workers=source.loading["num_workers"],
-                seed=labels.draw_seed, **source.task,
+                **source.task,
             )  # fmt: skip
             return [outcome]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
-from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, UNITS
+from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, RECIPES, UNITS
 
 MAX_DRAWS = 1000
 
@@ -34,11 +34,14 @@ class Request:
     baselines: Sequence[str]
     seeds: Sequence[int]
     by: str = UNITS[0]
+    recipes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("protocols", "labels_per_class", "budgets", "fractions", "modes", "baselines", "seeds"):
+        lists = ("protocols", "labels_per_class", "budgets", "fractions", "modes", "baselines", "seeds")
+        for name in (*lists, "recipes"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        for what, allowed in (("protocols", PROTOCOLS), ("baselines", BASELINES), ("modes", MODES)):
+        known = dict(protocols=PROTOCOLS, baselines=BASELINES, modes=MODES, recipes=RECIPES)
+        for what, allowed in known.items():
             if wrong := [str(name) for name in getattr(self, what) if name not in allowed]:
                 raise UserError(f"{what}: {', '.join(wrong)} unknown; allowed are {', '.join(allowed)}.")
         if self.by not in UNITS:

@@ -25,9 +25,10 @@ from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
 from ssl_ext.evaluation.class_counts import class_counts, majority, short_counts
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.predictions import Predictions
+from ssl_ext.evaluation.results import unconverged
 from ssl_ext.files import check_file, check_writable, replacing
 
-from .data import EvaluationData, SeededData
+from .data import EvaluationData
 from .plan import Labels, Measurement
 from .protocols import Measured
 
@@ -107,7 +108,7 @@ class ResultRows:
             settings={
                 **measured.outcome.settings,
                 **data.splits.settings,
-                "labels": self._describe(labels, measured.seeded),
+                "labels": self._describe(labels, measured),
                 **measured.settings,
             },
             sizes=measured.sizes,
@@ -127,6 +128,7 @@ class ResultRows:
             mode=measurement.mode,
             target=measurement.target,
             by=labels.by,
+            recipe=measured.recipe,
         )
         if (predictions := measured.outcome.predictions) is not None:
             self._add_predictions(row, measurement, predictions.placed(data.splits.test))
@@ -138,7 +140,18 @@ class ResultRows:
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
-        print_log(f"{measurement.words}: {text} in {row.cost['wall_s']:.1f} s", logger="current")
+        used = row.settings["labels"]
+        words = (
+            f"{used['trained_on']} labels, {used['chose']} to choose"
+            if used["chose"]
+            else (f"{used['trained_on']} labels")
+        )
+        print_log(f"{measurement.words}: {text} ({words}) in {row.cost['wall_s']:.1f} s", logger="current")
+        if (fall := unconverged(row)) is not None:
+            self._warn(
+                f"{measurement.words}: the training loss still fell by {100 * fall:.1f} % in the last epoch; "
+                "the probe is not converged."
+            )
 
     def _content(self, data: EvaluationData) -> dict[str, Any]:
         """Fingerprints and files of the splits, and their numbers of images by class."""
@@ -175,22 +188,25 @@ class ResultRows:
         if is_main_process() and name not in used and Path(name).parent == Path(PREDICTIONS):
             (self.folder / name).unlink(missing_ok=True)
 
-    def _describe(self, labels: Labels, seeded: SeededData) -> dict[str, Any]:
-        """Describe the label draw; warn once if there are fewer labels than requested."""
+    def _describe(self, labels: Labels, measured: Measured) -> dict[str, Any]:
+        """Describe the draw of the labels and their use; warn once if there are fewer than asked for."""
+        seeded = measured.seeded
+        chosen = bool(measured.outcome.settings.get("chosen_on_validation"))
+        counts = {"trained_on": measured.sizes["train"], "chose": measured.sizes["val"] if chosen else 0}
         if labels.whole:
-            return {"drawn": False}
-        rows, short = seeded.rows(labels).numpy().astype(np.int32), seeded.short_classes(labels)
+            return {"drawn": False, **counts}
+        rows, short = seeded.rows(labels).trained.numpy().astype(np.int32), seeded.short_classes(labels)
         unit, units, groups = "labels", len(rows), seeded.data.splits.groups
         if labels.by_group and groups is not None:
             unit, units = "groups", len(np.unique(groups[rows]))
         if short:
-            counts = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {counts}.")
+            few = ", ".join(f"{index} ({count})" for index, count in short.items())
+            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {few}.")
         if labels.budget is not None and units < labels.budget:
             self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         name, data = labels.name, seeded.data
-        drawn = short_counts(class_counts(data.labels[seeded.rows(labels)], data.task["num_classes"]))
+        drawn = short_counts(class_counts(data.labels[seeded.rows(labels).trained], data.task["num_classes"]))
         if name not in self.drawn:
             self.drawn.add(name)
             print_log(f"{name}: {len(rows)} labels, by class: {drawn}", logger="current")
@@ -208,6 +224,7 @@ class ResultRows:
             "sha256": digest,
             "class_counts": drawn,
             "short_classes": short,
+            **counts,
         }
 
     def _write(self) -> None:

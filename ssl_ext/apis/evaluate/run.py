@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
-from ssl_ext.config.recipes import read_recipes
+from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow
@@ -21,7 +21,7 @@ from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .data import load_data
 from .networks import Networks
-from .plan import plan
+from .plan import Measurement, plan
 from .protocols import Protocols
 from .request import Request
 from .rows import ResultRows, read_earlier
@@ -46,6 +46,7 @@ def evaluate(
     allow_partial: bool = False,
     dry_run: bool = False,
     method: str | None = None,
+    recipes: Sequence[str] = (),
     options: dict | None = None,
     ema: bool = False,
 ) -> list[ResultRow]:
@@ -62,17 +63,18 @@ def evaluate(
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
       class's labels, one draw a seed.
-    - ``budget``: on ``budgets`` of labels drawn at random (``few_labels`` where frozen,
-      ``few_labels_finetune`` where unfrozen; ``'all'`` is ``linear`` and ``finetune``).
+    - ``budget``: on ``budgets`` of labels, of each class its share (``linear`` where frozen, ``finetune``
+      where unfrozen).
     - ``transfer``: on all labels of the data sets of ``transfer_to`` (``linear``, ``finetune``), whose
       images are normalised with pretraining's mean and std. For few labels of another data set
       evaluate the checkpoint with a config of that set.
     - ``supervised``: training from random weights, on all labels and on every other set of labels that is
       measured, with the recipe of the fine-tuned network.
 
-    k, l2 and epoch are selected on validation data, never on the reported split. Validation labels are not
-    part of a budget. They are the validation split or, without one, a tenth of the training rows, which are
-    used only in the final fits of ``knn`` and ``linear``.
+    Labels are drawn from the whole train split. Choices (k, l2, epoch) are made on validation data, never on
+    the reported split: on the validation split or, without one, on training images that were not drawn, a
+    tenth of all. Where all are used, that tenth is held out for the choice, and the reported network or probe
+    is trained again on all.
 
     Args:
         config: A config, or the path of a config file.
@@ -97,6 +99,9 @@ def evaluate(
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
+        recipes: Names out of :data:`ssl_ext.names.RECIPES`: every protocol that trains is measured with each;
+            default the recipes of the config, which are this project's own unless ``config.evaluation``
+            changes them.
         options: Config keys to override.
         ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
 
@@ -121,10 +126,12 @@ def evaluate(
         baselines,
         seeds,
         by,
+        recipes,
     )
-    recipes = read_recipes(config)
+    settings = {name: read_recipes(config, name) for name in (None, *request.recipes)}
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
+    _check_recipes(settings, measurements)
     folder = _out_dir(config, checkpoint, out_dir)
     earlier = read_earlier(folder)
     if dry_run:
@@ -143,7 +150,7 @@ def evaluate(
         device=device,
         allow_partial=allow_partial,
         ema=ema,
-        precision=recipes.precision,
+        precision=settings[None].precision,
         renamed=method is not None,
     )
     data = load_data(configs, networks.main, folder / "features", request.seeds)
@@ -155,10 +162,21 @@ def evaluate(
         raise UserError(
             "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
-    measure = Protocols(recipes, networks, data, measurements).measure
+    measure = Protocols(settings, networks, data, measurements).measure
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows
+
+
+def _check_recipes(recipes: dict[str | None, Recipes], measurements: Sequence[Measurement]) -> None:
+    for one in measurements:
+        own = recipes[one.recipe]
+        if getattr(own, one.recipe_key) is None:
+            known = ", ".join(key for key in TRAINED if getattr(own, key) is not None)
+            raise UserError(
+                f"--recipe {one.recipe} has no recipe for {one.protocol} (evaluation.{one.recipe_key}), only "
+                f"for {known}."
+            )
 
 
 def _load_targets(request: Request) -> dict[str | None, Config]:

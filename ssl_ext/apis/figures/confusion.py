@@ -114,7 +114,7 @@ def _evaluated(
     data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
     method = str(loaded.model.type)
     measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
-    metrics = getattr(Protocols(recipes, networks, data).measure(measurement).outcome, which)
+    metrics = getattr(Protocols({None: recipes}, networks, data).measure(measurement).outcome, which)
     if "confusion" not in metrics:
         raise UserError("evaluation_dataset has several labels per image or too many classes.")
     return Drawn(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ssl_ext.evaluation import METRICS
 from ssl_ext.evaluation.metric_names import Metric
+from ssl_ext.evaluation.results import OWN
 
 from .comparison import Comparison
 from .grid import Grid
@@ -25,27 +26,37 @@ def budget_grid(
     """A row per data set, method, mode and variant of settings; a column per number of labels.
 
     It has the protocols that train on labels of the data set: linear probes as frozen, trained networks as
-    unfrozen. A published figure follows the measured one in brackets. Methods keep their order.
+    unfrozen. A published figure follows in brackets a measured one of the same method, recipe, data,
+    pretraining, protocol and labels; † follows one that differs, with a note on how. Methods keep order.
     """
     shown = [c for c in comparisons if c.condition.protocol in PROTOCOLS and c.condition.target is None]
     methods: dict[str, None] = {}
     places: dict[tuple[str, str, str], dict[tuple[str, str], str]] = {}
     columns: dict[str, tuple[int, float]] = {}
     sources: dict[str, None] = {}
+    unlike: dict[str, dict[str, None]] = {}
     for comparison in shown:
         labels = labels_name(comparison.condition)
         for line in comparison.lines:
             name = line.method + (f" [{line.variant}]" if line.variant else "")
             methods[name] = None
-            cells = places.setdefault((comparison.data, name, mode_of(comparison.condition)), {})
+            mode, recipe = mode_of(comparison.condition), comparison.condition.recipe
+            mode += "" if recipe == OWN else f", {recipe}"
+            cells = places.setdefault((comparison.data, name, mode), {})
             for metric in metrics:
                 if metric not in line.stats:
                     continue
                 columns[labels] = _order(labels)
                 text = stat_text(line, metric, count=True)
-                if published := references.figure(line.rows[0], metric):
-                    text += f" ({_published(published[0], metric)})"
-                    sources[published[1]] = None
+                if near := references.of_rows(line.rows, metric):
+                    reference, differences = near
+                    if differences:
+                        text += " †"
+                        place = f"{name} on {comparison.data}, {mode}, {labels} ({reference.source})"
+                        unlike.setdefault("; ".join(differences), {})[place] = None
+                    else:
+                        text += f" ({_published(reference.figure, metric)})"
+                        sources[reference.source] = None
                 # "all" is measured equally by several protocols.
                 cells.setdefault((labels, metric), text)
     names = sorted(columns, key=columns.__getitem__)
@@ -58,6 +69,10 @@ def budget_grid(
     header = ["data", "method", "backbone"]
     header += [f"{labels}: {metric_label(metric)}" for labels in names for metric in metrics]
     about = [f"In brackets: {'; '.join(sources)}"] if sources else []
+    about += [
+        f"† not comparable with the published figure, because {why}: {'; '.join(places_of)}."
+        for why, places_of in unlike.items()
+    ]
     return Grid(title, header, rows, 3, [*about, *notes(shown)])
 
 

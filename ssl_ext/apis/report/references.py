@@ -1,25 +1,30 @@
-"""Published figures that reports show in brackets after measured ones."""
+"""Published figures beside measured ones: which a row may be compared with, and why not."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
+from mmengine.config import Config
+
+from ssl_ext.config.load import load_config
+from ssl_ext.config.locate import FOLDER
 from ssl_ext.config.papers import Cell, find_tables, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
+from ssl_ext.evaluation.identity import flat
 
 from .comparison import data_name
 
 # Protocols that train on labels of the data set.
 PROTOCOLS = ("budget", "linear", "finetune", "semi", "supervised")
-# The fields of a reference that identify the measurement.
-Network: TypeAlias = tuple[str, str, str, str, str]
+# Settings of a data set that depend on the machine.
+LOCAL = ("data_root", "download", "device")
 
 
 def labels_name(condition: Condition) -> str:
@@ -45,55 +50,130 @@ def mode_of(condition: Condition) -> str:
 
 @dataclass(frozen=True)
 class Reference:
-    """Published figures of one network on one data set, and the table of each.
+    """A published figure, in [0, 1] for accuracies, and the cell of the table that it stands in.
 
-    The keys of ``figures`` are metric and number of labels (:func:`labels_name`), its values accuracies in
-    [0, 1]. ``method`` is ``'supervised'``, ``'untrained'``, or ``''`` for a pretrained network; ``config``
-    and ``checkpoint`` are patterns of the config's stem and of the checkpoint's path.
+    ``recipes`` are readings of the publication's recipe; ``folder`` holds the configs that cells name.
     """
 
-    data: str
-    method: str
-    mode: str
-    config: str
-    checkpoint: str
-    figures: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    figure: float
+    metric: str
+    source: str
+    cell: Cell
+    condition: Condition
+    recipes: Sequence[str]
+    folder: Path
 
-    def describes(self, row: ResultRow) -> bool:
-        """True if the figures are for the network and the data of a row."""
-        path = (row.source.get("checkpoint") or {}).get("path")
-        if row.method != self.method if self.method else path is None:
-            return False
+    @property
+    def method(self) -> str:
+        """``'supervised'``, ``'untrained'``, or ``''`` for a pretrained network."""
+        if self.condition.protocol == "supervised":
+            return "supervised"
+        return "" if self.cell.pretrain else "untrained"
+
+    def of_row(self, row: ResultRow, metric: str) -> bool:
+        """Tell if the figure is of a row's config, data set, labels and mode."""
+        condition, stem = Condition.from_row(row), Path(str(row.source.get("config") or "")).stem
+        pretrained = (row.source.get("checkpoint") or {}).get("path") is not None
         return (
-            (self.data, self.mode) == (_plain(data_name(row)), mode_of(Condition.from_row(row)))
-            and fnmatchcase(Path(str(row.source.get("config") or "")).stem, self.config)
-            and fnmatchcase(str(path or ""), self.checkpoint)
+            metric == self.metric
+            and (row.method == self.method if self.method else pretrained)
+            and stem in (self.cell.config, stem if self.method == "supervised" else None)
+            and _plain(data_name(row)) == _plain(str(self.cell.config).rpartition("_")[2])
+            and (mode_of(condition), labels_name(condition))
+            == (mode_of(self.condition), labels_name(self.condition))
         )
+
+    @cached_property
+    def config(self) -> Config:
+        """The config of the cell."""
+        return self._load(str(self.cell.config))
+
+    @cached_property
+    def trained(self) -> Config | None:
+        """The config of the pretraining; None for random weights and for a file of weights."""
+        stem = self.cell.pretrain
+        if stem is True:
+            return self.config
+        return self._load(stem) if isinstance(stem, str) and not stem.endswith(".pth") else None
+
+    def _load(self, stem: str) -> Config:
+        for folder in (self.folder, FOLDER):
+            if found := sorted(folder.glob(f"*/{stem}.py")):
+                return load_config(found[0])
+        raise UserError(f"A table of published figures names {stem}.py, which is not in '{self.folder}/*'.")
+
+    def differences(self, row: ResultRow) -> list[str]:
+        """The facts in which a row differs from the publication, or that are not recorded."""
+        found = [] if row.recipe in self.recipes else [self._recipe(row)]
+        network = {key: self.config.model.to_dict().get(key) for key in ("backbone", "neck")}
+        if self.method == "supervised":
+            del network["neck"]
+        measured = row.source.get("network") or {}
+        if dict(flat(network)) != dict(flat({key: measured.get(key) for key in network})):
+            found.append("another network")
+        files = [file for split in (row.source.get("data") or {}).values() for file in split.get("files", ())]
+        if not row.source.get("data"):
+            found.append("its data files are not recorded")
+        elif any(file.get("official") is False for file in files):
+            found.append("its data file is not the official one")
+        return found if self.method else found + self._pretraining(row)
+
+    def _recipe(self, row: ResultRow) -> str:
+        if not self.recipes:
+            return f"its recipe is {row.recipe}, the publication names none"
+        return f"its recipe is {row.recipe}, not {' or '.join(self.recipes)}"
+
+    def _pretraining(self, row: ResultRow) -> list[str]:
+        about, checkpoint = row.source.get("pretraining") or {}, row.source.get("checkpoint") or {}
+        found = ["only a part of its weights was loaded"] if checkpoint.get("partial") else []
+        if self.trained is None:  # the hash is a part of the name of torchvision's files
+            name = Path(str(self.cell.pretrain)).stem
+            same = str(checkpoint.get("sha256", "")).startswith(name.rpartition("-")[2])
+            return found if same else [*found, f"its weights are not {name}"]
+        method = str(self.trained.model.type).rpartition(".")[2]
+        if row.method != method:
+            found.append(f"its method is {row.method}, not {method}")
+        if _data(about.get("datasets")) != _data([self.trained.train_dataloader.dataset.to_dict()]):
+            found.append(
+                "its pretraining data are other ones" if about.get("datasets")
+                else "its pretraining data are not recorded"
+            )  # fmt: skip
+        epochs = self.trained.train_cfg.get("max_epochs")
+        if about.get("epoch") != epochs:
+            found.append(f"it was pretrained for {about.get('epoch', 'unknown')} epochs, not {epochs}")
+        start = self._load(self.cell.init).train_dataloader.dataset.to_dict() if self.cell.init else None
+        weights = about.get("initial_weights") or {}
+        same = _data(weights.get("datasets")) == _data([start]) if start else not weights
+        if not same:
+            found.append("its pretraining started from other weights")
+        return found
 
 
 @dataclass(frozen=True)
 class References:
-    """References in the order in which they are tried."""
+    """Published figures."""
 
     entries: Sequence[Reference] = ()
 
-    def figure(self, row: ResultRow, metric: str) -> tuple[float, str] | None:
-        """The figure of the first reference that describes a row, and its source."""
-        for entry in self.entries:
-            if entry.describes(row):
-                return entry.figures.get((metric, labels_name(Condition.from_row(row))))
-        return None
+    def of_rows(self, rows: Sequence[ResultRow], metric: str) -> tuple[Reference, list[str]] | None:
+        """The figure nearest to repeats, and the facts in which they differ from it; None without one."""
+        near = [entry for entry in self.entries if all(entry.of_row(row, metric) for row in rows)]
+        found = [
+            (entry, list(dict.fromkeys(words for row in rows for words in entry.differences(row))))
+            for entry in near
+        ]
+        return min(found, key=lambda one: len(one[1]), default=None)
 
 
 def read_references(place: str | os.PathLike) -> References:
     """References from a table of a paper, or from all tables in a folder (:mod:`ssl_ext.config.papers`).
 
-    Networks pretrained on other data come before those with a config's own pretraining.
+    Configs are looked for in the folders beside the table's, and then among those of the package.
 
     Raises:
         UserError: The path does not exist, a file is not a table, or its metric is unknown.
     """
-    found: dict[Network, Reference] = {}
+    entries = []
     for path in find_tables(place):
         table = read_table(path)
         scale = 100 if table.unit == "%" else 1
@@ -106,10 +186,12 @@ def read_references(place: str | os.PathLike) -> References:
                 raise UserError(
                     f"'{path}': metric '{cell.metric}' is unknown; allowed are {', '.join(METRICS)}."
                 )
-            key = _network(cell, condition)
-            figures = found.setdefault(key, Reference(*key)).figures
-            figures.setdefault((cell.metric, labels_name(condition)), (cell.published / scale, table.source))
-    return References(sorted(found.values(), key=lambda entry: -len(entry.checkpoint)))
+            figure = cell.published / scale
+            folder = path.resolve().parents[1]
+            entries.append(
+                Reference(figure, cell.metric, table.source, cell, condition, table.recipes, folder)
+            )
+    return References(entries)
 
 
 def _condition(cell: Cell) -> Condition | None:
@@ -129,18 +211,11 @@ def _condition(cell: Cell) -> Condition | None:
     )
 
 
-def _network(cell: Cell, condition: Condition) -> Network:
-    """Fields of the reference that a cell belongs to."""
-    config = str(cell.config)
-    data, mode = config.rpartition("_")[2], mode_of(condition)
-    if condition.protocol == "supervised":
-        return _plain(data), "supervised", mode, "*", "*"
-    checkpoint = "*"
-    if cell.init:
-        checkpoint = f"*{cell.init.rpartition('_')[2]}-*{data}*"
-    elif isinstance(cell.pretrain, str):
-        checkpoint = f"*{cell.pretrain.rpartition('_')[2]}*"
-    return _plain(data), "" if cell.pretrain else "untrained", mode, config, checkpoint
+def _data(datasets: Sequence[Mapping[str, Any]] | None) -> list[dict[str, str]] | None:
+    """Data sets without the settings of :data:`LOCAL`, as flat text."""
+    if not datasets:
+        return None
+    return [dict(flat({key: v for key, v in one.items() if key not in LOCAL})) for one in datasets]
 
 
 def _plain(name: str) -> str:

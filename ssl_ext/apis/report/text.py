@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
-from ssl_ext.evaluation.identity import spread_notes
+from ssl_ext.evaluation.identity import mark, spread_notes
 from ssl_ext.evaluation.stats import interval_notes, majority_stat
 from ssl_ext.evaluation.tables import MAJORITY
 
@@ -24,8 +24,11 @@ def metric_label(metric: str) -> str:
 
 
 def stat_text(line: Line, metric: str, *, count: bool = False) -> str:
-    """Mean ± std of a line's metric, or its interval; a dash where there is none."""
-    return line.stats[metric].text(metric, count=count) if metric in line.stats else "-"
+    """Mean ± std of a line's metric, or its interval; a dash where there is none.
+
+    ``*`` follows if a probe is not converged.
+    """
+    return line.stats[metric].text(metric, count=count) + mark(line.rows) if metric in line.stats else "-"
 
 
 def majority_cells(rows: Sequence[ResultRow], metrics: Sequence[str]) -> list[str]:
@@ -99,10 +102,11 @@ def wide_grid(comparisons: Sequence[Comparison], metric: str, *, title: str) -> 
 
 def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Comparison]:
     """Linear comparisons that supervised ones move to, by the identity of the latter."""
+    # The linear probe of the same recipe comes last, if there is one.
     return {
         id(supervised): linear
         for supervised in comparisons
-        for linear in comparisons
+        for linear in sorted(comparisons, key=lambda c: c.condition.recipe == supervised.condition.recipe)
         if (supervised.condition.protocol, linear.condition.protocol) == ("supervised", "linear")
         and (supervised.data, supervised.condition.labels) == (linear.data, linear.condition.labels)
         and max(len(supervised.variants), len(linear.variants)) == 1
@@ -110,7 +114,7 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """The differences of comparisons that were measured in several ways, and the repeats that a ± is over."""
+    """Notes on comparisons with several variants of settings, on the repeats of each ±, and on intervals."""
     single = [line.rows[0] for c in comparisons for line in c.lines if len(line.rows) == 1]
     spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [

@@ -1,0 +1,84 @@
+"""Rows of a train split that a measurement draws, and holds out for choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_ext.errors import user_errors
+from ssl_ext.evaluation import (
+    Splits,
+    fraction_subset,
+    hold_out,
+    labelled_rows,
+    labels_per_class_subset,
+    random_subset,
+)
+
+from .plan import Labels
+
+HELD_OUT = 0.1
+"""Share of the training images for choices, of a set without a validation split."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the train split that a measurement uses.
+
+    ``trained`` are all rows of the reported result. Choices are made by training on ``fit``: the same rows,
+    or those without ``held``. ``held`` are the held-out validation rows; None with a validation split.
+    """
+
+    trained: Tensor
+    fit: Tensor
+    held: Tensor | None
+
+    @property
+    def refit(self) -> bool:
+        """True if the held-out rows are part of the trained ones."""
+        return len(self.fit) < len(self.trained)
+
+
+def rows_of(images: Tensor, labels: Labels, splits: Splits) -> Rows:
+    """Rows for a set of labels; ``images`` are the labels of all images of the train split.
+
+    Labels are drawn from the whole split. Without a validation split, a part of the rows that were not drawn
+    is held out for choices; where nothing is left, of all of them, for a refit after the choice. No group
+    (patient, lesion, slide) is on both sides.
+
+    Raises:
+        UserError: No class has two labelled rows, so that nothing can be held out.
+    """
+    groups = splits.groups
+    drawn = _draw(images, labels, groups if labels.by_group else None)
+    if splits.val is not None:
+        return Rows(drawn, drawn, None)
+    left = images.clone()
+    left[drawn if groups is None else torch.from_numpy(np.isin(groups, groups[drawn.numpy()]))] = -1
+    rest = labelled_rows(left).nonzero()[:, 0]
+    if len(rest) == 0:
+        with user_errors("evaluation_dataset"):
+            fit, held = hold_out(images, seed=labels.seed, fraction=HELD_OUT, groups=groups)
+        return Rows(drawn, fit[torch.isin(fit, drawn)], held)
+    share = HELD_OUT * (len(drawn) + len(rest)) / len(rest)
+    try:
+        held = hold_out(left, seed=labels.seed, fraction=min(share, 0.9), groups=groups)[1]
+    except ValueError:  # one image of each class is left
+        held = rest
+    return Rows(drawn, drawn, held)
+
+
+def _draw(images: Tensor, labels: Labels, groups: np.ndarray | None) -> Tensor:
+    if labels.whole:
+        return labelled_rows(images).nonzero()[:, 0]
+    draw: Callable[..., Tensor] = random_subset
+    amount: float | None = labels.budget
+    if labels.fraction is not None:
+        draw, amount = fraction_subset, labels.fraction
+    elif labels.per_class is not None:
+        draw, amount = labels_per_class_subset, labels.per_class
+    return draw(images, amount, seed=labels.draw_seed, groups=groups)
