@@ -28,7 +28,8 @@ def save_figure(
     """
     png, pdf = Path(f"{path_without_suffix}.png"), Path(f"{path_without_suffix}.pdf")
     # Type 42 embeds TrueType fonts, which publishers require and editors can change.
-    with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(png) as raster, replacing(pdf) as vector:
+    with matplotlib.rc_context({"pdf.fonttype": 42}), replacing(png) as raster:
         figure.savefig(raster, format="png", dpi=dpi, metadata={"Software": None})
-        figure.savefig(vector, format="pdf", dpi=dpi, metadata={"CreationDate": None})
+        with replacing(pdf) as vector:
+            figure.savefig(vector, format="pdf", dpi=dpi, metadata={"CreationDate": None})
     return png, pdf

@@ -124,17 +124,16 @@ class Tool:
 
 
 def read_evaluation(path):
-    """Rows of a result file without times, drawn subsets, or the shape of features (with times)."""
+    """Rows of a result file without times; arrays of another file, or the shape of features (with times)."""
     if path.name == "results.json":
         found = json.loads(path.read_text())
         for row in found:
             del row["cost"], row["source"]["features"]
         return frozenset(json.dumps(row) for row in found)
-    if path.name == "subsets.npz":
-        with np.load(path) as subsets:
-            return {name: subsets[name].tolist() for name in subsets}
-    with np.load(path) as features:
-        return features["features"].shape
+    with np.load(path) as arrays:
+        if path.parent.name == "features":
+            return arrays["features"].shape
+        return {name: arrays[name].tolist() for name in arrays}
 
 
 @pytest.fixture
