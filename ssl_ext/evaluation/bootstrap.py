@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 REPLICATES = 1000
@@ -70,6 +69,8 @@ def interval(values: np.ndarray, number: int, *, level: float = LEVEL) -> tuple[
     Teachers Should Know About the Bootstrap", 2015, Section 4.4). None where replicates do not differ, or
     fewer than half have a value.
     """
+    from scipy import stats
+
     known = values[~np.isnan(values)]
     if number < 2 or 2 * len(known) < len(values) or np.ptp(known) == 0:
         return None
@@ -84,5 +85,7 @@ def share_interval(right: int, number: int, *, level: float = LEVEL) -> tuple[fl
     >>> [round(end, 4) for end in share_interval(10, 10)]
     [0.6915, 1.0]
     """
+    from scipy import stats
+
     found = stats.binomtest(right, number).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)

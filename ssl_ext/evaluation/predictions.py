@@ -6,11 +6,10 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.special import expit, logit
 from torch import Tensor
 
 from ssl_ext.errors import UserError
@@ -19,7 +18,9 @@ from ssl_ext.files import check_file
 from .bootstrap import bootstrap, interval, share_interval, units
 from .metrics import TOP5_FROM, predicted_classes
 from .tasks import labelled_rows
-from .weighted import Weighted
+
+if TYPE_CHECKING:
+    from .weighted import Weighted
 
 ALL_UP_TO = 1_000_000  # scores of a split; of larger tables the KEPT largest scores of each image are stored
 KEPT = 10
@@ -71,6 +72,8 @@ class Part:
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """Arrays of the file: log-odds in float16, which changes odds by at most 0.8 %, near 0 and 1 too."""
+        from scipy.special import logit
+
         found = {f"log_odds_{name}": logit(self.values).astype(np.float16)}
         found[f"predicted_{name}"] = self.predicted.astype(np.int32)
         return found if self.classes is None else {**found, f"classes_{name}": self.classes.astype(np.int32)}
@@ -78,6 +81,8 @@ class Part:
     @classmethod
     def read(cls, content: Mapping[str, np.ndarray], name: str) -> Part:
         """The part of this name in a file; that of the last epoch where the best is none of its own."""
+        from scipy.special import expit
+
         if f"log_odds_{name}" not in content:
             name = name.replace("best", "last")
         values = expit(content[f"log_odds_{name}"].astype(np.float32))
@@ -124,6 +129,8 @@ class Predictions:
 
     def weighted(self, which: str) -> Weighted:
         """Metrics of the reported images; without those of scores where only the largest are kept."""
+        from .weighted import Weighted
+
         part = self.test[which]
         scores = part.values if part.classes is None else None
         top5 = self.num_classes >= TOP5_FROM and self.labels.ndim == 1
