@@ -112,7 +112,7 @@ def test_sweeps(tmp_path, monkeypatch):
     good, bad = both(
         mutations(state, lambda value: value), lambda: read_json(path, State, "a point.json"), path
     )
-    assert good > 5 and bad > 20
+    assert good > 2 and bad > 15
 
 
 @pytest.mark.filterwarnings("ignore")
