@@ -17,7 +17,7 @@ BACKBONES = {
         ),
         12,
     ),
-    "timm": (dict(type="TIMMBackbone", model_name="test_resnet"), 384),
+    "timm": (dict(type="TIMMBackbone", model_name="test_resnet"), 96),
     "timm-vit": (dict(type="TIMMBackbone", model_name="test_vit", img_size=8, patch_size=4), 64),
 }
 
