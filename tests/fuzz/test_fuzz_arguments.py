@@ -85,6 +85,15 @@ WRONG = {
         [CONFIG, "--cfg-options", "evaluation_dataset=None", "train_dataloader.dataset=None"],
         [CONFIG, "--cfg-options", "evaluation_dataset.type=NoSuch"],
     ],
+    "compare": [
+        [],
+        ["{folder}"],
+        ["nowhere", "{folder}"],
+        ["{text}", "{text}"],
+        ["{results}", "{results}"],
+        ["{results}", "{results}", "--which", "first"],
+        ["{folder}", "{results}", "--methods", "one"],
+    ],
     "export": [
         [],
         ["{text}"],
