@@ -6,6 +6,7 @@ import atexit
 import codecs
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -23,9 +24,9 @@ IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
 # 128 + SIGINT, the status that shells use.
 INTERRUPT_STATUS = 130
-# Errors of the system that the user can mend: no room, or no right.
+# System errors that the user can correct: no space, or no permission.
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-# Name of the error handler of streams, which Python finds by it.
+# Registered name of the error handler of streams.
 PRINTABLE = "ssl_ext.printable"
 ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
 ASCII |= {"·": ".", "†": "+", "‡": "++", "λ": "lambda", "µ": "u", "’": "'", "“": '"', "”": '"'}
@@ -105,6 +106,8 @@ def run_tool(main: Callable[[], None]) -> None:
     # No library may unpickle code from files in a tool.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     follow_parent()
+    # A line that a full disk keeps out of the log is no traceback; the next file that is needed ends the run.
+    logging.raiseExceptions = False
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=PRINTABLE)

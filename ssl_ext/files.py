@@ -1,4 +1,4 @@
-"""Checks of paths, atomic writes, and names of paths for people."""
+"""Checks of paths, atomic writes, and printable names of paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .errors import UserError
 
 
 def shown(path: str | os.PathLike) -> str:
-    r"""A path or name as text that UTF-8 can hold: its bytes that are no UTF-8 are escaped.
+    r"""A path or name as UTF-8 text; other bytes are escaped.
 
     >>> print(shown(os.fsdecode(b"caf\xe9.png")))
     caf\xe9.png
@@ -43,7 +43,7 @@ def file_fault(path: str | os.PathLike) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except ValueError as error:
-        return f"is no path: {error}"
+        return f"is not a path: {error}"
     if stat.S_ISREG(mode):
         return None
     return f"is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file"
@@ -53,7 +53,7 @@ def check_file(path: str | os.PathLike, what: str = "") -> Path:
     """Return the path of a regular file; ``~`` is the home folder.
 
     Raises:
-        UserError: It is none; ``what`` names its kind.
+        UserError: The path is not a regular file; ``what`` is its kind, for the message.
     """
     path = Path(path).expanduser()
     if fault := file_fault(path):
@@ -73,7 +73,7 @@ def check_writable(folder: str | os.PathLike, option: str, what: str = "Results"
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
-            f"{what} cannot be written to '{shown(folder)}' ({reason}): name another folder ({option})."
+            f"{what} cannot be written to '{shown(folder)}' ({reason}): give another folder ({option})."
         ) from error
     finally:
         for path in made:
@@ -130,7 +130,7 @@ def _renamed(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text in UTF-8, atomically; what UTF-8 cannot hold (names of other encodings) is escaped.
+    """Write a text in UTF-8, atomically; characters that UTF-8 cannot encode are escaped.
 
     Raises:
         UserError: The system cannot write.

@@ -1,4 +1,4 @@
-"""Reading JSON and YAML files that other programs may have written: of one shape, or one sentence."""
+"""Reading JSON and YAML files, validated against types; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from .files import check_file, shown
 
 MAX_BYTES = 4 * 2**30
 MAX_DEPTH = 100
-# Values that a YAML file may expand to by its aliases.
+# Largest number of values to which a YAML file may expand by aliases.
 MAX_VALUES = 10**6
 WORDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number"}
-# Key of the type of all keys that are not named.
+# Key for the type of all keys not listed.
 OTHERS = "*"
 T = TypeVar("T")
 
 
 def read_json(path: str | os.PathLike, shape: type[T], what: str) -> T:
-    """Read a JSON file of a shape.
+    """Read a JSON file and validate its type.
 
     Args:
-        path: Of the file.
-        shape: A type: a plain one, ``list[...]``, ``dict[str, ...]``, a union or a dataclass, whose fields
-            without a default are required and whose unknown keys are left out. A dict ``{key: type}`` in
-            its place, or in ``Annotated[dict[str, Any], ...]``, is a dict of which some keys, all of them
-            optional, have types of their own and all others that of the key :data:`OTHERS`; a tuple is a
-            union.
+        path: Path of the file.
+        shape: A type: a plain type, ``list[...]``, ``dict[str, ...]``, a union, or a dataclass, whose fields
+            without a default are required and whose unknown keys are dropped. A dict ``{key: type}``, also
+            in ``Annotated[dict[str, Any], ...]``, gives the types of optional keys, and the type of all
+            others under :data:`OTHERS`; a tuple is a union.
         what: Kind of the file, for messages.
 
     Raises:
-        UserError: It is no file of up to 4 GiB, no JSON, nested more than 100 times or of another shape.
+        UserError: It is not a file of up to 4 GiB, not JSON, nested more than 100 times, or of another type.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w+") as file:
@@ -50,7 +49,7 @@ def read_json(path: str | os.PathLike, shape: type[T], what: str) -> T:
     try:
         content = json.loads(data.decode("utf-8-sig"))
         if b"\\u0000" in data:
-            raise ValueError("it holds the character NUL, which no path can")
+            raise ValueError("it has the character NUL, which paths cannot have")
         check_depth(content)
         if b"\\ud" in data.lower():
             content = _printable(content)
@@ -60,11 +59,11 @@ def read_json(path: str | os.PathLike, shape: type[T], what: str) -> T:
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
-    """Read a YAML file of plain values; its aliases may expand it to a million of them.
+    """Read a YAML file of plain values; aliases may expand it to up to a million values.
 
     Raises:
-        UserError: It is no file of up to 4 GiB, no YAML of plain values, nested more than 100 times or too
-            large when expanded.
+        UserError: It is not a file of up to 4 GiB, not YAML of plain values, nested more than 100 times, or
+            too large when expanded.
     """
     import yaml
 
@@ -73,11 +72,11 @@ def read_yaml(path: str | os.PathLike) -> Any:
         check_depth(content)
         return content
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"'{shown(path)}' is no YAML file of plain values ({_reason(error)}).") from error
+        raise UserError(f"'{shown(path)}' is not a YAML file of plain values ({_reason(error)}).") from error
 
 
 def _printable(value: Any) -> Any:
-    """JSON values with the bytes of file names escaped that no encoding can print."""
+    """JSON values with unprintable bytes of file names escaped."""
     if isinstance(value, dict):
         return {shown(key): _printable(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -93,7 +92,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     """Content of a regular file of up to 4 GiB.
 
     Raises:
-        UserError: It is missing, no regular file, too large, or cannot be read.
+        UserError: It is missing, not a regular file, too large, or cannot be read.
     """
     path = check_file(path)
     try:
@@ -122,7 +121,7 @@ def check_depth(value: Any) -> None:
 
 
 def shaped(value: Any, hint: Any, place: str = "") -> Any:
-    """Value of JSON as an object of a type, see :func:`read_json`; raise ValueError if it is none."""
+    """A JSON value as an object of a type, see :func:`read_json`; raise ValueError if it does not fit."""
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
         kind = hint = inner[1]
@@ -148,14 +147,14 @@ def _hint(hints: Mapping[str, Any], key: str) -> Any:
 
 
 def _check(value: Any, kind: Any, place: str) -> None:
-    # In JSON 1 is a float too, and in Python True a number.
+    # An integer is accepted as a float; bool is a subclass of int.
     wanted = (int, float) if kind is float else kind
     fits = isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
     if not fits or (kind is float and abs(value) != math.inf and abs(value) > sys.float_info.max):
-        told = json.dumps(value)
-        told = f"{told[:40]}…" if len(told) > 40 else told
+        text = json.dumps(value)
+        text = f"{text[:40]}…" if len(text) > 40 else text
         where = f"{place.removeprefix('.')}: " if place else ""
-        raise ValueError(f"{where}{WORDS.get(kind, kind.__name__)} is needed, not {told}")
+        raise ValueError(f"{where}{WORDS.get(kind, kind.__name__)} is needed, not {text}")
 
 
 def _one_of(value: Any, kinds: tuple[Any, ...], place: str) -> Any:

@@ -154,7 +154,7 @@ def _load_values(file: str) -> dict[str, Any]:
         return read_json(file, dict[str, Any], "a config")
     values = read_yaml(file)
     if not isinstance(values, dict):
-        raise UserError(f"'{file}' is not a config: it holds no keys.")
+        raise UserError(f"'{file}' is not a config: it has no keys.")
     return values
 
 

@@ -49,7 +49,7 @@ def walk_images(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> It
     Links are followed, except to a folder that holds them.
 
     Raises:
-        ValueError: a link is broken, or a path with the name of an image is no file.
+        ValueError: a link is broken, or a path with the name of an image is not a file.
     """
     here = os.path.realpath(root / inside)
     if here in above:
@@ -62,7 +62,7 @@ def walk_images(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> It
         if os.path.isdir(entry.path):
             folders.append(name)
         elif entry.is_symlink() and not os.path.exists(entry.path):
-            raise damaged_file(entry.path, f"{file_fault(entry.path)}; mend or remove it")
+            raise damaged_file(entry.path, f"{file_fault(entry.path)}; correct or remove it")
         elif entry.name.lower().endswith(EXTENSIONS):
             if not os.path.isfile(entry.path):
                 raise damaged_file(entry.path, file_fault(entry.path))
@@ -90,7 +90,7 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no file, damaged, not an image, floating point, or grey values lie outside 16
+        ValueError: it is not a file, damaged, not an image, floating point, or grey values lie outside 16
             bits; the message names the file.
     """
     try:

@@ -42,7 +42,7 @@ def check_groups(groups: Any, count: int) -> np.ndarray | None:
 def warn_of_unused_groups(path: Path, names: Iterable[str], *, affix: str = "") -> None:
     """Warn once of the first of a file's columns or arrays that usually holds groups, and is not used.
 
-    ``affix`` is a regular expression of a part that is no part of the option's value, such as ``train_``.
+    ``affix`` is a regular expression of a part that is not in the option's value, such as ``train_``.
     """
     for name in names:
         value = re.sub(affix, "", name)

@@ -120,7 +120,7 @@ def _locate(root: Path, split: str | Sequence[str]) -> tuple[Path, list[Path]]:
         there = sorted(path.stem for path in lists.glob("*.txt") if "_" not in path.stem)
         by_hand = f"splits there: {', '.join(there) or 'none'}; without dataset.splits all .xml are used"
         raise missing_file(lists / f"{name}.txt", "VOCDetection", by_hand, can_download=False)
-    lines = (lists / f"{name}.txt").read_text().splitlines()
+    lines = (lists / f"{name}.txt").read_text("utf-8", "surrogateescape").splitlines()
     files = [xml / f"{line.split()[0]}.xml" for line in lines if line.strip()]
     if not files:
         raise damaged_file(lists / f"{name}.txt", "lists no images")

@@ -14,7 +14,7 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, user_errors
 
 from .loop import EpochLoop
 from .weights.checkpoint import stored_meta
@@ -109,6 +109,12 @@ def changed_settings(runner: Any, path: str) -> list[str]:
             f"'{path}' does not record the config of its run; the current config is assumed to be the same."
         )
         return []
+    with user_errors(f"'{path}', its record of the run's settings"):
+        return _changes(runner, path, meta, stored)
+
+
+def _changes(runner: Any, path: str, meta: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+    """Applied changes, in words; raise UserError for others."""
     present = runner.facts
     refused = _changed_facts(stored, present)
     applied = _changed_processes(stored, present)

@@ -120,7 +120,7 @@ def dataset_fingerprint(dataset: Any) -> str | None:
         return None
     digest.update(torch.as_tensor(dataset.labels).cpu().numpy().tobytes())
     if (groups := getattr(dataset, "groups", None)) is not None:
-        digest.update("\n".join(groups).encode())
+        digest.update("\n".join(groups).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -120,6 +120,19 @@ def repeat_key(row: ResultRow) -> tuple[str | None, int | None, int | None]:
     return pretraining_run(row), seed, row.draw
 
 
+def shared_repeats(
+    first: Iterable[ResultRow], second: Iterable[ResultRow]
+) -> list[tuple[ResultRow, ResultRow]]:
+    """Pairs of rows of one seed and draw of the evaluation; a single one where the seed has no effect."""
+    others = {(row.seed, row.draw): row for row in second}
+    pairs: dict[tuple, tuple[ResultRow, ResultRow]] = {}
+    for row in first:
+        other = others.get((row.seed, row.draw))
+        if other is not None:
+            pairs.setdefault((repeat_key(row)[1:], repeat_key(other)[1:]), (row, other))
+    return list(pairs.values())
+
+
 def measurement_key(row: ResultRow) -> str:
     """Equal for rows of one measurement; a later row replaces an earlier one in a result file."""
     condition = [getattr(row, name) for name in CONDITION]

@@ -195,8 +195,8 @@ class Predictions:
                 str(content["task"]), int(content["num_classes"]), content["labels"], test,
                 content["val_labels"], val, content["images"], content.get("groups"),
             )  # fmt: skip
-        except FileNotFoundError as error:
-            raise UserError(f"'{path}' does not exist: scores of a result row are missing.") from error
+        except UserError as error:
+            raise UserError(f"The scores of a result row: {error}") from error
         except Exception as error:
             # Damaged bytes can fail anywhere in the readers of ZIP and arrays.
             raise UserError(f"'{path}' holds no scores of images ({error}).") from error

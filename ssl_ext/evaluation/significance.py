@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from .bootstrap import LEVEL
-from .identity import pretraining_seed, repeat_key
+from .identity import pretraining_seed, shared_repeats
 from .results import ResultRow
 
 T_FROM, WILCOXON_FROM = 5, 6  # pretraining seeds; with 5 the smallest p of Wilcoxon's test is 0.0625
@@ -101,19 +101,18 @@ def over_seeds(
 
     Each is over the seeds and draws of the evaluation that both have; seeds without any are left out.
     """
-    sides: list[dict[int, dict[tuple, float]]] = []
+    sides: list[dict[int, list[ResultRow]]] = []
     for rows in (first, second):
-        found: dict[int, dict[tuple, float]] = {}
+        found: dict[int, list[ResultRow]] = {}
         for row in rows:
             if (seed := pretraining_seed(row)) is not None and metric in getattr(row, which):
-                found.setdefault(seed, {})[repeat_key(row)[1:]] = float(getattr(row, which)[metric])
+                found.setdefault(seed, []).append(row)
         sides.append(found)
     means: tuple[list[float], list[float]] = ([], [])
     for seed in sorted(sides[0].keys() & sides[1].keys()):
-        own = [side[seed] for side in sides]
-        if shared := sorted(own[0].keys() & own[1].keys(), key=str):
-            for values, side in zip(means, own, strict=True):
-                values.append(float(np.mean([side[key] for key in shared])))
+        if pairs := shared_repeats(sides[0][seed], sides[1][seed]):
+            for values, own in zip(means, zip(*pairs, strict=True), strict=True):
+                values.append(float(np.mean([getattr(row, which)[metric] for row in own])))
     return means
 
 

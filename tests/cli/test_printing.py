@@ -1,8 +1,10 @@
 """What tools print and write: paths and names as they are, in ASCII too, and a full disk in one sentence."""
 
 import csv
+import errno
 import io
 import json
+import logging
 import os
 import resource
 import sys
@@ -44,6 +46,7 @@ def tool(monkeypatch):
         monkeypatch.setattr(sys, "stdout", streams[0])
         monkeypatch.setattr(sys, "stderr", streams[1])
         monkeypatch.delenv("SSL_EXT_TRACEBACK", raising=False)
+        monkeypatch.setattr(logging, "raiseExceptions", True)
         try:
             run_tool(lambda: command.main([str(word) for word in words]))
             status = 0
@@ -154,6 +157,29 @@ def test_a_full_disk_keeps_the_older_file(tmp_path, full_disk):
         file.write(bytes(2000))
         file.flush()
     assert (tmp_path / "a").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_an_error_of_the_system_is_one_sentence(number, tool):
+    class Command:
+        @staticmethod
+        def main(words):
+            raise OSError(number, os.strerror(number), "runs/scalars.json")
+
+    status, _, errors = tool(Command)
+    assert status == 2
+    assert errors.decode() == f"error: 'runs/scalars.json': {os.strerror(number)}.\n"
+
+
+def test_a_log_on_a_full_disk_prints_no_tracebacks(tool):
+    class Command:
+        @staticmethod
+        def main(words):
+            logger = logging.Logger("full")
+            logger.addHandler(logging.FileHandler("/dev/full", delay=True))
+            logger.error("a line")
+
+    assert tool(Command) == (0, b"", b"")
 
 
 def test_a_full_device_as_output(results, tmp_path, monkeypatch, capsys):

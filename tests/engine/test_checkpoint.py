@@ -112,6 +112,12 @@ def test_content_and_folder_are_on_disk_before_and_after_the_rename(tmp_path, mo
     assert done == [1, "rename", "folder"]
 
 
+def test_a_file_may_be_read_by_whom_others_of_the_user_may(tmp_path):
+    write_checkpoint({}, tmp_path / "a.pth")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a.pth").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_kill_in_the_middle_of_a_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.pth"
     write_checkpoint(dict(step=1), path)

@@ -207,7 +207,7 @@ def test_averaged_weights_on_request(model, reference, other, tmp_path, monkeypa
         assert torch.equal(model.backbone.conv1.weight, reference.conv1.weight)
         load_weights(model, tmp_path / "timm.pth")
         assert torch.equal(model.backbone.conv1.weight, other["conv1.weight"])
-        assert any(f"averaged weights ('{key}'): --ema takes them" in line for line in lines)
+        assert any(f"averaged weights ('{key}'); --ema loads them" in line for line in lines)
     torch.save(dict(state_dict=other), tmp_path / "plain.pth")
     with pytest.raises(UserError, match="no averaged weights under state_dict_ema or model_ema"):
         load_weights(model, tmp_path / "plain.pth", ema=True)
@@ -274,11 +274,11 @@ def test_shards_by_index_and_by_folder(shards, model, reference):
     ("content", "words"),
     [
         (dict(weight_map={"a": "none.safetensors"}), "none.safetensors' does not exist"),
-        (dict(weight_map={"a": "../a.safetensors"}), "names no files in its folder"),
-        (dict(weight_map={"a": "/etc/passwd"}), "names no files in its folder"),
-        (dict(weight_map={"a": "."}), "names no files in its folder"),
+        (dict(weight_map={"a": "../a.safetensors"}), "does not list files in its folder"),
+        (dict(weight_map={"a": "/etc/passwd"}), "does not list files in its folder"),
+        (dict(weight_map={"a": "."}), "does not list files in its folder"),
         (dict(weight_map={"a": 3}), "weight_map.a: a text is needed"),
-        (dict(metadata={}), "names no files in its folder"),
+        (dict(metadata={}), "does not list files in its folder"),
         ([], "not an index of weight files"),
     ],
 )
@@ -293,12 +293,12 @@ def test_folders_without_one_set_of_weights(shards, tmp_path):
     with pytest.raises(UserError, match="folder without weight files"):
         read_weights(tmp_path / "empty")
     shards.unlink()
-    with pytest.raises(UserError, match="holds several weight files: name one of model-00001-of"):
+    with pytest.raises(UserError, match="has several weight files: give one of model-00001-of"):
         read_weights(tmp_path)
     same = dict.fromkeys("ab", "model-00001-of-00002.safetensors") | {"c": "copy.safetensors"}
     (tmp_path / "copy.safetensors").write_bytes((tmp_path / same["a"]).read_bytes())
     shards.write_text(json.dumps(dict(weight_map=same)))
-    with pytest.raises(UserError, match="is no part of the weights"):
+    with pytest.raises(UserError, match="does not fit the other weight files"):
         read_weights(shards)
 
 

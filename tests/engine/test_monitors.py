@@ -26,7 +26,7 @@ from ssl_ext.engine import (
     read_checkpoint,
 )
 from ssl_ext.engine.hooks import IterTimerHook, feature_monitor
-from ssl_ext.evaluation import Splits, hold_out
+from ssl_ext.evaluation import Splits, hold_out, knn_classify, rankme, top1
 from ssl_ext.registry import HOOKS
 
 WORLD = 2
@@ -227,6 +227,28 @@ def test_rows_held_out_for_validation_are_not_learned(groups):
     assert hook.validate(runner, torch.ones(4, 4), train.labels[held])
 
 
+def test_knn_of_the_monitor_classifies_the_held_out_rows_by_the_others():
+    train = dataset([0, 1] * 20)
+    runner = fake_runner(train)
+    runner.model.extract_embedding = runner.model.backbone
+    runner.cfg = dict(evaluation=dict(knn=dict(k=[1, 3])))
+    figures = FeatureMonitorHook().measure(runner)
+    pixels, (fit, held) = train.images.flatten(1).float(), hold_out(train.labels, seed=0)
+    scores = knn_classify(pixels[held], pixels[fit], train.labels[fit], num_classes=2, k=3)
+    assert figures["knn_top1"] == top1(scores, train.labels[held])
+    assert figures["rankme"] == pytest.approx(rankme(pixels[fit]))
+
+
+def test_images_of_all_processes_are_counted(monkeypatch):
+    monkeypatch.setattr("ssl_ext.engine.hooks.throughput.get_world_size", lambda: 4)
+    hook, runner = ThroughputHook(), fake_runner(dataset([0] * 8), batch_size=8)
+    runner.hooks = [LoggerHook(interval=1)]
+    hook.before_train(runner)
+    runner.message_hub.update_scalar("train/time", 0.5)
+    hook.after_train_iter(runner, 0, dict(inputs=torch.zeros(8)))
+    assert runner.message_hub.get_scalar("train/images_per_second").current() == 4 * 8 / 0.5
+
+
 def test_validation_is_silent_where_it_would_not_be_honest():
     train, features, labels = dataset([0, 1] * 20), torch.ones(2, 4), torch.tensor([0, 1])
     # Images of the probe and held-out images may be equal, in another order.
@@ -278,8 +300,9 @@ def test_validation_loss_by_hand():
     hook = ValidationLossHook(max_batches=2)
     torch.manual_seed(3)
     runner.model.train()
-    figures, again = hook.measure(runner), hook.measure(runner)
+    figures = hook.measure(runner)
     assert torch.equal(torch.rand(4), torch.rand(4, generator=torch.Generator().manual_seed(3)))
+    again = hook.measure(runner)  # the same views, wherever the run's random stream is
     assert figures == again and runner.model.training
     seen = runner.model.seen[:2]
     assert [len(views[0]) for views in seen] == [4, 4]  # two full batches

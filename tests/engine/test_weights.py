@@ -40,6 +40,18 @@ def test_own_checkpoint_matches_wholly(tiny_config, tmp_path):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_are_refused_by_name(number, tiny_config, tmp_path):
+    model = build_model(tiny_config)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    spoiled = {name: value + 1 for name, value in before.items()}
+    spoiled["backbone.conv1.weight"][0, 0, 0, 0] = number
+    write_checkpoint(dict(state_dict=spoiled), tmp_path / "a.pth")
+    with pytest.raises(UserError, match="NaN or infinite numbers in 1 tensors, backbone.conv1.weight first"):
+        load_weights(model, tmp_path / "a.pth")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_too_few_matches_are_refused_and_change_nothing(tiny_config, tmp_path):
     model = build_model(tiny_config)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -226,7 +226,7 @@ def test_results_of_other_measurements_stay_in_the_file(tiny_config, checkpoint,
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_damaged_file_of_earlier_results_is_found_first(tiny_config, tmp_path, name, content, dry_run):
     (tmp_path / name).write_bytes(content)
-    way_on = f"{name}'.*[.] Rename or delete {name}, or name another folder \\(--out\\)"
+    way_on = f"{name}'.*[.] Rename or delete {name}, or give another folder \\(--out\\)"
     with pytest.raises(UserError, match=way_on):
         # The checkpoint does not exist: nothing else has been read yet.
         evaluate(tiny_config, tmp_path / "none.pth", out_dir=tmp_path, dry_run=dry_run)
@@ -272,11 +272,11 @@ def spoiled(state, name, value):
     [
         (
             lambda state: dict(state_dict=spoiled(state, "backbone.conv1.weight", float("nan"))),
-            "holds NaN or inf",
+            "has NaN or inf",
         ),
         (
             lambda state: dict(state_dict=spoiled(state, "backbone.bn1.weight", float("inf"))),
-            "holds NaN or inf",
+            "has NaN or inf",
         ),
         (lambda state: dict(state_dict={}, run=Path), "pth'"),
         (lambda state: [1, 2], "not a state dict"),

@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ssl_ext.evaluation import ResultRow
+from ssl_ext.evaluation.identity import shared_repeats
 from ssl_ext.evaluation.significance import (
     delong,
     holm,
@@ -135,4 +136,16 @@ def test_methods_are_paired_by_pretraining_seed_over_shared_repeats():
 
     first = [row(0, 0.5), row(0, 0.7, 1), row(1, 0.6), row(3, 0.1)]
     second = [row(1, 0.2), row(0, 0.4), row(0, 0.9, 2), row(2, 0.3), row(None, 1.0)]
+    first[2].settings["seed_matters"] = False
     assert over_seeds(first, second, "acc", "last") == ([0.5, 0.6], [0.4, 0.2])
+
+
+def test_a_seed_without_effect_is_one_repeat():
+    first, second = ([ResultRow("a", "knn", {}, {}, {}, {}, seed) for seed in range(3)] for _ in "ab")
+    assert len(shared_repeats(first, second)) == 3
+    for row in first:
+        row.settings = {"seed_matters": False}
+    assert len(shared_repeats(first, second)) == 3  # networks of the other side differ
+    for row in second:
+        row.settings = {"seed_matters": False}
+    assert shared_repeats(first, second) == [(first[0], second[0])]

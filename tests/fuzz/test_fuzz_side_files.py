@@ -160,7 +160,7 @@ def test_what_is_no_file_or_too_large(tmp_path):
         tmp_path / "link": "is a broken link to 'nowhere'",
         tmp_path / "none": "does not exist",
         tmp_path / "sparse": "is larger than",
-        "a\0b": "is no path",
+        "a\0b": "is not a path",
     }
     for path, reason in words.items():
         with pytest.raises(UserError, match=reason):

@@ -107,6 +107,9 @@ def test_tsne_keeps_neighbours_and_is_seeded():
     points = tsne_projection(torch.from_numpy(features), perplexity=5, seed=1)
     assert points.shape == (60, 2)
     np.testing.assert_array_equal(points, tsne_projection(features, perplexity=5, seed=1))
+    # One column has no second component to start from, so that the start is random.
+    one, other = (tsne_projection(features[:, :1], perplexity=5, seed=seed) for seed in (1, 2))
+    assert not np.array_equal(one, other)
     nearest = NearestNeighbors(n_neighbors=2).fit(points).kneighbors(return_distance=True)[1][:, 1]
     assert (labels[nearest] == labels).all()
     for perplexity in (60, 0):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_ext.errors import UserError
 from ssl_ext.losses import virtual_targets
 from ssl_ext.visualization import (
     save_figure,
@@ -155,7 +156,7 @@ def test_a_figure_that_fails_leaves_the_older_file(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(broken, "savefig", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="no space"):
         save_figure(broken, tmp_path / "scores")
     assert png.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2

@@ -11,13 +11,14 @@ from ssl_ext.apis.report.text import metric_label
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import METRICS, Predictions, ResultRow
 from ssl_ext.evaluation.bootstrap import bootstrap, interval
+from ssl_ext.evaluation.identity import shared_repeats
 from ssl_ext.evaluation.metric_names import Metric
 from ssl_ext.evaluation.significance import delong, holm, mcnemar
 
-from .sides import Pair, Side, shared
+from .sides import Pair, Side
 from .words import difference_text, p_text
 
-Loaded = Sequence[tuple[ResultRow, Predictions, Predictions]]
+Loaded = Sequence[tuple[tuple[ResultRow, ResultRow], Predictions, Predictions]]
 
 
 def compare_models(
@@ -34,7 +35,7 @@ def compare_models(
     notes: dict[str, None] = {}
     for pair in pairs:
         loaded = _load(pair)
-        words, (row, first, second) = f"{pair.data}, {pair.condition.words}", loaded[0]
+        words, (rows, first, second) = f"{pair.data}, {pair.condition.words}", loaded[0]
         for name, a, b, ends in _differences(loaded, which, metrics):
             metric = METRICS.get(name, Metric(name))
             cells = [f"{metric.scale * value:.{metric.digits}f}" for value in (a, b)]
@@ -53,7 +54,7 @@ def compare_models(
             right = [one.test[which].predicted == one.labels for one in (first, second)]
             only_first, only_second, p = mcnemar(*right)
             counts.append([words, str(only_first), str(only_second), p_text(p)])
-        areas += _areas(words, row, first, second, which)
+        areas += _areas(words, rows[0], first, second, which)
     title = f"{sides[0].name} (A) and {sides[1].name} (B)"
     notes |= dict.fromkeys(_scope(sides))
     tables = [
@@ -70,9 +71,9 @@ def compare_models(
         tables.append(Grid("McNemar's exact test of the accuracy", header, counts, 1))
     if areas:
         corrected = holm([p for _, p in areas])
-        rows = [[*cells, p_text(p)] for (cells, _), p in zip(areas, corrected, strict=True)]
-        header = ["measurement", "AUC A", "AUC B", "A − B", "p", "p, Holm"]
-        tables.append(Grid("DeLong's test of the area under the ROC curve", header, rows, 1))
+        lines = [[*cells, p_text(p)] for (cells, _), p in zip(areas, corrected, strict=True)]
+        header = ["measurement", "A − B", "p", "p, Holm"]
+        tables.append(Grid("DeLong's test of the area under the ROC curve", header, lines, 1))
     return tables
 
 
@@ -87,7 +88,7 @@ def _scope(sides: tuple[Side, Side]) -> list[str]:
 
 def _load(pair: Pair) -> Loaded:
     loaded = []
-    for rows in shared(pair):
+    for rows in shared_repeats(pair.first, pair.second):
         if any(row.predictions is None for row in rows):
             raise UserError(
                 f"{pair.data}, {pair.condition.words}: a row was measured before scores of images were kept; "
@@ -98,7 +99,7 @@ def _load(pair: Pair) -> Loaded:
             raise UserError(
                 f"{pair.data}, {pair.condition.words}: the two sides have other images or labels."
             )
-        loaded.append((rows[0], first, second))
+        loaded.append((rows, first, second))
     if not loaded:
         raise UserError(f"{pair.data}, {pair.condition.words}: the two sides share no seed and draw.")
     return loaded
@@ -107,7 +108,10 @@ def _load(pair: Pair) -> Loaded:
 def _differences(
     loaded: Loaded, which: str, metrics: Sequence[str]
 ) -> list[tuple[str, float, float, tuple[float, float] | None]]:
-    """Metric, both values and the interval of the difference, as means over seeds and draws."""
+    """Metric, both values and the interval of the difference, as means over seeds and draws.
+
+    The values are those of the rows: stored scores are rounded.
+    """
     weighted = [(first.weighted(which), second.weighted(which)) for _, first, second in loaded]
 
     def means(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -120,12 +124,12 @@ def _differences(
         }
 
     example = loaded[0][1]
-    plain = means(np.ones((len(example.labels), 1), np.float32))
     resampled = bootstrap(means, len(example.labels), example.groups)
-    return [
-        (name, float(a), float(b), interval(resampled[name][0] - resampled[name][1], example.units))
-        for name, ((a,), (b,)) in plain.items()
-    ]
+    found = []
+    for name, (first, second) in resampled.items():
+        a, b = np.mean([[getattr(row, which)[name] for row in rows] for rows, *_ in loaded], axis=0)
+        found.append((name, float(a), float(b), interval(first - second, example.units)))
+    return found
 
 
 def _areas(
@@ -146,6 +150,6 @@ def _areas(
         test = delong(one.scores[:, part], other.scores[:, part], positive[:, part])
         if test is not None:
             ends = difference_text(test.difference, test.ends, METRICS["auc"])
-            cells = [words + name, f"{test.first:.4f}", f"{test.second:.4f}", ends, p_text(test.p)]
+            cells = [words + name, ends, p_text(test.p)]
             found.append((cells, test.p))
     return found

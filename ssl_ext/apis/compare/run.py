@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ssl_ext.apis.report.grid import Grid
 from ssl_ext.errors import UserError
@@ -62,5 +63,4 @@ def compare(
                 "Two models are compared by metrics of classification alone, of which scores are kept."
             )
         tables = compare_models(sides, pairs, metrics=shown, which=which)
-    tables[0] = Grid(**{**vars(tables[0]), "notes": [*tables[0].notes, *notes]})
-    return tables
+    return [replace(tables[0], notes=[*tables[0].notes, *notes]), *tables[1:]]

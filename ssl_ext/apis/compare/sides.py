@@ -15,7 +15,6 @@ from ssl_ext.evaluation.identity import (
     data_name,
     network_settings,
     pretraining_seed,
-    repeat_key,
 )
 
 
@@ -110,9 +109,3 @@ def _grouped(side: Side) -> dict[tuple[str, Condition], Ways]:
             )
         groups.setdefault(key, {}).setdefault(settings, []).append(row)
     return groups
-
-
-def shared(pair: Pair) -> list[tuple[ResultRow, ResultRow]]:
-    """Rows of both sides with the same seed and draw of the evaluation."""
-    first, second = ({repeat_key(row)[1:]: row for row in rows} for rows in (pair.first, pair.second))
-    return [(first[key], second[key]) for key in first if key in second]

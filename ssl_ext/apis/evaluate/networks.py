@@ -34,9 +34,9 @@ class Networks:
         seed: Seed of the network that checks the images.
         device: Device of all networks.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
-        ema: Take the averaged weights of a file that also holds others.
-        precision: Of features: ``'float32'`` or ``'bfloat16'``.
-        renamed: The user has named the method of the rows, so that the checkpoint may be of another one.
+        ema: Use the averaged weights of a file that also has others.
+        precision: Precision of features, ``'float32'`` or ``'bfloat16'``.
+        renamed: The user has set the method name of the rows, so the checkpoint may be of another method.
 
     Raises:
         UserError: The model cannot be built, or the checkpoint does not fit it.

@@ -37,7 +37,7 @@ Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
 
 
 def read_earlier(folder: Path) -> Earlier:
-    """Rows of the results that a folder holds, by measurement, and its drawn subsets, by name.
+    """Result rows in a folder, by measurement, and its drawn subsets, by name.
 
     Raises:
         UserError: A damaged file, which would be lost.
@@ -55,7 +55,7 @@ def read_earlier(folder: Path) -> Earlier:
                 subsets = dict(content)
     except UserError as error:
         reason = str(error).removesuffix(".")
-        raise UserError(f"{reason}. Rename or delete {path.name}, or name another folder (--out).") from error
+        raise UserError(f"{reason}. Rename or delete {path.name}, or give another folder (--out).") from error
     return rows, subsets
 
 

@@ -78,7 +78,7 @@ def _read(path: Path) -> Summary:
         raise UserError(f"'{path}' does not exist; give the folder of a sweep.")
     summary = read_json(path, Summary, "a sweep.json of tools/sweep.py")
     if not (summary.axes and summary.points and summary.protocols):
-        raise UserError(f"'{path}' holds no points.")
+        raise UserError(f"'{path}' has no points.")
     for number, point in enumerate(summary.points, start=1):
         lacking = [axis for axis in summary.axes if axis not in point.settings]
         if point.status == "done":

@@ -29,7 +29,7 @@ class Grid:
     notes: Sequence[str] = field(default=())
 
     def rich(self) -> Table:
-        """For the terminal; words equal to those of the row above are left out, except for the last."""
+        """For the terminal; words equal to those of the row above are omitted, except for the last."""
         table = Table(title=self.title, caption_justify="left")
         table.caption = "\n".join(self.notes) or None
         for name in self.header[: self.words]:

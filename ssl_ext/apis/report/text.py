@@ -114,7 +114,7 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """The differences of comparisons that were measured in several ways, and the repeats that a ± is over."""
+    """Notes on comparisons with several variants of settings, on the repeats of each ±, and on intervals."""
     single = [line.rows[0] for c in comparisons for line in c.lines if len(line.rows) == 1]
     spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [

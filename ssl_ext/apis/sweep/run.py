@@ -194,7 +194,7 @@ class _Run:
         command = [sys.executable, *program, self.config_file, *arguments]
         command += ["--cfg-options", *self.options]
         with open(self.point.log, "ab") as log:
-            log.write(f"$ {shlex.join(command)}\n".encode())
+            log.write(os.fsencode(f"$ {shlex.join(command)}\n"))
             log.flush()
             # If the sweep is killed, its training saves and exits.
             done = subprocess.run(

@@ -56,7 +56,7 @@ def write_checkpoint(checkpoint: dict, path: str | os.PathLike) -> None:
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     except UserError as error:
         raise UserError(
-            f"Checkpoint {error} Checkpoints written before are whole; make room and go on with --resume."
+            f"Checkpoint {error} Earlier checkpoints are intact; free disk space and resume with --resume."
         ) from error
 
 
@@ -118,7 +118,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
 def stored_meta(path: str | os.PathLike) -> dict:
     """The entries of a checkpoint without reading its tensors; an empty dict if it cannot be read."""
     try:
-        # torch maps no file whose name is not UTF-8.
+        # torch cannot map files whose names are not UTF-8.
         mapped = shown(path) == str(check_file(path))
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception:

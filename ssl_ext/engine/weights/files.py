@@ -19,7 +19,7 @@ from .array_pickle import read_array_pickle
 from .checkpoint import read_checkpoint
 
 INDEX = ".index.json"
-# In a folder the first of these that one file fits.
+# In a folder, the first of these patterns that matches a file.
 IN_FOLDER = ("*.safetensors.index.json", "*.safetensors", "*.bin.index.json", "*.bin", "*.pth", "*.pt")
 
 
@@ -38,16 +38,16 @@ def read_weights(path: str | os.PathLike) -> Any:
     for file in files:
         content = _read(file)
         if not isinstance(content, dict) or tensors.keys() & content.keys():
-            raise UserError(f"'{shown(file)}' is no part of the weights of '{shown(path)}'.")
+            raise UserError(f"'{shown(file)}' does not fit the other weight files of '{shown(path)}'.")
         tensors |= content
     return tensors
 
 
 def weight_files(path: str | os.PathLike) -> list[Path]:
-    """The files that hold the weights of a path: itself, or those that an index names.
+    """The weight files of a path: itself, or those listed in an index.
 
     Raises:
-        UserError: There is no file, or an index names one outside its folder.
+        UserError: There is no file, or an index lists a file outside its folder.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -57,7 +57,7 @@ def weight_files(path: str | os.PathLike) -> list[Path]:
     index = read_json(path, {"weight_map": dict[str, str]}, "an index of weight files")
     names = sorted(set(index.get("weight_map", {}).values()))
     if not names or any(Path(name).name != name for name in names):
-        raise UserError(f"'{shown(path)}' names no files in its folder.")
+        raise UserError(f"'{shown(path)}' does not list files in its folder.")
     return [check_file(path.parent / name, "Checkpoint") for name in names]
 
 
@@ -74,7 +74,7 @@ def _in_folder(folder: Path) -> Path:
             return found[0]
         if found:
             names = ", ".join(shown(path.name) for path in found[:6])
-            raise UserError(f"'{shown(folder)}' holds several weight files: name one of {names}.")
+            raise UserError(f"'{shown(folder)}' has several weight files: give one of {names}.")
     raise UserError(f"'{shown(folder)}' is a folder without weight files ({', '.join(IN_FOLDER)}).")
 
 
@@ -85,9 +85,11 @@ def _read(path: Path) -> Any:
     try:
         return load_file(path) if suffix == ".safetensors" else read_array_pickle(path.read_bytes())
     except UserError as error:
-        raise UserError(f"Checkpoint '{shown(path)}' was refused: {error}") from error
+        raise UserError(f"Checkpoint '{shown(path)}' was rejected: {error}") from error
     except SafetensorError as error:
-        raise UserError(f"Checkpoint '{shown(path)}' is no readable safetensors file ({error}).") from error
+        raise UserError(
+            f"Checkpoint '{shown(path)}' is not a readable safetensors file ({error})."
+        ) from error
     except Exception as error:
         # Bytes that are not a pickle can raise any error in the unpickler.
         raise UserError(

@@ -72,40 +72,40 @@ class LoadReport:
 
 
 def find_state_dict(checkpoint: Any, path: str = "checkpoint", *, ema: bool = False) -> dict[str, Tensor]:
-    """State dict inside ``checkpoint``, without the parts of names that wrappers add.
+    """State dict inside ``checkpoint``, without the name parts added by wrappers.
 
     Args:
-        checkpoint: A state dict, or containers around it.
-        path: Its file, for messages.
-        ema: Take the averaged weights (:data:`EMA_CONTAINERS`), as is also done where there are no others.
+        checkpoint: A state dict, or nested containers of one.
+        path: Path of its file, for messages.
+        ema: Use the averaged weights (:data:`EMA_CONTAINERS`); they are also used if there are no others.
 
     Raises:
         UserError: It contains no mapping from names to tensors, or no averaged weights.
     """
     averaged = _inner(checkpoint, EMA_CONTAINERS)
     if ema and averaged is None:
-        raise UserError(f"'{path}' holds no averaged weights under {' or '.join(EMA_CONTAINERS)} (--ema).")
+        raise UserError(f"'{path}' has no averaged weights under {' or '.join(EMA_CONTAINERS)} (--ema).")
     if averaged is not None and (ema or _inner(checkpoint, CONTAINERS) is None):
         checkpoint = checkpoint[averaged]
     elif averaged is not None:
-        print_log(f"'{path}' also holds averaged weights ('{averaged}'): --ema takes them.", logger="current")
+        print_log(f"'{path}' also has averaged weights ('{averaged}'); --ema loads them.", logger="current")
     while isinstance(checkpoint, Mapping):
         inner = _inner(checkpoint, CONTAINERS)
         if inner is None:
             break
         checkpoint = checkpoint[inner]
     if not isinstance(checkpoint, Mapping):
-        raise UserError(f"'{path}' holds a {type(checkpoint).__name__}, not a state dict.")
+        raise UserError(f"'{path}' has a {type(checkpoint).__name__}, not a state dict.")
     tensors = {str(name): value for name, value in checkpoint.items() if torch.is_tensor(value)}
     if not tensors:
-        raise UserError(f"'{path}' holds no tensors under any of the keys {', '.join(CONTAINERS)}.")
+        raise UserError(f"'{path}' has no tensors under any of the keys {', '.join(CONTAINERS)}.")
     plain = {unwrapped(name): value for name, value in tensors.items()}
-    # Names that differ by a wrapper alone are of two networks.
+    # Names that differ only by a wrapper belong to two networks.
     return plain if len(plain) == len(tensors) else tensors
 
 
 def _inner(checkpoint: Any, keys: Sequence[str]) -> str | None:
-    """The first of the keys that holds a mapping."""
+    """The first of the keys whose value is a mapping."""
     if not isinstance(checkpoint, Mapping):
         return None
     return next((key for key in keys if isinstance(checkpoint.get(key), Mapping)), None)
@@ -134,19 +134,19 @@ def load_weights(
         allow_partial: Accept a file that lacks tensors of the backbone, or has more layers.
         training_state: Also load buffers other than running statistics: queues, banks, clusters, step
             counters. False for a new training.
-        ema: Load the averaged weights of a file that holds them beside the others (``state_dict_ema``).
+        ema: Load the averaged weights of a file that also has others (``state_dict_ema``).
 
     Returns:
         The report; it is also logged.
 
     Raises:
-        UserError: Unreadable file, or numbers that are not finite.
-        OtherNetworkError: Another backbone, and not ``allow_partial``.
+        UserError: The file cannot be read, or has NaN or infinite values.
+        OtherNetworkError: The file has another backbone, and ``allow_partial`` is False.
     """
     content = read_weights(path)
     state, layout = own_names(find_state_dict(content, str(path), ema=ema))
     target = model.state_dict()
-    # A model's own names may hold the parts that were taken from the file's.
+    # The model's own names may contain name parts that were removed from the file's.
     own = {unwrapped(name): name for name in target}
     state = {own.get(name, name): value for name, value in state.items()}
     if not training_state:
