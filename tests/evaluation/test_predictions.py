@@ -117,7 +117,7 @@ def test_every_row_has_scores_that_outlive_the_network(tiny_config, checkpoint, 
     module = sys.modules["ssl_ext.apis.evaluate.rows"]
     monkeypatch.setattr(module, "print_log", lambda message, **_: logged.append(message))
     options = {
-        "evaluation.finetune": dict(epochs=2, batch_size=256),
+        "evaluation.finetune": dict(epochs=2, min_steps=None, batch_size=256),
         "evaluation.linear_aug": dict(epochs=1, batch_size=256),
     }
     rows = evaluate(
