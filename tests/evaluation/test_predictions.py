@@ -117,7 +117,7 @@ def test_every_row_has_scores_that_outlive_the_network(tiny_config, checkpoint, 
     module = sys.modules["ssl_ext.apis.evaluate.rows"]
     monkeypatch.setattr(module, "print_log", lambda message, **_: logged.append(message))
     options = {
-        "evaluation.finetune": dict(epochs=2, batch_size=256),
+        "evaluation.finetune": dict(epochs=2, min_steps=None, batch_size=256),
         "evaluation.linear_aug": dict(epochs=1, batch_size=256),
     }
     rows = evaluate(
@@ -137,7 +137,8 @@ def test_every_row_has_scores_that_outlive_the_network(tiny_config, checkpoint, 
             found = stored.weighted(which).metrics(np.ones((len(stored.labels), 1), np.float32))
             metrics = getattr(row, which)
             assert found["acc"][0] == pytest.approx(metrics["acc"], abs=1e-12)
-            assert found["auc"][0] == pytest.approx(metrics["auc"], abs=5e-4)  # log-odds in float16
+            # Nearly equal scores of a barely trained probe are ties in float16.
+            assert found["auc"][0] == pytest.approx(metrics["auc"], abs=1e-3)
             low, high = row.intervals[which]["acc"]
             assert low <= metrics["acc"] <= high
         assert (row.intervals["over"], row.intervals["units"]) == ("images", row.sizes["test"])
