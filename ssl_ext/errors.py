@@ -50,7 +50,7 @@ def user_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
-            # No fault of the input.
+            # Not caused by the input.
             raise
         # Constructors of other libraries raise many types on unexpected arguments.
         raise UserError(f"{what}: {sentence(error)}") from error
@@ -79,7 +79,7 @@ def sentence(error: BaseException) -> str:
 
 
 def in_ascii(text: str) -> str:
-    r"""A text in ASCII: symbols are spelled, and other characters escaped.
+    r"""Convert a text to ASCII: known symbols are spelled out, other characters escaped.
 
     >>> print(in_ascii("65.7 ± 5.6 → é"))
     65.7 +- 5.6 -> \xe9
@@ -88,7 +88,7 @@ def in_ascii(text: str) -> str:
 
 
 def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Bytes of a file name as they are, and other characters that an encoding lacks in ASCII."""
+    """Codec error handler: keep the bytes of file names, convert other characters to ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     char = error.object[error.start]
@@ -101,7 +101,7 @@ codecs.register_error(PRINTABLE, _printable)
 
 @contextmanager
 def _printing() -> Iterator[None]:
-    """Let the standard streams take any text, and print no tracebacks of lines that a log cannot take."""
+    """Let standard streams accept any text, and suppress tracebacks of log lines that cannot be written."""
     streams = [(s, s.errors) for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
     before, logging.raiseExceptions = logging.raiseExceptions, False
     for stream, _ in streams:
@@ -111,7 +111,7 @@ def _printing() -> Iterator[None]:
     finally:
         logging.raiseExceptions = before
         for stream, errors in streams:
-            # It is flushed too, which a full disk refuses.
+            # This flushes the stream, which fails on a full disk.
             with suppress(OSError, ValueError):
                 stream.reconfigure(errors=errors)
 
@@ -130,7 +130,7 @@ def run_tool(main: Callable[[], None]) -> None:
     follow_parent()
     try:
         main()
-        # Here and not at exit, so that a full disk is one sentence too.
+        # Flushed before exit, so a full disk is reported in one sentence.
         sys.stdout.flush()
     except (UserError, FloatingPointError) as error:
         if os.environ.get(TRACEBACK_SWITCH):

@@ -27,7 +27,7 @@ def shown(path: str | os.PathLike) -> str:
 
 
 def file_fault(path: str | os.PathLike) -> str | None:
-    """Why a path cannot be opened as a file, in words; None for a regular file.
+    """Describe why a path cannot be opened as a file; None for a regular file.
 
     >>> file_fault("/dev/null"), file_fault("/"), file_fault("/none")
     ('is a pipe or a device, not a file', 'is a folder, not a file', 'does not exist')

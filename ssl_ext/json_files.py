@@ -1,4 +1,4 @@
-"""Reading JSON and YAML files, validated against types; errors are one sentence."""
+"""Reading of JSON and YAML files, and validation against types; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ def read_json(path: str | os.PathLike, shape: type[T], what: str) -> T:
 
     Args:
         path: Path of the file.
-        shape: A type: a plain type, ``list[...]``, ``dict[str, ...]``, a union, or a dataclass, whose fields
-            without a default are required and whose unknown keys are dropped. A dict ``{key: type}``, also
-            in ``Annotated[dict[str, Any], ...]``, gives the types of optional keys, and the type of all
-            others under :data:`OTHERS`; a tuple is a union.
+        shape: Expected type: a plain type, ``list[...]``, ``dict[str, ...]``, a union, or a dataclass. Fields
+            of a dataclass without a default are required, unknown keys are dropped. A dict ``{key: type}``,
+            also in ``Annotated[dict[str, Any], ...]``, gives the types of optional keys, and under
+            :data:`OTHERS` the type of all others. A tuple of types is a union.
         what: Kind of the file, for messages.
 
     Raises:
-        UserError: It is not a file of up to 4 GiB, not JSON, nested more than 100 times, or of another type.
+        UserError: The file is missing, larger than 4 GiB, not JSON, nested more than 100 times, or does not
+            have the expected type.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w+") as file:
@@ -62,8 +63,8 @@ def read_yaml(path: str | os.PathLike) -> Any:
     """Read a YAML file of plain values; aliases may expand it to up to a million values.
 
     Raises:
-        UserError: It is not a file of up to 4 GiB, not YAML of plain values, nested more than 100 times, or
-            too large when expanded.
+        UserError: The file is missing, larger than 4 GiB, not YAML of plain values, nested more than 100
+            times, or too large when aliases are expanded.
     """
     import yaml
 
@@ -76,7 +77,7 @@ def read_yaml(path: str | os.PathLike) -> Any:
 
 
 def _printable(value: Any) -> Any:
-    """JSON values with unprintable bytes of file names escaped."""
+    """Escape file-name bytes that are not UTF-8 in JSON values."""
     if isinstance(value, dict):
         return {shown(key): _printable(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -89,10 +90,10 @@ def _reason(error: Exception) -> str:
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """Content of a regular file of up to 4 GiB.
+    """Read a regular file of up to 4 GiB.
 
     Raises:
-        UserError: It is missing, not a regular file, too large, or cannot be read.
+        UserError: The file is missing, not a regular file, too large, or cannot be read.
     """
     path = check_file(path)
     try:
@@ -104,7 +105,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 
 def check_depth(value: Any) -> None:
-    """Raise ValueError for values nested more than 100 times, or more than a million of them by aliases."""
+    """Raise ValueError for nesting deeper than 100, or aliases that expand to more than a million values."""
     seen: set[int] = set()
     aliased = 0
     stack = [(value, 1)] if isinstance(value, dict | list) else []
@@ -121,7 +122,7 @@ def check_depth(value: Any) -> None:
 
 
 def shaped(value: Any, hint: Any, place: str = "") -> Any:
-    """A JSON value as an object of a type, see :func:`read_json`; raise ValueError if it does not fit."""
+    """Convert a JSON value to a type (:func:`read_json`); raise ValueError if it does not match."""
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
         kind = hint = inner[1]

@@ -1,4 +1,4 @@
-"""Arguments of the classes that MMEngine builds only when training starts: loop, optimiser, schedulers."""
+"""Checks of arguments of classes that MMEngine builds late: loop, optimiser wrapper, schedulers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check_arguments(config: Config) -> None:
     """Check the keys of ``train_cfg``, ``optim_wrapper``, its optimiser and ``param_scheduler``.
 
     Raises:
-        UserError: A class that is not registered, an argument that it does not take, a loop without its
-            length, or a schedule that needs a validation loop, which training does not have.
+        UserError: A class is not registered, an argument is unknown, the loop has no length, or a scheduler
+            needs a validation loop, which training does not have.
     """
     loop = config.train_cfg
     if "type" not in loop:
@@ -71,7 +71,7 @@ def _check(key: str, settings: Mapping[str, Any], kind: type, more: Collection[s
 
 
 def _arguments(kind: type) -> set[str] | None:
-    """Names of the arguments of a class and of the bases that it passes ``**kwargs`` to; None for any."""
+    """Argument names of a class and of the bases that get its ``**kwargs``; None if any are accepted."""
     names: set[str] = set()
     for base in inspect.getmro(kind)[:-1]:
         if "__init__" not in vars(base):

@@ -89,7 +89,7 @@ def feature_size(backbone: dict) -> int | None:
             with torch.no_grad():
                 _FEATURE_SIZES[key] = pool_features(network(images)).shape[1]
         except (TypeError, RuntimeError, ValueError, AttributeError):
-            # A backbone that takes masks too, or images of a size of its own.
+            # The backbone also needs masks, or accepts another image size only.
             _FEATURE_SIZES[key] = None
     return _FEATURE_SIZES[key]
 

@@ -20,18 +20,18 @@ from ssl_ext.values import is_count
 VIEWS = "views"
 CROP_AND_FLIP = [dict(type="RandomResizedCrop"), dict(type="RandomHorizontalFlip")]
 CUSTOM = "custom"
-"""Those that a config changes in ``evaluation``."""
+"""Name of a recipe that a config changes in ``evaluation``."""
 STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 
 
 def _step_decay(lr: float, *milestones: float) -> dict[str, dict[str, Any]]:
-    """MoCo's linear classification, on cached features and on augmented images."""
+    """MoCo's linear classification protocol, on cached features and on augmented images."""
     layer = dict(lr=lr, weight_decay=0.0, milestones=list(milestones))
     return {"linear": layer | dict(solver="sgd"), "linear_aug": layer | dict(augment=CROP_AND_FLIP)}
 
 
 def _trimix(optimizer: str) -> dict[str, dict[str, Any]]:
-    """Learning rate, weight decay, momentum, batch and epochs are those of :class:`Recipe`."""
+    """TriMix's recipe; all settings not listed here are the defaults of :class:`Recipe`."""
     return {
         "linear": dict(solver=optimizer),
         "finetune": dict(optimizer=optimizer, evaluations=10, augment=VIEWS),
@@ -71,7 +71,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         ),
     },
 }  # fmt: skip
-"""Settings by recipe and protocol, with the defaults of :class:`Recipe` and of the linear probe."""
+"""Settings by recipe and protocol; others are the defaults of :class:`Recipe` and ``linear_probe``."""
 NOT_IN_RECIPES = {"num_classes", "task", "seed", "keep_epoch", "val_features", "val_labels"}
 LINEAR = {p.name for p in inspect.signature(linear_probe).parameters.values() if p.kind is p.KEYWORD_ONLY}
 IMAGES = {field.name for field in fields(Recipe)} - {"key"} | {"augment"}
@@ -85,7 +85,7 @@ KEYS: dict[str, set[str]] = {
 }
 CONVERGED = {"solver", "l2", "standardize"}
 TRAINED = ("linear", "linear_aug", "finetune")
-# Few labels have the recipes of all labels.
+# Few labels use the recipes of all labels.
 NO_LONGER_READ = ("few_labels", "few_labels_finetune")
 
 
@@ -104,8 +104,8 @@ class ImageRecipe:
 class Recipes:
     """The recipes of a config or of a paper, and the ``precision`` of features.
 
-    A protocol that a paper says nothing of is None. ``names`` has for each protocol the name of its recipe:
-    the paper's, ``'own'``, or ``'custom'`` if the config changes it.
+    A protocol that a paper does not describe is None. ``names`` maps each protocol to the name of its
+    recipe: the paper's, ``'own'``, or ``'custom'`` if the config changes it.
     """
 
     knn: dict[str, Any]
@@ -121,8 +121,8 @@ class Recipes:
 def read_recipes(config: Config, name: str | None = None) -> Recipes:
     """Read and check the recipes of a config, or those of ``name`` in :data:`RECIPES`.
 
-    A named recipe is taken literally: of ``config.evaluation`` only ``knn``, ``cluster`` and the settings of
-    features are used then.
+    The config does not change a named recipe: only ``knn``, ``cluster``, ``quality`` and the settings of
+    features are then read from ``config.evaluation``.
 
     Raises:
         UserError: An unknown key or a value out of range.
@@ -142,7 +142,7 @@ def read_recipes(config: Config, name: str | None = None) -> Recipes:
             continue
         own = RECIPES[OWN].get(key, {})
         if changes.get("solver", own.get("solver")) != own.get("solver"):
-            own = {}  # the settings of another solver
+            own = {}  # defaults for another solver
         settings[key] = {**own, **changes}
         names[key] = OWN if settings[key] == RECIPES[OWN].get(key, {}) else CUSTOM
     try:

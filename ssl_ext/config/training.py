@@ -1,4 +1,4 @@
-"""The config of a training run: options of the command, and checks before and after the model is built."""
+"""Config of a training run: command-line options, and checks before and after the model is built."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def training_config(
     """Load the config of a run, with ``work_dir`` and ``randomness`` set; see ``pretrain`` for the arguments.
 
     Raises:
-        UserError: A missing key, a value of the wrong type, an argument that loop, optimiser or schedulers
-            do not take, recipes of ``evaluation`` out of range, or ``amp`` without a GPU.
+        UserError: A key is missing, a value has the wrong type, an argument of loop, optimiser or schedulers
+            is unknown, a recipe in ``evaluation`` is out of range, or ``amp`` is used without a GPU.
     """
     switches: dict[str, Any] = {"compile": True} if compile else {}
     if seed is not None:
@@ -71,12 +71,13 @@ def training_config(
 
 
 def fit_learning_rate(config: Config, processes: int) -> None:
-    """Warn of other images per step than the rate is for, or scale the rate (``--auto-scale-lr``).
+    """Scale the learning rate to the images per step (``--auto-scale-lr``), or warn if they do not match.
 
-    ``auto_scale_lr.base_batch_size`` is the number of images per step of ``optim_wrapper.optimizer.lr``.
+    ``auto_scale_lr.base_batch_size`` is the number of images per step that ``optim_wrapper.optimizer.lr`` is
+    for.
 
     Raises:
-        UserError: The rate is to be scaled and the config does not have that number.
+        UserError: Scaling is enabled, but ``base_batch_size`` is missing.
     """
     settings: Any = config.get("auto_scale_lr") or {}
     base, scale = settings.get("base_batch_size"), settings.get("enable", False)
@@ -100,7 +101,7 @@ def fit_learning_rate(config: Config, processes: int) -> None:
     elif images != base:
         print_log(f"{said}: it is scaled to {rate:g}.", logger="current")
         optimizer.lr = rate
-        # As stored: nothing is left to scale.
+        # The stored config must not be scaled again.
         settings["base_batch_size"] = images
     settings["enable"] = False
 

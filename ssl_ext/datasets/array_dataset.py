@@ -39,8 +39,8 @@ class ArrayDataset(Dataset):
             batches there, which needs ``num_workers=0``. None: the device of ``images``.
         available_splits: names of all splits of the source.
         split: name of this split.
-        groups: N names of patients, lesions or slides that images belong to, as strings or integers; kept as
-            a string array in ``groups``. None: every image stands for itself.
+        groups: N names of the images' patients, lesions or slides, as strings or integers; stored as a
+            string array. None: images are independent.
 
     Raises:
         TypeError: images are not uint8 or labels are not integers.

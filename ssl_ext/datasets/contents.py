@@ -1,4 +1,4 @@
-"""Hash, size and channel statistics of every image of a data set, as it is stored."""
+"""Hash, size and channel statistics of every stored image of a data set."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ DIGEST = 16  # bytes
 
 @dataclass(frozen=True)
 class Contents:
-    """The images of a data set, in its order; unreadable ones have an empty digest and NaN statistics.
+    """Statistics of N images in data set order; unreadable images have an empty digest and NaN statistics.
 
-    ``digests``: hash of each image's size and pixels, equal for images that are exactly equal.
-    ``sizes``: height and width (N, 2). ``means`` and ``squares``: means of the pixels in [0, 1] and of their
-    squares (N, C). ``constant``: all pixels are equal. ``grey``: all channels are equal.
-    ``unreadable``: the errors.
+    ``digests``: hashes of size and pixels; identical images have the same hash. ``sizes``: (height, width),
+    (N, 2). ``means`` and ``squares``: mean pixel and mean squared pixel per channel (N, C), pixels in [0, 1].
+    ``constant`` (N,): all pixels are equal. ``grey`` (N,): all channels are equal. ``unreadable``: error
+    messages.
     """
 
     digests: list[bytes]
@@ -34,17 +34,17 @@ class Contents:
 
     @property
     def mean(self) -> list[float]:
-        """Mean of each channel over the images, each with the same weight."""
+        """Mean of each channel, with the same weight for every image."""
         return np.nanmean(self.means, axis=0).tolist()
 
     @property
     def std(self) -> list[float]:
-        """Standard deviation of each channel over the pixels of all images."""
+        """Standard deviation of each channel over all pixels, with the same weight for every image."""
         return np.sqrt(np.nanmean(self.squares, axis=0) - np.square(self.mean)).tolist()
 
 
 def image_contents(dataset: Any, *, num_workers: int = 0) -> Contents:
-    """Read every image: arrays as they are, files whole (neither resized nor cropped), others as samples."""
+    """Read every image; files are neither resized nor cropped, and other data sets give their samples."""
     loader = DataLoader(_Summaries(dataset), batch_size=None, collate_fn=_same, num_workers=num_workers)
     digests, numbers, unreadable = [], [], []
     for digest, row in loader:
@@ -72,7 +72,7 @@ def _same(summary: Any) -> Any:
 
 
 class _Summaries(Dataset):
-    """For each image its digest (or the error), and size, constant, grey, means and squares in one row."""
+    """Data set of (digest or error message, [height, width, constant, grey, *means, *squares])."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -97,7 +97,7 @@ class _Summaries(Dataset):
 
 
 def _summary(pixels: np.ndarray) -> tuple[bytes, list[float]]:
-    """Summary of an image (C, H, W) uint8."""
+    """Return digest and statistics of a uint8 image (C, H, W)."""
     pixels = np.ascontiguousarray(pixels)
     digest = hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=DIGEST).digest()
     values = pixels.reshape(len(pixels), -1) / 255

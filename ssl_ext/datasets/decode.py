@@ -14,7 +14,7 @@ from ssl_ext.files import file_fault
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
-# What turns an image upright, by the orientation in its EXIF data; 1 is upright.
+# Operation that turns an image upright, by its EXIF orientation; 1 is upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -86,7 +86,7 @@ def image_names(root: Path) -> list[str]:
 def read_image(path: str | Path, channels: int = 3) -> Image.Image:
     """Decode a file to an upright 8-bit PIL image, ``'RGB'`` for 3 channels and grey ``'L'`` for 1.
 
-    16-bit grey is scaled from 0..65535 to 0..255; 32-bit grey up to 255 is taken as it is.
+    16-bit grey is scaled from 0..65535 to 0..255; 32-bit grey up to 255 is not scaled.
 
     Raises:
         FileNotFoundError: no such file.
@@ -95,7 +95,7 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
     """
     try:
         with open_image(path) as opened:
-            # Pillow turns TIFF itself.
+            # Pillow applies the orientation of TIFF files itself.
             turn = None if opened.format == "TIFF" else UPRIGHT.get(_orientation(opened))
             opened.load()
             image: Image.Image = opened
@@ -125,7 +125,7 @@ def upright_size(image: Any) -> tuple[int, int]:
     """Height and width of an opened image as :func:`read_image` returns it."""
     width, height = image.size
     if image.format == "TIFF":
-        # Pillow's size is the upright one in some of its versions.
+        # Some versions of Pillow report the upright size.
         width, height = (image.tag_v2[key] for key in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength))
     return (width, height) if _orientation(image) > 4 else (height, width)
 

@@ -77,7 +77,7 @@ def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[
 
 
 def _classes(folder: Path, names: list[str], sources: list[Path]) -> list[str]:
-    """Names of the class folders with images in the sources, sorted, then of further ones in ``folder``."""
+    """Sorted names of the class folders with images in ``sources``, then of additional ones in ``folder``."""
     own = {name.partition(os.sep)[0] for name in names if os.sep in name}
     defined = own.copy() if folder in sources else set()
     empty: set[str] = set()

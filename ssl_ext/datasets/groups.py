@@ -1,4 +1,4 @@
-"""Groups of images that belong together: those of a patient, a lesion or a slide."""
+"""Groups of images, such as all images of a patient, lesion or slide."""
 
 import logging
 import re
@@ -40,9 +40,9 @@ def check_groups(groups: Any, count: int) -> np.ndarray | None:
 
 
 def warn_of_unused_groups(path: Path, names: Iterable[str], *, affix: str = "") -> None:
-    """Warn once of the first of a file's columns or arrays that usually holds groups, and is not used.
+    """Warn once about the first column or array that is named like a group, because it is not used.
 
-    ``affix`` is a regular expression of a part that is not in the option's value, such as ``train_``.
+    ``affix`` is a regular expression for a prefix to remove from the names, such as ``train_``.
     """
     for name in names:
         value = re.sub(affix, "", name)
@@ -74,14 +74,14 @@ def read_npz_groups(
 
     Args:
         path: the file.
-        names: names of all its arrays.
+        names: names of all arrays in the file.
         split: the split to read.
-        available: names of all splits, of which all or none have groups.
-        group: the option of the data set; None: ``'groups'``, if the file has such arrays.
-        key: name of an array.
+        available: names of all splits; all or none must have groups.
+        group: option ``group`` of the data set; None: ``'groups'``, if the file has such arrays.
+        key: format of the array names.
 
     Raises:
-        ValueError: a split lacks its array.
+        ValueError: a split has no array of groups although it is required.
     """
     keys = {part: key.format(split=part, group=group or "groups") for part in available}
     lacking = [name for name in keys.values() if name not in names]

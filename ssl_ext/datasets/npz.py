@@ -15,7 +15,7 @@ from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 LAYOUTS = ("NHWC", "NCHW", "NHW")
-ROUNDING = 1e-3  # by which float images may exceed [0, 1]: that of half precision
+ROUNDING = 1e-3  # tolerance of float images outside [0, 1], for half precision
 STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 NAMED = 20  # labels listed in the log
 
@@ -26,12 +26,11 @@ class NPZDataset(ArrayDataset):
 
     Keys: ``train_images``/``train_labels`` or ``x_train``/``y_train``, the same for ``val`` and
     ``test``. Splits are optional, and so are the labels of ``train``. ``classes`` may hold class names.
-    Images are integers from 0 to 255 of any dtype, or floats in [0, 1].
-    Labels of shape (N,) or (N, 1) are one class per image, -1 for
-    unlabelled. With ``classes`` they are its indices; without, the values that occur in any split are
-    the classes, in increasing order. Labels of shape (N, L) are 0/1 per class: one-hot labels need
-    ``task``. ``train_groups`` (or ``groups_train``), … may hold the name or number of each image's
-    patient, lesion or slide. Object arrays are rejected, nothing is unpickled.
+    Images are integers from 0 to 255 of any dtype, or floats in [0, 1]. Labels of shape (N,) or (N, 1) are
+    one class per image, -1 for unlabelled. With ``classes`` they index the names; without, the values that
+    occur in any split are the classes, in increasing order. Labels of shape (N, L) are 0/1 per class;
+    one-hot labels need ``task``. ``train_groups`` (or ``groups_train``), … may hold the name or number of
+    each image's patient, lesion or slide. Object arrays are rejected, nothing is unpickled.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``; the file must hold it.
@@ -198,7 +197,7 @@ def _check_numbers(labels: dict[str, np.ndarray], count: int) -> None:
 
 @cache
 def _log_numbers(path: Path, values: Sequence[int]) -> None:
-    """Log once for each file which labels became which class indices."""
+    """Log once per file how labels are mapped to class indices."""
     listed = ", ".join(f"{value} as {index}" for index, value in enumerate(values[:NAMED]))
     more = f" and {len(values) - NAMED} more" if len(values) > NAMED else ""
     print_log(f"{path}: the labels that occur are numbered from 0: {listed}{more}", logger="current")

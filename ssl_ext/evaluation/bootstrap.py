@@ -1,4 +1,4 @@
-"""Bootstrap over images, or over groups of images (patients, slides) that are resampled as a whole."""
+"""Bootstrap over images, or over groups of images (patients, slides): a cluster bootstrap."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ REPLICATES = 1000
 CHUNK = 500_000  # weights in memory at a time
 
 Statistic = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""From weights (N, B) of the images to metrics (..., B)."""
+"""Maps weights (N, B) of the images to metrics (..., B)."""
 
 
 def units(count: int, groups: Sequence[Any] | np.ndarray | None) -> tuple[np.ndarray, int]:
-    """Number of each image's resampled unit, and the number of units: groups, or without them the images."""
+    """Return each image's unit index and the number of units; a unit is a group, or else an image."""
     if groups is None:
         return np.arange(count), count
     names, unit = np.unique(np.asarray(groups), return_inverse=True)
@@ -26,9 +26,9 @@ def units(count: int, groups: Sequence[Any] | np.ndarray | None) -> tuple[np.nda
 def resamplings(
     count: int, groups: Sequence[Any] | np.ndarray | None = None, *, replicates: int, seed: int = 0
 ) -> Iterator[np.ndarray]:
-    """Yield weights (count, B): how often each image is in each of B resamplings, ``replicates`` in all.
+    """Yield weights (count, B), the multiplicity of each image in B of the ``replicates`` resamplings.
 
-    Equal arguments give equal weights, so that two models are resampled alike.
+    Deterministic in the arguments, so two models can be resampled in pairs.
     """
     unit, number = units(count, groups)
     generator = np.random.default_rng(seed)
@@ -48,26 +48,26 @@ def bootstrap(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Values (..., replicates) of a statistic of resampled images, or of resampled groups.
+    """Compute a statistic (..., replicates) on resampled images or groups.
 
     Args:
-        statistic: Metrics of weighted images, see :class:`ssl_ext.evaluation.weighted.Weighted`.
+        statistic: Maps weights of the images to metrics, see :class:`ssl_ext.evaluation.weighted.Weighted`.
         count: Number of images.
         groups: Group of each image; None where images are independent.
         replicates: Number of resamplings.
-        seed: Of the resamplings.
+        seed: Seed of the resampling.
     """
     parts = [statistic(weights) for weights in resamplings(count, groups, replicates=replicates, seed=seed)]
     return {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
 
 
 def interval(values: np.ndarray, number: int, *, level: float = LEVEL) -> tuple[float, float] | None:
-    """Percentile interval of bootstrap values of a statistic of ``number`` resampled units.
+    """Expanded percentile interval of a bootstrapped statistic of ``number`` resampled units.
 
-    The percentiles are those of the normal quantile that Student's t with ``number`` − 1 degrees of freedom
-    asks for, and its variance n / (n − 1): for few units plain percentiles are too narrow (Hesterberg, "What
-    Teachers Should Know About the Bootstrap", 2015, Section 4.4). None where replicates do not differ, or
-    fewer than half have a value.
+    Plain percentile intervals are too narrow for few units. The percentiles Φ(±√(n / (n − 1)) t) with the
+    quantile t of Student's t with n − 1 degrees of freedom correct this (Hesterberg, "What Teachers Should
+    Know About the Bootstrap", 2015, Section 4.4). None if all replicates are equal, or more than half are
+    NaN.
     """
     from scipy import stats
 
@@ -80,7 +80,7 @@ def interval(values: np.ndarray, number: int, *, level: float = LEVEL) -> tuple[
 
 
 def share_interval(right: int, number: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """Exact interval (Clopper and Pearson) of a share, for shares of 0 and 1, which no resampling varies.
+    """Clopper-Pearson interval of a proportion; for proportions 0 and 1, which resampling does not vary.
 
     >>> [round(end, 4) for end in share_interval(10, 10)]
     [0.6915, 1.0]

@@ -1,4 +1,4 @@
-"""Numbers of images by class, and the baseline of the most frequent class."""
+"""Class counts, and the majority-class baseline."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 from .tasks import labelled_rows
 
-UNEQUAL = 1.5  # ratio of the largest to the smallest class from which classes are unequal
+UNEQUAL = 1.5  # classes are imbalanced from this ratio of the largest to the smallest class
 LISTED_UP_TO = 100  # classes
 
 
 def class_counts(labels: Any, num_classes: int) -> list[int]:
-    """Numbers of labelled images of each class, (N,) or (N, L) labels.
+    """Count the labelled images of each class, for labels (N,) or (N, L).
 
     >>> class_counts([0, 2, 2, -1], 3)
     [1, 0, 2]
@@ -28,10 +28,10 @@ def class_counts(labels: Any, num_classes: int) -> list[int]:
 
 
 def majority(train: Sequence[int], test: Sequence[int]) -> dict[str, float] | None:
-    """Metrics of always predicting the most frequent training class, from counts of images by class.
+    """Metrics of always predicting the most frequent training class, from class counts.
 
-    None where classes are about equal: the largest of the reported split has less than 1.5 times the images
-    of the smallest.
+    None for balanced classes: in the reported split, the largest class has less than 1.5 times the images of
+    the smallest.
 
     >>> majority([5, 9], [4, 6])
     {'acc': 0.6, 'balanced_acc': 0.5, 'auc': 0.5}
@@ -48,7 +48,7 @@ def majority(train: Sequence[int], test: Sequence[int]) -> dict[str, float] | No
 
 
 def short_counts(counts: Sequence[int]) -> list[int] | dict[str, int]:
-    """The counts, or of more than 100 classes their number and the smallest and the largest count.
+    """Return the counts; for more than 100 classes, their number and the smallest and largest count.
 
     >>> short_counts([3, 4]), short_counts([1, *[2] * 149])
     ([3, 4], {'classes': 150, 'least': 1, 'most': 2})

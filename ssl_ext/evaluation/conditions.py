@@ -1,4 +1,4 @@
-"""The condition that a result row was measured under, and its name in tables."""
+"""Condition of a result row, and its name in tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODES = {
 
 
 class Condition(NamedTuple):
-    """Fields that identify repeated measurements: protocol, labels used, mode, target, unit and recipe."""
+    """Fields that repeats of a measurement share: protocol, labels, mode, target, unit and recipe."""
 
     protocol: str
     labels_per_class: int | None = None

@@ -1,4 +1,4 @@
-"""Identity of result rows: the same measurement, repeats of one, or different measurements."""
+"""Identity of result rows: same measurement, repeat, or different measurement."""
 
 from __future__ import annotations
 
@@ -100,19 +100,19 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
 
 
 def pretraining_seed(row: ResultRow) -> int | None:
-    """Seed of the pretraining that a row's weights come from, if the checkpoint holds it."""
+    """Return the pretraining seed recorded in the row's checkpoint, or None."""
     return (row.source.get("pretraining") or {}).get("seed")
 
 
 def pretraining_run(row: ResultRow) -> str | None:
-    """The pretraining of a row's weights: its seed, or the checkpoint's hash."""
+    """Identify the pretraining of a row: its seed, or else the checkpoint's hash."""
     seed = pretraining_seed(row)
     checkpoint = row.source.get("checkpoint") or {}
     return f"seed {seed}" if seed is not None else checkpoint.get("sha256")
 
 
 def repeat_key(row: ResultRow) -> tuple[str | None, int | None, int | None]:
-    """Pretraining, seed and draw; rows that agree in them are never independent repeats.
+    """Return pretraining, seed and draw; rows with equal keys are not independent repeats.
 
     A seed without effect (``settings.seed_matters`` is False) is None.
     """
@@ -123,7 +123,7 @@ def repeat_key(row: ResultRow) -> tuple[str | None, int | None, int | None]:
 def shared_repeats(
     first: Iterable[ResultRow], second: Iterable[ResultRow]
 ) -> list[tuple[ResultRow, ResultRow]]:
-    """Pairs of rows of one seed and draw of the evaluation; a single one where the seed has no effect."""
+    """Pair rows with equal evaluation seed and draw; one pair if the seed has no effect."""
     others = {(row.seed, row.draw): row for row in second}
     pairs: dict[tuple, tuple[ResultRow, ResultRow]] = {}
     for row in first:
@@ -134,7 +134,7 @@ def shared_repeats(
 
 
 def measurement_key(row: ResultRow) -> str:
-    """Equal for rows of one measurement; a later row replaces an earlier one in a result file."""
+    """Key of a measurement; a new row replaces the row with the same key in a result file."""
     condition = [getattr(row, name) for name in CONDITION]
     checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
     content = [row.method, *condition, row.seed, row.draw, checkpoint, data_name(row)]
@@ -142,7 +142,7 @@ def measurement_key(row: ResultRow) -> str:
 
 
 def group_key(row: ResultRow) -> str:
-    """Equal for repeats of a measurement with one checkpoint."""
+    """Key shared by all repeats of a measurement with one checkpoint."""
     condition = [getattr(row, name) for name in CONDITION]
     checkpoint = (row.source.get("checkpoint") or {}).get("sha256")
     content = [row.method, *condition, checkpoint, data_name(row)]
@@ -150,9 +150,9 @@ def group_key(row: ResultRow) -> str:
 
 
 def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
-    """Rows of one group without repeated results, as lists of independent repeats.
+    """Split the rows of a group into lists of independent repeats, without identical results.
 
-    There is one list, and another for each further result of the same seed and draw.
+    Different results with the same seed and draw go to separate lists.
     """
     lists: list[dict[tuple, ResultRow]] = []
     for row in rows:
@@ -161,7 +161,7 @@ def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
             if key not in found:
                 found[key] = row
                 break
-            # As text, in which NaN equals NaN.
+            # Compared as text, because NaN != NaN.
             if _text([found[key].last, found[key].best]) == _text([row.last, row.best]):
                 break
         else:
@@ -170,7 +170,7 @@ def independent(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
 
 
 def varied(rows: Sequence[ResultRow]) -> str:
-    """The number of pretrainings, seeds and draws that differ between repeats, in words.
+    """Describe how many pretraining seeds, seeds and draws the repeats have.
 
     >>> def row(seed, draw):
     ...     return ResultRow("SimCLR", "linear", {}, {}, {}, {}, seed, 10, draw)
@@ -184,12 +184,12 @@ def varied(rows: Sequence[ResultRow]) -> str:
 
 
 def mark(rows: Iterable[ResultRow]) -> str:
-    """``*`` if a probe of the rows is not converged."""
+    """Return ``*`` if a probe of the rows has not converged."""
     return "*" if any(unconverged(row) is not None for row in rows) else ""
 
 
 def spread_notes(repeats: Iterable[tuple[str, Sequence[ResultRow]]]) -> list[str]:
-    """For each kind of repeats, a sentence that names the measurements with this ±; and one on ``*``."""
+    """Explain each kind of ± in a sentence that lists its measurements, and ``*`` if it occurs."""
     found: dict[str, dict[str, None]] = {}
     falls: dict[str, float] = {}
     for words, rows in repeats:

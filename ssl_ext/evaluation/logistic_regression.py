@@ -27,7 +27,7 @@ def fit_logistic_regressions(
 ) -> list[dict[float, LinearHead]]:
     """:func:`solve_logistic_regressions` of problems of equal shape, by strength."""
     room = max(1, LOGITS // (len(x[0]) * num_classes))
-    # On the CPU a strength starts from the solution of the one before, so they stay together.
+    # On the CPU each strength starts from the previous solution, so strengths are not separated.
     width = min(room, len(strengths)) if x[0].is_cuda else len(strengths)
     count = max(1, room // width)
     heads: list[dict[float, LinearHead]] = [{} for _ in x]
@@ -67,7 +67,7 @@ def solve_logistic_regressions(
     if task in ("binary", "multi-label"):
         target = y.view(*y.shape[:2], -1).double()
         first = target[:, :1]
-        # With targets of one half, a column of equal labels is solved by the zeros of the initialisation.
+        # A column with a single label gets targets of 1/2, for which the zero initialisation is the minimum.
         constant = (target == first).all(1, keepdim=True)
         weight, bias = _solve(x, torch.where(constant, 0.5, target), strengths, softmax=False)
         return weight, torch.where(constant, torch.where(first > 0, math.inf, -math.inf), bias)

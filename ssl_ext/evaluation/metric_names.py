@@ -46,8 +46,7 @@ METRICS = {
 }
 CLUSTERING = ("silhouette_pca2", "explained_pca2", "silhouette_pca50", "explained_pca50", "nmi", "ari")
 QUALITY = ("rankme", "lidar", "alpha_req", "alignment", "uniformity", "feature_std", "feature_std_uniform")
-# Metrics shown by default: of classifications (balanced accuracy of unequal classes), of clusterings, and of
-# features without labels.
+# Metrics shown by default: classification (balanced accuracy for imbalanced classes), clustering, quality.
 SHOWN = (
     ("acc", "balanced_acc", "kappa", "top5", "auc"),
     ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"),

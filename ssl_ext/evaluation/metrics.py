@@ -47,7 +47,7 @@ def _average_precision(score: np.ndarray, positive: np.ndarray) -> float:
 def _one_vs_rest(
     area: Callable[[np.ndarray, np.ndarray], float], scores: Tensor, labels: Tensor, task: str
 ) -> float:
-    """Mean over the classes of an area of a score (N,) and a mask (N,) of the positive rows."""
+    """Average a one-vs-rest area, a function of scores (N,) and positives (N,), over the classes."""
     s, y = _arrays(scores, labels, task)
     if task == "binary":
         return area(s, y == 1)
@@ -71,7 +71,7 @@ def auc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
 def auprc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
     """Macro one-vs-rest average precision, in [0, 1]; shapes and NaN as for :func:`auc`.
 
-    The area under the precision-recall curve without interpolation, by scikit-learn.
+    Area under the precision-recall curve without interpolation, computed by scikit-learn.
 
     >>> import torch
     >>> round(auprc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1]), "binary"), 4)
@@ -147,11 +147,11 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
     """Compute all metrics of the result files; each except ``confusion`` is a number in [0, 1].
 
     ``acc``, ``auc`` and ``auprc``; ``top5`` for 20 or more classes; ``kappa`` with quadratic weights for
-    ordinal classes; ``balanced_acc``, the mean recall over the
-    classes in the labels; ``f1``, the mean over the classes in labels or predictions; ``ece``, see
-    :func:`calibration_error`; ``confusion``, counts with true classes as rows and predicted classes as
-    columns, for up to 100 classes. For ``multi-label`` the metrics are means over the binary tasks,
-    ``f1`` is that of the positive class, and there is no confusion matrix.
+    ordinal classes; ``balanced_acc``, the mean recall over the classes in the labels; ``f1``, the mean over
+    the classes in labels or predictions; ``ece``, see :func:`calibration_error`; ``confusion``, counts
+    with true classes as rows and predicted classes as columns, for up to 100 classes. For ``multi-label``
+    the metrics are means over the binary tasks, ``f1`` is that of the positive class, and there is no
+    confusion matrix.
 
     Args:
         scores: Class probabilities, shapes as for :func:`auc`.
@@ -187,9 +187,9 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
 
 
 def predicted_classes(scores: np.ndarray, task: str) -> np.ndarray:
-    """Predicted classes (N,) of scores (N, C), or (N, L) in {0, 1} of a ``multi-label`` task.
+    """Return the predicted classes (N,) for scores (N, C), or (N, L) in {0, 1} for ``multi-label``.
 
-    ``binary`` scores are those of the positive class, (N,) or (N, 1).
+    ``binary`` scores are probabilities of the positive class, (N,) or (N, 1).
     """
     if task == "multi-label":
         return (scores > 0.5).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Figures of each class: at the predicted class, and at a specificity chosen on validation."""
+"""Per-class metrics: for the predicted class, and at an operating point chosen on validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIGURES = ("sensitivity", "specificity", "ppv", "auc", "auprc", "sensitivity_at"
 
 
 class Figure(NamedTuple):
-    """A value in [0, 1], NaN where it is undefined, and its 95 % bootstrap interval if there is one."""
+    """A value in [0, 1] (NaN if undefined) and its 95 % bootstrap interval, if any."""
 
     value: float
     ends: tuple[float, float] | None = None
@@ -23,12 +23,11 @@ class Figure(NamedTuple):
 def class_figures(
     predictions: Predictions, which: str, *, specificity: float, intervals: bool = True
 ) -> dict[int, dict[str, Figure]]:
-    """The :data:`FIGURES` of each class against the rest on the reported images, by class.
+    """Compute the one-vs-rest :data:`FIGURES` of each class (``binary``: class 1) on the reported images.
 
-    Of ``binary`` tasks those of the positive class. Sensitivity, specificity and PPV are those of the
-    predicted class. ``sensitivity_at`` counts the images whose score is above the threshold that gives at
-    least ``specificity`` on the validation images; ``specificity_reached`` is that of the reported images
-    there. Empty for more than 100 classes, or where only the largest scores are kept.
+    Sensitivity, specificity and PPV are computed from the predicted classes. ``sensitivity_at`` and
+    ``specificity_reached`` are computed at the threshold whose specificity on the validation images is at
+    least ``specificity``. Empty for more than 100 classes, or if only the largest scores were stored.
     """
     weighted = predictions.weighted(which)
     val = predictions.val[which]
@@ -71,13 +70,13 @@ def class_figures(
 
 
 def _share(part: np.ndarray, whole: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weights of masks (C, N) relative to those of others; NaN for none."""
+    """Weighted ratio (C, B) of masks (C, N); NaN if the denominator is 0."""
     with np.errstate(invalid="ignore"):
         return part.astype(np.float32) @ weights / (whole.astype(np.float32) @ weights).astype(np.float64)
 
 
 def _positive(predictions: Predictions, column: int) -> np.ndarray:
-    """Mask of the validation images that a column of the scores is about."""
+    """Mask of the positive validation images of a column of the scores."""
     labels = predictions.val_labels
     if predictions.task == "multi-label":
         return labels[:, column] == 1
@@ -85,7 +84,7 @@ def _positive(predictions: Predictions, column: int) -> np.ndarray:
 
 
 def threshold(scores: np.ndarray, negative: np.ndarray, specificity: float) -> float:
-    """The lowest score that at most 1 − ``specificity`` of the negative images are above; NaN without any.
+    """Lowest threshold that at most a fraction 1 − ``specificity`` of the negatives exceed; NaN without any.
 
     >>> threshold(np.array([0.1, 0.2, 0.3, 0.4, 0.9]), np.array([1, 1, 1, 1, 0]) > 0, 0.75)
     0.3
@@ -93,5 +92,5 @@ def threshold(scores: np.ndarray, negative: np.ndarray, specificity: float) -> f
     falling = np.sort(scores[negative])[::-1]
     if not len(falling):
         return float("nan")
-    # A share such as 0.05 of 20 is slightly below 1 in floating point.
+    # (1 − 0.95) · 20 is slightly below 1 in floating point.
     return float(falling[min(int((1 - specificity) * len(falling) + 1e-9), len(falling) - 1)])

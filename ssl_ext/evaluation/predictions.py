@@ -1,4 +1,4 @@
-"""Scores of every image of a measurement, in memory and in a file that needs no network to be evaluated."""
+"""Per-image scores of a measurement, stored so that metrics can be computed without the network."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .tasks import labelled_rows
 if TYPE_CHECKING:
     from .weighted import Weighted
 
-ALL_UP_TO = 1_000_000  # scores of a split; of larger tables the KEPT largest scores of each image are stored
+ALL_UP_TO = 1_000_000  # scores of a split; beyond it only the KEPT largest scores per image are stored
 KEPT = 10
 EPOCHS = ("last", "best")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Probabilities (N, C) of a split's labelled images from the last and the best classifier, and labels.
+    """Probabilities (N, C) of a split's labelled images by the last and the best classifier, and labels.
 
-    ``best`` is ``last`` where there is one classifier. ``binary`` scores may have one column.
+    ``best`` is ``last`` if there is only one classifier. ``binary`` scores may have one column.
     """
 
     last: Tensor
@@ -41,7 +41,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Part:
-    """Scores of a split: ``values`` (N, K) and, where only the largest are kept, their ``classes`` (N, K)."""
+    """Scores of a split: ``values`` (N, K), and ``classes`` (N, K) if only the largest are stored."""
 
     values: np.ndarray
     predicted: np.ndarray
@@ -49,9 +49,9 @@ class Part:
 
     @classmethod
     def of(cls, scores: Tensor, task: str) -> Part:
-        """The scores that are kept, float32; of ``binary`` tasks those of the positive class, (N, 1).
+        """Select the scores to store, float32; for ``binary`` tasks those of the positive class, (N, 1).
 
-        Of more than ``ALL_UP_TO`` scores of more than 2 · ``KEPT`` classes, the ``KEPT`` largest of an image.
+        With more than ``ALL_UP_TO`` scores and 2 · ``KEPT`` classes, only the ``KEPT`` largest per image.
         """
         scores = scores.detach().float().clamp(0, 1)
         if task == "binary":
@@ -59,19 +59,19 @@ class Part:
         predicted = predicted_classes(scores.cpu().numpy(), task)
         if scores.numel() <= ALL_UP_TO or scores.shape[1] <= 2 * KEPT or task == "multi-label":
             return cls(scores.cpu().numpy(), predicted)
-        # Of equal scores the later class comes first, as in scikit-learn's top-k accuracy.
+        # Ties are broken in favour of the later class, as in scikit-learn's top-k accuracy.
         order = scores.argsort(dim=1, stable=True).flip(1)[:, :KEPT]
         return cls(scores.gather(1, order).cpu().numpy(), predicted, order.cpu().numpy())
 
     def in_top5(self, labels: np.ndarray) -> np.ndarray:
-        """Mask (N,) of the images whose class is among the five of highest score."""
+        """Mask (N,) of the images whose class is among the five highest scores."""
         order = self.classes
         if order is None:
             order = np.argsort(self.values, axis=1, kind="stable")[:, ::-1]
         return (order[:, :5] == labels[:, None]).any(axis=1).astype(np.float32)
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Arrays of the file: log-odds in float16, which changes odds by at most 0.8 %, near 0 and 1 too."""
+        """Arrays to store: float16 log-odds, which change the odds by at most 0.8 %, also near 0 and 1."""
         from scipy.special import logit
 
         found = {f"log_odds_{name}": logit(self.values).astype(np.float16)}
@@ -80,7 +80,7 @@ class Part:
 
     @classmethod
     def read(cls, content: Mapping[str, np.ndarray], name: str) -> Part:
-        """The part of this name in a file; that of the last epoch where the best is none of its own."""
+        """Read a part from a file; ``best`` falls back to ``last`` if it was not stored separately."""
         from scipy.special import expit
 
         if f"log_odds_{name}" not in content:
@@ -94,9 +94,9 @@ class Part:
 class Predictions:
     """Scores of the labelled images of the reported and the validation split.
 
-    ``test`` and ``val`` have an entry for the ``last`` and the ``best`` epoch. ``images`` are rows of the
-    reported split, and ``groups`` the group (patient, slide) of each, if it has any; see :meth:`placed`.
-    Validation scores are those of the classifier that choices are made with, before a refit.
+    ``test`` and ``val`` have the keys ``last`` and ``best`` (epoch). ``images`` are row numbers in the
+    reported split, ``groups`` their groups (patient, slide) or None; see :meth:`placed`. Validation scores
+    are those of the classifier used for selection, before it is refitted.
     """
 
     task: str
@@ -110,7 +110,7 @@ class Predictions:
 
     @classmethod
     def of(cls, test: Scored, val: Scored, *, task: str, num_classes: int) -> Predictions:
-        """Predictions from scores of all images."""
+        """Build predictions from the scores of all images."""
 
         def parts(scored: Scored) -> dict[str, Part]:
             last = Part.of(scored.last, task)
@@ -121,14 +121,14 @@ class Predictions:
         return cls(task, num_classes, labels, parts(test), val_labels, parts(val), images)
 
     def placed(self, dataset: Any) -> Predictions:
-        """The same predictions with the rows and groups of the labelled images of ``dataset``."""
+        """Return a copy with the row numbers and groups of the labelled images of ``dataset``."""
         known = labelled_rows(torch.as_tensor(dataset.labels).cpu()).numpy()
         groups = getattr(dataset, "groups", None)
         groups = None if groups is None else np.asarray(groups, dtype=str)[known]
         return replace(self, images=np.flatnonzero(known), groups=groups)
 
     def weighted(self, which: str) -> Weighted:
-        """Metrics of the reported images; without those of scores where only the largest are kept."""
+        """Weighted metrics of the reported images; without AUC and AUPRC if only some scores are stored."""
         from .weighted import Weighted
 
         part = self.test[which]
@@ -138,9 +138,9 @@ class Predictions:
         return Weighted(self.labels, part.predicted, self.task, self.num_classes, scores, hits)
 
     def intervals(self, which: str) -> dict[str, tuple[float, float]]:
-        """Bootstrap interval of each metric of the reported images, over their groups if there are any.
+        """Bootstrap intervals of the metrics of the reported images, over groups if there are any.
 
-        A metric that no resampling varies has none, except for accuracies of 0 and 1.
+        Metrics that are equal in all resamplings have no interval, except accuracies of 0 and 1.
         """
         weighted, number = self.weighted(which), self.units
         values = bootstrap(weighted.metrics, len(self.labels), self.groups)
@@ -150,7 +150,7 @@ class Predictions:
         return found
 
     def described_intervals(self) -> dict[str, Any]:
-        """Intervals of both epochs, and the units that are resampled, for a result row."""
+        """Intervals of both epochs and the resampled units, as stored in a result row."""
         found: dict[str, Any] = {"over": "images" if self.groups is None else "groups", "units": self.units}
         same = self.test["best"] is self.test["last"]
         found["last"] = self.intervals("last")
@@ -159,14 +159,13 @@ class Predictions:
 
     @property
     def units(self) -> int:
-        """Number of independent units: groups, or without them images."""
+        """Number of independent units: groups, or images without groups."""
         return units(len(self.labels), self.groups)[1]
 
     def content(self) -> bytes:
-        """Bytes of the file, equal for equal predictions.
+        """Serialise to the bytes of an ``.npz`` file; deterministic.
 
-        Before compression at most 2 MB, or 60 bytes an image, for each split and epoch, and labels, rows,
-        predictions and groups.
+        Scores take at most 2 MB, or 60 bytes per image, per split and epoch before compression.
         """
         arrays: dict[str, Any] = {
             "task": np.array(self.task),

@@ -35,7 +35,7 @@ class Banks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Test metrics of the last epoch and of the epoch best on validation, settings, and scores of images."""
+    """Test metrics of the last epoch and of the best epoch on validation, settings, and per-image scores."""
 
     last: dict[str, Any]
     best: dict[str, Any]
@@ -46,7 +46,7 @@ class Outcome:
     def of(
         cls, test: Scored, val: Scored, settings: dict[str, Any], *, task: str, num_classes: int
     ) -> Outcome:
-        """The outcome of a classifier with these scores of the reported and the validation images."""
+        """Compute the outcome of a classifier from its scores of the reported and the validation images."""
         last = best = evaluate_scores(test.last, test.labels, task)
         if test.best is not test.last:
             best = evaluate_scores(test.best, test.labels, task)
@@ -150,7 +150,7 @@ def linear_protocols(
 
 
 def scored(probe: LinearProbe, bank: FeatureBank) -> Scored:
-    """Scores of the images of a bank."""
+    """Score the images of a bank."""
     last = probe.last.scores(bank.features)
     best = last if probe.best is probe.last else probe.best.scores(bank.features)
     return Scored(last, best, bank.labels)

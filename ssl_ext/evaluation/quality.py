@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 1024  # rows of a block of distances
-# Eigenvalues that the power law is fitted to, by rank from 1: those of the authors' code.
+# Ranks of the eigenvalues in the power-law fit (slice of 0-based ranks), as in the authors' code.
 POWER_LAW = slice(3, 100)
 
 
 def quality_figures(features: Tensor, views: Tensor | None) -> dict[str, float]:
-    """All measures by name: of features (N, D), and of features (M, Q, D) of Q views of some of the images.
+    """Compute all measures of features (N, D), and of features (M, Q, D) of Q views of M images.
 
-    ``feature_std_uniform`` is the feature std of uniform features. ``lidar``, ``alignment`` and
-    ``uniformity`` (of the first view) are left out without views.
+    ``feature_std_uniform`` is the feature std of uniformly distributed features. Without views, ``lidar``,
+    ``alignment`` and ``uniformity`` (of the first view) are omitted.
     """
     figures = {
         "feature_std": feature_std(features),

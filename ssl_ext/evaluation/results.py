@@ -41,9 +41,9 @@ FALL = 0.01
 """A probe is converged if its training loss falls by no more than this share in its last epoch."""
 WHAT = "a results.json of tools/evaluate.py"
 UNTRAINED = ("knn", "cluster", "quality")
-"""Protocols that train nothing, which papers' recipes leave as they are."""
+"""Protocols without training, which the recipes of papers do not change."""
 OWN, UNRECORDED = "own", "not recorded"
-"""Recipe of this project, and of rows of older versions."""
+"""Names of this project's recipe, and of the recipe of rows written by older versions."""
 
 
 @dataclass
@@ -54,9 +54,9 @@ class ResultRow:
     None if not applicable: ``labels_per_class`` (labels of each class), ``budget`` (labels drawn at
     random), ``fraction`` (share of each class), ``draw`` (index of the label draw), ``mode``
     (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
-    groups are counted and drawn instead of labels). ``intervals`` holds 95 % bootstrap intervals of metrics
-    of ``last`` and ``best`` over the reported images, or their groups, and ``predictions`` the path of the
-    scores of the images, relative to the result file. ``recipe`` is ``'own'``, ``'custom'`` (set in the
+    groups are counted and drawn instead of labels). ``intervals`` holds 95 % bootstrap intervals of the
+    metrics over the reported images or groups, ``predictions`` the path of the per-image scores, relative
+    to the result file. ``recipe`` is ``'own'``, ``'custom'`` (set in the
     config), the name of a paper's recipe, or ``'not recorded'``.
     """
 

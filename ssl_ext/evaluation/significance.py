@@ -1,4 +1,4 @@
-"""Tests of differences: between two given models on the same images, and between methods over seeds."""
+"""Significance tests: of two models on the same images, and of two methods over pretraining seeds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .bootstrap import LEVEL
 from .identity import pretraining_seed, shared_repeats
 from .results import ResultRow
 
-T_FROM, WILCOXON_FROM = 5, 6  # pretraining seeds; with 5 the smallest p of Wilcoxon's test is 0.0625
+T_FROM, WILCOXON_FROM = 5, 6  # least numbers of seeds; with 5 the smallest p of Wilcoxon's test is 0.0625
 ALPHA, POWER = 1 - LEVEL, 0.8
 MOST_SEEDS = 10_000
 
 
 class Delong(NamedTuple):
-    """Areas under the ROC curves of two scores, their difference with its interval, and the p-value."""
+    """AUCs of two models, their difference with its 95 % interval, and the p-value."""
 
     first: float
     second: float
@@ -29,9 +29,10 @@ class Delong(NamedTuple):
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """Images that only the first and only the second model gets right, and the exact two-sided p-value.
+    """McNemar's exact test (1947): discordant counts and the two-sided binomial p-value.
 
-    ``first`` and ``second`` (N,) tell which images are right (McNemar, 1947; exact binomial form).
+    ``first`` and ``second`` (N,) are True for correctly classified images. The counts are the images that
+    only the first, and only the second model classifies correctly.
 
     >>> mcnemar(np.array([1, 1, 1, 1, 0]) > 0, np.array([0, 0, 0, 1, 0]) > 0)
     (3, 0, 0.25)
@@ -43,19 +44,19 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
 
 def delong(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> Delong | None:
-    """Difference of two correlated areas under the ROC curve, macro averages over C classes, in O(C N log N).
+    """DeLong's test of two correlated macro AUCs over C classes, in O(C N log N).
 
     DeLong et al., "Comparing the Areas under Two or More Correlated Receiver Operating Characteristic
-    Curves", 1988, by the midranks of Sun and Xu, 2014. For several classes each image's structural components
-    are added up over the classes, and the variance is that of the sums within each class of images.
+    Curves", 1988, with the midranks of Sun and Xu, 2014. For several classes, the structural components of
+    each image are summed over the classes, and the variance is that of the sums within each class.
 
     Args:
-        first: Scores (N, C) of a model.
-        second: Scores (N, C) of another on the same images.
-        positive: Mask (N, C) of the positive images of each score.
+        first: Scores (N, C) of the first model.
+        second: Scores (N, C) of the second model on the same images.
+        positive: Mask (N, C) of the positive images of each class.
 
     Returns:
-        None if a class of images, or of the others, has fewer than two.
+        None if a class has fewer than two positive or negative images.
     """
     _, stratum, counts = np.unique(positive, axis=0, return_inverse=True, return_counts=True)
     stratum = stratum.reshape(-1)
@@ -68,7 +69,7 @@ def delong(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> Delon
         for score, own in zip(scores.T, positive.T, strict=True):
             m, n = int(own.sum()), int((~own).sum())
             every, among, others = (stats.rankdata(part) for part in (score, score[own], score[~own]))
-            # Shares of the negatives below each positive, and of the positives above each negative.
+            # Fractions of negatives below each positive, and of positives above each negative.
             below, above = (every[own] - among) / n, 1 - (every[~own] - others) / m
             components[model, own] += below / columns
             components[model, ~own] += above * counts[stratum[~own]] / (n * columns)
@@ -82,7 +83,7 @@ def delong(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> Delon
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm, 1979), in the same order.
+    """Correct p-values for multiple testing (Holm, 1979); keeps their order.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -97,9 +98,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def over_seeds(
     first: Sequence[ResultRow], second: Sequence[ResultRow], metric: str, which: str
 ) -> tuple[list[float], list[float]]:
-    """Means of a metric at each pretraining seed that two methods share.
+    """Average a metric of two methods at each shared pretraining seed.
 
-    Each is over the seeds and draws of the evaluation that both have; seeds without any are left out.
+    Means are over shared evaluation seeds and draws; pretraining seeds without any are omitted.
     """
     sides: list[dict[int, list[ResultRow]]] = []
     for rows in (first, second):
@@ -117,7 +118,7 @@ def over_seeds(
 
 
 class SeedDifference(NamedTuple):
-    """A difference over n pretraining seeds, its 95 % interval and p-values; None where there is none."""
+    """Mean difference over n pretraining seeds, its 95 % interval and p-values; None if not computed."""
 
     n: int
     mean: float
@@ -130,10 +131,9 @@ class SeedDifference(NamedTuple):
 def seed_difference(first: Sequence[float], second: Sequence[float]) -> SeedDifference:
     """Compare two methods over pretraining seeds; ``first[i]`` and ``second[i]`` share a seed.
 
-    The interval is that of Student's t, from two seeds on. The paired t-test is made from five seeds on and
-    Wilcoxon's signed-rank test from six. ``more_seeds`` is the number of further seeds with which a paired
-    t-test at 5 % would find the difference seen with a probability of 80 %; None for no difference or more
-    than 10,000 seeds.
+    The interval (Student's t) needs two seeds, the paired t-test five, Wilcoxon's signed-rank test six.
+    ``more_seeds``: additional seeds for a power of 80 % of a paired t-test at 5 %, if the observed mean and
+    deviation are the true ones; None for no difference or more than 10,000 seeds.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     difference = a - b
@@ -153,9 +153,9 @@ def seed_difference(first: Sequence[float], second: Sequence[float]) -> SeedDiff
 
 
 def seeds_needed(difference: float, deviation: float) -> int | None:
-    """Seeds, at least five, for a paired t-test at 5 % to find a mean difference with a probability of 80 %.
+    """Number of seeds, at least five, for a power of 80 % of a paired two-sided t-test at 5 %.
 
-    ``deviation`` is the standard deviation of the differences.
+    ``difference`` and ``deviation`` are the mean and standard deviation of the paired differences.
 
     >>> seeds_needed(1.0, 1.0)
     10

@@ -25,7 +25,7 @@ class Splits:
 
     @property
     def groups(self) -> np.ndarray | None:
-        """Names of the patients, lesions or slides of the training images, which are held out whole."""
+        """Groups (patients, lesions, slides) of the training images, or None; groups are never split."""
         return getattr(self.train, "groups", None)
 
     @property
@@ -38,7 +38,7 @@ class Splits:
         }
 
     def shared_groups(self) -> dict[tuple[str, str], list[str]]:
-        """Groups with images in two splits, by the splits' names."""
+        """Return the groups with images in two splits, by the names of the two splits."""
         named = {"train": self.train, "val": self.val, self.test_name: self.test}
         groups = {name: getattr(data, "groups", None) for name, data in named.items()}
         known = [(name, group) for name, group in groups.items() if group is not None]

@@ -1,4 +1,4 @@
-"""Statistics of metrics over repeated measurements, and their text in tables."""
+"""Statistics of metrics over repeated measurements, and their formatting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERVALS = "[a,b] is the 95 % bootstrap interval of one measurement over the {}
 
 
 class Stat(NamedTuple):
-    """Mean, sample standard deviation (0 for one value), number of values; the interval of a single one."""
+    """Mean, sample standard deviation (0 for one value), count, and the interval of a single measurement."""
 
     mean: float
     std: float
@@ -23,7 +23,7 @@ class Stat(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Stat:
-        """Statistics of one or more values; NaN if one of them is not finite."""
+        """Compute statistics of one or more values; NaN if a value is not finite."""
         if not all(map(math.isfinite, values)):
             return cls(math.nan, math.nan, len(values))
         return cls(
@@ -32,15 +32,15 @@ class Stat(NamedTuple):
 
     @classmethod
     def of_rows(cls, rows: Sequence[ResultRow], metric: str, which: str) -> Stat:
-        """Statistics of one or more rows, with the stored interval of a single one."""
+        """Compute statistics of one or more rows; a single row keeps its stored interval."""
         stat = cls.of([float(getattr(row, which)[metric]) for row in rows])
         ends = (rows[0].intervals.get(which) or {}).get(metric, ())
         return stat if len(rows) > 1 or len(ends) != 2 else stat._replace(interval=(ends[0], ends[1]))
 
     def text(self, metric: str, *, count: bool = False) -> str:
-        """Mean, and ± std of several values or the interval of one, in the metric's unit; "-" for NaN.
+        """Format the mean with ± std, or with the interval of a single value, in the metric's unit.
 
-        With ``count`` the number of values, unless there is an interval.
+        NaN is "-". With ``count``, the number of values is added unless there is an interval.
         """
         if math.isnan(self.mean):
             return "-"
@@ -54,18 +54,18 @@ class Stat(NamedTuple):
 
 
 def shown_metrics(rows: Sequence[ResultRow]) -> list[Sequence[str]]:
-    """Metrics of the default tables, without balanced accuracy where classes are about equal."""
+    """Metrics of the default tables; balanced accuracy only for imbalanced classes."""
     unequal = any(row.source.get("majority") for row in rows)
     return [[metric for metric in group if unequal or metric != "balanced_acc"] for group in SHOWN]
 
 
 def majority_stat(rows: Sequence[ResultRow], metric: str) -> Stat | None:
-    """A metric of always predicting the most frequent training class; None where classes are about equal."""
+    """Metric of the majority-class baseline; None for balanced classes."""
     found: dict[str, float] = next((row.source["majority"] for row in rows if row.source.get("majority")), {})
     return Stat(found[metric], 0.0, 1) if metric in found else None
 
 
 def interval_notes(rows: Sequence[ResultRow]) -> list[str]:
-    """A sentence that names the units of the intervals that are shown, if any."""
+    """Return a note on the resampled units, if there are intervals."""
     over = dict.fromkeys(row.intervals["over"] for row in rows if row.intervals.get("over"))
     return [INTERVALS.format(" or ".join(f"test {one}" for one in over))] if over else []

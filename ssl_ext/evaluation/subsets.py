@@ -1,6 +1,6 @@
 """Seeded subsets of labelled rows: label budgets, and held-out validation rows.
 
-All functions take ``groups``, one name (patient, lesion, slide) for each row: whole groups are then
+All functions take ``groups``, the group (patient, lesion, slide) of each row. With groups, whole groups are
 drawn, and numbers and fractions count groups instead of rows.
 """
 
@@ -18,7 +18,7 @@ Strata = list[tuple[int, np.ndarray]]
 
 
 class _Units:
-    """Numbers of the units that are drawn whole: rows, or groups with a labelled row."""
+    """Sampling units: labelled rows, or groups with a labelled row."""
 
     def __init__(self, labels: Tensor, groups: np.ndarray | None) -> None:
         self.y, self.known = labels.cpu().numpy(), labelled_rows(labels).cpu().numpy()
@@ -31,12 +31,12 @@ class _Units:
 
     @property
     def all(self) -> Strata:
-        """All units in one stratum."""
+        """Return all units as one stratum."""
         return [(0, np.unique(self.of_row[self.known]))]
 
     @property
     def with_class(self) -> Strata:
-        """Units with a row of each class; of multi-label data with a positive row."""
+        """Return for each class the units with a row of it (multi-label: with a positive row)."""
         if self.y.ndim == 2:
             masks = [self.known & (self.y[:, c] == 1) for c in range(self.y.shape[1])]
             return [(c, np.unique(self.of_row[mask])) for c, mask in enumerate(masks)]
@@ -46,17 +46,17 @@ class _Units:
 
     @property
     def by_class(self) -> Strata:
-        """Units by their least frequent class; those of multi-label data in one stratum."""
+        """Stratify units by their least frequent class; multi-label data has one stratum."""
         if self.y.ndim == 2:
             return self.all
         classes, place, counts = np.unique(self.y[self.known], return_inverse=True, return_counts=True)
-        # The first row of a unit, in the order of the classes' sizes, is one of its least frequent class.
+        # With rows sorted by class size, the first row of a unit has its least frequent class.
         order = np.lexsort((place, counts[place]))
         units, first = np.unique(self.of_row[self.known][order], return_index=True)
         return _sorted_out(classes[place[order[first]]], units)
 
     def draw(self, strata: Strata, count: Callable[[int], int], seed: int) -> Tensor:
-        """Sorted labelled rows of the first ``count(size)`` units of a permutation of each stratum.
+        """Draw ``count(size)`` random units of each stratum; return their labelled rows, sorted.
 
         Raises:
             ValueError: No row is labelled.
@@ -74,12 +74,12 @@ class _Units:
             raise ValueError("there is no labelled row: all labels are negative")
 
     def rows(self, units: np.ndarray) -> Tensor:
-        """Sorted labelled rows of units."""
+        """Return the labelled rows of units, sorted."""
         return torch.from_numpy(np.flatnonzero(self.known & np.isin(self.of_row, units)))
 
 
 def _sorted_out(classes: np.ndarray, values: np.ndarray) -> Strata:
-    """Values of each class, in their order."""
+    """Group values by class; the order within a class is kept."""
     found, counts = np.unique(classes, return_counts=True)
     parts = np.split(values[np.argsort(classes, kind="stable")], np.cumsum(counts)[:-1])
     return [(int(index), part) for index, part in zip(found, parts, strict=False)]
@@ -111,9 +111,9 @@ def short_classes(labels: Tensor, n: int, *, groups: np.ndarray | None = None) -
 
 
 def random_subset(labels: Tensor, n: int, *, seed: int, groups: np.ndarray | None = None) -> Tensor:
-    """Sorted indices of ``n`` random labelled rows, of each class its share, or all if there are fewer.
+    """Sorted indices of ``n`` random labelled rows in proportion to the classes; all rows if there are fewer.
 
-    Every class has a row before another has its second one. A group counts for its least frequent class.
+    Every class gets one row before any class gets a second. A group counts for its least frequent class.
     Multi-label (N, L) rows are drawn regardless of their labels. Deterministic in labels, ``n`` and seed; for
     one seed, a larger ``n`` gives a superset. Raises ValueError if n < 1 or no row is labelled.
 
@@ -129,7 +129,7 @@ def random_subset(labels: Tensor, n: int, *, seed: int, groups: np.ndarray | Non
     members, places = [], []
     for index, stratum in units.by_class:
         members.append(np.random.default_rng([seed, index]).permutation(stratum))
-        # The middle of each unit's part of its class; 0 for the first.
+        # Quantile of each unit in its class; 0 for the first, so that every class comes early.
         order = np.arange(len(stratum))
         places.append((order + 0.5) / max(1, len(stratum)) * (order > 0))
     place = np.concatenate(places)

@@ -36,8 +36,8 @@ def aggregate(
 def repeats(rows: Sequence[ResultRow]) -> dict[str, dict[Condition, list[ResultRow]]]:
     """Independent repeats by method and condition.
 
-    Rows of another network, checkpoint, data or settings, and further results of a seed and draw, are listed
-    under the method's name with a number: ``'SimCLR (2)'``.
+    Rows with another network, checkpoint, data or settings, and different results with the same seed and
+    draw, are listed under a numbered name: ``'SimCLR (2)'``.
     """
     groups: dict[str, list[ResultRow]] = {}
     for row in rows:
@@ -57,10 +57,10 @@ def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | 
     """Format results as a table for the terminal, mean ± std over seeds and draws.
 
     For up to four classification conditions: one row per method and one column per condition, with
-    accuracy in percent (balanced accuracy too, where classes are unequal) / AUC; the supervised baseline
+    accuracy in percent (and balanced accuracy for imbalanced classes) / AUC; the supervised baseline
     shares the column of the linear probe with the same labels. Otherwise one row per condition and method,
-    with the mean time of a measurement in seconds; clusterings have a separate table. Where classes are
-    unequal there is a row for the most frequent class.
+    with the mean time of a measurement in seconds; clusterings have a separate table. For imbalanced classes
+    there is a row for the majority-class baseline.
     """
     accuracies = aggregate(rows, metric="acc", which=which)
     columns = list(dict.fromkeys(_column(c, accuracies) for cells in accuracies.values() for c in cells))
@@ -96,7 +96,7 @@ def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -
         for condition, accuracy in conditions.items():
             others = [(metric, found[metric].get(method, {}).get(condition)) for metric in shown[1:]]
             cells = [accuracy.text("acc", count=True) + mark(members[method][condition])]
-            # The repeats are told once in a cell.
+            # ± and n are shown once per cell.
             cells += [_text(stat and stat._replace(std=0.0, n=1), metric) for metric, stat in others]
             texts[_column(condition, found["acc"])] = " / ".join(cells)
         table.add_row(method, *texts.values())
@@ -148,14 +148,14 @@ def _long(rows: Sequence[ResultRow], metrics: Sequence[str], which: str) -> Tabl
             table.add_section()
             texts = [_text(majority_stat(group, metric), metric) for metric in shown]
             table.add_row(target or "", MAJORITY, *texts, "-", "-")
-    for column in table.columns[2:]:  # no number is cut off
+    for column in table.columns[2:]:  # numbers are never truncated
         words = [word for cell in (column.header, *column.cells) for word in str(cell).split()]
         column.min_width = max(map(len, words))
     return table
 
 
 def _spread(rows: Sequence[ResultRow]) -> str | None:
-    """The caption that explains the ±."""
+    """Caption that explains ± and intervals."""
     cells = [(c.words, members) for found in repeats(rows).values() for c, members in found.items()]
     return "\n".join([*spread_notes(cells), *interval_notes(rows)]) or None
 

@@ -1,4 +1,4 @@
-"""Classification metrics of weighted images, for many weightings at once: resampling without a loop."""
+"""Classification metrics of weighted images, vectorised over many weightings (bootstrap resamplings)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 
 class Counts(NamedTuple):
-    """Weights (C, B) of each class's right, positive and predicted images, and (B,) of all images."""
+    """Summed weights (C, B) of true positives, positives and predictions, and (B,) of all images."""
 
     right: np.ndarray
     positive: np.ndarray
@@ -20,41 +20,41 @@ class Counts(NamedTuple):
 
     @property
     def sensitivity(self) -> np.ndarray:
-        """Share of the images of a class that are predicted as it; NaN without images."""
+        """Recall of each class; NaN without images of the class."""
         return _ratio(self.right, self.positive)
 
     @property
     def specificity(self) -> np.ndarray:
-        """Share of the other images that are not predicted as the class; NaN without other images."""
+        """True negative rate of each class; NaN without images of other classes."""
         negative = self.total - self.positive
         return _ratio(negative - self.predicted + self.right, negative)
 
     @property
     def ppv(self) -> np.ndarray:
-        """Share of the images predicted as a class that are of it; NaN without predictions."""
+        """Precision of each class; NaN without predictions of the class."""
         return _ratio(self.right, self.predicted)
 
     @property
     def f1(self) -> np.ndarray:
-        """Harmonic mean of sensitivity and PPV; NaN without images and predictions."""
+        """F1 of each class; NaN without images and predictions of the class."""
         return _ratio(2 * self.right, self.positive + self.predicted)
 
 
 @dataclass(frozen=True)
 class Weighted:
-    """Predictions whose metrics are computed for B weightings of the images, weights (N, B), in one pass.
+    """Predictions whose metrics are computed for B weightings of the images at once; weights are (N, B).
 
-    With equal weights they are those of :func:`ssl_ext.evaluation.metrics.evaluate_scores`, without ``ece``:
-    resampling biases a calibration error upwards, so that its percentile interval covers it in hardly any
-    sample. A class without positive or negative weight is left out of a mean.
+    Equal weights give the metrics of :func:`ssl_ext.evaluation.metrics.evaluate_scores`. ``ece`` is not
+    included: resampling biases it upwards, so its percentile interval has almost no coverage. Classes
+    without positive or negative weight are left out of means.
 
     Args:
         labels: (N,), or (N, L) in {0, 1} for ``multi-label``.
         predicted: Predicted classes, shaped as ``labels``.
         task: Kind of labels.
         num_classes: Number of classes, or of labels.
-        scores: Probabilities (N, C), for ``binary`` (N, 1); None: no areas under curves are computed.
-        in_top5: Mask (N,) of the images whose class is among the five of highest score.
+        scores: Probabilities (N, C), for ``binary`` (N, 1); None disables AUC and AUPRC.
+        in_top5: Mask (N,) of the images whose class is among the five highest scores.
     """
 
     labels: np.ndarray
@@ -65,13 +65,13 @@ class Weighted:
     in_top5: np.ndarray | None = None
 
     def counts(self, weights: np.ndarray) -> Counts:
-        """Weights of right, positive and predicted images of each class."""
+        """Sum the weights of true positives, positives and predictions per class."""
         positive, predicted, right = self._indicators
         found = [(mask @ weights).astype(np.float64) for mask in (right, positive, predicted)]
         return Counts(found[0], found[1], found[2], weights.sum(axis=0, dtype=np.float64))
 
     def metrics(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Every metric (B,) that the task and the scores allow."""
+        """Compute every metric (B,) that is defined for the task and the stored scores."""
         counts = self.counts(weights)
         if self.task == "multi-label":
             wrong = counts.positive + counts.predicted - 2 * counts.right
@@ -98,9 +98,9 @@ class Weighted:
         return found
 
     def areas(self, column: int, weights: np.ndarray) -> np.ndarray:
-        """Areas (2, B) under ROC and precision-recall curve (average precision) of a column of the scores."""
+        """AUC and average precision (2, B) of a column of the scores."""
         segments, groups = self._ranking[column]
-        # Cumulative weights at the bounds of the groups of equal scores that hold a positive image.
+        # Cumulative weights at the boundaries of tied scores that include a positive image.
         above = np.cumsum(segments @ weights, axis=0, dtype=np.float64)
         new = (groups @ weights).astype(np.float64)
         right = np.cumsum(new, axis=0)
@@ -114,7 +114,7 @@ class Weighted:
 
     @cached_property
     def _indicators(self) -> tuple[csr_array, csr_array, csr_array]:
-        """Sparse (C, N) masks: images of a class, predicted as it, and both."""
+        """Sparse (C, N) masks of positives, predictions and true positives."""
         if self.task == "multi-label":
             labels, predicted = self.labels.T == 1, self.predicted.T == 1
             masks = (labels, predicted, labels & predicted)
@@ -137,10 +137,10 @@ class Weighted:
         return [self._ranked(column) for column in range(self.scores.shape[1])]
 
     def _ranked(self, column: int) -> tuple[csr_array, csr_array]:
-        """Sparse sums over images in order of falling scores; T groups of equal scores hold a positive.
+        """Sparse matrices that sum weights in descending order of scores.
 
-        The first (2 T + 1, N) sums the images before, in and between the groups, the second (T, N) the
-        positive images of each.
+        T groups of tied scores include a positive image. The first matrix (2 T + 1, N) sums the images
+        before, in and between these groups, the second (T, N) the positive images of each group.
         """
         assert self.scores is not None
         order = np.argsort(-self.scores[:, column], kind="stable")
@@ -157,7 +157,7 @@ class Weighted:
         )
 
     def is_positive(self, column: int) -> np.ndarray:
-        """Mask (N,) of the images that a column of the scores is about."""
+        """Mask (N,) of the positive images of a column of the scores."""
         if self.task == "multi-label":
             return self.labels[:, column] == 1
         return self.labels == (1 if self.task == "binary" else column)
@@ -171,7 +171,7 @@ class Weighted:
 
 
 def _sums(images: np.ndarray, bounds: np.ndarray, count: int) -> csr_array:
-    """Sparse matrix (S, count) whose rows sum the images between consecutive bounds."""
+    """Sparse matrix (S, count); row s sums ``images[bounds[s]:bounds[s + 1]]``."""
     return csr_array((np.ones(len(images), np.float32), images, bounds), shape=(len(bounds) - 1, count))
 
 

@@ -91,7 +91,7 @@ class AugmentedView:
 
 
 def first_view(preprocessor: nn.Module) -> AugmentedView | None:
-    """The first view of pretraining; None for a preprocessor without batched views."""
+    """Return the first view of pretraining; None for a preprocessor without batched views."""
     if not isinstance(preprocessor, MultiViewPreprocessor) or not len(preprocessor.views):
         return None
     return AugmentedView(preprocessor.views[0], preprocessor)

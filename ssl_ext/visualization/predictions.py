@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .style import GREY, PALETTE, new_figure, open_frame
 
-NAMED_UP_TO = 10  # classes; of more the lines are thin, grey and without names
+NAMED_UP_TO = 10  # classes; with more, lines are thin, grey and not named
 BINS = 15
 
 
@@ -31,13 +31,13 @@ def prediction_panels(
     Args:
         scores: Probabilities (N, C).
         positive: Mask (N, C) of the images of each class.
-        names: Of the C classes.
+        names: Names of the C classes.
         confidence: Probabilities (M,) of the predictions.
-        right: Mask (M,) of the right predictions.
+        right: Mask (M,) of the correct predictions.
         title: Title of the figure.
 
     Raises:
-        ValueError: No class has images and others.
+        ValueError: No class has both positive and negative images.
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 

@@ -1,4 +1,4 @@
-"""Problems and notes about data sets: overlaps, equal images, labels and channels."""
+"""Find problems in data sets: overlapping splits, duplicate images, inconsistent labels, channels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ssl_ext.datasets.contents import Contents
 from .report import Part
 
 PRETRAINING = "pretraining"
-NAMED = 5  # groups, classes and images named in a sentence
-# Sets of equal images, as split and row.
+NAMED = 5  # groups, classes and images listed in a sentence
+# Duplicate images as (split, row).
 Rows = list[tuple[str, int]]
 
 
@@ -22,9 +22,9 @@ class Findings:
     """Findings in the data sets of one config.
 
     Args:
-        data: Data sets by split; ``'pretraining'`` may hold the images of others, which is noted.
-        contents: Their images.
-        parts: Their numbers.
+        data: Data sets by split; images that ``'pretraining'`` shares with val or test give a note.
+        contents: Hashes and pixel statistics of each data set.
+        parts: Statistics of each data set.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class Findings:
         self.copies = self._copies()
 
     def shared_groups(self) -> dict[str, list[str]]:
-        """Groups with images in two splits, by the splits' names."""
+        """Return the groups with images in two splits, keyed ``'train, test'`` and so on."""
         groups = {name: set(found) for name, found in self._groups().items() if name in self.splits}
         shared = {(a, b): sorted(map(str, groups[a] & groups[b])) for a, b in combinations(groups, 2)}
         return {f"{a}, {b}": names for (a, b), names in shared.items() if names}
 
     def duplicates(self) -> list[dict[str, list[str | int]]]:
-        """Sets of equal images by split: file names or positions."""
+        """Return sets of duplicate images as ``{split: file names or positions}``."""
         sets: list[dict[str, list[str | int]]] = []
         for rows in self.copies:
             sets.append({})
@@ -50,14 +50,14 @@ class Findings:
         return sets
 
     def problems(self) -> list[str]:
-        """Findings that make results wrong, a sentence for each."""
+        """Describe the findings that invalidate results, one sentence each."""
         shared = self.shared_groups().items()
         lines = [f"{_listed(n, 'group', 'groups')} in both {p.replace(', ', ' and ')}." for p, n in shared]
         unreadable = [f"{name}: {error}" for name, one in self.contents.items() for error in one.unreadable]
         return [*lines, *self._overlaps(), *self._conflicts(), *self._absent_classes(), *unreadable]
 
     def notes(self) -> list[str]:
-        """Findings to know of, a sentence for each."""
+        """Describe findings that do not invalidate results, one sentence each."""
         grey = [name for name, one in self.contents.items() if one.means.shape[1] == 3 and one.grey.all()]
         lines = [f"Grey images with three equal channels: all of {', '.join(grey)}."] if grey else []
         if not self._groups():
@@ -118,7 +118,7 @@ class Findings:
                 yield f"{_listed(blank, 'image', 'images')} of {name} of one colour only."
 
     def _name(self, split: str, row: int) -> str | int:
-        """File of an image, or its position."""
+        """Return the file name of an image, or its row if the data set has no files."""
         files = getattr(self.data[split], "files", None)
         return str(files[row]) if files else row
 

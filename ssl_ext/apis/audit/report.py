@@ -1,4 +1,4 @@
-"""Report of an audit: splits in numbers, problems and notes, as a table and as JSON."""
+"""Result of an audit: statistics of each split, problems and notes, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ MANY = 40  # classes shown in the terminal
 
 @dataclass(frozen=True)
 class Part:
-    """A split: numbers of images, labelled ones and groups, classes, and statistics of the pixels.
+    """Statistics of one split.
 
-    ``classes`` counts the labels of each class. ``mean`` and ``std`` of each channel are in [0, 1]. ``sizes``
-    are the smallest and the largest height and width, and the number of different sizes.
+    ``images``, ``labelled`` and ``groups`` are counts; ``classes`` maps each class to its number of images.
+    ``mean`` and ``std`` are per channel, in [0, 1]. ``sizes`` has the smallest and largest (height, width)
+    and the number of different sizes.
     """
 
     images: int
@@ -36,10 +37,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings: ``problems`` make results wrong, ``notes`` need not.
+    """Result of an audit: ``problems`` invalidate results, ``notes`` do not.
 
-    ``duplicates`` lists sets of exactly equal images, each by split: file names, or positions in the split.
-    ``shared_groups`` are the groups with images in two splits, under ``'train, test'`` and so on.
+    ``duplicates`` lists sets of identical images as ``{split: file names or rows}``. ``shared_groups`` maps
+    pairs such as ``'train, test'`` to the groups with images in both splits.
     """
 
     splits: dict[str, Part]
@@ -49,11 +50,11 @@ class Audit:
     notes: list[str]
 
     def write(self, path: str | os.PathLike) -> None:
-        """Write everything as JSON."""
+        """Write the result as JSON."""
         write_text(path, json.dumps(asdict(self), indent=2, ensure_ascii=False))
 
     def rich(self) -> Group:
-        """Tables of splits and classes, and the findings as lines."""
+        """Return tables of splits and classes, followed by one line per problem and note."""
         about = Table("split", "images", "labelled", "groups", "height x width", "mean", "std")
         for name, part in self.splits.items():
             numbers = [str(part.images), str(part.labelled), "-" if part.groups is None else str(part.groups)]

@@ -23,16 +23,16 @@ SPLITS = ("train", "val", "test")
 
 
 def audit(config: Config | str | os.PathLike, *, options: dict | None = None) -> Audit:
-    """Examine the splits of ``evaluation_dataset``, and the pretraining images where they are others.
+    """Audit the splits of ``evaluation_dataset``, and the pretraining data if they differ from train.
 
-    Problems: a group (patient, lesion, slide) or an image in two splits; equal images with different labels;
-    a class without an image in a labelled split; a file that cannot be read. Notes: pretraining on images
-    of val or test; equal images in one split; images of one colour; grey images with three channels; no
-    groups. Images are equal if all their pixels are, those of :class:`ssl_ext.datasets.FileDataset` before
-    they are resized.
+    Problems: a group (patient, lesion, slide) or an image in two splits; duplicate images with different
+    labels; a class without images in a labelled split; an unreadable file. Notes: pretraining on images of
+    val or test; duplicates within a split; images of one colour; grey images with three channels; no groups.
+    Duplicates have identical pixels; images of :class:`ssl_ext.datasets.FileDataset` are compared before
+    resizing.
 
     Raises:
-        UserError: A data set cannot be built, or no image of it read, or the config has none.
+        UserError: The config has no data set, a data set cannot be built, or none of its images can be read.
     """
     config = load_config(config, options)
     data = dict(_data_sets(config))
@@ -49,7 +49,7 @@ def audit(config: Config | str | os.PathLike, *, options: dict | None = None) ->
 
 
 def _data_sets(config: Config) -> Iterator[tuple[str, Any]]:
-    """The data sets of a config by name."""
+    """Yield the names and data sets of a config."""
     settings = config.get("evaluation_dataset")
     if settings is not None:
         train = build_dataset("evaluation_dataset", dict(settings, split="train"))

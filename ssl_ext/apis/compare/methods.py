@@ -25,7 +25,7 @@ from .words import difference_text, p_text
 def compare_methods(
     sides: tuple[Side, Side], pairs: Sequence[Pair], *, metrics: Sequence[str], which: str
 ) -> list[Grid]:
-    """A table of differences over shared pretraining seeds, with corrected p-values.
+    """Compare two methods over shared pretraining seeds, with p-values corrected by Holm.
 
     Raises:
         UserError: Fewer than two pretraining seeds are shared.
@@ -69,6 +69,6 @@ def compare_methods(
 
 
 def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
-    """P-values with Holm's correction for those that exist."""
+    """Apply Holm's correction to all p-values except None."""
     known = iter(holm([p for p in p_values if p is not None]))
     return [None if p is None else next(known) for p in p_values]

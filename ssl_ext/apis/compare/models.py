@@ -1,4 +1,4 @@
-"""Comparison of two given models: paired bootstrap, McNemar's and DeLong's test on the same images."""
+"""Comparison of two models on the same images: paired bootstrap, McNemar's test, DeLong's test."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Loaded = Sequence[tuple[tuple[ResultRow, ResultRow], Predictions, Predictions]]
 def compare_models(
     sides: tuple[Side, Side], pairs: Sequence[Pair], *, metrics: Sequence[str], which: str
 ) -> list[Grid]:
-    """Tables of differences with intervals, of McNemar's test, and of DeLong's.
+    """Compare two models by a paired bootstrap, McNemar's test and DeLong's test, one table each.
 
     Raises:
-        UserError: Rows without scores of their images, or with other images.
+        UserError: A row has no stored scores, or the rows of the two sides have different images or labels.
     """
     differences: list[list[str]] = []
     counts: list[list[str]] = []
@@ -108,14 +108,14 @@ def _load(pair: Pair) -> Loaded:
 def _differences(
     loaded: Loaded, which: str, metrics: Sequence[str]
 ) -> list[tuple[str, float, float, tuple[float, float] | None]]:
-    """Metric, both values and the interval of the difference, as means over seeds and draws.
+    """Return (metric, value of A, value of B, interval of A − B), averaged over seeds and draws.
 
-    The values are those of the rows: stored scores are rounded.
+    Values are read from the rows, because stored scores are rounded to float16.
     """
     weighted = [(first.weighted(which), second.weighted(which)) for _, first, second in loaded]
 
     def means(weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Both values (2, B) of each metric."""
+        """Return the values (2, B) of both sides for each metric."""
         found = [[one.metrics(weights) for one in pair] for pair in weighted]
         return {
             name: np.mean([[one[name] for one in pair] for pair in found], axis=0)
@@ -135,7 +135,7 @@ def _differences(
 def _areas(
     words: str, row: ResultRow, first: Predictions, second: Predictions, which: str
 ) -> list[tuple[list[str], float]]:
-    """DeLong's test of the macro area, of ``multi-label`` tasks for each label."""
+    """Test macro AUC by DeLong's test; for ``multi-label`` tasks, test each label separately."""
     one, other = first.weighted(which), second.weighted(which)
     if one.scores is None or other.scores is None:
         return []

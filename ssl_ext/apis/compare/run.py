@@ -24,22 +24,22 @@ def compare(
     metrics: Sequence[str] | None = None,
     which: str = "last",
 ) -> list[Grid]:
-    """Compare every measurement that two places share, under equal settings.
+    """Compare the measurements that two evaluations share, under equal settings.
 
-    With one checkpoint (or a baseline) on each side two models are compared on the same test images, from
-    stored scores: paired bootstrap over images, or over groups, McNemar's exact test and DeLong's test. With
-    several checkpoints methods are compared over the pretraining seeds that both have.
+    With one checkpoint (or baseline) on each side, two models are compared on the same test images from
+    their stored scores: paired bootstrap over images or groups, McNemar's exact test and DeLong's test. With
+    several checkpoints on a side, two methods are compared over shared pretraining seeds.
 
     Args:
-        first: Folder, searched for ``results.json``, or such a file.
-        second: Of the other side.
-        methods: Names of the rows' method on each side; by default the only one with a checkpoint.
-        metrics: Of the result rows; by default accuracy and AUC, with balanced accuracy where classes are
-            unequal and kappa where they are ordered.
-        which: ``'last'`` epoch, or the ``'best'`` one on validation.
+        first: Side A: a ``results.json``, or a folder that is searched for such files.
+        second: Side B, like ``first``.
+        methods: Method to compare on each side; by default the only method with a checkpoint.
+        metrics: Metrics to compare; by default accuracy and AUC, balanced accuracy for imbalanced classes,
+            and kappa for ordinal classes.
+        which: ``'last'`` epoch, or the ``'best'`` epoch on validation.
 
     Raises:
-        UserError: Nothing to compare, or an unknown method or metric.
+        UserError: The sides share no measurement, or a method or metric is unknown.
     """
     if which not in ("last", "best"):
         raise UserError(f"which={which!r}: allowed are last, best.")

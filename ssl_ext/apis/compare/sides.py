@@ -1,4 +1,4 @@
-"""The two sides of a comparison: rows of result files, paired by what was measured."""
+"""Reading the result rows of two evaluations, and pairing equal measurements."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ssl_ext.evaluation.identity import (
 
 @dataclass(frozen=True)
 class Side:
-    """Rows of one method."""
+    """Result rows of one method."""
 
     name: str
     rows: Sequence[ResultRow]
 
     @property
     def checkpoints(self) -> list[str]:
-        """Hashes of the checkpoints, in order."""
+        """Hashes of the checkpoints, in the order of the rows."""
         found = [(row.source.get("checkpoint") or {}).get("sha256") for row in self.rows]
         return list(dict.fromkeys(hash for hash in found if hash))
 
@@ -38,7 +38,7 @@ class Side:
 
 
 class Pair(NamedTuple):
-    """Rows of both sides on the same data under the same condition and settings."""
+    """Rows of both sides with the same data, condition and settings."""
 
     data: str
     condition: Condition
@@ -47,10 +47,10 @@ class Pair(NamedTuple):
 
 
 def read_side(place: str | os.PathLike, method: str | None) -> Side:
-    """Rows of a method under a place; by default of the one that has a checkpoint.
+    """Read the rows of a method from a folder or result file; by default the method with a checkpoint.
 
     Raises:
-        UserError: No results, an unknown method, or several.
+        UserError: There are no results, the method is unknown, or several methods have checkpoints.
     """
     rows = [row for file in find_results([place]) for row in file.rows]
     known = list(dict.fromkeys(row.method for row in rows))
@@ -67,10 +67,10 @@ def read_side(place: str | os.PathLike, method: str | None) -> Side:
 
 
 def paired(first: Side, second: Side) -> tuple[list[Pair], list[str]]:
-    """Rows that can be compared, and a sentence for each condition that was measured in other ways.
+    """Pair comparable rows; also return a sentence for each condition whose settings differ.
 
     Raises:
-        UserError: A side has several networks, or the sides share no measurement.
+        UserError: A side has rows of several networks, or the sides share no measurement.
     """
     sides = [_grouped(side) for side in (first, second)]
     pairs, notes = [], []
@@ -94,7 +94,7 @@ Ways = dict[tuple[tuple[str, str], ...], list[ResultRow]]
 
 
 def _grouped(side: Side) -> dict[tuple[str, Condition], Ways]:
-    """Rows by data and condition, and then by settings."""
+    """Group rows by data and condition, then by settings."""
     groups: dict[tuple[str, Condition], Ways] = {}
     networks: dict[tuple[str, Condition, tuple], dict[str, str]] = {}
     for row in side.rows:

@@ -1,4 +1,4 @@
-"""Differences and p-values as text."""
+"""Formatting of differences and p-values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ssl_ext.evaluation.metric_names import Metric
 
 
 def difference_text(value: float, ends: tuple[float, float] | None, metric: Metric) -> str:
-    """A signed difference with its interval, in the metric's unit.
+    """Format a signed difference and its interval in the metric's unit.
 
     >>> difference_text(0.0123, (-0.01, 0.03), Metric("acc. %", 100, 2))
     '+1.23 [-1.00,+3.00]'
@@ -16,7 +16,7 @@ def difference_text(value: float, ends: tuple[float, float] | None, metric: Metr
 
 
 def p_text(p: float | None) -> str:
-    """A p-value to four decimals; a dash where no test was made.
+    """Format a p-value with four decimals; None (not tested) is a dash.
 
     >>> p_text(0.00001), p_text(None)
     ('<0.0001', '-')

@@ -19,9 +19,9 @@ NAMED = 5  # classes listed in a warning
 
 
 def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[int, ...]) -> None:
-    """Warn of few test images, of classes that a split lacks, and of images of another size.
+    """Warn about few test images, classes missing from a split, and images of another size.
 
-    ``size`` is the height and width that images should have.
+    ``size`` is the expected (height, width).
 
     Raises:
         UserError: Images that the network does not accept.

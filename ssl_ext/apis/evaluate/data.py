@@ -130,7 +130,7 @@ class EvaluationData:
 
 
 class SeededData:
-    """Rows of a data set that a seed draws and holds out (:func:`rows_of`); the same in every process."""
+    """Rows drawn and held out by one seed (:func:`rows_of`); equal in all processes."""
 
     def __init__(self, data: EvaluationData, seed: int) -> None:
         self.data = data
@@ -138,25 +138,25 @@ class SeededData:
         self.rows(Labels(seed))
 
     def rows(self, labels: Labels) -> Rows:
-        """Rows for a set of labels."""
+        """Return the rows used with a set of labels."""
         if labels not in self._rows:
             self._rows[labels] = rows_of(self.data.labels, labels, self.data.splits)
         return self._rows[labels]
 
     def val(self, labels: Labels) -> Any:
-        """The validation images: the validation split, or rows held out of train."""
+        """Return the validation images: the validation split, or rows held out of train."""
         held = self.rows(labels).held
         return self.data.splits.val if held is None else Subset(self.data.splits.train, held.tolist())
 
     def short_classes(self, labels: Labels) -> dict[int, int]:
-        """Classes with fewer rows, or groups, than ``labels.per_class``, and how many they have."""
+        """Return the classes with fewer rows (or groups) than ``labels.per_class``, and their counts."""
         if labels.per_class is None:
             return {}
         groups = self.data.splits.groups if labels.by_group else None
         return short_classes(self.data.labels, labels.per_class, groups=groups)
 
     def banks(self, features: Features, labels: Labels) -> Banks:
-        """Features to fit on, to choose with and to report, on the device."""
+        """Return the features for fitting, selection and reporting, on the device."""
         device, rows = self.data.device, self.rows(labels)
         fit, test = features.train.select(rows.fit).to(device), features.test.to(device)
         if rows.held is None:
@@ -176,7 +176,7 @@ class SeededData:
 def load_data(
     configs: dict[str | None, Config], network: EvaluatedModel, cache_dir: Path, seeds: Sequence[int]
 ) -> dict[str | None, EvaluationData]:
-    """Data of the config (key None) and of each target, checked with the network; warns of coarse results.
+    """Load the data of the config (key None) and of each transfer target, and check them with the network.
 
     Raises:
         UserError: Unsuitable data, or images that the network does not accept.

@@ -1,4 +1,4 @@
-"""Rows of a train split that a measurement draws, and holds out for choices."""
+"""Training rows that a measurement draws, and rows held out for selection."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ssl_ext.evaluation import (
 from .plan import Labels
 
 HELD_OUT = 0.1
-"""Share of the training images for choices, of a set without a validation split."""
+"""Fraction of the training images held out for selection if there is no validation split."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """Rows of the train split that a measurement uses.
 
-    ``trained`` are all rows of the reported result. Choices are made by training on ``fit``: the same rows,
-    or those without ``held``. ``held`` are the held-out validation rows; None with a validation split.
+    ``trained``: rows of the reported model. ``fit``: rows to train on for selection, ``trained`` without
+    ``held``. ``held``: held-out validation rows; None if there is a validation split.
     """
 
     trained: Tensor
@@ -39,19 +39,19 @@ class Rows:
 
     @property
     def refit(self) -> bool:
-        """True if the held-out rows are part of the trained ones."""
+        """True if the held-out rows are also in ``trained``, so the model is refitted after selection."""
         return len(self.fit) < len(self.trained)
 
 
 def rows_of(images: Tensor, labels: Labels, splits: Splits) -> Rows:
-    """Rows for a set of labels; ``images`` are the labels of all images of the train split.
+    """Draw the rows for a set of labels; ``images`` are the labels of all images of the train split.
 
-    Labels are drawn from the whole split. Without a validation split, a part of the rows that were not drawn
-    is held out for choices; where nothing is left, of all of them, for a refit after the choice. No group
-    (patient, lesion, slide) is on both sides.
+    Labels are drawn from the whole split. Without a validation split, rows that were not drawn are held out
+    for selection. If all rows were drawn, a part of them is held out and the model is refitted on all rows
+    after selection. A group (patient, lesion, slide) is never split.
 
     Raises:
-        UserError: No class has two labelled rows, so that nothing can be held out.
+        UserError: No class has two labelled rows, so nothing can be held out.
     """
     groups = splits.groups
     drawn = _draw(images, labels, groups if labels.by_group else None)

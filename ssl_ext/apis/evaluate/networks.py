@@ -31,10 +31,10 @@ class Networks:
     Args:
         config: Config with ``model``.
         checkpoint: Path of the weights to evaluate; None for random weights.
-        seed: Seed of the network that checks the images.
+        seed: Seed of the random network that is used to check the images.
         device: Device of all networks.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
-        ema: Use the averaged weights of a file that also has others.
+        ema: Load the EMA weights of a file that has both.
         precision: Precision of features, ``'float32'`` or ``'bfloat16'``.
         renamed: The user has set the method name of the rows, so the checkpoint may be of another method.
 

@@ -43,7 +43,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Job:
-    """A protocol ready to run; it gives outcomes of ``together``, by default of a single measurement."""
+    """A protocol ready to run; gives one outcome per measurement in ``together`` (by default one)."""
 
     run: Callable[[], Sequence[Outcome]]
     sizes: dict[str, int]
@@ -54,8 +54,8 @@ class _Job:
 class Protocols:
     """Runs measurements; equal computations are done once.
 
-    ``recipes`` are those of the config (None) and of papers, by name; ``planned`` are all measurements:
-    linear probes of one network on equally many rows are fitted together with the first of them, and the time
+    ``recipes`` maps the names of papers' recipes, and None for the config's, to recipes. ``planned`` are all
+    measurements: linear probes of one network on the same number of rows are fitted together, and their time
     is divided equally (``cost.fitted_together``).
     """
 
@@ -105,7 +105,7 @@ class Protocols:
         return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data, recipe)
 
     def _taken(self, key: tuple) -> tuple[Outcome, dict[str, float]]:
-        """The outcome, which holds scores of all images and is kept until its last planned measurement."""
+        """Return an outcome; free it (it holds the scores of all images) after its last planned use."""
         self._planned[key] -= 1
         if self._planned[key]:
             return self._outcomes[key]

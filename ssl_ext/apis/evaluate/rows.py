@@ -37,10 +37,10 @@ Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
 
 
 def read_earlier(folder: Path) -> Earlier:
-    """Result rows in a folder, by measurement, and its drawn subsets, by name.
+    """Read the result rows of a folder by measurement, and its drawn subsets by name.
 
     Raises:
-        UserError: A damaged file, which would be lost.
+        UserError: A file is damaged, and would be overwritten.
     """
     rows, subsets, path = {}, {}, folder / RESULTS
     try:
@@ -60,17 +60,17 @@ def read_earlier(folder: Path) -> Earlier:
 
 
 class ResultRows:
-    """Rows of all measurements so far, in ``folder/results.json``.
+    """Writer of ``folder/results.json`` with the rows of all measurements so far.
 
     A row replaces the row of the same measurement in the file; other rows of the file are kept after the new
     ones. Drawn rows of the train split are in ``subsets.npz``, int32, under the name in
     ``settings.labels.rows`` of a result row; scores of images are in ``predictions/``, a file for each row.
 
     Args:
-        config: Of the evaluation.
-        folder: Of the files.
-        device: Of the networks.
-        earlier: What the folder holds, by :func:`read_earlier`.
+        config: Config of the evaluation.
+        folder: Folder of the files.
+        device: Device of the networks.
+        earlier: Rows and subsets already in the folder, from :func:`read_earlier`.
 
     Raises:
         UserError: The folder cannot be written to.
@@ -154,7 +154,7 @@ class ResultRows:
             )
 
     def _content(self, data: EvaluationData) -> dict[str, Any]:
-        """Fingerprints and files of the splits, and their numbers of images by class."""
+        """Return fingerprints, files and class counts of the splits."""
         if id(data) not in self.contents:
             named = {"train": data.splits.train, "val": data.splits.val, "test": data.splits.test}
             counts = {
@@ -171,7 +171,7 @@ class ResultRows:
         return self.contents[id(data)]
 
     def _add_predictions(self, row: ResultRow, measurement: Measurement, predictions: Predictions) -> None:
-        """Write a file named by its content, so that a row never names scores of another one."""
+        """Write scores to a file named by their hash, so a row never refers to other scores."""
         content = predictions.content()
         digest = hashlib.sha256(content).hexdigest()[:16]
         if digest not in self.intervals:
@@ -183,13 +183,13 @@ class ResultRows:
                 file.write(content)
 
     def _remove(self, name: str) -> None:
-        """Delete a file of predictions that no row names any more."""
+        """Delete a file of predictions that no row refers to any more."""
         used = {row.predictions for row in (*self.rows, *self.earlier.values())}
         if is_main_process() and name not in used and Path(name).parent == Path(PREDICTIONS):
             (self.folder / name).unlink(missing_ok=True)
 
     def _describe(self, labels: Labels, measured: Measured) -> dict[str, Any]:
-        """Describe the draw of the labels and their use; warn once if there are fewer than asked for."""
+        """Describe how labels were drawn and used; warn once if fewer than requested exist."""
         seeded = measured.seeded
         chosen = bool(measured.outcome.settings.get("chosen_on_validation"))
         counts = {"trained_on": measured.sizes["train"], "chose": measured.sizes["val"] if chosen else 0}

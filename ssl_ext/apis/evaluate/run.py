@@ -58,52 +58,51 @@ def evaluate(
       Every image passes the backbone once; features are cached in ``out_dir/features``. With
       ``config.evaluation.precision="bfloat16"`` (default ``"float32"``) features are computed in that
       precision, and the settings of each row state their relative error on a batch of test images.
-    - ``quality`` (``quality``): measures without labels, see :func:`ssl_ext.evaluation.quality_figures`; of
-      all training images, and of ``views`` views (pretraining's first view) of ``images`` of them.
+    - ``quality`` (``quality``): label-free measures (:func:`ssl_ext.evaluation.quality_figures`) on all
+      training images, and on ``views`` random views (pretraining's first view) of ``images`` of them.
     - ``linear-aug`` (``linear_aug``): a linear layer on augmented images through the frozen backbone.
     - ``finetune`` (``finetune``): the whole network on all labels; ``semi``: on ``fractions`` of each
-      class's labels, one draw a seed.
-    - ``budget``: on ``budgets`` of labels, of each class its share (``linear`` where frozen, ``finetune``
-      where unfrozen).
+      class's labels, one draw per seed.
+    - ``budget``: on ``budgets`` labels, drawn in proportion to the classes (recipe ``linear`` if frozen,
+      ``finetune`` if unfrozen).
     - ``transfer``: on all labels of the data sets of ``transfer_to`` (``linear``, ``finetune``), whose
-      images are normalised with pretraining's mean and std. For few labels of another data set
-      evaluate the checkpoint with a config of that set.
-    - ``supervised``: training from random weights, on all labels and on every other set of labels that is
-      measured, with the recipe of the fine-tuned network.
+      images are normalised with pretraining's mean and std. For few labels of another data set,
+      evaluate the checkpoint with a config of that data set.
+    - ``supervised``: training from random weights with the recipe ``finetune``, on all labels and on every
+      other set of labels that is measured.
 
-    Labels are drawn from the whole train split. Choices (k, l2, epoch) are made on validation data, never on
-    the reported split: on the validation split or, without one, on training images that were not drawn, a
-    tenth of all. Where all are used, that tenth is held out for the choice, and the reported network or probe
-    is trained again on all.
+    Labels are drawn from the whole train split. Hyperparameters (k, l2, epoch) are selected on the
+    validation split, never on the reported split. Without a validation split, they are selected on a tenth
+    of the training images that were not drawn; if all were drawn, a tenth is held out for the selection and
+    the reported network or probe is retrained on all images.
 
     Args:
         config: A config, or the path of a config file.
         checkpoint: Weights to evaluate; None for a randomly initialised network.
         protocols: Names of protocols.
-        labels_per_class: Also linear probes (frozen) and fine-tuned networks (unfrozen) on this many labels
-            of each class.
+        labels_per_class: Numbers of labels per class for additional linear probes (frozen) and fine-tuned
+            networks (unfrozen).
         budgets: Numbers of labels, or ``'all'``; default 100, 250, 1000, all.
-        fractions: Shares above 0, up to 1; default 0.01, 0.1, 1.
+        fractions: Fractions of each class's labels, in (0, 1]; default 0.01, 0.1, 1.
         transfer_to: Configs with ``evaluation_dataset``.
-        modes: ``'frozen'`` and ``'unfrozen'``: for label budgets and transfer.
-        draws: Draws of a budget and of labels per class for each seed.
+        modes: ``'frozen'`` and/or ``'unfrozen'`` backbone, for few labels, ``budget`` and ``transfer``.
+        draws: Label draws per seed for ``budgets`` and ``labels_per_class``.
         baselines: ``'pixels'`` (raw pixels as features) and ``'untrained'`` (the network at random
             initialisation), both for protocols on features; ``'supervised'`` (like the protocol, but on
             all labels only beside ``finetune``).
-        seeds: Every protocol is repeated for each; a seed decides held-out rows, draws, the start and
-            the order of training, and random networks.
-        by: ``'group'``: numbers and fractions of labels count groups (patients, lesions, slides), all of
-            whose training images are used; the data set must have groups.
+        seeds: Seeds of held-out rows, label draws, initialisation, order of training images and random
+            networks; every protocol is repeated for each.
+        by: ``'image'``, or ``'group'``: numbers and fractions of labels count groups (patients, lesions,
+            slides), which are drawn whole; the data set must have groups.
         out_dir: Default: ``evaluation`` beside the checkpoint.
         device: Default: CUDA if available.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
         method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
-        recipes: Names out of :data:`ssl_ext.names.RECIPES`: every protocol that trains is measured with each;
-            default the recipes of the config, which are this project's own unless ``config.evaluation``
-            changes them.
+        recipes: Names in :data:`ssl_ext.names.RECIPES`; protocols that train are measured with each of
+            them. Default: this project's recipes, with the changes in ``config.evaluation``.
         options: Config keys to override.
-        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
+        ema: Load the EMA weights of a file that has both (``state_dict_ema``).
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to

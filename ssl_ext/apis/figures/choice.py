@@ -1,4 +1,4 @@
-"""Choice of one measurement among the rows of a result file."""
+"""Selection of one measurement from the rows of a result file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ssl_ext.evaluation import Condition, ResultRow
 from ssl_ext.evaluation.identity import data_name
 from ssl_ext.evaluation.tables import repeats
 
-# Fields of a result row that choose a measurement.
+# Fields of a result row that select a measurement.
 KEYS = ("method", *Condition._fields, "seed", "draw")
 
 
 def conditions(where: Sequence[str]) -> dict[str, str]:
-    """The values that ``key=value`` texts ask for, by key.
+    """Parse ``key=value`` texts into a dict.
 
     Raises:
         UserError: A text without ``=``, or with a key that is not one of :data:`KEYS`.
@@ -32,16 +32,16 @@ def conditions(where: Sequence[str]) -> dict[str, str]:
 def choose(
     path: str | os.PathLike, rows: Sequence[ResultRow], wanted: Mapping[str, str], things: str
 ) -> tuple[str, list[ResultRow]]:
-    """Words for the only measurement that fits, and its repeats.
+    """Return a description of the only matching measurement, and its repeats.
 
     Args:
-        path: Of the result file, for messages.
-        rows: Those that have the thing to draw.
-        wanted: Values by key, see :func:`conditions`.
-        things: What is drawn, in the plural.
+        path: Path of the result file, for messages.
+        rows: Candidate rows.
+        wanted: Required values by key, from :func:`conditions`.
+        things: Plural noun for the candidates, for messages.
 
     Raises:
-        UserError: No measurement fits, or several.
+        UserError: No measurement matches, or several do.
     """
     found = {
         (name, condition): members
@@ -65,7 +65,7 @@ def choose(
 
 
 def _names(row: ResultRow, name: str) -> tuple[str, str]:
-    """The method of a row, and its name among methods that are called alike: ``'SimCLR (1)'``."""
+    """Return the method of a row, and its numbered name if methods share a name: ``'SimCLR (1)'``."""
     return row.method, f"{name} (1)" if name == row.method else name
 
 

@@ -80,7 +80,7 @@ def confusion_figure(
 
 
 def _of_results(path: str | os.PathLike, wanted: Mapping[str, str], which: str) -> Drawn:
-    """The sum over the repeats of the only measurement that fits."""
+    """Sum the matrices of all repeats of the only matching measurement."""
     rows = [row for row in read_results(path) if {"confusion", "acc"} <= getattr(row, which).keys()]
     words, members = choose(path, rows, wanted, "confusion matrices")
     metrics = [getattr(row, which) for row in members]
@@ -104,7 +104,7 @@ def _evaluated(
     seed: int,
     options: dict | None,
 ) -> Drawn:
-    """The matrix of a checkpoint, measured with one seed."""
+    """Compute the confusion matrix of a checkpoint with one seed."""
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol is {protocol!r}; from a checkpoint there are {', '.join(PROTOCOLS)}.")
     loaded = load_config(config, options, required=("model", "evaluation_dataset"))

@@ -1,4 +1,4 @@
-"""The figure of a row's scores: ROC, precision and recall, reliability."""
+"""Figure of the scores of one result row: ROC, precision-recall and reliability curves."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from .choice import choose, conditions
 def predictions_figure(
     results: str | os.PathLike, *, which: str = "last", where: Sequence[str] = ()
 ) -> Figure:
-    """Curves of a measurement (the first of its seeds and draws), from its stored scores of images.
+    """Draw the curves of a measurement (first seed and draw) from its stored scores.
 
     Args:
-        results: File ``results.json``, beside its folder ``predictions``.
+        results: A ``results.json`` with the folder ``predictions`` beside it.
         which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
-        where: ``key=value`` with a key of :data:`.choice.KEYS`, to choose one of several
-            measurements, or a seed and draw.
+        where: ``key=value`` with a key of :data:`.choice.KEYS`, to select a measurement, seed or draw.
 
     Raises:
-        UserError: No measurement that fits or several, or one of which only the largest scores are kept.
+        UserError: No or several measurements match, or only the largest scores were stored.
     """
     rows = [row for row in read_results(results) if row.predictions is not None]
     words, (row, *_) = choose(results, rows, conditions(where), "measurements with scores of images")
@@ -43,7 +42,7 @@ def predictions_figure(
     columns = range(scores.shape[1])
     names = row.source.get("classes") or list(map(str, range(predictions.num_classes)))
     labels, predicted = predictions.labels, weighted.predicted
-    # Of the predicted class, or of the prediction of each label.
+    # Confidence in the predicted class, or in the prediction of each label.
     single = not binary and predictions.task != "multi-label"
     sure = scores.max(axis=1) if single else np.maximum(scores, 1 - scores)
     repeated = f"seed {row.seed}" + ("" if row.draw is None else f", draw {row.draw}")

@@ -25,9 +25,9 @@ def budget_grid(
 ) -> Grid:
     """A row per data set, method, mode and variant of settings; a column per number of labels.
 
-    It has the protocols that train on labels of the data set: linear probes as frozen, trained networks as
-    unfrozen. A published figure follows in brackets a measured one of the same method, recipe, data,
-    pretraining, protocol and labels; † follows one that differs, with a note on how. Methods keep order.
+    The table has the protocols that train on labels of the data set: linear probes as frozen, trained
+    networks as unfrozen. Published figures follow in brackets if method, recipe, data, pretraining, protocol
+    and labels agree; otherwise † refers to a note on the differences. Methods keep the order of the rows.
     """
     shown = [c for c in comparisons if c.condition.protocol in PROTOCOLS and c.condition.target is None]
     methods: dict[str, None] = {}
@@ -57,7 +57,7 @@ def budget_grid(
                     else:
                         text += f" ({_published(reference.figure, metric)})"
                         sources[reference.source] = None
-                # "all" is measured equally by several protocols.
+                # Several protocols measure "all" in the same way; keep the first.
                 cells.setdefault((labels, metric), text)
     names = sorted(columns, key=columns.__getitem__)
     order = list(methods)
@@ -77,13 +77,13 @@ def budget_grid(
 
 
 def _published(value: float, metric: str) -> str:
-    """A published figure in the metric's unit: percent to one decimal, others to three."""
+    """Format a published figure in the metric's unit: percent with one decimal, others with three."""
     scale = METRICS.get(metric, Metric(metric)).scale
     return f"{scale * value:.{1 if scale == 100 else 3}f}"
 
 
 def _order(labels: str) -> tuple[int, float]:
-    """Numbers of labels, numbers for each class, shares, and all of them last."""
+    """Sort key: numbers of labels, then labels per class, fractions, and ``all``."""
     kinds = ((1, "/class"), (2, " %"))
     for place, ending in kinds:
         if labels.endswith(ending):

@@ -1,4 +1,4 @@
-"""Figures of each class, from stored scores of images."""
+"""Per-class metrics from stored scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .text import variant_label
 
 
 class ClassTable(NamedTuple):
-    """Figures of the classes of one line of the report."""
+    """Per-class metrics of one line of the report."""
 
     title: str
     line: Line
@@ -27,7 +27,7 @@ class ClassTable(NamedTuple):
 
 
 def class_tables(comparisons: Sequence[Comparison], specificity: float) -> list[ClassTable]:
-    """Tables of the lines with stored scores: intervals of a single measurement, means of several."""
+    """Make a table for each line with stored scores: intervals of a single measurement, means of several."""
     tables = []
     for comparison in comparisons:
         for line in comparison.lines:
@@ -41,7 +41,7 @@ def class_tables(comparisons: Sequence[Comparison], specificity: float) -> list[
 
 
 def _line_figures(line: Line, specificity: float) -> dict[int, dict[str, Figure]]:
-    """Figures by class; empty if a repeat has no scores."""
+    """Compute the metrics by class; empty if a repeat has no stored scores."""
     if any(row.predictions is None for row in line.rows):
         return {}
     single = len(line.rows) == 1
@@ -60,7 +60,7 @@ def _line_figures(line: Line, specificity: float) -> dict[int, dict[str, Figure]
 
 
 def figure_text(figure: Figure) -> str:
-    """Percent with the interval.
+    """Format a metric in percent with its interval; a dash for NaN.
 
     >>> figure_text(Figure(0.5, (0.25, 0.75)))
     '50.0 [25.0,75.0]'
@@ -72,7 +72,7 @@ def figure_text(figure: Figure) -> str:
 
 
 def classes_csv(tables: Sequence[ClassTable], specificity: float) -> str:
-    """All figures in full precision, a row for each class."""
+    """Write all metrics in full precision as CSV, one row per class."""
     text = io.StringIO()
     columns = [f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high")]
     writer = csv.writer(text, lineterminator="\n")

@@ -46,7 +46,7 @@ class Line:
 
     @property
     def pretrained(self) -> bool:
-        """True unless it is a baseline without pretraining."""
+        """True if the rows have a checkpoint; False for baselines."""
         return any(row.source.get("checkpoint") for row in self.rows)
 
     @property
@@ -81,10 +81,10 @@ class Comparison:
     common: Mapping[str, str]
 
     def best(self, metric: str, variant: str) -> Line | None:
-        """The line that is better than all others of a variant, as far as tests over pretraining seeds tell.
+        """Return the line that is significantly better than all others of a variant, or None.
 
-        It has the best mean, and a paired t-test over five or more shared pretraining seeds, corrected by
-        Holm for all pairs of pretrained lines, finds it different from each (p < 0.05).
+        It has the best mean and differs from every other pretrained line (p < 0.05) by a paired t-test over
+        five or more shared pretraining seeds, with Holm's correction for all pairs of pretrained lines.
         """
         better = METRICS[metric].better if metric in METRICS else 0
         lines = [line for line in self.lines if line.variant == variant and metric in line.stats]
@@ -108,7 +108,7 @@ def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison
 
     Args:
         rows: Result rows with the names of their methods.
-        which: ``'last'`` epoch, or the ``'best'`` one on validation.
+        which: ``'last'`` epoch, or the ``'best'`` epoch on validation.
     """
     groups: dict[tuple[str, Condition], list[NamedRow]] = {}
     for named in rows:

@@ -1,26 +1,26 @@
-"""Texts of result files as Markdown, LaTeX and spreadsheets show them unchanged."""
+"""Escaping of texts for Markdown, LaTeX and spreadsheets."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-# What Markdown would read as markup: not an underscore within a word, nor & and # that begin nothing.
+# Markdown markup. Underscores within words, and & or # that start no entity or heading, are plain text.
 MARKUP = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|^[#+-](?= )")
-# What a spreadsheet would take for the start of a formula.
+# Characters that start a formula in spreadsheets.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≥": r"$\geq$", "→": r"$\rightarrow$",
-        "|": r"\textbar{}", "[": "{[}",  # a line that begins with [ would be an option of the one before
+        "|": r"\textbar{}", "[": "{[}",  # [ after \\ starts an optional argument
         **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
     }
 )  # fmt: skip
 
 
 def markdown(text: str) -> str:
-    r"""One line that GitHub's Markdown shows as the text.
+    r"""Escape a text for GitHub's Markdown, in one line.
 
     >>> print(markdown("a|b [c](d) my_data"))
     a\|b \[c\](d) my_data
@@ -29,7 +29,7 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    r"""One line that LaTeX prints as the text.
+    r"""Escape a text for LaTeX, in one line.
 
     >>> print(latex("50 % of_all"))
     50 \% of\_all
@@ -38,7 +38,7 @@ def latex(text: str) -> str:
 
 
 def spreadsheet(value: Any) -> Any:
-    """A value that a spreadsheet does not run: a text like a formula begins with an apostrophe.
+    """Prefix a text that a spreadsheet would run as a formula with an apostrophe.
 
     >>> spreadsheet("=1+1"), spreadsheet(-0.5), spreadsheet("SimCLR")
     ("'=1+1", -0.5, 'SimCLR')

@@ -14,8 +14,8 @@ from ssl_ext.errors import in_ascii
 from .escape import latex, markdown
 
 TERMINAL = 80  # characters in a line
-WORDS = 8  # least width of a column of words
-BREAKS = re.compile(r"(?<!±)(?<!\+-) ")  # where the line of a number may end
+WORDS = 8  # minimum width of a column of words
+BREAKS = re.compile(r"(?<!±)(?<!\+-) ")  # where a number may wrap
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Grid:
     notes: Sequence[str] = field(default=())
 
     def rich(self) -> Table:
-        """For the terminal; words equal to those of the row above are omitted, except for the last."""
+        """Terminal table; words repeated from the row above are omitted, except in the last column."""
         table = Table(title=self.title, caption_justify="left")
         table.caption = "\n".join(self.notes) or None
         for name in self.header[: self.words]:
@@ -47,13 +47,13 @@ class Grid:
         return table
 
     def in_ascii(self) -> Grid:
-        """The same table in ASCII."""
+        """Return the table in ASCII."""
         rows = [[in_ascii(cell) for cell in cells] for cells in (self.header, *self.rows, self.notes)]
         return Grid(in_ascii(self.title), rows[0], rows[1:-1], self.words, rows[-1])
 
     @property
     def least_width(self) -> int:
-        """Line width in which :meth:`rich` shows all numbers unbroken."""
+        """Terminal width in which :meth:`rich` shows all numbers without wrapping."""
         return self._line(self._widths)
 
     def _line(self, widths: Sequence[int]) -> int:
@@ -61,14 +61,14 @@ class Grid:
 
     @cached_property
     def _widths(self) -> list[int]:
-        """Widths of the columns of numbers: of whole cells if they fit a terminal, else of broken ones."""
+        """Widths of the number columns; wrapped cells if whole cells do not fit a terminal."""
         columns = list(zip(self.header, *self.rows, strict=True))[self.words :]
         whole = [max(map(len, column)) for column in columns]
         broken = [max(len(part) for cell in column for part in BREAKS.split(cell)) for column in columns]
         return whole if self._line(whole) <= TERMINAL else broken
 
     def markdown(self) -> str:
-        """GitHub's Markdown."""
+        """Return the table in GitHub's Markdown."""
         rule = ["---" if number < self.words else "---:" for number in range(len(self.header))]
         header, *rows = ([markdown(cell) for cell in cells] for cells in (self.header, *self.rows))
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
@@ -80,7 +80,7 @@ class Grid:
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def latex(self) -> str:
-        """A ``table`` for the package booktabs."""
+        """Return a LaTeX ``table`` for the package booktabs."""
         header, *rows = (" & ".join(map(latex, cells)) + r" \\" for cells in (self.header, *self.rows))
         caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
         form = "l" * self.words + "r" * (len(self.header) - self.words)

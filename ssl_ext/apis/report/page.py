@@ -71,10 +71,10 @@ def render_page(
         comparisons: Measurements to show.
         metrics: Columns of the tables; the overview shows the first.
         which: ``'last'`` or ``'best'``, for headings.
-        curves: Drawn from logs.
+        curves: Figures drawn from logs.
         figures: Image files from the result folders.
-        classes: Figures of each class.
-        specificity: At which their sensitivity is given.
+        classes: Per-class metrics.
+        specificity: Specificity on validation at which their sensitivity is given.
         sources: A row for each result file: path, checkpoint, config, device and versions.
         remarks: Sentences for the head of the page, in addition to those on differing settings.
     """
@@ -149,7 +149,7 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
 
 
 def _classes(table: ClassTable, specificity: float) -> dict[str, Any]:
-    """Cells of the figures of each class, in percent."""
+    """Table cells of the per-class metrics, in percent."""
     at = f"{100 * specificity:g} %"
     heads = (
         "sensitivity",

@@ -1,4 +1,4 @@
-"""Published figures beside measured ones: which a row may be compared with, and why not."""
+"""Published figures, and the reasons why a result row is not comparable with them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def mode_of(condition: Condition) -> str:
 
 @dataclass(frozen=True)
 class Reference:
-    """A published figure, in [0, 1] for accuracies, and the cell of the table that it stands in.
+    """A published figure, in [0, 1] for accuracies, and its cell in the published table.
 
     ``recipes`` are readings of the publication's recipe; ``folder`` holds the configs that cells name.
     """
@@ -90,7 +90,7 @@ class Reference:
 
     @cached_property
     def trained(self) -> Config | None:
-        """The config of the pretraining; None for random weights and for a file of weights."""
+        """Config of the pretraining; None for random weights or a weight file."""
         stem = self.cell.pretrain
         if stem is True:
             return self.config
@@ -103,7 +103,7 @@ class Reference:
         raise UserError(f"A table of published figures names {stem}.py, which is not in '{self.folder}/*'.")
 
     def differences(self, row: ResultRow) -> list[str]:
-        """The facts in which a row differs from the publication, or that are not recorded."""
+        """List the differences of a row from the publication, including facts that are not recorded."""
         found = [] if row.recipe in self.recipes else [self._recipe(row)]
         network = {key: self.config.model.to_dict().get(key) for key in ("backbone", "neck")}
         if self.method == "supervised":
@@ -156,7 +156,7 @@ class References:
     entries: Sequence[Reference] = ()
 
     def of_rows(self, rows: Sequence[ResultRow], metric: str) -> tuple[Reference, list[str]] | None:
-        """The figure nearest to repeats, and the facts in which they differ from it; None without one."""
+        """Return the published figure closest to the repeats and their differences, or None."""
         near = [entry for entry in self.entries if all(entry.of_row(row, metric) for row in rows)]
         found = [
             (entry, list(dict.fromkeys(words for row in rows for words in entry.differences(row))))
@@ -166,9 +166,9 @@ class References:
 
 
 def read_references(place: str | os.PathLike) -> References:
-    """References from a table of a paper, or from all tables in a folder (:mod:`ssl_ext.config.papers`).
+    """Read references from a table, or from all tables of a folder (:mod:`ssl_ext.config.papers`).
 
-    Configs are looked for in the folders beside the table's, and then among those of the package.
+    Configs are searched for in the folders beside the table's, then in the package.
 
     Raises:
         UserError: The path does not exist, a file is not a table, or its metric is unknown.
@@ -195,7 +195,7 @@ def read_references(place: str | os.PathLike) -> References:
 
 
 def _condition(cell: Cell) -> Condition | None:
-    """The condition of a cell; None if it cannot be identified from result rows."""
+    """Return the condition of a cell; None if result rows do not identify it."""
     request: Mapping[str, str] = {name: str(value) for name, value in (cell.evaluate or {}).items()}
     protocol = request.get("protocols", "linear" if request.get("modes") == "frozen" else "finetune")
     # Rows do not record overrides.
@@ -212,7 +212,7 @@ def _condition(cell: Cell) -> Condition | None:
 
 
 def _data(datasets: Sequence[Mapping[str, Any]] | None) -> list[dict[str, str]] | None:
-    """Data sets without the settings of :data:`LOCAL`, as flat text."""
+    """Flatten data set configs, without the keys in :data:`LOCAL`."""
     if not datasets:
         return None
     return [dict(flat({key: v for key, v in one.items() if key not in LOCAL})) for one in datasets]

@@ -53,8 +53,8 @@ def report(
 ) -> tuple[list[Grid], list[Path]]:
     """Join all ``results.json`` in folders; rows with different settings are not averaged.
 
-    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``classes.csv`` (figures of each
-    class, from stored scores of images), ``results.md``, ``results.tex`` and ``report.html``, one file with
+    Written to ``out_dir``: ``results.csv`` (all metrics in full precision), ``classes.csv`` (per-class
+    metrics from stored scores), ``results.md``, ``results.tex`` and ``report.html``, one file with
     tables, settings, confusion matrices, logged curves of the runs and the PNG and SVG figures of the result
     folders. Files are written atomically.
 
@@ -62,7 +62,7 @@ def report(
         places: Folders, searched recursively, or result files.
         out_dir: Output folder.
         metrics: Columns of the tables; the default depends on the protocols.
-        which: ``'last'`` epoch, or the ``'best'`` one on validation.
+        which: ``'last'`` epoch, or the ``'best'`` epoch on validation.
         join_runs: Treat runs of one algorithm and config file as repeats, mean ± std over them.
         layout: ``'long'``: a row per measurement; ``'budgets'``: a row per method and a column per number of
             labels.

@@ -24,7 +24,7 @@ def metric_label(metric: str) -> str:
 
 
 def stat_text(line: Line, metric: str, *, count: bool = False) -> str:
-    """Mean ± std of a line's metric, or its interval; a dash where there is none.
+    """Format mean ± std (or the interval) of a line's metric; a dash if it has no value.
 
     ``*`` follows if a probe is not converged.
     """
@@ -32,7 +32,7 @@ def stat_text(line: Line, metric: str, *, count: bool = False) -> str:
 
 
 def majority_cells(rows: Sequence[ResultRow], metrics: Sequence[str]) -> list[str]:
-    """Metrics of always predicting the most frequent training class; empty where classes are about equal."""
+    """Cells of the majority-class baseline; empty if classes are balanced."""
     stats = [majority_stat(rows, metric) for metric in metrics]
     if not any(stats):
         return []
@@ -114,7 +114,7 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """Notes on comparisons with several variants of settings, on the repeats of each ±, and on intervals."""
+    """Notes on differing settings, on the repeats behind each ±, and on intervals."""
     single = [line.rows[0] for c in comparisons for line in c.lines if len(line.rows) == 1]
     spread = [(c.condition.words, line.rows) for c in comparisons for line in c.lines]
     return [

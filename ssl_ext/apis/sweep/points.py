@@ -32,7 +32,7 @@ class Point:
 
 @dataclass
 class State:
-    """What is done of a point, with hashes of the settings of its training and evaluation."""
+    """Progress of a point, with hashes of its training and evaluation settings."""
 
     training: str
     trained: bool = False
@@ -41,7 +41,7 @@ class State:
 
 @dataclass
 class Summary:
-    """What is read of ``sweep.json``."""
+    """Fields read from ``sweep.json``."""
 
     axes: list[str]
     points: list[Point]
