@@ -64,7 +64,7 @@ def test_an_override_near_no_key_is_offered_none(tiny_config_file, option):
         ("optim_wrapper.type=Amp", "optim_wrapper: type='Amp' is not a registered optimizer wrapper"),
         ("param_scheduler.0.Tmax=3", "of CosineAnnealingLR; did you mean param_scheduler.0.T_max"),
         ("param_scheduler.0.type=CosineLR", "param_scheduler.0: type='CosineLR' is not a registered"),
-        ("param_scheduler=[{'type':'ReduceOnPlateauLR'}]", "ReduceOnPlateauLR follows a metric of a valid"),
+        ("param_scheduler=[{'type':'ReduceOnPlateauLR'}]", "ReduceOnPlateauLR needs metrics of a valid"),
         (
             "param_scheduler=[{'type':'LinearLR'},{'type':'ReduceOnPlateauMomentum','patience':3}]",
             "param_scheduler.1: ReduceOnPl",

@@ -1,4 +1,4 @@
-"""Audit the data of a config: groups and equal images in several splits, class counts, sizes and channels.
+"""Audit the data of a config: groups and images in several splits, class counts, sizes and channels.
 
 The exit status is 0 without problems, 1 with problems, and 2 if the data cannot be read.
 """
@@ -22,7 +22,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help=CONFIG_HELP)
-    parser.add_argument("--out", metavar="FILE", help="also write all findings there, as JSON")
+    parser.add_argument("--out", metavar="FILE", help="also write all findings to this JSON file")
     add_options(parser)
     args = parser.parse_args(words)
     check_paths(vars(args))

@@ -14,13 +14,20 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     for name in ("first", "second"):
         parser.add_argument(
             name, metavar="A" if name == "first" else "B",
-            help="folder, searched for results.json; with several checkpoints methods are compared",
+            help="folder to search for results.json; several checkpoints: their methods are compared",
         )  # fmt: skip
     parser.add_argument(
-        "--methods", nargs=2, metavar=("A", "B"), help="whose rows (those of the checkpoints)"
+        "--methods",
+        nargs=2,
+        metavar=("A", "B"),
+        help="methods to compare (default: the methods of the checkpoints)",
     )
     parser.add_argument(
-        "--metric", dest="metrics", nargs="+", metavar="NAME", help="such as acc auc balanced_acc kappa auprc"
+        "--metric",
+        dest="metrics",
+        nargs="+",
+        metavar="NAME",
+        help="metrics, such as acc auc balanced_acc kappa auprc",
     )
     parser.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
     args = vars(parser.parse_args(words))

@@ -44,18 +44,18 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--budgets",
         type=_budget,
         metavar="N",
-        help=f"labels of the protocol budget ({_listed(BUDGETS)})",
+        help=f"numbers of labels for the protocol budget ({_listed(BUDGETS)})",
         **several,
     )
     parser.add_argument(
         "--fractions",
         type=float,
         metavar="F",
-        help=f"shares of the protocol semi ({_listed(FRACTIONS)})",
+        help=f"fractions of labels for the protocol semi ({_listed(FRACTIONS)})",
         **several,
     )
     parser.add_argument(
-        "--by", choices=UNITS, default=UNITS[0], help="that labels are counted and drawn by (image)"
+        "--by", choices=UNITS, default=UNITS[0], help="unit in which labels are counted and drawn (image)"
     )
     parser.add_argument(
         "--transfer-to", metavar="CONFIG", help="data sets of the protocol transfer", **several
@@ -66,7 +66,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )  # fmt: skip
     parser.add_argument(
         "--recipe", dest="recipes", metavar="NAME", **several,
-        help=f"{_listed(RECIPES)} (own, with the config's changes)",
+        help=f"recipes: {_listed(RECIPES)} (own, with the changes in the config)",
     )  # fmt: skip
     parser.add_argument(
         "--which", choices=("last", "best"), help="epoch of the table (both where they differ)"

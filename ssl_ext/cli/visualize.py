@@ -65,7 +65,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     predictions.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
     predictions.add_argument(
         "--where", nargs="+", default=[], metavar="KEY=VALUE",
-        help="choose a measurement: method, protocol, labels_per_class, budget, fraction, mode, ...",
+        help="select a measurement: method, protocol, labels_per_class, budget, fraction, mode, ...",
     )  # fmt: skip
 
     embed = command("embed", "embedding_figure", "features in two dimensions, coloured by class", "config")

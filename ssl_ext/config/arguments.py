@@ -44,7 +44,7 @@ def check_arguments(config: Config) -> None:
         kind = _class(key := f"param_scheduler.{number}", PARAM_SCHEDULERS, scheduler["type"])
         if getattr(kind, "need_val_args", False):
             raise UserError(
-                f"{key}: {kind.__name__} follows a metric of a validation loop, which training does not "
+                f"{key}: {kind.__name__} needs metrics of a validation loop, which training does not "
                 "have: choose a schedule over steps or epochs."
             )
         _check(key, scheduler, kind, ("type", "convert_to_iter_based"))

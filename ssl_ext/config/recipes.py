@@ -131,7 +131,7 @@ def read_recipes(config: Config, name: str | None = None) -> Recipes:
     _allow("evaluation", given, {"batch_size", "num_workers", "precision", *KEYS, *NO_LONGER_READ})
     for key in NO_LONGER_READ:
         if key in given:
-            print_log(f"evaluation.{key} is not read: few labels have the recipe of all.", logger="current")
+            print_log(f"evaluation.{key} is ignored: few labels use the recipe of all.", logger="current")
     settings: dict[str, Any] = {}
     names: dict[str, str] = {}
     for key, allowed in KEYS.items():
@@ -171,8 +171,8 @@ def _check_linear(settings: dict[str, Any]) -> None:
     check_probe(key=key, **settings)
     if settings.get("solver") == "lbfgs" and (unused := sorted(set(settings) - CONVERGED)):
         raise ValueError(
-            f"{key}.{unused[0]}={settings[unused[0]]!r}: the solver lbfgs has no such setting, only "
-            f"{', '.join(sorted(CONVERGED - {'solver'}))}; name another solver"
+            f"{key}.{unused[0]}={settings[unused[0]]!r}: the solver lbfgs accepts only "
+            f"{', '.join(sorted(CONVERGED - {'solver'}))}; set another solver"
         )
 
 

@@ -84,7 +84,7 @@ def fit_learning_rate(config: Config, processes: int) -> None:
     if base is None:
         if scale:
             raise UserError(
-                "--auto-scale-lr: the config does not say how many images per step its rate is for; set "
+                "--auto-scale-lr: the config does not define the images per step of its learning rate; set "
                 "auto_scale_lr.base_batch_size."
             )
         return
@@ -93,13 +93,13 @@ def fit_learning_rate(config: Config, processes: int) -> None:
     optimizer = config.optim_wrapper.optimizer
     rate = optimizer.lr * images / base
     said = (
-        f"{processes} process(es) of {batch} images make steps of {images} images; the learning rate "
+        f"{processes} process(es) of {batch} images make steps of {images} images, but the learning rate "
         f"{optimizer.lr:g} is for {base}"
     )
     if images != base and not scale:
-        warnings.warn(f"{said}: --auto-scale-lr makes it {rate:g}.", stacklevel=2)
+        warnings.warn(f"{said}: --auto-scale-lr scales it to {rate:g}.", stacklevel=2)
     elif images != base:
-        print_log(f"{said}: it is scaled to {rate:g}.", logger="current")
+        print_log(f"{said}: it was scaled to {rate:g}.", logger="current")
         optimizer.lr = rate
         # The stored config must not be scaled again.
         settings["base_batch_size"] = images

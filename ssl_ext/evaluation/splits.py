@@ -66,7 +66,7 @@ def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
     for (first, second), names in splits.shared_groups().items():
         more = f" (the first of {len(names)})" if len(names) > 1 else ""
         raise ValueError(
-            f"the group {names[0]!r}{more} has images both in {first} and in {second}, which makes results "
-            f"on {second} too good: assign every group (patient, lesion, slide) to one split"
+            f"the group {names[0]!r}{more} has images both in {first} and in {second}, which inflates "
+            f"results on {second}: assign every group (patient, lesion, slide) to one split"
         )
     return splits

@@ -86,12 +86,12 @@ def test_planted_faults_are_found(tmp_path):
         "1 image (0) of val also in train.",
         "2 images (4, 5) of test also in train.",
         "1 image (4) of test also in val.",
-        "Equal images with different labels: train 1 = val 0 = test 4, train 6 = test 5.",
-        "1 class (1) without an image in test.",
+        "Duplicate images with different labels: train 1 = val 0 = test 4, train 6 = test 5.",
+        "1 class (1) without images in test.",
     ]
     assert found.notes == [
-        "1 image (9) of train equal to another one of train.",
-        "1 image (7) of val of one colour only.",
+        "1 image (9) of train duplicated within train.",
+        "1 image (7) of val with a single colour.",
     ]
     pairs = same_images(content)
     listed = [[(split, row) for split, rows in copies.items() for row in rows] for copies in found.duplicates]
@@ -108,12 +108,12 @@ def test_unlabelled_images_have_no_conflict_and_pretraining_on_test_images_is_a_
     content["test_images"][2] = content["train_images"][3]
     found = audit(config(tmp_path, content, split="test"))
     assert found.problems == ["1 image (2) of test also in train."]
-    assert found.notes == ["Pretraining sees 9 images of test, without their labels."]
+    assert found.notes == ["Pretraining uses 9 images of test, without their labels."]
     assert list(found.splits) == [*COUNTS, "pretraining"] and found.splits["train"].labelled == 16
     grey = {name: array[..., 0] if "images" in name else array for name, array in arrays().items()}
     del grey["train_groups"], grey["val_groups"], grey["test_groups"]
     assert audit(config(tmp_path, grey, split="train")).notes == [
-        "No groups: nothing tells which images are of one patient, lesion or slide."
+        "No groups: the patient, lesion or slide of the images is not recorded."
     ]
 
 

@@ -77,7 +77,7 @@ def test_two_models_on_the_same_images(task, tmp_path):
     assert area[1:3] == ["AUC", f"{roc_auc_score(LABELS, first[:, 1]):.4f}"]
     assert float(areas.rows[0][1].split()[0]) == pytest.approx(good["auc"] - poor["auc"], abs=3e-4)
     assert areas.rows[0][2:] == ["<0.0001", "<0.0001"]
-    assert "speak of these two checkpoints only (A sha-a, B sha-b)" in differences.notes[0]
+    assert "hold for these two checkpoints only (A sha-a, B sha-b)" in differences.notes[0]
 
 
 def test_groups_are_resampled_and_tests_of_independent_images_left_out(tmp_path):
@@ -120,25 +120,25 @@ def test_what_cannot_be_compared_is_named(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     measured(a, 1.0)
     measured(b, 1.0, seed=1, scores=False)
-    with pytest.raises(UserError, match="before scores of images were kept"):
+    with pytest.raises(UserError, match="has no stored scores"):
         compare(a, b)
     measured(b, 1.0, seed=1)
-    with pytest.raises(UserError, match=r"--methods: '.*b' has no rows of BYOL; there are SimCLR"):
+    with pytest.raises(UserError, match=r"--methods: '.*b' has no rows of BYOL; available are SimCLR"):
         compare(a, b, methods=["SimCLR", "BYOL"])
-    with pytest.raises(UserError, match="--metric map: no row has it; there are acc, "):
+    with pytest.raises(UserError, match="--metric map: no row has this metric; available are acc, "):
         compare(a, b, metrics=["map"])
     with pytest.raises(UserError, match="which='first'"):
         compare(a, b, which="first")
     measured(tmp_path / "other", 1.0, method="BYOL")
-    with pytest.raises(UserError, match="has rows of SimCLR, BYOL: choose one of each side with --methods"):
+    with pytest.raises(UserError, match="has rows of SimCLR, BYOL: choose one per side with --methods"):
         compare(tmp_path, a)
     measured(b, 1.0, seed=1, size=5)
-    with pytest.raises(UserError, match=r"share no measurement. Cells, .* otherwise: test images = 200 / 5"):
+    with pytest.raises(UserError, match=r"share no measurement. .* settings differ: test images = 200 / 5"):
         compare(a, b)
     for seed in range(2):
         measured(tmp_path / "many" / str(seed), 1.0, seed=seed + 5)
     measured(b, 1.0, seed=1)
-    with pytest.raises(UserError, match="SimCLR has the pretraining seeds 5, 6, SimCLR has 1: methods are"):
+    with pytest.raises(UserError, match="SimCLR has the pretraining seeds 5, 6, SimCLR has 1: comparing"):
         compare(tmp_path / "many", b)
 
 

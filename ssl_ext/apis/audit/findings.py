@@ -61,7 +61,7 @@ class Findings:
         grey = [name for name, one in self.contents.items() if one.means.shape[1] == 3 and one.grey.all()]
         lines = [f"Grey images with three equal channels: all of {', '.join(grey)}."] if grey else []
         if not self._groups():
-            lines.append("No groups: nothing tells which images are of one patient, lesion or slide.")
+            lines.append("No groups: the patient, lesion or slide of the images is not recorded.")
         return [*self._pretrained(), *self._inner_copies(), *self._blank(), *lines]
 
     def _groups(self) -> dict[str, np.ndarray]:
@@ -91,31 +91,31 @@ class Findings:
             if any(label != known[0] for label in known):
                 found.append(" = ".join(f"{name} {self._name(name, row)}" for name, row in rows[:NAMED]))
         if found:
-            yield f"Equal images with different labels: {_some(found)}."
+            yield f"Duplicate images with different labels: {_some(found)}."
 
     def _absent_classes(self) -> Iterator[str]:
         for name in self.splits:
             if absent := [label for label, count in self.parts[name].classes.items() if not count]:
-                yield f"{_listed(absent, 'class', 'classes')} without an image in {name}."
+                yield f"{_listed(absent, 'class', 'classes')} without images in {name}."
 
     def _pretrained(self) -> Iterator[str]:
         if PRETRAINING in self.data:
             known = set(self.contents[PRETRAINING].digests)
             for split in self.splits[1:]:
                 if count := sum(digest in known for digest in self.contents[split].digests if digest):
-                    yield f"Pretraining sees {count} images of {split}, without their labels."
+                    yield f"Pretraining uses {count} images of {split}, without their labels."
 
     def _inner_copies(self) -> Iterator[str]:
         for split in self.splits:
             found = [[self._name(split, row) for name, row in rows if name == split] for rows in self.copies]
             if again := [image for images in found for image in images[1:]]:
-                yield f"{_listed(again, 'image', 'images')} of {split} equal to another one of {split}."
+                yield f"{_listed(again, 'image', 'images')} of {split} duplicated within {split}."
 
     def _blank(self) -> Iterator[str]:
         for name, one in self.contents.items():
             if rows := np.flatnonzero(one.constant).tolist():
                 blank = [self._name(name, row) for row in rows]
-                yield f"{_listed(blank, 'image', 'images')} of {name} of one colour only."
+                yield f"{_listed(blank, 'image', 'images')} of {name} with a single colour."
 
     def _name(self, split: str, row: int) -> str | int:
         """Return the file name of an image, or its row if the data set has no files."""

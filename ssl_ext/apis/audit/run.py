@@ -37,7 +37,7 @@ def audit(config: Config | str | os.PathLike, *, options: dict | None = None) ->
     config = load_config(config, options)
     data = dict(_data_sets(config))
     if not data:
-        raise UserError("The config lacks evaluation_dataset and train_dataloader.dataset: nothing to audit.")
+        raise UserError("The config has neither evaluation_dataset nor train_dataloader.dataset to audit.")
     workers = loading_settings(config)["num_workers"]
     contents = {name: image_contents(dataset, num_workers=workers) for name, dataset in data.items()}
     for name, one in contents.items():

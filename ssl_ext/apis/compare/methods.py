@@ -39,8 +39,8 @@ def compare_methods(
     if not found:
         seeds = [", ".join(map(str, sorted(side.seeds))) or "none" for side in sides]
         raise UserError(
-            f"{sides[0].name} has the pretraining seeds {seeds[0]}, {sides[1].name} has {seeds[1]}: methods "
-            "are compared over two or more that both have. To compare two models, name one run on each side."
+            f"{sides[0].name} has the pretraining seeds {seeds[0]}, {sides[1].name} has {seeds[1]}: "
+            "comparing methods needs two or more shared seeds. To compare two models, give one run per side."
         )
     tests = (_corrected([one.t_p for *_, one in found]), _corrected([one.wilcoxon_p for *_, one in found]))
     rows = []
@@ -59,10 +59,10 @@ def compare_methods(
     count = sum(one.t_p is not None for *_, one in found)
     notes = [
         "A − B is the mean over pretraining seeds, with its 95 % interval (Student's t).",
-        f"t: p of the paired t-test, from {T_FROM} seeds on; Wilcoxon: of the signed-rank test, from "
-        f"{WILCOXON_FROM} on; both with Holm's correction for the {count} tests of the table.",
-        "more seeds: how many further ones a paired t-test at 5 % would need to find the difference seen "
-        "with a probability of 80 %.",
+        f"t: p-value of the paired t-test (at least {T_FROM} seeds); Wilcoxon: p-value of the signed-rank "
+        f"test (at least {WILCOXON_FROM}); both with Holm's correction for the {count} tests of the table.",
+        "more seeds: additional seeds that a paired t-test at 5 % needs to detect a true difference of this "
+        "size with a power of 80 %.",
     ]
     title = f"{sides[0].name} (A) and {sides[1].name} (B) over pretraining seeds"
     return [Grid(title, header, rows, 2, notes)]

@@ -43,11 +43,11 @@ def compare_models(
                 [words, metric_label(name), *cells, difference_text(a - b, ends, metric), str(len(loaded))]
             )
         if len(loaded) > 1:
-            notes["McNemar's and DeLong's tests are those of the first of n shared seeds and draws."] = None
+            notes["McNemar's and DeLong's tests use the first of the n shared seeds and draws."] = None
         if first.groups is not None:
             notes[
-                f"{words}: images of one group are not independent, so that groups are resampled and "
-                "McNemar's and DeLong's tests are left out."
+                f"{words}: images of a group are not independent, so groups are resampled, and McNemar's and "
+                "DeLong's tests are omitted."
             ] = None
             continue
         if first.labels.ndim == 1:
@@ -80,9 +80,9 @@ def compare_models(
 def _scope(sides: tuple[Side, Side]) -> list[str]:
     hashes = [side.checkpoints[0] if side.checkpoints else "no checkpoint" for side in sides]
     return [
-        f"These figures speak of these two checkpoints only (A {hashes[0]}, B {hashes[1]}). They do not tell "
-        "which method is better, as another pretraining seed gives another checkpoint: for that, compare "
-        "several pretraining seeds of both."
+        f"These results hold for these two checkpoints only (A {hashes[0]}, B {hashes[1]}). They do not "
+        "show which method is better, because results vary with the pretraining seed: to compare methods, "
+        "evaluate several pretraining seeds of both."
     ]
 
 
@@ -91,13 +91,13 @@ def _load(pair: Pair) -> Loaded:
     for rows in shared_repeats(pair.first, pair.second):
         if any(row.predictions is None for row in rows):
             raise UserError(
-                f"{pair.data}, {pair.condition.words}: a row was measured before scores of images were kept; "
-                "evaluate again."
+                f"{pair.data}, {pair.condition.words}: a row has no stored scores (it was written by an "
+                "older version); evaluate again."
             )
         first, second = (Predictions.load(str(row.predictions)) for row in rows)
         if not (np.array_equal(first.images, second.images) and np.array_equal(first.labels, second.labels)):
             raise UserError(
-                f"{pair.data}, {pair.condition.words}: the two sides have other images or labels."
+                f"{pair.data}, {pair.condition.words}: the two sides have different images or labels."
             )
         loaded.append((rows, first, second))
     if not loaded:

@@ -44,14 +44,16 @@ def compare(
     if which not in ("last", "best"):
         raise UserError(f"which={which!r}: allowed are last, best.")
     if methods is not None and len(methods) != 2:
-        raise UserError(f"--methods {' '.join(methods)}: give two names, of A and of B.")
+        raise UserError(f"--methods {' '.join(methods)}: give two names, one for A and one for B.")
     names = methods or (None, None)
     sides = read_side(first, names[0]), read_side(second, names[1])
     pairs, notes = paired(*sides)
     rows = [row for pair in pairs for row in (*pair.first, *pair.second)]
     known = {name for row in rows for name, value in getattr(row, which).items() if isinstance(value, float)}
     if unknown := [metric for metric in metrics or () if metric not in known]:
-        raise UserError(f"--metric {unknown[0]}: no row has it; there are {', '.join(sorted(known))}.")
+        raise UserError(
+            f"--metric {unknown[0]}: no row has this metric; available are {', '.join(sorted(known))}."
+        )
     several = any(len(side.checkpoints) > 1 for side in sides)
     shown = metrics or [metric for metric in shown_metrics(rows)[0] if metric in known]
     if several:
@@ -60,7 +62,7 @@ def compare(
         pairs = [pair for pair in pairs if "acc" in getattr(pair.first[0], which)]
         if not pairs or set(shown) & set(CLUSTERING + QUALITY):
             raise UserError(
-                "Two models are compared by metrics of classification alone, of which scores are kept."
+                "Two models can only be compared by classification metrics, for which scores are stored."
             )
         tables = compare_models(sides, pairs, metrics=shown, which=which)
     return [replace(tables[0], notes=[*tables[0].notes, *notes]), *tables[1:]]

@@ -60,9 +60,9 @@ def read_side(place: str | os.PathLike, method: str | None) -> Side:
         else list(dict.fromkeys(row.method for row in rows if row.source.get("checkpoint"))) or known
     )
     if method is not None and method not in known:
-        raise UserError(f"--methods: '{place}' has no rows of {method}; there are {', '.join(known)}.")
+        raise UserError(f"--methods: '{place}' has no rows of {method}; available are {', '.join(known)}.")
     if len(chosen) > 1:
-        raise UserError(f"'{place}' has rows of {', '.join(chosen)}: choose one of each side with --methods.")
+        raise UserError(f"'{place}' has rows of {', '.join(chosen)}: choose one per side with --methods.")
     return Side(chosen[0], [row for row in rows if row.method == chosen[0]])
 
 
@@ -82,9 +82,7 @@ def paired(first: Side, second: Side) -> tuple[list[Pair], list[str]]:
             one, other = dict(next(iter(ways))), dict(next(iter(others)))
             keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
             differing = ", ".join(f"{key} = {one.get(key, '-')} / {other.get(key, '-')}" for key in keys)
-            notes.append(
-                f"{data}, {condition.words} is not compared, as it was measured otherwise: {differing}."
-            )
+            notes.append(f"{data}, {condition.words} was not compared, because settings differ: {differing}.")
     if not pairs:
         raise UserError(f"The two sides share no measurement. {' '.join(notes)}".strip())
     return pairs, notes
@@ -104,8 +102,8 @@ def _grouped(side: Side) -> dict[tuple[str, Condition], Ways]:
         known = networks.setdefault((*key, settings), network)
         if differing := [name for name in {**network, **known} if network.get(name) != known.get(name)]:
             raise UserError(
-                f"{side.name}: rows of several networks, with other values of {', '.join(differing)}; name "
-                "the folders of one of them."
+                f"{side.name}: rows of several networks, which differ in {', '.join(differing)}; give "
+                "the folders of one network."
             )
         groups.setdefault(key, {}).setdefault(settings, []).append(row)
     return groups

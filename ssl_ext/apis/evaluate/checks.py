@@ -34,7 +34,7 @@ def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[in
     own = tuple(train[0]["inputs"].shape[1:])
     if own != size:
         _warn(
-            f"{key}: images of {own} pixels, those of evaluation_dataset have {size}: the network sees "
+            f"{key}: images have {own} pixels, but those of evaluation_dataset have {size}: the network sees "
             "objects at another scale."
         )
     tested = one_sided_classes(test, train.num_classes)

@@ -142,7 +142,7 @@ class ResultRows:
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
         used = row.settings["labels"]
         words = (
-            f"{used['trained_on']} labels, {used['chose']} to choose"
+            f"{used['trained_on']} labels, {used['chose']} for selection"
             if used["chose"]
             else (f"{used['trained_on']} labels")
         )

@@ -173,8 +173,8 @@ def _check_recipes(recipes: dict[str | None, Recipes], measurements: Sequence[Me
         if getattr(own, one.recipe_key) is None:
             known = ", ".join(key for key in TRAINED if getattr(own, key) is not None)
             raise UserError(
-                f"--recipe {one.recipe} has no recipe for {one.protocol} (evaluation.{one.recipe_key}), only "
-                f"for {known}."
+                f"--recipe {one.recipe} has no recipe for {one.protocol} (evaluation.{one.recipe_key}); "
+                f"it has recipes for {known}."
             )
 
 

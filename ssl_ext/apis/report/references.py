@@ -120,7 +120,7 @@ class Reference:
 
     def _recipe(self, row: ResultRow) -> str:
         if not self.recipes:
-            return f"its recipe is {row.recipe}, the publication names none"
+            return f"its recipe is {row.recipe}, but the publication does not state its recipe"
         return f"its recipe is {row.recipe}, not {' or '.join(self.recipes)}"
 
     def _pretraining(self, row: ResultRow) -> list[str]:
@@ -135,7 +135,7 @@ class Reference:
             found.append(f"its method is {row.method}, not {method}")
         if _data(about.get("datasets")) != _data([self.trained.train_dataloader.dataset.to_dict()]):
             found.append(
-                "its pretraining data are other ones" if about.get("datasets")
+                "its pretraining data differ" if about.get("datasets")
                 else "its pretraining data are not recorded"
             )  # fmt: skip
         epochs = self.trained.train_cfg.get("max_epochs")
