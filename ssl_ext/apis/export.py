@@ -85,7 +85,7 @@ def export(
         image_size: Side of the random images, for backbones that accept one size only.
         overwrite: Replace an existing file.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
-        ema: Take the averaged weights of a file that also holds others (``state_dict_ema``).
+        ema: Load the EMA weights of the file (``state_dict_ema``) instead of the raw weights.
 
     Raises:
         UserError: Bad input, a network that the format does not support, a missing package, or features that

@@ -77,7 +77,7 @@ def pretrain(
         auto_scale_lr: Scale the learning rate from ``auto_scale_lr.base_batch_size`` images per step to those
             of this run.
         options: Config keys to override, as ``{'optim_wrapper.optimizer.lr': 1e-4}``.
-        ema: Take the averaged ``init`` weights of a file that also holds others (``state_dict_ema``).
+        ema: Load the EMA weights of the ``init`` file (``state_dict_ema``) instead of the raw weights.
         overwrite: Replace the checkpoints of an earlier run in ``work_dir``, after the first step.
 
     Returns:

@@ -28,9 +28,7 @@ def add_weight_options(parser: argparse.ArgumentParser, weights: str = "weights"
         action="store_true",
         help=f"accept {weights} that lack tensors of the backbone",
     )
-    parser.add_argument(
-        "--ema", action="store_true", help=f"averaged {weights} of a file that also holds others (timm)"
-    )
+    parser.add_argument("--ema", action="store_true", help=f"load the EMA {weights} of the file (timm)")
 
 
 def check_checkpoint(path: str) -> None:

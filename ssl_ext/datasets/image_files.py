@@ -26,12 +26,12 @@ from ssl_ext.registry import DATASETS
 SPLITS = ("train", "val", "test")
 NAMED = 5  # damaged files listed in a warning
 NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d+)?")
-# As pandas, R and the other data sets write missing labels.
+# Missing labels as written by pandas, R and other data sets of this package.
 MISSING = ("na", "n/a", "nan", "none", "null", "<na>", "-1", "-1.0")
 
 
 class Entry(NamedTuple):
-    """A line of the CSV file; an empty label means unlabelled, an empty split or group unspecified."""
+    """A line of the CSV file; an empty label means unlabelled, an empty split or group not specified."""
 
     file: str
     label: str
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """Group, or file without one."""
+        """Group of the file, or the file itself without groups."""
         return self.group or self.file
 
 

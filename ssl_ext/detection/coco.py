@@ -22,7 +22,7 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 @dataclass
 class Coco:
-    """What is read of a file; its entries are checked one by one."""
+    """Fields read from an annotation file; entries are checked separately."""
 
     images: list
     annotations: list

@@ -36,7 +36,7 @@ LOGGED = ("AP", "AP50", "AP75", "voc07_AP50")
 
 @dataclass
 class Table:
-    """What is read of ``detection.json``: a row for each measurement."""
+    """Fields read from ``detection.json``: one row per measurement."""
 
     rows: list[Annotated[dict[str, Any], {"step": int}]]
 

@@ -55,7 +55,7 @@ class VOCDetection(DetectionDataset):
     ``data_root`` with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main`` for splits that are plain
     names; without splits, all ``.xml`` files of ``data_root/Annotations`` or of ``data_root``. Images are
     in ``JPEGImages`` or ``images`` or next to the ``.xml`` files, with the same name or that of
-    ``<filename>``. Capitals in the names of these folders do not matter. For
+    ``<filename>``. Names of these folders are case-insensitive. For
     corners see :func:`read_voc_xml`; boxes one pixel wide or high are treated as annotation errors
     without area. ``image_id`` is the row.
 
@@ -128,7 +128,7 @@ def _locate(root: Path, split: str | Sequence[str]) -> tuple[Path, list[Path]]:
 
 
 def _inside(folder: Path, *names: str) -> Path | None:
-    """The first folder inside that has one of the names, as it is or else in other capitals."""
+    """First sub-folder with one of the names; an exact match is preferred to a case-insensitive one."""
     there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     for name in names:
         for found in (*(n for n in there if n == name), *(n for n in there if n.lower() == name.lower())):
@@ -137,7 +137,7 @@ def _inside(folder: Path, *names: str) -> Path | None:
 
 
 def _images(folder: Path, files: Sequence[Path]) -> Path:
-    """The folder of the images: the first that holds one of the annotated, else the first."""
+    """Folder of the images: the first that has an annotated image, or else the first."""
     beside = files[0].parent
     inside = [_inside(folder, name) for name in IMAGES]
     # A folder of annotations that was given itself.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssl_ext.registry import OPTIM_WRAPPERS
 
-# States of SGD and Adam that are running means of gradients.
+# Optimiser states of SGD and Adam with running means of gradients.
 MOMENTA = {"momentum_buffer", "exp_avg"}
 
 
@@ -32,9 +32,9 @@ class OptimWrapper(mmengine.optim.OptimWrapper):
         super().zero_grad(**{"set_to_none": not self.keep_gradients, **kwargs})
 
     def step(self, **kwargs: Any) -> None:
-        """Update; parameters with ``bounds`` are clamped, and their momentum is cleared at a bound.
+        """Update, clamp parameters with ``bounds``, and reset their momentum at a bound.
 
-        Otherwise momentum would hold a parameter at a bound after its gradient has turned.
+        Otherwise momentum would keep a parameter at its bound after the gradient has changed sign.
         """
         super().step(**kwargs)
         for p in self._bounded():

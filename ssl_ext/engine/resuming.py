@@ -85,15 +85,15 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Text of a value, without the address that tells one process's objects from another's."""
+    """Text of a value, without memory addresses of objects."""
     return ADDRESS.sub("", str(value))
 
 
 def changed_settings(runner: Any, path: str) -> list[str]:
-    """Changes since the checkpoint at ``path`` that can be applied, each in words.
+    """Describe the changed settings since the checkpoint at ``path`` that can be applied.
 
     Raises:
-        UserError: Any other change; or a checkpoint without optimiser state.
+        UserError: Another setting has changed, or the checkpoint has no optimiser state.
     """
     checkpoint = stored_meta(path)
     if "optimizer" not in checkpoint:
@@ -114,12 +114,12 @@ def changed_settings(runner: Any, path: str) -> list[str]:
 
 
 def _changes(runner: Any, path: str, meta: dict[str, Any], stored: dict[str, Any]) -> list[str]:
-    """Applied changes, in words; raise UserError for others."""
+    """Describe changes that can be applied; raise UserError for others."""
     present = runner.facts
     refused = _changed_facts(stored, present)
     applied = _changed_processes(stored, present)
     if applied and meta["iter"] % runner.cfg.optim_wrapper.get("accumulative_counts", 1):
-        refused.append(f"{applied.pop()}, while gradients of an unfinished update are kept by each")
+        refused.append(f"{applied.pop()}, but each process holds gradients of an incomplete update")
     before, now = (json.loads(facts["config"]) for facts in (stored, present))
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name, ABSENT), now.get(name, ABSENT)
@@ -137,7 +137,7 @@ def _changes(runner: Any, path: str, meta: dict[str, Any], stored: dict[str, Any
 
 
 def _changed_facts(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
-    """Changes that would change the order of the images, or the position in it."""
+    """Describe changes that affect the order of the images, or the position in it."""
     if stored["images_per_step"] != present["images_per_step"]:
         was, now = (
             f"{facts['images_per_step']} ({facts['processes']} process(es) of "
@@ -159,7 +159,7 @@ def _changed_facts(stored: dict[str, Any], present: dict[str, Any]) -> list[str]
 
 
 def _changed_processes(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
-    """A change of their number that leaves the images of every step as they were."""
+    """Describe a changed number of processes that does not change the images of a step."""
     if stored["processes"] == present["processes"]:
         return []
     return [f"the number of processes was {stored['processes']} and is {present['processes']}"]

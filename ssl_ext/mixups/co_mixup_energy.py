@@ -77,10 +77,11 @@ class CoMixupEnergy:
         return np.stack([np.bincount(z.ravel(), minlength=self.samples) for z in labels]) / self.blocks
 
     def minimise(self, start: np.ndarray, iterations: int) -> tuple[np.ndarray, list[float]]:
-        """Minimise E from labels ``start`` (M, h, w); also return the least E so far after each pass.
+        """Minimise E from labels ``start`` (M, h, w); also return the lowest E so far after each pass.
 
-        Passes as in the authors' code replace one mixture at a time by the cut for the present price of
-        overlap, which may raise E. A last pass from the best labels replaces a mixture only where E falls.
+        As in the authors' code, each pass replaces one mixture at a time by a graph cut with the diversity
+        linearised at the current overlap, which may increase E. A last pass, from the best labels, replaces
+        a mixture only if E decreases.
         """
         labels = start.copy()
         best, energies = start, [self.value(start)]
@@ -95,7 +96,7 @@ class CoMixupEnergy:
         return labels, [*energies, self.value(labels)]
 
     def _descend(self, labels: np.ndarray) -> np.ndarray:
-        """Replace each mixture in turn by the best of itself and its cuts for three prices of overlap."""
+        """Replace each mixture in turn by the best of itself and three cuts with different overlap costs."""
         shares = self.shares(labels)
         for j in range(self.samples):
             overlap = self._overlap(shares)[j]
@@ -111,7 +112,7 @@ class CoMixupEnergy:
         return labels
 
     def _priced(self, overlap: np.ndarray, *, above_slack: bool) -> np.ndarray:
-        """Unary cost plus the slope of the diversity at an overlap (M,) with the other mixtures."""
+        """Unary cost plus the gradient of the diversity term at an overlap (M,) with the other mixtures."""
         price = np.where(overlap > self.threshold, overlap, 0) if above_slack else overlap
         return self.cost + 2 * self.diversity * price
 
@@ -139,6 +140,6 @@ class CoMixupEnergy:
         return (shares.sum(0) - shares) @ self.fit
 
     def _diversity(self, shares: np.ndarray) -> float:
-        """Price of the overlap of each mixture with the others, where a sample is above its slack."""
+        """Diversity term of all mixtures; a sample counts if its overlap is above the slack."""
         overlap = self._overlap(shares)
         return self.diversity * self.blocks * float((shares * overlap)[overlap > self.threshold].sum())

@@ -21,7 +21,7 @@ PANEL = (3.0, 2.3)  # inches
 COLUMNS = 4
 DASHED = (0, (3, 1.5))
 MARKED = 30  # points
-# Parts of the names of figures in [0, 1].
+# Parts of the names of metrics in [0, 1].
 ACCURACIES = frozenset(("acc", "accuracy", "auc", "f1", "top1", "top5"))
 SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "lidar": "LiDAR", "val": "validation"}
 
@@ -40,9 +40,8 @@ def loss_curves(
         runs: Name of each run to the records of ``read_scalars``, dicts with ``step`` and terms.
         keys: Terms to draw; by default ``loss`` and every ``loss_…`` that occurs.
         smoothing: Weight in [0, 1) of a bias-corrected exponential moving average of the terms that are
-            logged with the training loss; the raw values are drawn pale behind it. Figures that are
-            measured by themselves, such as validation values, are never smoothed. Markers are at
-            measured values.
+            logged with the training loss; the raw values are drawn pale behind it. Values logged
+            separately, such as validation metrics, are never smoothed. Markers show measured values.
         x: ``'iteration'``; ``'epoch'``: the mean of each epoch's records; or ``'hours'`` of training, for
             terms logged with ``training_seconds``, such as a classifier's accuracies.
 

@@ -82,6 +82,6 @@ def open_frame(axes: Axes, sides: Sequence[str] = ("top", "right")) -> None:
 def end_at_limits(axes: Axes, axis: str, limit: float) -> None:
     """Cut the margins of an accuracy axis (``'x'`` or ``'y'``) at 0 and at ``limit``, 1 or 100 (percent)."""
     low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
-    # An axis that shows nothing but one of the limits keeps its length.
+    # An axis whose values all equal a limit keeps its length.
     low, high = (max(low, 0.0) if high > 0 else low), (min(high, limit) if low < limit else high)
     (axes.set_xlim if axis == "x" else axes.set_ylim)(low, high)

@@ -265,7 +265,7 @@ def test_gradients_of_an_unfinished_update_are_not_lost_with_their_processes(bas
     assert train(config, tmp_path / "run", hooks=[dict(type="KillHook", step=3)]) == [-9]
     config.train_dataloader.batch_size = 8
     assert train(config, tmp_path / "run", world=2, resume="auto") == [2, 2]
-    assert "was 1 and is 2, while gradients of an unfinished update are kept" in output(tmp_path / "run")
+    assert "was 1 and is 2, but each process holds gradients of an incomplete" in output(tmp_path / "run")
 
 
 @pytest.mark.parametrize("values", [(math.nan, math.nan), (make_function(), make_function()), (1, 1.0)])

@@ -365,7 +365,7 @@ def test_real_labels_must_be_there_and_fit(configure, tmp_path):
     with pytest.raises(UserError, match="10 classes and model.labels.num_classes is 7"):
         pretrain(config, work_dir=tmp_path / "run")
     model = build_model(configure("AMixC", labels=TRUTH))
-    with pytest.raises(ValueError, match="one class for each labelled training image"):
+    with pytest.raises(ValueError, match="needs training images with one class each"):
         model.check_dataset(SimpleNamespace(labels=[-1, -1], num_classes=10))
     config = configure("AMixC", labels=dict(PSEUDO, num_classes=5000))
     with pytest.raises(UserError, match="5000 clusters of 1078 images"):

@@ -1,7 +1,7 @@
-"""Plant each bug of table.txt in a copy of the tree and run the tests that should notice it.
+"""Plant each bug of table.txt in a copy of the repository and run the tests that should fail.
 
-    python tests/mutants/run.py                      all bugs; prints those that no test noticed
-    python tests/mutants/run.py losses engine/lars   the bugs of files whose path begins like this
+    python tests/mutants/run.py                      all bugs; prints the surviving ones
+    python tests/mutants/run.py losses engine/lars   bugs in files whose path starts with these
 
 The checkout is never changed. The exit status is 1 if a bug survived.
 """
@@ -25,11 +25,11 @@ from table import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("configs", "ssl_ext", "tests", "tools")
-TIMEOUT = 300  # seconds; a bug may make a test wait for ever
+TIMEOUT = 300  # seconds; a bug may cause an endless loop
 TIMED_OUT = 124
 
 
-# Forks a process for each bug from one that has imported these; it never imports ssl_ext.
+# Processes are forked from a server that has imported these modules, but never ssl_ext.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["torch", "torchvision", "mmengine.runner", "sklearn.linear_model", "pytest"])
 
@@ -46,7 +46,7 @@ def _run_pytest(folder: Path, names: tuple[str, ...], log: Path) -> None:
 
 
 class Copy:
-    """A copy of a tree, in which one bug at a time is planted."""
+    """A copy of a repository, in which one bug at a time is planted."""
 
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
         self.root, self.folder = root, folder / "tree"
@@ -59,7 +59,7 @@ class Copy:
                 shutil.copy2(path, self.folder)
 
     def test(self, *names: str) -> tuple[int, str]:
-        """Run tests of the copy; return pytest's exit status and the last lines of its output."""
+        """Run tests in the copy; return pytest's exit status and the last lines of its output."""
         log = self.folder.with_name("output.txt")
         process = SERVER.Process(target=_run_pytest, args=(self.folder, names, log))
         process.start()
@@ -71,21 +71,21 @@ class Copy:
 
     @contextmanager
     def planted(self, mutant: Mutant) -> Iterator[None]:
-        """Change the file of a bug; change it back on exit."""
+        """Plant a bug; restore the file on exit."""
         path, original = self.folder / mutant.path, self.root / mutant.path
         path.write_text(mutant.applied(original.read_text(encoding="utf-8")), encoding="utf-8")
         try:
             yield
         finally:
             shutil.copy2(original, path)
-            # A compiled file is known by its second and its length, which two bugs may share.
+            # A .pyc file is matched by time in seconds and size, which can be equal for two bugs.
             Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
     def survives(self, mutant: Mutant) -> bool:
         """True if the tests pass with the bug.
 
         Raises:
-            RuntimeError: The tests cannot be run or do not end: the bug or the record is broken.
+            RuntimeError: The tests cannot be run or time out, because the record is wrong.
         """
         with self.planted(mutant):
             status, text = self.test(*mutant.tests)
@@ -95,7 +95,7 @@ class Copy:
 
 
 def main(beginnings: list[str]) -> int:
-    """Run the bugs of files that begin like one of the arguments; return the exit status."""
+    """Run the bugs in files that start with one of the arguments; return the exit status."""
     chosen = [m for m in MUTANTS if not beginnings or m.file.startswith(tuple(beginnings))]
     results: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Mutant:
-    """A bug in ``ssl_ext/<file>``, and the tests (in ``tests/``) that should notice it.
+    """A bug in ``ssl_ext/<file>``, and the tests (in ``tests/``) that should fail.
 
-    ``edits`` are pairs of a text and its replacement. ``equivalent`` argues why no test can notice the bug.
+    ``edits`` are pairs of a text and its replacement. ``equivalent`` gives the reason why no test can fail.
     """
 
     file: str
@@ -23,11 +23,11 @@ class Mutant:
 
     @property
     def path(self) -> str:
-        """Path from the root of the checkout."""
+        """Path relative to the repository."""
         return f"ssl_ext/{self.file}"
 
     def applied(self, text: str) -> str:
-        """The content of the file with the bug.
+        """Return the content of the file with the bug.
 
         Raises:
             ValueError: A text to replace does not occur exactly once.
@@ -43,7 +43,7 @@ class Mutant:
 
 
 def read_table(text: str) -> list[Mutant]:
-    """Mutants of a table's text; the first paragraph and lines that begin with # are comments.
+    """Parse a table; the first paragraph and paragraphs that start with # are comments.
 
     >>> read_table("A table.\\n\\none.py: wrong sign\\ntests: test_one.py\\n- a + b\\n+ a - b")[0].edits
     (('a + b', 'a - b'),)

@@ -1,4 +1,4 @@
-"""Planted bugs: the table fits the code, the runner tells caught from survived, and some are run."""
+"""Planted bugs: the table matches the code, the runner detects survivors, and a sample is run."""
 
 import ast
 import os
@@ -14,7 +14,7 @@ ROOMS = (
     *("cli", "apis", "exporting", "detection", "config", "engine", "engine/hooks", "engine/weights"),
     *("models", "datasets", "evaluation", "visualization", "mixups", "losses", "augment", "capture", ""),
 )
-# Another part of the table every day.
+# A different sample every day.
 SEED = int(os.environ.get("MUTANTS_SEED", date.today().toordinal()))
 AT_A_TIME = 20
 
@@ -36,7 +36,7 @@ def test_every_room_has_two():
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A tree of one function and one test."""
+    """A repository with one function and one test."""
     root = tmp_path_factory.mktemp("small")
     for name, text in (
         ("ssl_ext/__init__.py", ""),

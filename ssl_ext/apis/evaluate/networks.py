@@ -34,7 +34,7 @@ class Networks:
         seed: Seed of the random network that is used to check the images.
         device: Device of all networks.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
-        ema: Load the EMA weights of a file that has both.
+        ema: Load the EMA weights of the file instead of the raw weights.
         precision: Precision of features, ``'float32'`` or ``'bfloat16'``.
         renamed: The user has set the method name of the rows, so the checkpoint may be of another method.
 

@@ -102,7 +102,7 @@ def evaluate(
         recipes: Names in :data:`ssl_ext.names.RECIPES`; protocols that train are measured with each of
             them. Default: this project's recipes, with the changes in ``config.evaluation``.
         options: Config keys to override.
-        ema: Load the EMA weights of a file that has both (``state_dict_ema``).
+        ema: Load the EMA weights of the file (``state_dict_ema``) instead of the raw weights.
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to

@@ -57,7 +57,7 @@ class ClassifierEvaluationHook(Hook):
         self.since = 0.0
 
     def before_train(self, runner) -> None:
-        """Restore the measurements of a resumed run; a damaged result file is found before training."""
+        """Restore the measurements of a resumed run; report a damaged result file before training."""
         stored = _stored(runner)
         self.seconds = stored[-1]["training_seconds"] if stored else 0.0
         self.since = time.perf_counter()
@@ -170,7 +170,7 @@ def write_accuracies(path: Path, epochs: list[dict[str, Any]], last: int) -> Non
 
 
 def _other_rows(runner) -> list[ResultRow]:
-    """Rows of other protocols in the result file, which stay."""
+    """Rows of other protocols in the result file, which are kept."""
     path = Path(runner.work_dir) / RESULTS
     return [row for row in read_results(path) if row.protocol != PROTOCOL] if path.exists() else []
 

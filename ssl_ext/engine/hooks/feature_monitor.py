@@ -31,12 +31,12 @@ class FeatureMonitorHook(Hook):
     """Log kNN top-1 on validation images and label-free measures of the features every few epochs.
 
     Features are backbone features of clean images in evaluation mode. The measures are those of
-    :func:`ssl_ext.evaluation.quality_figures`; LiDAR, alignment and uniformity are of four views
-    (pretraining's first) of 500 training images. The feature std is about 1/√D if the normalised features
-    are uniform on the sphere. A warning is logged if it is below a tenth of that at two measurements in a
-    row, or at the last one. The test split is never loaded. Data sets without labels, or with several
-    labels per image, get no kNN figure. With an :class:`OnlineProbeHook`, its loss and accuracy on the same
-    validation features are added.
+    :func:`ssl_ext.evaluation.quality_figures`; LiDAR, alignment and uniformity use four random views
+    (pretraining's first view) of 500 training images. The feature std is about 1/√D if the normalised
+    features are uniform on the sphere. A warning is logged if it is below a tenth of this value in two
+    consecutive measurements, or in the last one. The test split is never loaded. There is no kNN accuracy for
+    data sets without labels, or with several labels per image. With an :class:`OnlineProbeHook`, its loss and
+    accuracy on the same validation features are added.
 
     Args:
         interval: Epochs between two measurements; the last epoch is always measured.

@@ -73,7 +73,7 @@ class RandomStateHook(Hook):
             self.states = checkpoint.get(KEY)
 
     def before_train(self, runner) -> None:
-        """Restore the states of a resumed run, or seed a new one."""
+        """Restore the states of a resumed run, or seed a new run."""
         rank = get_rank()
         if self.states is not None and len(self.states) == get_world_size():
             set_random_state(self.states[rank])

@@ -19,7 +19,7 @@ from .array_pickle import read_array_pickle
 from .checkpoint import read_checkpoint
 
 INDEX = ".index.json"
-# In a folder, the first of these patterns that matches a file.
+# Patterns of weight files in a folder, in order of preference.
 IN_FOLDER = ("*.safetensors.index.json", "*.safetensors", "*.bin.index.json", "*.bin", "*.pth", "*.pt")
 
 

@@ -24,7 +24,7 @@ ENCODERS = {
     "_feature_blocks.": "VISSL",
     "": "torchvision, timm, SwAV, released backbones of Barlow Twins, VICReg and DINO",
 }
-# A module of Lightning holds its network, and so any of these layouts, under this name.
+# A Lightning module holds its network, in any of these layouts, under this name.
 LIGHTNING = "model."
 # Parts of names that DataParallel, DDP, averaged models and torch.compile add.
 WRAPPERS = {"module", "_orig_mod"}

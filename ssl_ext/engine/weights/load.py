@@ -77,7 +77,7 @@ def find_state_dict(checkpoint: Any, path: str = "checkpoint", *, ema: bool = Fa
     Args:
         checkpoint: A state dict, or nested containers of one.
         path: Path of its file, for messages.
-        ema: Use the averaged weights (:data:`EMA_CONTAINERS`); they are also used if there are no others.
+        ema: Use the averaged weights (:data:`EMA_CONTAINERS`); also used if there are no others.
 
     Raises:
         UserError: It contains no mapping from names to tensors, or no averaged weights.
@@ -134,7 +134,7 @@ def load_weights(
         allow_partial: Accept a file that lacks tensors of the backbone, or has more layers.
         training_state: Also load buffers other than running statistics: queues, banks, clusters, step
             counters. False for a new training.
-        ema: Load the averaged weights of a file that also has others (``state_dict_ema``).
+        ema: Load the EMA weights of the file (``state_dict_ema``) instead of the raw weights.
 
     Returns:
         The report; it is also logged.

@@ -26,7 +26,7 @@ from .mix_moco_head import MixMoCoHead
 # sources, and over the similarities to all negatives.
 BLOCK_LOSSES = ("ce", "pbce", "bce", "infonce")
 NEED_LABELS = ("ce", "pbce")
-# Least |λ − ½| of a mixture whose larger source can be seen.
+# Minimum |λ − ½| of mixtures that count towards ``larger_source_top1``.
 CLEAR = 0.2
 
 
@@ -60,7 +60,7 @@ class BlockLosses:
     ) -> dict[str, Tensor]:
         """Losses of mixed images, by names ``loss_block_<name>``, and ``larger_source_top1``.
 
-        The latter is how often the mixture is nearer to its larger source, over mixtures with |λ − ½| > 0.2.
+        The latter is the fraction of mixtures with |λ − ½| > 0.2 that are closer to their larger source.
 
         Args:
             names: A subset of ``BLOCK_LOSSES``.

@@ -27,10 +27,10 @@ class TriBYOL(EMAModel, PredictionModel):
         symmetric: Predict in both directions.
         target_update: ``'all'``: both targets are updated after every step; ``'alternate'``: target 1 is
             updated after odd optimiser steps, target 2 after even steps, each with the squared momentum, so
-            that a target follows as fast as with ``'all'``.
+            that a target is updated at the same rate as with ``'all'``.
         target_init: ``'online'``: both targets start from the online network's weights; with
             ``target_update='all'`` they stay equal and are stored as one. ``'independent'``: each starts
-            from random weights of its own.
+            from different random weights.
         momentum: EMA momentum of the targets, in [0, 1].
         momentum_schedule: ``'constant'``, or ``'cosine'`` to 1 over the run.
         **kwargs: ``backbone``, ``neck``, ``head`` and ``data_preprocessor`` configs.
@@ -68,7 +68,7 @@ class TriBYOL(EMAModel, PredictionModel):
         self.before_step(1, 1)
 
     def init_weights(self) -> None:
-        """Initialise the network, and the targets from it or each on its own."""
+        """Initialise the network, and the targets from it or independently."""
         super().init_weights()
         for target in self.targets if self.independent else ():
             for network in (target.backbone, target.neck):

@@ -78,7 +78,7 @@ class LabelSource(nn.Module):
     def check_dataset(self, dataset: Any) -> None:
         """Check the classes of the training images, if labels are ground truth.
 
-        Images without a class (label −1) are allowed beside others.
+        Some images may be unlabelled (label −1).
 
         Raises:
             ValueError: No image with a label, several labels an image, or another number of classes.
@@ -88,8 +88,8 @@ class LabelSource(nn.Module):
         labels = torch.as_tensor(dataset.labels)
         if labels.ndim != 1 or not bool((labels >= 0).any()):
             raise ValueError(
-                "model.labels.source='ground-truth' needs one class for each labelled training image; "
-                "there are none, or several."
+                "model.labels.source='ground-truth' needs training images with one class each, but none is "
+                "labelled, or images have several labels."
             )
         self.partial = bool((labels < 0).any())
         if dataset.num_classes != self.num_classes:
@@ -134,7 +134,7 @@ class LabelSource(nn.Module):
         return dict(loss_classifier=mean_over(losses, known))
 
     def known(self, labels: Tensor | None) -> Tensor | None:
-        """Mask (N,) of the images with a class; None if the data set has no others."""
+        """Mask (N,) of the labelled images; None if the whole data set is labelled."""
         return labels >= 0 if self.partial and labels is not None else None
 
     def update(self, data_samples: dict, embeddings: Tensor) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ POLICIES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "inter_intra": mixups.inter_intra,
 }
 SEARCHED = ("mixup", "cutmix", "manifoldmix", "saliencymix", "fmix")
-# α of SEARCHED by data set, as a public model zoo prints them beside the same figures (STL-10: not printed).
+# α of SEARCHED by data set, as published in a model zoo for the same results (not published for STL-10).
 ALPHAS = {
     column: dict(zip(SEARCHED, values, strict=True))
     for column, values in {
@@ -44,7 +44,7 @@ ALPHAS = {
         "self-supervised": (1.0, 1.0, 1.0, 1.0, 1.0),
     }.items()
 }
-# α of the others, on every set.
+# α of the other policies, for all data sets.
 ALPHA = dict(resizemix=1.0, puzzlemix=1.0, co_mixup=2.0, inter_intra=0.2)
 INTRA_ALPHA, INTRA_SHARE = 2.0, 0.5
 # Keywords that a step passes to a policy; its other keywords are config options.
@@ -67,9 +67,9 @@ class MixingPolicy(nn.Module):
             ``'fine-grained'``, ``'imagenet'``, ``'imagenet-resnet18'``, ``'stl10'`` or
             ``'self-supervised'``.
         prob: Probability of mixing in a step, in [0, 1].
-        **options: Of the function in ``ssl_ext.mixups``; for ``'inter_intra'`` also ``intra_alpha``, the α
-            of pairs of one class (2), and ``intra_share``, the fraction of samples whose partner is drawn
-            from their own class (0.5).
+        **options: Options of the function in ``ssl_ext.mixups``; for ``'inter_intra'`` also ``intra_alpha``,
+            the α of pairs of one class (2), and ``intra_share``, the fraction of samples whose partner is
+            drawn from their own class (0.5).
 
     Raises:
         ValueError: An unknown name or option, or a value out of range.
