@@ -557,7 +557,7 @@ def test_a_malicious_checkpoint_runs_nothing(raw, config, tmp_path, monkeypatch,
         (dict(options={"evaluation.linear": dict(l2=[])}), r"evaluation.linear.l2=\[\]"),
         (
             dict(options={"evaluation.linear.solver": "lbfgs"}),
-            "linear.batch_size=256: the solver lbfgs has no such",
+            "linear.batch_size=256: the solver lbfgs accepts only",
         ),
         (dict(recipes=["simclr"]), "recipes: simclr unknown; allowed are own, trimix-sgd"),
         (
