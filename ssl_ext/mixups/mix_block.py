@@ -74,7 +74,7 @@ class MixBlock(nn.Module):
         self.upsampling, self.sigmoid_first = upsampling, sigmoid_first
         if not 0 <= gamma_init <= 1:
             raise ValueError(f"mix_block.gamma_init is {gamma_init}; it must be from 0 to 1.")
-        self.gamma = nn.Parameter(torch.tensor(float(gamma_init))) if lam_encoding == "adaptive" else None
+        self.gamma = nn.Parameter(torch.full((), float(gamma_init))) if lam_encoding == "adaptive" else None
         if self.gamma is not None:
             # Read by the optimiser wrapper.
             vars(self.gamma)["bounds"] = (0.0, 1.0)

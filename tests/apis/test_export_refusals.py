@@ -137,7 +137,7 @@ def test_momentum_weights_that_are_not_in_the_file(tiny_config, tmp_path):
 
 
 def test_two_momentum_networks_have_two_names(prediction_config, tmp_path):
-    config = prediction_config("TriBYOL")
+    config = prediction_config("TriBYOL", target_update="alternate")
     path = write(tmp_path / "a.pth", config, dict(cfg=config.pretty_text))
     with pytest.raises(UserError, match=r"TriBYOL has online, momentum-1, momentum-2\."):
         export(path, "safetensors", network="momentum")

@@ -172,7 +172,7 @@ def test_scores_of_one_evaluation(tiny_config, checkpoint):
     results = checkpoint.parent / "evaluation" / "results.json"
     axes = scores_figure([results]).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["TriMix, kNN", "TriMix, linear, 3 labels/class"]
+    assert labels == ["TriMix, kNN", "TriMix, linear, 3 labels/class, custom"]
     widths = [bar.get_width() for bar in axes.patches]
     mean = 50 * (rows[1].last["acc"] + rows[2].last["acc"])
     assert widths == pytest.approx([100 * rows[0].last["acc"], mean])

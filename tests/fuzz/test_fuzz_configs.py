@@ -172,7 +172,7 @@ def test_two_mutations_at_once(valid, tmp_path):
         ("evaluation.linear.solver", "sdg", "evaluation.linear.solver='sdg': allowed are sgd"),
         ("compile", 3, "compile=3; it must be True, False or a dict of torch.compile's arguments"),
         ("channels_last", "yes", "channels_last='yes'; it must be True or False"),
-        ("model.neck.in_channels", 7, "first training step failed: .*shapes cannot be multiplied"),
+        ("model.backbone.conv_cfg", dict(type="Conv1d"), "first training step failed: .*input to conv1d"),
         ("model.backbone.no_such", 1, "unexpected keyword argument 'no_such'"),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_config_that_cannot_train_replaces_nothing_of_an_earlier_run(valid, tm
     pretrain(tmp_path / "config.py", work_dir=tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert {"config.py", "run.json", "epoch_1.pth"} <= set(before)
-    options = {"model.neck.in_channels": 7}
+    options = {"model.backbone.conv_cfg": dict(type="Conv1d")}
     with pytest.raises(UserError, match="first training step"):
         pretrain(tmp_path / "config.py", work_dir=tmp_path / "run", overwrite=True, options=options)
     after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}

@@ -146,14 +146,17 @@ def online_and_copies(model):
     return online, [copy.state_dict() for copy in model.ema_networks()]
 
 
-@pytest.mark.parametrize("model_type", ["BYOL", "Cross", "TriBYOL"])
-def test_copies_start_equal_to_the_initialised_network(prediction_config, model_type):
-    config = prediction_config(model_type)
+@pytest.mark.parametrize(
+    ("model_type", "settings", "count"),
+    [("BYOL", {}, 1), ("Cross", {}, 1), ("TriBYOL", {}, 1), ("TriBYOL", dict(target_update="alternate"), 2)],
+)
+def test_copies_start_equal_to_the_initialised_network(prediction_config, model_type, settings, count):
+    config = prediction_config(model_type, **settings)
     # Weights that only init_weights() sets, after the copies were made.
     config.model.neck.init_cfg = [dict(type="Constant", layer="Linear", val=0.25)]
     online, copies = online_and_copies(build_model(config))
     assert torch.all(online["neck.fc0.weight"] == 0.25)
-    assert len(copies) == (2 if model_type == "TriBYOL" else 1)
+    assert len(copies) == count
     for found in copies:
         assert found.keys() == online.keys()
         assert all(torch.equal(found[name], online[name]) for name in online)
