@@ -14,7 +14,7 @@ from .errors import UserError
 
 
 def shown(path: str | os.PathLike) -> str:
-    r"""A path or name as UTF-8 text; other bytes are escaped.
+    r"""Convert a path or name to UTF-8 text; other bytes are escaped.
 
     >>> print(shown(os.fsdecode(b"caf\xe9.png")))
     caf\xe9.png

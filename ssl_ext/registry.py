@@ -89,7 +89,7 @@ LOADERS = {
 
 
 def registered(name: Any, registry: Registry | None = None) -> type | None:
-    """The network class registered as ``name``, with or without its scope; None if there is none.
+    """Return the network class registered as ``name``, with or without its scope, or None.
 
     ``name`` may also be the dotted path of a registered class in a module that is already imported.
     Nothing is imported. Classes that load files themselves are excluded.

@@ -59,10 +59,9 @@ def _place(key: str) -> tuple[bool, int]:
 
 
 def near_key(key: str, known: Iterable[str]) -> str | None:
-    """The most similar of the known names, or None.
+    """Return the most similar known name, or None.
 
-    Similar are names within two edits of a known name of six or more letters, or within one edit of a shorter
-    one.
+    A name is similar to a known name within two edits (one edit for known names of less than six letters).
     """
     near = min(sorted(known), key=lambda name: _edits(key, name))
     return near if _edits(key, near) <= (2 if len(near) >= 6 else 1) else None

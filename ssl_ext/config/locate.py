@@ -47,7 +47,7 @@ REMOVED["adam-80e.py"] = ("adam-200e.py", {"train_cfg.max_epochs": 80})
 
 
 def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
-    """The file that replaces a removed config, and the overrides that make it equal.
+    """Return the file that replaces a removed config, and the overrides that make it equivalent.
 
     The paths of existing files and all other paths are returned unchanged, without overrides.
 
@@ -63,7 +63,7 @@ def successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
 
 
 def config_file(path: str | os.PathLike) -> Path:
-    """The file to read for the path of a config.
+    """Return the file to read for the path of a config.
 
     Raises:
         UserError: The file does not exist.
@@ -105,7 +105,7 @@ def read_config(path: str | os.PathLike) -> Config:
 
 
 def log_successor(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
-    """``successor``, with a log line for the path of a removed config."""
+    """Like ``successor``; logs the replacement of a removed config."""
     from mmengine.logging import print_log
 
     source, overrides = successor(path)
@@ -149,7 +149,7 @@ def _open_text(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO
 
 
 def _load_values(file: str) -> dict[str, Any]:
-    """Values of a JSON or YAML config, which MMEngine would read without bounds and with Python's objects."""
+    """Read a JSON or YAML config; MMEngine would not limit its size, and would build Python objects."""
     if Path(file).suffix == ".json":
         return read_json(file, dict[str, Any], "a config")
     values = read_yaml(file)

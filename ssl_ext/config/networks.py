@@ -95,7 +95,7 @@ def feature_size(backbone: dict) -> int | None:
 
 
 def without_pretrained(value: Any) -> Any:
-    """A model config without the nested settings that make ``init_weights`` load files."""
+    """Copy a model config without the settings that make ``init_weights`` load files."""
     if isinstance(value, dict):
         kept = {
             key: without_pretrained(item)
@@ -114,9 +114,9 @@ def _loads_weights(init: Any) -> bool:
 
 
 def random_network(config: Config, *, seed: int, device: torch.device | None = None) -> TrainableModel:
-    """The config's network with random weights drawn with a seed, in evaluation mode.
+    """Build the config's network with random weights from a seed, in evaluation mode.
 
-    By default on CUDA if there is a device. Global random states are left unchanged.
+    By default on CUDA if available. Global random states are left unchanged.
     """
     config = copy.deepcopy(config)
     config.model = without_pretrained(config.model)
@@ -129,7 +129,7 @@ def random_network(config: Config, *, seed: int, device: torch.device | None = N
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The named device; by default CUDA if there is a device.
+    """Return the named device; by default CUDA if available.
 
     Raises:
         UserError: An unknown device, or CUDA if it is not available.

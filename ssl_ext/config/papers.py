@@ -3,8 +3,8 @@
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
-``-``. ``RECIPES`` (optional) names the recipes (:mod:`ssl_ext.config.recipes`) that are readings of the
-publication's; figures are compared with no others. ``SKIP`` (optional) lists, by axis, the values of cells
+``-``. ``RECIPES`` (optional) lists the recipes (:mod:`ssl_ext.config.recipes`) that implement the
+publication's; figures are only compared with these. ``SKIP`` (optional) lists, by axis, the values of cells
 without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
 cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
 
@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file, row by row, in ``unit``; of the publication ``source`` with ``recipes``."""
+    """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``."""
 
     source: str
     unit: str
@@ -55,7 +55,7 @@ class Table:
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
-    """The table file ``place``, or all table files of the folder ``place``, sorted by name.
+    """Return the table file ``place``, or all table files of the folder ``place``, sorted by name.
 
     Raises:
         UserError: The path does not exist, or has no Python file.

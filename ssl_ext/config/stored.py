@@ -1,4 +1,4 @@
-"""The config that a checkpoint was trained with, read without running it."""
+"""Reading the config of a checkpoint's training without running it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCOPES = (None, "ssl_ext", "mmpretrain", "mmengine")
 def config_of_checkpoint(
     path: str | os.PathLike, checkpoint: Any, config: Config | str | os.PathLike | None = None
 ) -> Config:
-    """The given config; else the one in the checkpoint's metadata; else the one file beside it.
+    """Return the given config, else that in the checkpoint's metadata, else the only config file beside it.
 
     A config is a Python program. If the user did not name it, it may come from the same source as the weights
     and is read by :func:`untrusted_config`.
@@ -55,7 +55,7 @@ def config_of_checkpoint(
 
 
 def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
-    """The config in a checkpoint's metadata, or None for a file without one.
+    """Return the config in a checkpoint's metadata, or None.
 
     Raises:
         UserError: :func:`untrusted_config` rejects it.
@@ -100,7 +100,7 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def untrusted_config(text: str, what: str) -> Config:
-    """The parts of a config text that describe the network; it is parsed as plain values and never run.
+    """Read the network settings of a config text, which is parsed as plain values and never run.
 
     Every ``type`` must be the name of a registered class that does not load files itself; settings that load
     weights are dropped. Build it within :func:`ssl_ext.registry.registered_only`.
@@ -132,7 +132,7 @@ def untrusted_config(text: str, what: str) -> Config:
 
 
 def read_plain_config(text: str) -> dict[str, Any]:
-    """Values of a config text that consists of assignments of literals and ``dict(...)``; nothing is run.
+    """Parse a config text of assignments of literals and ``dict(...)``; nothing is run.
 
     >>> read_plain_config("model = dict(type='SimCLR', neck=dict(layers=[1, 2]))")
     {'model': {'type': 'SimCLR', 'neck': {'layers': [1, 2]}}}

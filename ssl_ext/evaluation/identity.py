@@ -83,7 +83,7 @@ def network_settings(row: ResultRow) -> dict[str, str]:
 
 
 def _portable(value: Any) -> Any:
-    """A data set's config without machine-dependent settings; paths are reduced to their last part."""
+    """Copy a data set's config without machine-dependent settings; paths keep only their last part."""
     if isinstance(value, dict):
         kept = {key: _portable(item) for key, item in value.items() if key not in ("download", "device")}
         return kept | ({"data_root": Path(str(kept["data_root"])).name} if "data_root" in kept else {})

@@ -158,7 +158,7 @@ class Networks:
 
 
 def _config_beside(checkpoint: Any, config: Config) -> str:
-    """A sentence that names the config in the checkpoint's work dir, unless it is the given one."""
+    """Return a hint to the config in the checkpoint's work dir if it is not the given config."""
     folder = Path(checkpoint).parent
     found = list(folder.glob("*.py")) if (folder / "run.json").is_file() else []
     if len(found) != 1 or (config.filename and Path(config.filename).resolve() == found[0].resolve()):

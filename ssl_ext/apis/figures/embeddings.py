@@ -145,7 +145,7 @@ def _plain(name: str) -> str:
 
 
 def _chosen_rows(labels: torch.Tensor, excluded: Sequence[int], points: int, seed: int) -> torch.Tensor:
-    """A seeded choice of rows of the shown classes, in order."""
+    """Select random rows of the shown classes, sorted."""
     rows = (~torch.isin(labels, torch.tensor(list(excluded), dtype=labels.dtype))).nonzero()[:, 0]
     if len(rows) < 2:
         raise UserError(f"Only {len(rows)} images are left; exclude fewer classes.")

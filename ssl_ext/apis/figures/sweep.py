@@ -89,7 +89,7 @@ def _read(path: Path) -> Summary:
 
 
 def _axis(word: str, axes: Sequence[str], option: str) -> str:
-    """The swept key with this name, or the only key that ends with it."""
+    """Return the swept key with this name, or the only key that ends with it."""
     found = [name for name in axes if name == word] or [
         name for name in axes if any(key == word or key.endswith(f".{word}") for key in name.split("+"))
     ]

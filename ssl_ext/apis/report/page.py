@@ -107,7 +107,7 @@ def render_page(
 
 
 def _part(data: str, comparisons: Sequence[Comparison], metrics: Sequence[str]) -> dict[str, Any]:
-    """All measurements on a data set: tables of classifications, clusterings and feature quality."""
+    """Tables of one data set: classification, clustering and feature quality."""
     members = [comparison for comparison in comparisons if comparison.data == data]
     kinds = {
         "Classification": [metric for metric in metrics if metric not in (*CLUSTERING, *QUALITY)],

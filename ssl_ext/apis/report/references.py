@@ -85,7 +85,7 @@ class Reference:
 
     @cached_property
     def config(self) -> Config:
-        """The config of the cell."""
+        """Config of the cell."""
         return self._load(str(self.cell.config))
 
     @cached_property

@@ -49,7 +49,7 @@ class Summary:
 
 
 def sweep_table(points: Sequence[Point], protocols: Sequence[str]) -> Table:
-    """A row for each setting: accuracy in percent (last epoch), mean ± std over n seeds."""
+    """Make a row for each setting: accuracy in percent (last epoch), mean ± std over n seeds."""
     table = Table(title="accuracy %, last epoch")
     for name in points[0].settings:
         table.add_column("+\n".join(key.rpartition(".")[2] for key in name.split("+")))

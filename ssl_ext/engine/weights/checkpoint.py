@@ -116,7 +116,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> Any:
 
 
 def stored_meta(path: str | os.PathLike) -> dict:
-    """The entries of a checkpoint without reading its tensors; an empty dict if it cannot be read."""
+    """Read a checkpoint without its tensors; an empty dict if it cannot be read."""
     try:
         # torch cannot map files whose names are not UTF-8.
         mapped = shown(path) == str(check_file(path))

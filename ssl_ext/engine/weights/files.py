@@ -44,7 +44,7 @@ def read_weights(path: str | os.PathLike) -> Any:
 
 
 def weight_files(path: str | os.PathLike) -> list[Path]:
-    """The weight files of a path: itself, or those listed in an index.
+    """Return the weight files of a path: itself, or the files listed in an index.
 
     Raises:
         UserError: There is no file, or an index lists a file outside its folder.

@@ -105,7 +105,7 @@ def find_state_dict(checkpoint: Any, path: str = "checkpoint", *, ema: bool = Fa
 
 
 def _inner(checkpoint: Any, keys: Sequence[str]) -> str | None:
-    """The first of the keys whose value is a mapping."""
+    """Return the first of the keys whose value is a mapping."""
     if not isinstance(checkpoint, Mapping):
         return None
     return next((key for key in keys if isinstance(checkpoint.get(key), Mapping)), None)
