@@ -185,6 +185,24 @@ def write_run(config, path, **changes):
     return path
 
 
+def test_two_evaluations_at_once_keep_the_rows_of_both(tiny_config, checkpoint, monkeypatch):
+    """The second runs between the start and the first row of the first."""
+    draws = dict(labels_per_class=[2], draws=2, device="cpu")
+    real = RunRows.add
+
+    def add(*args):
+        monkeypatch.setattr(RunRows, "add", real)
+        evaluate(tiny_config, checkpoint, protocols=["linear"], **{**draws, "labels_per_class": [3]})
+        real(*args)
+
+    monkeypatch.setattr(RunRows, "add", add)
+    evaluate(tiny_config, checkpoint, protocols=["knn"], **draws)
+    found = [(row["protocol"], row["labels_per_class"]) for row in kept(checkpoint)]
+    assert found == [("knn", None), *[("linear", 2)] * 2, ("linear", None), *[("linear", 3)] * 2]
+    with np.load(checkpoint.parent / "evaluation" / "subsets.npz") as subsets:
+        assert len(subsets.files) == 4
+
+
 def test_results_of_other_measurements_stay_in_the_file(tiny_config, checkpoint, monkeypatch):
     few = dict(protocols=[], labels_per_class=[2], device="cpu")
     first = evaluate(tiny_config, checkpoint, draws=3, **few)

@@ -156,7 +156,7 @@ def test_a_repeated_measurement_replaces_its_scores(tiny_config, checkpoint, mon
     folder = checkpoint.parent / "evaluation"
 
     def files():
-        return {path.relative_to(folder).as_posix() for path in (folder / "predictions").iterdir()}
+        return {path.relative_to(folder).as_posix() for path in (folder / "predictions").glob("*.npz")}
 
     options = {"evaluation.knn.k": 5}
     (first,) = evaluate(tiny_config, checkpoint, protocols=["knn"], options=options)
@@ -196,6 +196,6 @@ def test_a_stop_leaves_whole_files_alone(tiny_config, checkpoint, monkeypatch):
     with pytest.raises(Stop):
         evaluate(tiny_config, checkpoint, protocols=["knn"])
     folder = checkpoint.parent / "evaluation"
-    (path,) = (folder / "predictions").iterdir()
+    (path,) = (folder / "predictions").glob("*.npz")
     assert not (folder / "results.json").exists()
     Predictions.load(path)

@@ -19,6 +19,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from ssl_ext.config.data import data_content
+from ssl_ext.datasets.files import locked
 from ssl_ext.env import package_versions, source_commit
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
@@ -230,13 +231,18 @@ class ResultRows:
     def _write(self) -> None:
         if not is_main_process():
             return
-        if self.new_subset:
-            content = io.BytesIO()
-            np.savez_compressed(content, **self.subsets)  # type: ignore[arg-type]
-            with replacing(self.folder / SUBSETS) as file:
-                file.write(content.getvalue())
-            self.new_subset = False
-        write_results(self.folder / RESULTS, [*self.rows, *self.earlier.values()])
+        (self.folder / PREDICTIONS).mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / PREDICTIONS):  # another evaluation may have added rows
+            rows, subsets = read_earlier(self.folder)
+            measured = {measurement_key(row) for row in self.rows}
+            self.earlier = {key: row for key, row in rows.items() if key not in measured}
+            if self.new_subset:
+                self.subsets, content = {**subsets, **self.subsets}, io.BytesIO()
+                np.savez_compressed(content, **self.subsets)  # type: ignore[arg-type]
+                with replacing(self.folder / SUBSETS) as file:
+                    file.write(content.getvalue())
+                self.new_subset = False
+            write_results(self.folder / RESULTS, [*self.rows, *self.earlier.values()])
 
     def _warn(self, message: str) -> None:
         if message not in self.warned:
