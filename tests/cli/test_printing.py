@@ -1,4 +1,4 @@
-"""What tools print and write: paths and names as they are, in ASCII too, and a full disk in one sentence."""
+"""Printed and written output: paths and names unchanged, ASCII terminals, and a full disk in one sentence."""
 
 import csv
 import errno
