@@ -93,8 +93,10 @@ def unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as opened:
             members = opened.getmembers()
             _check_members(archive, ((m.name, m.isfile() or m.isdir(), m.size) for m in members))
-            # The 'data' filter (Python 3.12 and later patch releases) ignores owners and permissions.
+            # The 'data' filter (Python 3.12 and later patch releases) also ignores owners.
             safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            for member in members:
+                member.mode = 0o755 if member.isdir() else 0o644
             opened.extractall(folder, members, **safely)
     else:
         _decompress(archive, folder / archive.stem)

@@ -27,7 +27,7 @@ PROTOCOLS = (
 # A logged figure that is not a loss.
 FREE = {"mask_std"}
 # Fields of a result row that depend on time and machine: keys are compared, values are not.
-KEYS_ALONE = ("cost", "source")
+KEYS_ALONE = ("cost", "intervals", "source")
 
 
 @contextmanager
@@ -172,6 +172,8 @@ def digits(recorded=None, only=None):
 def _row(row):
     asked = ("labels_per_class", "budget", "fraction", "draw", "mode", "target", "recipe")
     words = [row["method"], row["protocol"], *(f"{key} {row[key]}" for key in asked if row[key] is not None)]
+    # Its name holds a hash of scores, whose last digits depend on the machine.
+    row["predictions"] = row["predictions"] is not None
     for key in KEYS_ALONE:
         row[key] = dict.fromkeys(sorted(row[key]))
     for metrics in (row["last"], row["best"]):

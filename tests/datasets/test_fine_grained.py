@@ -97,7 +97,7 @@ def test_download_unpacks_the_archive_once(birds, tmp_path_factory, monkeypatch)
     def fetch(url, root, md5):
         calls.append((url, md5))
         with tarfile.open(archive) as file:
-            file.extractall(root, filter="data")
+            file.extractall(root)
 
     monkeypatch.setattr(fine_grained, "download_and_extract_archive", fetch)
     folder = tmp_path_factory.mktemp("data")
