@@ -495,7 +495,9 @@ def test_a_target_of_another_size_is_said_or_refused(run, config, tmp_path, said
     with monkeypatch.context() as patch:
         patch.setattr(importlib.import_module(f"{PACKAGE}.run"), "plan", lambda request: [])
         assert run("transfer", transfer_to=[tmp_path / "large.py"]) == []
-    assert any("large: images have (12, 12) pixels, but those of evaluation_dataset have (8, 8)" in s for s in said)
+    assert any(
+        "large: images have (12, 12) pixels, but those of evaluation_dataset have (8, 8)" in s for s in said
+    )
 
     def only_small(self, images):
         if images.shape[2] != 8:
