@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (root / "ssl_ext" / "__init__.py").read_text())[1]
 bench = ["lightly>=1.6"]
-export = ["timm>=1.0.8", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
+export = ["timm>=1.0.10", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 
 setup(
     name="ssl-ext",
@@ -33,7 +33,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "scikit-learn>=1.4",
-        "pillow>=10",
+        "pillow>=10.1",
         "matplotlib>=3.8",
         "rich>=13",
         "safetensors>=0.4",

@@ -15,7 +15,7 @@ from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 LAYOUTS = ("NHWC", "NCHW", "NHW")
-ROUNDING = 1e-3  # tolerance of float images outside [0, 1], for half precision
+ROUNDING = 1.001e-3  # tolerance of float images outside [0, 1]: 1e-3 as rounded in half precision
 STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 NAMED = 20  # labels listed in the log
 
@@ -215,7 +215,7 @@ def _to_uint8(images: np.ndarray) -> np.ndarray:
         return images.astype(np.uint8)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("images hold NaN or infinite values")
-    if low < -ROUNDING or high > 1 + ROUNDING:
+    if float(low) < -ROUNDING or float(high) > 1 + ROUNDING:
         raise ValueError(f"float images must lie in [0, 1], got values from {low:g} to {high:g}")
     if low < 0 or high > 1:
         images = images.clip(0, 1)
