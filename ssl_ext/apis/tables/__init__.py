@@ -1,0 +1,1 @@
+"""Tables of experiments: their layout, outputs, published figures and estimates."""

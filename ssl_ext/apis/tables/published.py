@@ -1,0 +1,40 @@
+"""The published figures of a table file."""
+
+from __future__ import annotations
+
+import os
+
+from ssl_ext.apis.report.grid import Grid
+from ssl_ext.apis.report.text import metric_label
+from ssl_ext.config.papers import Cell, Table, read_table
+
+
+def published_grid(path: str | os.PathLike) -> Grid:
+    """Lay out the published figures of a table file by its rows and columns, as printed.
+
+    Raises:
+        UserError: The file is not a table.
+    """
+    table = read_table(path)
+    metrics = {cell.metric for cell in table.cells}
+    unit = metric_label(metrics.pop()) if len(metrics) == 1 else table.unit
+    lines = rows_of(table)
+    return Grid(
+        title=table.source + (f" ({unit})" if unit else ""),
+        header=[*table.rows, *(words_of(cell, table.columns) for cell in next(iter(lines.values())))],
+        rows=[[*words, *(cell.printed for cell in cells)] for words, cells in lines.items()],
+        words=len(table.rows),
+    )
+
+
+def rows_of(table: Table) -> dict[tuple[str, ...], list[Cell]]:
+    """Cells of each row, by the values of the axes of rows."""
+    rows: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in table.cells:
+        rows.setdefault(tuple(str(cell.at[axis]) for axis in table.rows), []).append(cell)
+    return rows
+
+
+def words_of(cell: Cell, axes: list[str] | tuple[str, ...]) -> str:
+    """The values of a cell on some axes, joined."""
+    return ", ".join(str(cell.at[axis]) for axis in axes)
