@@ -1,4 +1,7 @@
-"""Published figures are in configs/papers alone; ``python tests/test_published.py`` writes them into READMEs."""
+"""Published figures are in configs/papers alone.
+
+``python tests/test_published.py`` writes them into the READMEs.
+"""
 
 import re
 from pathlib import Path

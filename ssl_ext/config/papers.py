@@ -90,9 +90,7 @@ def read_table(path: str | os.PathLike) -> Table:
         if wrong := [name for name in recipes if name not in RECIPES]:
             raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
         cells = list(_cells(content))
-        return Table(
-            content["SOURCE"], content["UNIT"], cells, recipes, content["ROWS"], content["COLUMNS"]
-        )
+        return Table(content["SOURCE"], content["UNIT"], cells, recipes, content["ROWS"], content["COLUMNS"])
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error

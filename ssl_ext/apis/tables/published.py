@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from ssl_ext.apis.report.grid import Grid
 from ssl_ext.apis.report.text import metric_label
@@ -35,6 +36,6 @@ def rows_of(table: Table) -> dict[tuple[str, ...], list[Cell]]:
     return rows
 
 
-def words_of(cell: Cell, axes: list[str] | tuple[str, ...]) -> str:
+def words_of(cell: Cell, axes: Sequence[str]) -> str:
     """The values of a cell on some axes, joined."""
     return ", ".join(str(cell.at[axis]) for axis in axes)
