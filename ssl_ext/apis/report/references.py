@@ -153,6 +153,30 @@ class Reference:
         return found
 
 
+class Published:
+    """Text of published figures beside measured ones, and the notes that explain it."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, None] = {}
+        self.unlike: dict[str, dict[str, None]] = {}
+
+    def beside(self, printed: str, source: str, place: str, differences: Sequence[str]) -> str:
+        """Return the figure in brackets, or † if there are differences; ``place`` names the cell."""
+        if differences:
+            self.unlike.setdefault("; ".join(differences), {})[place] = None
+            return " †"
+        self.sources[source] = None
+        return f" ({printed})"
+
+    def notes(self) -> list[str]:
+        """Name the publications in brackets, and explain each †."""
+        about = [f"In brackets: {'; '.join(self.sources)}"] if self.sources else []
+        return about + [
+            f"† not comparable with the published figure, because {why}: {'; '.join(places)}."
+            for why, places in self.unlike.items()
+        ]
+
+
 @dataclass(frozen=True)
 class References:
     """Published figures."""
