@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,21 +158,21 @@ class Published:
 
     def __init__(self) -> None:
         self.sources: dict[str, None] = {}
-        self.unlike: dict[str, dict[str, None]] = {}
+        self.unlike: dict[str, dict[Any, None]] = {}
 
-    def beside(self, printed: str, source: str, place: str, differences: Sequence[str]) -> str:
-        """Return the figure in brackets, or † if there are differences; ``place`` names the cell."""
+    def beside(self, printed: str, source: str, place: Any, differences: Sequence[str]) -> str:
+        """Return the figure in brackets, or † if there are differences; ``place`` identifies the cell."""
         if differences:
             self.unlike.setdefault("; ".join(differences), {})[place] = None
             return " †"
         self.sources[source] = None
         return f" ({printed})"
 
-    def notes(self) -> list[str]:
-        """Name the publications in brackets, and explain each †."""
+    def notes(self, words: Callable[[Sequence[Any]], str] = "; ".join) -> list[str]:
+        """Name the publications in brackets, and explain each †; ``words`` lists places."""
         about = [f"In brackets: {'; '.join(self.sources)}"] if self.sources else []
         return about + [
-            f"† not comparable with the published figure, because {why}: {'; '.join(places)}."
+            f"† not comparable with the published figure, because {why}: {words(list(places))}."
             for why, places in self.unlike.items()
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ssl_ext.apis.compare.words import difference_text, p_text
@@ -17,6 +17,7 @@ from ssl_ext.evaluation.significance import T_FROM
 
 from .jobs import DONE, FAILED, OPEN, RUNNING
 from .layout import Box, Figure, Layout
+from .published import title
 
 LISTED = 20  # failed and running runs in the notes
 INTERVALS = (
@@ -42,13 +43,14 @@ def figures_grid(layout: Layout) -> Grid:
     ]
     figures = [figure for *_, figure in layout.figures()]
     bold = frozenset((i, words + j) for i, j, figure in layout.figures() if figure.best)
-    notes = [*layout.plan.notes, *published.notes()]
+    notes = [*layout.plan.notes, *published.notes(lambda cells: places(layout, cells))]
     notes += [INTERVALS] * any(figure.stat.interval for figure in figures)
     notes += [
         "Bold: better than every other row by paired t-tests over seeds, with Holm's correction."
     ] * any(figure.best for figure in figures)
-    notes += spread_notes((place(layout, i, j), [row]) for i, j, one in layout.figures() for row in one.rows)
-    return Grid(layout.plan.source, header(layout), rows, words, notes, bold)
+    names = header(layout)
+    notes += spread_notes((names[words + j], [row]) for _, j, one in layout.figures() for row in one.rows)
+    return Grid(table_title(layout), names, rows, words, notes, bold)
 
 
 def differences_grid(layout: Layout) -> Grid:
@@ -58,7 +60,7 @@ def differences_grid(layout: Layout) -> Grid:
         figures = [layout.figure(i, j) for j in range(len(layout.columns))]
         if any(figure and figure.difference for figure in figures):
             cells = [
-                difference_words(figure, layout.boxes[i][j]) if figure else "-"
+                " ".join(difference_words(figure, layout.boxes[i][j])) or "-" if figure else "-"
                 for j, figure in enumerate(figures)
             ]
             rows.append([*head, *cells])
@@ -73,19 +75,25 @@ def differences_grid(layout: Layout) -> Grid:
     return Grid(f"Difference from {reference}", header(layout), rows, len(layout.plan.rows), notes)
 
 
+def table_title(layout: Layout) -> str:
+    """Publication and metric."""
+    metrics = {box.metric for row in layout.boxes for box in row if box.metric}
+    return title(layout.plan.source, metrics, layout.plan.unit)
+
+
 def header(layout: Layout) -> list[str]:
-    """Names of the row axes, then words and recipe of each column."""
+    """Names of the row axes, then words of each column, with its recipe if there are several."""
     names = [words for words, _ in layout.columns]
+    linear = {j for _, j, figure in layout.figures() if figure.rows[0].protocol == "linear"}
     columns = [
-        f"{words}: {recipe_text(recipe)}" if recipe and names.count(words) > 1 else words
-        for words, recipe in layout.columns
+        f"{words}: {_recipe(recipe, j in linear)}" if recipe and names.count(words) > 1 else words
+        for j, (words, recipe) in enumerate(layout.columns)
     ]
     return [*layout.plan.rows, *columns]
 
 
-def recipe_text(recipe: str) -> str:
-    """Name of a recipe; the project's own solves the linear probe to convergence."""
-    return "own recipe, converged probe" if recipe == OWN else recipe
+def _recipe(recipe: str, linear: bool) -> str:
+    return "converged" if linear and recipe == OWN else recipe
 
 
 def cell_text(layout: Layout, row: int, column: int, published: Published) -> str:
@@ -93,13 +101,30 @@ def cell_text(layout: Layout, row: int, column: int, published: Published) -> st
     box, figure = layout.boxes[row][column], layout.figure(row, column)
     if figure is None:
         return status_text(box)
-    text = figure.stat.text(box.metric) + mark(figure.rows)
+    text = figure_text(figure, box)
     if figure.printed != "-":
-        text += published.beside(
-            figure.printed, layout.plan.source, place(layout, row, column), figure.reasons
-        )
+        text += published.beside(figure.printed, layout.plan.source, (row, column), figure.reasons)
+    return text
+
+
+def figure_text(figure: Figure, box: Box) -> str:
+    """A figure with its interval, ``*`` if a probe is not converged, and its seeds if some are missing."""
+    value, _, missing = value_text(figure, box).partition(" ")
+    return " ".join(filter(None, [value, interval_text(figure, box), missing]))
+
+
+def value_text(figure: Figure, box: Box) -> str:
+    """The mean, ``*`` if a probe is not converged, and the number of seeds if some are missing."""
     missing = len(box.runs) - len(figure.values)
-    return text + (f" {len(figure.values)}/{len(box.runs)}" if missing else "")
+    seeds = f" {len(figure.values)}/{len(box.runs)}" if missing else ""
+    return figure.stat._replace(n=1, interval=None).text(box.metric) + mark(figure.rows) + seeds
+
+
+def interval_text(figure: Figure, box: Box) -> str:
+    """The interval of a figure; empty without one."""
+    _, scale, digits, _ = box.format
+    ends = figure.stat.interval
+    return "" if ends is None else f"[{scale * ends[0]:.{digits}f},{scale * ends[1]:.{digits}f}]"
 
 
 def status_text(box: Box) -> str:
@@ -108,18 +133,27 @@ def status_text(box: Box) -> str:
     return found[0] if found else "no figure" if box.runs else "-"
 
 
-def difference_words(figure: Figure, box: Box) -> str:
-    """A difference with its interval and p-value; ``-`` without one."""
+def difference_words(figure: Figure, box: Box) -> list[str]:
+    """A difference with its interval, and the p-value; empty without one."""
     if figure.difference is None:
-        return "-"
+        return []
     over, p = figure.difference.over, figure.difference.p
     text = difference_text(over.mean, over.ends, box.format)
-    return text if p is None else f"{text} p={p_text(p)}".replace("=<", "<")
+    return [text] if p is None else [text, f"p={p_text(p)}".replace("=<", "<")]
 
 
-def place(layout: Layout, row: int, column: int) -> str:
-    """Words that name a cell."""
-    return ", ".join([*layout.heads[row], header(layout)[len(layout.plan.rows) + column]])
+def places(layout: Layout, cells: Sequence[tuple[int, int]]) -> str:
+    """Words that name cells: rows, with columns where not all cells of a row are meant."""
+    columns = header(layout)[len(layout.plan.rows) :]
+    named = []
+    for i, head in enumerate(layout.heads):
+        found = [j for row, j in cells if row == i]
+        with_figures = [j for j in range(len(columns)) if layout.figure(i, j)]
+        if found:
+            every = found in (with_figures, list(range(len(columns))))
+            listed = "" if every else f" ({'; '.join(columns[j] for j in found)})"
+            named.append(", ".join(head) + listed)
+    return ", ".join(named)
 
 
 def counts(layout: Layout) -> dict[str, int]:
@@ -140,21 +174,32 @@ def counts_text(layout: Layout) -> str:
 
 def status_lines(layout: Layout) -> list[str]:
     """Sentences on the number of jobs by state, on failed and running ones, and on cells without runs."""
-    notes = [counts_text(layout)]
-    for status in (FAILED, RUNNING):
-        found = {run.job: run for row in layout.boxes for box in row for run in box.of_status(status)}
-        for name, run in list(found.items())[:LISTED]:
-            job = layout.jobs[name]
-            about = " ".join([job.config, *job.options, f"seed {job.seed}"]).strip()
-            notes.append(f"{status}: {about}: {run.words}")
-        if len(found) > LISTED:
-            notes.append(f"{len(found) - LISTED} more {status}.")
-    without: dict[str, list[str]] = {}
+    runs = [f"{status}: {line}" for status in (FAILED, RUNNING) for line in run_lines(layout, status)]
+    return [counts_text(layout), *runs, *left_out_lines(layout)]
+
+
+def run_lines(layout: Layout, status: str) -> list[str]:
+    """Config, options and seeds of the jobs with a status, and what is said of them; at most 20 lines."""
+    found = {run.job: run.words for row in layout.boxes for box in row for run in box.of_status(status)}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for name, words in found.items():
+        job = layout.jobs[name]
+        groups.setdefault((" ".join([job.config, *job.options]), words), []).append(job.seed)
+    lines = [
+        f"{about}, seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}: {words}"
+        for (about, words), seeds in groups.items()
+    ]
+    return [*lines[:LISTED], *([f"{len(lines) - LISTED} more"] if len(lines) > LISTED else [])]
+
+
+def left_out_lines(layout: Layout) -> list[str]:
+    """A sentence for each reason why cells have no runs."""
+    without: dict[str, list[tuple[int, int]]] = {}
     for i, row in enumerate(layout.boxes):
         for j, box in enumerate(row):
             if box.note:
-                without.setdefault(box.note, []).append(place(layout, i, j))
-    return notes + [f"not run: {note.rstrip('.')} ({'; '.join(places)})." for note, places in without.items()]
+                without.setdefault(box.note, []).append((i, j))
+    return [f"not run: {note.rstrip('.')}: {places(layout, cells)}." for note, cells in without.items()]
 
 
 def table_markdown(layout: Layout) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from ssl_ext.apis.report.grid import Grid
 from ssl_ext.apis.report.text import metric_label
@@ -17,15 +17,19 @@ def published_grid(path: str | os.PathLike) -> Grid:
         UserError: The file is not a table.
     """
     table = read_table(path)
-    metrics = {cell.metric for cell in table.cells}
-    unit = metric_label(metrics.pop()) if len(metrics) == 1 else table.unit
     lines = rows_of(table)
     return Grid(
-        title=table.source + (f" ({unit})" if unit else ""),
+        title=title(table.source, {cell.metric for cell in table.cells}, table.unit),
         header=[*table.rows, *(words_of(cell, table.columns) for cell in next(iter(lines.values())))],
         rows=[[*words, *(cell.printed for cell in cells)] for words, cells in lines.items()],
         words=len(table.rows),
     )
+
+
+def title(source: str, metrics: Set[str], unit: str) -> str:
+    """Title of a table: its publication, and its metric, or the unit of several metrics."""
+    words = metric_label(*metrics) if len(metrics) == 1 else unit
+    return f"{source} ({words})" if words else source
 
 
 def rows_of(table: Table) -> dict[tuple[str, ...], list[Cell]]:

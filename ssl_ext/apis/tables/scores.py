@@ -19,9 +19,9 @@ from ssl_ext.evaluation.identity import data_name
 from ssl_ext.evaluation.significance import seeds_interval
 from ssl_ext.json_files import read_json
 
-from .jobs import DONE, Job, State
+from .jobs import DONE, STATE, Job, State, read_job, read_state
 from .layout import Box, Ends, Figure, Layout, compared
-from .plan import JOBS, Cell, Plan, read_jobs, read_plan, read_states
+from .plan import JOBS, Cell, Plan, job_folder, read_plan
 from .progress import run_of
 
 WHICH = "last"
@@ -29,7 +29,7 @@ DETECTION = "detection.json"
 
 
 class Scores:
-    """Reads a table's folder, again and again; result files that did not change are read once.
+    """Reads a table's folder, again and again; files that did not change are read once.
 
     Args:
         folder: The table's folder, with ``plan.json``.
@@ -41,6 +41,8 @@ class Scores:
         self._reasons: dict[str, list[str]] = {}
         self._intervals: dict[str, Ends] = {}
         self._papers: dict[str, PaperCell] | None = None
+        self._jobs: dict[str, Job] = {}
+        self._states: dict[str, tuple[int, State]] = {}
 
     def read(self) -> Layout:
         """Lay out the table from what is there now.
@@ -49,7 +51,8 @@ class Scores:
             UserError: The folder has no plan, or a file is damaged.
         """
         plan = read_plan(self.folder)
-        jobs, states = read_jobs(self.folder, plan), read_states(self.folder, plan)
+        jobs = {name: self._job(name) for name in plan.jobs}
+        states = {name: self._state(name) for name in plan.jobs}
         groups: dict[tuple[str, ...], dict[str, list[Cell]]] = {}
         for cell in plan.cells:
             row = tuple(str(cell.at[axis]) for axis in plan.rows)
@@ -74,6 +77,21 @@ class Scores:
             states=states,
         )
         return compared(layout, self._over_images)
+
+    def _job(self, name: str) -> Job:
+        if name not in self._jobs:
+            self._jobs[name] = read_job(job_folder(self.folder, name))
+        return self._jobs[name]
+
+    def _state(self, name: str) -> State:
+        folder = job_folder(self.folder, name)
+        try:
+            stamp = (folder / STATE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return State()
+        if self._states.get(name, (0, None))[0] != stamp:
+            self._states[name] = stamp, read_state(folder)
+        return self._states[name][1]
 
     def _box(
         self, plan: Plan, cells: Sequence[Cell], jobs: Mapping[str, Job], states: Mapping[str, State]
