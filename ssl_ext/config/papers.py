@@ -4,7 +4,8 @@ A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), 
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
 ``-``. ``RECIPES`` (optional) lists the recipes (:mod:`ssl_ext.config.recipes`) that implement the
-publication's; figures are only compared with these. ``SKIP`` (optional) lists, by axis, the values of cells
+publication's; figures are only compared with these. ``REFERENCE`` (optional) gives, by row axis, the values
+of the row with which paired tests compare the others. ``SKIP`` (optional) lists, by axis, the values of cells
 without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
 cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
 
@@ -46,12 +47,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``."""
+    """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``.
+
+    ``reference`` has the values of the row axes of the row that paired tests compare with, or is None.
+    """
 
     source: str
     unit: str
     cells: Sequence[Cell]
     recipes: Sequence[str] = ()
+    reference: Mapping[str, Any] | None = None
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -80,7 +85,10 @@ def read_table(path: str | os.PathLike) -> Table:
         recipes = content.get("RECIPES", ())
         if wrong := [name for name in recipes if name not in RECIPES]:
             raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
-        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)), recipes)
+        cells, reference = list(_cells(content)), content.get("REFERENCE")
+        if reference and not any(reference.items() <= cell.at.items() for cell in cells):
+            raise ValueError(f"REFERENCE: no row is {reference}")
+        return Table(content["SOURCE"], content["UNIT"], cells, recipes, reference=reference)
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error
