@@ -22,6 +22,8 @@ FIGURES = {
     **dict(trimix_table5=80, trimix_table6=5, trimix_table7=3),
     # Rows that the papers do not print.
     **dict(jaccard_readings=0, tribyol_readings=0, trimix_readings=0),
+    **dict(claims_amix=0, claims_amix_ssl=0, claims_jaccard=0, claims_thesis=0, claims_tribyol=0),
+    **dict(claims_trimix=0),
 }
 # No config of this project makes these.
 WITHOUT_CONFIG: dict[str, set[str]] = {}

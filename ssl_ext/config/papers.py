@@ -4,7 +4,8 @@ A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), 
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
 ``-``. ``RECIPES`` (optional) lists the recipes (:mod:`ssl_ext.config.recipes`) that implement the
-publication's; figures are only compared with these. ``SKIP`` (optional) lists, by axis, the values of cells
+publication's; figures are only compared with these. ``REFERENCE`` (optional) gives, by row axis, the values
+of the row with which paired tests compare the others. ``SKIP`` (optional) lists, by axis, the values of cells
 without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
 cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
 
@@ -53,6 +54,7 @@ class Table:
     """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``.
 
     ``rows`` and ``columns`` are the names of the axes of rows and columns, outermost first.
+    ``reference`` has the values of the row axes of the row that paired tests compare with, or is None.
     """
 
     source: str
@@ -61,6 +63,7 @@ class Table:
     recipes: Sequence[str] = ()
     rows: Sequence[str] = ()
     columns: Sequence[str] = ()
+    reference: Mapping[str, Any] | None = None
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -89,8 +92,11 @@ def read_table(path: str | os.PathLike) -> Table:
         recipes = content.get("RECIPES", ())
         if wrong := [name for name in recipes if name not in RECIPES]:
             raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
-        cells = list(_cells(content))
-        return Table(content["SOURCE"], content["UNIT"], cells, recipes, content["ROWS"], content["COLUMNS"])
+        cells, reference = list(_cells(content)), content.get("REFERENCE")
+        if reference and not any(reference.items() <= cell.at.items() for cell in cells):
+            raise ValueError(f"REFERENCE: no row is {reference}")
+        sides = content["ROWS"], content["COLUMNS"]
+        return Table(content["SOURCE"], content["UNIT"], cells, recipes, *sides, reference)
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error

@@ -142,7 +142,7 @@ def test_differences_from_the_first_row_with_corrected_tests(table):
 
 def test_a_named_reference_row(table):
     values = fill(table)
-    write_plan(table.folder, type(table.plan)(**{**vars(table.plan), "reference": ["new"]}), {})
+    write_plan(table.folder, type(table.plan)(**{**vars(table.plan), "reference": {"method": "new"}}), {})
     layout = table.read()
     assert layout.figure(1, 1).difference is None
     assert layout.figure(0, 1).difference.over.mean == pytest.approx((values[0] - values[1]).mean())

@@ -61,7 +61,7 @@ class Plan:
         seeds: Seeds of every cell.
         cells: All cells, those that are not run included.
         jobs: Ids of the jobs, a job after those that it waits for; pretrainings first.
-        reference: Values of the row axes of the row that others are compared with; empty for the first.
+        reference: Values, by row axis, of the row that others are compared with; empty for the first row.
         notes: Sentences about the whole table, for example about numbers of processes.
     """
 
@@ -76,7 +76,7 @@ class Plan:
     cells: list[Cell]
     jobs: list[str]
     notes: list[str] = field(default_factory=list)
-    reference: list[str] = field(default_factory=list)
+    reference: dict[str, Any] = field(default_factory=dict)
 
 
 class Starter(Protocol):
