@@ -2,11 +2,12 @@
 
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
-``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
-``-``. ``RECIPES`` (optional) lists the recipes (:mod:`ssl_ext.config.recipes`) that implement the
-publication's; figures are only compared with these. ``SKIP`` (optional) lists, by axis, the values of cells
-without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
-cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
+``SEEDS``, ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or ``""``),
+``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the recipes
+(:mod:`ssl_ext.config.recipes`) that implement the publication's; figures are only compared with these.
+``SKIP`` (optional) lists, by axis, the values of cells without a config. The function ``cell`` (optional)
+takes the values of a cell by axis. It returns None for a cell without a config, else further words of
+``CONFIG`` and ``EVALUATE`` and any of
 
 - ``options``: overrides of the config;
 - ``evaluate``: replaces ``EVALUATE``;
@@ -22,12 +23,15 @@ import os
 import runpy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
 from ssl_ext.files import file_fault
 from ssl_ext.names import RECIPES
+
+from .locate import FOLDER, config_file
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``."""
+    """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``.
+
+    ``rows`` and ``columns`` name the axes of each side; every cell is measured with each of ``seeds``, and
+    with ``draws`` draws of labels. ``folder`` is that of the file, near which configs are searched for.
+    """
 
     source: str
     unit: str
     cells: Sequence[Cell]
     recipes: Sequence[str] = ()
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    seeds: Sequence[int] = (0,)
+    draws: int = 5
+    folder: Path = Path()
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -80,10 +93,47 @@ def read_table(path: str | os.PathLike) -> Table:
         recipes = content.get("RECIPES", ())
         if wrong := [name for name in recipes if name not in RECIPES]:
             raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
-        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)), recipes)
+        return Table(
+            content["SOURCE"],
+            content["UNIT"],
+            list(_cells(content)),
+            recipes,
+            content["ROWS"],
+            content["COLUMNS"],
+            list(content["SEEDS"]),
+            content.get("DRAWS", 5),
+            Path(path).resolve().parent,
+        )
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error
+
+
+def find_config(name: str, folder: Path) -> Path:
+    """Return the file of a config that a table in ``folder`` names.
+
+    ``name`` is a stem, searched for in ``folder``, in the folders beside it, and in the package; or a path,
+    relative to ``folder`` or to the current folder.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if name.endswith(".py"):
+        found = [path for path in (folder / name, Path(name)) if path.is_file()]
+        return found[0].resolve() if found else config_file(name).resolve()
+    for place in (folder, *(beside for beside in sorted(folder.parent.glob("*/")) if beside != folder)):
+        if (path := place / f"{name}.py").is_file():
+            return path
+    if name not in (shipped := _shipped()):
+        raise UserError(f"A table names the config {name}.py, which is neither near '{folder}' nor shipped.")
+    return shipped[name]
+
+
+@cache
+def _shipped() -> dict[str, Path]:
+    """The configs of the package by stem, and its data sets, which transfer uses."""
+    files = sorted(FOLDER.resolve().rglob("*.py"))
+    return {path.stem: path for path in files if path.parts[-3] != "_base_" or path.parts[-2] == "datasets"}
 
 
 def _cells(content: Mapping[str, Any]) -> Iterator[Cell]:
