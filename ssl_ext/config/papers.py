@@ -37,7 +37,10 @@ from ssl_ext.names import RECIPES
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: ``published`` is the figure as printed; ``config`` is None for a skipped cell."""
+    """One cell of a table; ``config`` is None for a skipped cell.
+
+    ``published`` is the figure, ``printed`` its text, ``-`` for a cell without one.
+    """
 
     at: Mapping[str, Any]
     published: float | None
@@ -47,12 +50,14 @@ class Cell:
     evaluate: Mapping[str, Any] | None = None
     pretrain: bool | str = True
     init: str | None = None
+    printed: str = "-"
 
 
 @dataclass(frozen=True)
 class Table:
     """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``.
 
+    ``rows`` and ``columns`` are the names of the axes of rows and columns, outermost first.
     ``reference`` has the values of the row axes of the row that paired tests compare with, or is None.
     """
 
@@ -60,6 +65,8 @@ class Table:
     unit: str
     cells: Sequence[Cell]
     recipes: Sequence[str] = ()
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
     reference: Mapping[str, Any] | None = None
 
 
@@ -92,7 +99,8 @@ def read_table(path: str | os.PathLike) -> Table:
         cells, reference = list(_cells(content)), content.get("REFERENCE")
         if reference and not any(reference.items() <= cell.at.items() for cell in cells):
             raise ValueError(f"REFERENCE: no row is {reference}")
-        return Table(content["SOURCE"], content["UNIT"], cells, recipes, reference=reference)
+        sides = content["ROWS"], content["COLUMNS"]
+        return Table(content["SOURCE"], content["UNIT"], cells, recipes, *sides, reference)
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error
@@ -111,23 +119,25 @@ def _cells(content: Mapping[str, Any]) -> Iterator[Cell]:
     for row, line in zip(rows, figures, strict=True):
         for column, figure in zip(columns, line, strict=True):
             at = dict(zip(names, row + column, strict=True))
-            yield _cell(content, at, None if figure == "-" else float(figure))
+            yield _cell(content, at, figure)
 
 
-def _cell(content: Mapping[str, Any], at: Mapping[str, Any], published: float | None) -> Cell:
+def _cell(content: Mapping[str, Any], at: Mapping[str, Any], printed: str) -> Cell:
     axes = content["AXES"].items()
     words = {axis: words[at[axis]] if isinstance(words, dict) else at[axis] for axis, words in axes}
     metric = content["METRIC"].format(**words)
     own = None if _skipped(content.get("SKIP", ()), at) else content.get("cell", _nothing)(**at)
+    published = None if printed == "-" else float(printed)
     if own is None:
-        return Cell(at, published, metric)
+        return Cell(at, published, metric, printed=printed)
     words.update(own)
     evaluate = own.get("evaluate") or {
         name: value.format(**words) if isinstance(value, str) else value
         for name, value in content["EVALUATE"].items()
     }
     known = {name: own[name] for name in ("options", "pretrain", "init") if name in own}
-    return Cell(at, published, metric, content["CONFIG"].format(**words), evaluate=evaluate, **known)
+    config = content["CONFIG"].format(**words)
+    return Cell(at, published, metric, config, evaluate=evaluate, printed=printed, **known)
 
 
 def _skipped(rules: Sequence[Mapping[str, Any]], at: Mapping[str, Any]) -> bool:
