@@ -65,6 +65,7 @@ class Plan:
         jobs: Ids of the jobs in the order in which they are started: a job after those that it waits for,
             the first seed of all cells first.
         processes: Numbers of processes of the jobs that have several, by id.
+        reference: Values, by row axis, of the row that others are compared with; empty for the first row.
         notes: Sentences about the whole table, for example about numbers of processes.
     """
 
@@ -80,6 +81,7 @@ class Plan:
     jobs: list[str]
     processes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    reference: dict[str, Any] = field(default_factory=dict)
 
 
 class Starter(Protocol):

@@ -84,6 +84,7 @@ def plan_table(
         jobs=list(planner.jobs),
         processes={name: job.processes for name, job in planner.jobs.items() if job.processes > 1},
         notes=list(planner.notes),
+        reference=dict(table.reference or {}),
     )  # fmt: skip
     return Planned(plan, planner.jobs, planner.data)
 
