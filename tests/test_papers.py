@@ -20,8 +20,12 @@ FIGURES = {
     **dict(thesis_table76=44, thesis_silhouettes=12, tribyol_linear=48, tribyol_finetuning=54),
     **dict(tribyol_transfer=40, trimix_table1=40, trimix_table2=60, trimix_table3=40, trimix_table4=60),
     **dict(trimix_table5=80, trimix_table6=5, trimix_table7=3),
+    # Figures that the papers draw.
+    **dict(amix_fig2b=0, amix_fig2c=0, amix_fig5_alpha=0, amix_fig5_clusters=0, amix_fig5_time=0),
+    **dict(jaccard_fig2=0, jaccard_table1=4, thesis_fig31=0, thesis_fig71=0, trimix_fig2=0, trimix_fig4=0),
     # Rows that the papers do not print.
-    **dict(jaccard_readings=0, tribyol_readings=0, trimix_readings=0),
+    **dict(jaccard_readings=0, jaccard_temperatures=0, stem_readings=0, tribyol_readings=0),
+    **dict(trimix_readings=0),
     **dict(claims_amix=0, claims_amix_ssl=0, claims_jaccard=0, claims_thesis=0, claims_tribyol=0),
     **dict(claims_trimix=0),
 }
