@@ -12,8 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ssl_ext.config.load import load_config, parse_options
-from ssl_ext.config.locate import FOLDER
-from ssl_ext.config.papers import Cell, find_tables, read_table
+from ssl_ext.config.papers import Cell, find_config, find_tables, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
@@ -53,7 +52,7 @@ def mode_of(condition: Condition) -> str:
 class Reference:
     """A published figure, in [0, 1] for accuracies, and its cell in the published table.
 
-    ``recipes`` are readings of the publication's recipe; ``folder`` holds the configs that cells name.
+    ``recipes`` are readings of the publication's recipe; ``folder`` is that of the table.
     """
 
     figure: float
@@ -98,10 +97,7 @@ class Reference:
         return self._load(stem) if isinstance(stem, str) and not stem.endswith(".pth") else None
 
     def _load(self, stem: str, options: Sequence[str] = ()) -> Config:
-        for folder in (self.folder, FOLDER):
-            if found := sorted(folder.glob(f"*/{stem}.py")):
-                return load_config(found[0], parse_options(options))
-        raise UserError(f"A table of published figures names {stem}.py, which is not in '{self.folder}/*'.")
+        return load_config(find_config(stem, self.folder), parse_options(options))
 
     def differences(self, row: ResultRow) -> list[str]:
         """List the differences of a row from the publication, including facts that are not recorded."""
@@ -215,9 +211,8 @@ def read_references(place: str | os.PathLike) -> References:
                     f"'{path}': metric '{cell.metric}' is unknown; allowed are {', '.join(METRICS)}."
                 )
             figure = cell.published / scale
-            folder = path.resolve().parents[1]
             entries.append(
-                Reference(figure, cell.metric, table.source, cell, condition, table.recipes, folder)
+                Reference(figure, cell.metric, table.source, cell, condition, table.recipes, table.folder)
             )
     return References(entries)
 

@@ -23,6 +23,7 @@ LISTED = 20  # failed and running runs in the notes
 INTERVALS = (
     "[a,b] is the 95 % interval over seeds (Student's t), or over the test images of one seed (bootstrap)."
 )
+PROBES = ("linear", "transfer")  # protocols whose own recipe is a linear probe solved to convergence
 STATUSES = (DONE, RUNNING, FAILED, OPEN)
 
 
@@ -84,16 +85,12 @@ def table_title(layout: Layout) -> str:
 def header(layout: Layout) -> list[str]:
     """Names of the row axes, then words of each column, with its recipe if there are several."""
     names = [words for words, _ in layout.columns]
-    linear = {j for _, j, figure in layout.figures() if figure.rows[0].protocol == "linear"}
-    columns = [
-        f"{words}: {_recipe(recipe, j in linear)}" if recipe and names.count(words) > 1 else words
-        for j, (words, recipe) in enumerate(layout.columns)
-    ]
+    columns = []
+    for j, (words, recipe) in enumerate(layout.columns):
+        probe = any(row[j].protocol in PROBES for row in layout.boxes)
+        shown = "converged" if probe and recipe == OWN else recipe
+        columns.append(f"{words}: {shown}" if names.count(words) > 1 else words)
     return [*layout.plan.rows, *columns]
-
-
-def _recipe(recipe: str, linear: bool) -> str:
-    return "converged" if linear and recipe == OWN else recipe
 
 
 def cell_text(layout: Layout, row: int, column: int, published: Published) -> str:

@@ -19,6 +19,7 @@ from ssl_ext.errors import UserError
 
 from .checks import check_data, check_place, without_missing
 from .jobs import FAILED, LOG, OPEN, State, read_state, write_state
+from .live import LiveTable, show_table
 from .local import WORKERS_LOG, Local
 from .locks import take_lock
 from .overview import runs_table, summary
@@ -155,10 +156,11 @@ def run_table(
     file: str,
     *,
     out: str | os.PathLike,
-    say: Callable[[Any], None],
+    console: Any,
     gpus: Sequence[str] | None = None,
     workers: int = 1,
     dry_run: bool = False,
+    estimate: bool = False,
     **settings: Any,
 ) -> int:
     """Plan and run the table of a file on this machine; see :func:`plan_in`.
@@ -166,10 +168,11 @@ def run_table(
     Args:
         file: Path of a table, or the name of one in ``configs/papers``.
         out: Folder of all tables.
-        say: Prints a text or a rich table.
+        console: Prints texts, rich tables and grids (:class:`ssl_ext.cli.console.PlainConsole`).
         gpus: Ids of GPUs, one worker on each; None: all.
         workers: Workers on the CPU, without GPUs.
         dry_run: Print the runs and their states only.
+        estimate: Print the time and memory of the runs whose data are there only.
 
     Returns:
         0; 1 if jobs failed.
@@ -177,19 +180,30 @@ def run_table(
     Raises:
         UserError: Bad input, before anything is started.
     """
-    path = table_file(file)
+    path, say = table_file(file), console.print
     devices = local_gpus(gpus)
     settings |= dict(file=path, most_processes=len(set(devices)) or 1)
-    outcome = plan_in(read_table(path), path.stem, out, dry_run=dry_run, **settings)
+    outcome = plan_in(read_table(path), path.stem, out, dry_run=dry_run or estimate, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     for note in plan.notes:
         say(note)
-    if dry_run:
+    if estimate:
+        from .estimates import estimate_table
+
+        console.print_grids(estimate_table(plan, jobs, outcome.states, say))
+    elif dry_run:
         say(runs_table(plan, jobs, outcome.states, outcome.images))
     else:
         tail = Tail(outcome.folder, say)
         n = len(devices) or workers
-        run_workers(outcome, lambda *at: Local(*at, gpus=devices, workers=workers), n, tail)
+        with LiveTable(outcome.folder, console) as live:
+
+            def update() -> None:
+                tail()
+                live()
+
+            run_workers(outcome, lambda *at: Local(*at, gpus=devices, workers=workers), n, update)
+        show_table(outcome.folder, console)
     for line in summary(plan, jobs, outcome.states):
         say(line)
     for name, state in outcome.failed.items():
