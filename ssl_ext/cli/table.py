@@ -67,7 +67,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from .console import PlainConsole
 
     settings = {name: value for name, value in vars(args).items() if name not in WORKER}
-    sys.exit(run_table(train_args=words[cut + 1 :], say=PlainConsole().print, **settings))
+    sys.exit(run_table(settings.pop("file"), PlainConsole(), train_args=words[cut + 1 :], **settings))
 
 
 def _planned(folder: str) -> Path:
