@@ -20,7 +20,7 @@ EXAMPLE = """examples:
   python tools/table.py --work work_dirs/tables/trimix_table1        (a further worker, anywhere)
 """
 
-OTHERS = ("work", "processes", "no_wait", "published", "show")
+OTHERS = ("work", "processes", "no_wait", "published")
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -80,13 +80,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
         grid = published_grid(table_file(args.file))
         return console.print_grids([grid]) if args.published == "text" else _write(grid.markdown())
-    if args.show:
-        from ssl_ext.apis.tables.live import show_table
-
-        return show_table(Path(args.out).resolve() / table_file(args.file).stem, console)
 
     settings = {name: value for name, value in vars(args).items() if name not in OTHERS}
-    sys.exit(run_table(train_args=words[cut + 1 :], console=console, **settings))
+    sys.exit(run_table(settings.pop("file"), console, train_args=words[cut + 1 :], **settings))
 
 
 def _planned(folder: str) -> Path:

@@ -1,10 +1,10 @@
 """Tables of papers (``configs/papers/NAME.py``): the config of each cell and its published figure.
 
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
-of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``; see
-below), ``SEEDS``, ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or
-``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the
-recipes (:mod:`ssl_ext.config.recipes`) that implement the publication's: figures are only compared with them.
+of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
+``SEEDS``, ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or ``""``),
+``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the recipes
+(:mod:`ssl_ext.config.recipes`) that implement the publication's; figures are only compared with these.
 ``REFERENCE`` (optional) gives, by row axis, the values of the row with which paired tests compare the others.
 ``SKIP`` (optional) lists, by axis, the values of cells without a config. The function ``cell`` (optional)
 takes the values of a cell by axis. It returns None for a cell without a config, else further words of

@@ -179,7 +179,10 @@ def test_a_failed_cell_a_running_one_and_a_killed_one(table):
     assert figures_grid(layout).rows[:2] == [["base", "failed", "failed"], ["new", "running", "running"]]
     lines = status_lines(layout)
     assert lines[0] == "36 jobs: 0 done, 1 running, 6 failed, 29 open."
-    assert "failed: base, seeds 0 1 2 3 4 5: error: NaN in 'loss' at step 3." in lines
+    assert (
+        "failed: base, seeds 0 1 2 3 4 5: error: NaN in 'loss' at step 3. Log: jobs/pretrain-base-0/log.txt"
+        in lines
+    )
     assert "running: new, seed 0: pretrain epoch 3, step 50 of 195, 26 h left" in lines
 
 

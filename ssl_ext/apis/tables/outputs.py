@@ -15,8 +15,9 @@ from ssl_ext.evaluation.identity import mark, spread_notes
 from ssl_ext.evaluation.results import OWN
 from ssl_ext.evaluation.significance import T_FROM
 
-from .jobs import DONE, FAILED, OPEN, RUNNING
+from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job
 from .layout import Box, Figure, Layout
+from .plan import JOBS
 from .published import title
 
 LISTED = 20  # failed and running runs in the notes
@@ -178,13 +179,14 @@ def status_lines(layout: Layout) -> list[str]:
 def run_lines(layout: Layout, status: str) -> list[str]:
     """Config, options and seeds of the jobs with a status, and what is said of them; at most 20 lines."""
     found = {run.job: run.words for row in layout.boxes for box in row for run in box.of_status(status)}
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str], list[Job]] = {}
     for name, words in found.items():
         job = layout.jobs[name]
-        groups.setdefault((" ".join([job.config, *job.options]), words), []).append(job.seed)
+        groups.setdefault((" ".join([job.config, *job.options]), words), []).append(job)
     lines = [
-        f"{about}, seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}: {words}"
-        for (about, words), seeds in groups.items()
+        f"{about}, seed{'s' if len(jobs) > 1 else ''} {' '.join(str(job.seed) for job in jobs)}: {words}"
+        + (f" Log: {JOBS}/{jobs[0].id}/{LOG}" if status == FAILED else "")
+        for (about, words), jobs in groups.items()
     ]
     return [*lines[:LISTED], *([f"{len(lines) - LISTED} more"] if len(lines) > LISTED else [])]
 

@@ -20,7 +20,8 @@ from .evaluations import Evaluation, evaluation_of
 from .jobs import CHECKPOINT, RUN, Job, digest
 from .plan import Cell
 
-CLASSIFICATION, DETECTION, TRAINING_LOG = "classification", "detection", "log"
+# Figures of a training instead of an evaluation.
+CLASSIFICATION, DETECTION, CURVE = "classification", "detection", "log"
 RESULTS = {CLASSIFICATION: "classification/results.json", DETECTION: "detection.json"}
 # A config of 8 processes with 32 images each is called ..._8xb32-....
 PROCESSES = re.compile(r"_(\d+)xb\d+-")
@@ -69,8 +70,8 @@ class Planner:
         plain = replace(plain, pretrain=trained)
         if protocol == CLASSIFICATION:
             return replace(plain, evaluate=trained, select=dict(protocol=CLASSIFICATION, seed=seed))
-        if protocol == TRAINING_LOG:
-            return replace(plain, evaluate=trained, select=dict(protocol=protocol, epoch=int(asked["epoch"])))
+        if protocol == CURVE:
+            return replace(plain, evaluate=trained, select=dict(protocol=CURVE, epoch=int(asked["epoch"])))
         if protocol == DETECTION:
             detector = find_config(asked["config"], table.folder)
             job = self.training(
@@ -93,14 +94,14 @@ class Planner:
             targets = asked["transfer_to"]
             targets = [targets] if isinstance(targets, str) else targets
             asked["transfer_to"] = [str(find_config(name, table.folder)) for name in targets]
-        evaluation, select = evaluation_of(asked, table.recipes)
+        evaluation, select, recipes = evaluation_of(asked, table.recipes)
         content = [
-            cell.pretrain, weights, cell.seed, table.draws, evaluation.fixed,
+            cell.pretrain, weights, cell.seed, table.draws, evaluation.fixed, sorted(evaluation.shared),
             {key: config.get(key) for key in EVALUATED},
         ]  # fmt: skip
         data = [("evaluation_dataset", config.evaluation_dataset)]
         data += [(WEIGHTS, dict(file=weights))] if weights else []
-        for name in evaluation.transfer_to:
+        for name in evaluation.fixed["transfer_to"]:
             target = self._config(load_config, Path(name), [], ("evaluation_dataset",))
             content.append(target.evaluation_dataset)
             data.append((f"evaluation_dataset of {Path(name).stem}", target.evaluation_dataset))
@@ -110,9 +111,7 @@ class Planner:
         self.evaluations[key] = evaluation
         # Jobs are started in the order in which they are first named.
         self.jobs.setdefault(key, Job(key, "", [], ""))
-        return replace(
-            cell, evaluate=key, select=dict(select, seed=cell.seed), recipes=list(evaluation.recipes)
-        )
+        return replace(cell, evaluate=key, select=dict(select, seed=cell.seed), recipes=recipes)
 
     def training(
         self,

@@ -24,7 +24,7 @@ from ssl_ext.visualization.scalars import figure_of_epoch
 from .jobs import DONE, RUN, STATE, Job, State, read_job, read_state
 from .layout import Box, Ends, Figure, Layout, compared
 from .plan import JOBS, Cell, Plan, job_folder, read_plan
-from .planner import TRAINING_LOG
+from .planner import CURVE
 from .progress import run_of
 
 WHICH = "last"
@@ -116,7 +116,7 @@ class Scores:
     def _selected(self, job: Path, results: str | None, cell: Cell) -> list[ResultRow]:
         """Rows of a cell in a job's result file, under every recipe, that have its metric."""
         select = {name: value for name, value in cell.select.items() if name != "recipe"}
-        if select.get("protocol") == TRAINING_LOG:
+        if select.get("protocol") == CURVE:
             return [self._logged(job / RUN, cell)]
         path = job / str(results)
         return [
@@ -141,7 +141,7 @@ class Scores:
             except (FileNotFoundError, ValueError):
                 self._log[key] = math.nan
         metrics = {cell.metric: self._log[key]}
-        return ResultRow("training", TRAINING_LOG, metrics, metrics, {}, {}, cell.seed)
+        return ResultRow("training", CURVE, metrics, metrics, {}, {}, cell.seed)
 
     def _figure(
         self, plan: Plan, cell: Cell, recipe: str, by_seed: Mapping[int, Sequence[ResultRow]]
