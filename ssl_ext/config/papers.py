@@ -1,13 +1,14 @@
 """Tables of papers (``configs/papers/NAME.py``): the config of each cell and its published figure.
 
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
-of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``; see below),
-``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
-``-``. ``RECIPES`` (optional) lists the recipes (:mod:`ssl_ext.config.recipes`) that implement the
-publication's; figures are only compared with these. ``REFERENCE`` (optional) gives, by row axis, the values
-of the row with which paired tests compare the others. ``SKIP`` (optional) lists, by axis, the values of cells
-without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
-cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
+of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
+``SEEDS``, ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or ``""``),
+``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the recipes
+(:mod:`ssl_ext.config.recipes`) that implement the publication's; figures are only compared with these.
+``REFERENCE`` (optional) gives, by row axis, the values of the row with which paired tests compare the others.
+``SKIP`` (optional) lists, by axis, the values of cells without a config. The function ``cell`` (optional)
+takes the values of a cell by axis. It returns None for a cell without a config, else further words of
+``CONFIG`` and ``EVALUATE`` and any of
 
 - ``options``: overrides of the config;
 - ``evaluate``: replaces ``EVALUATE``;
@@ -15,9 +16,10 @@ cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any
   instead of the config's own pretraining;
 - ``init``: stem of the config whose weights initialise the pretraining.
 
-Three values of ``protocols`` in ``EVALUATE`` are no evaluations but figures of the training: ``classification``
-(accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and ``log`` (a curve: ``METRIC``
-is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the time of that epoch).
+Three values of ``protocols`` in ``EVALUATE`` are no evaluations but figures of the training:
+``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and ``log``
+(a curve: ``METRIC`` is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the time of
+that epoch).
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ import os
 import runpy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError
 from ssl_ext.files import file_fault
 from ssl_ext.names import RECIPES
+
+from .locate import FOLDER, config_file
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,10 @@ class Cell:
 class Table:
     """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``.
 
-    ``rows`` and ``columns`` are the names of the axes of rows and columns, outermost first.
-    ``reference`` has the values of the row axes of the row that paired tests compare with, or is None.
+    ``rows`` and ``columns`` are the names of the axes of rows and columns, outermost first. ``reference`` has
+    the values of the row axes of the row that paired tests compare with, or is None. Every cell is measured
+    with each of ``seeds``, and with ``draws`` draws of labels. ``folder`` is that of the file, near which
+    configs are searched for.
     """
 
     source: str
@@ -68,6 +75,9 @@ class Table:
     rows: Sequence[str] = ()
     columns: Sequence[str] = ()
     reference: Mapping[str, Any] | None = None
+    seeds: Sequence[int] = (0,)
+    draws: int = 5
+    folder: Path = Path()
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -100,10 +110,39 @@ def read_table(path: str | os.PathLike) -> Table:
         if reference and not any(reference.items() <= cell.at.items() for cell in cells):
             raise ValueError(f"REFERENCE: no row is {reference}")
         sides = content["ROWS"], content["COLUMNS"]
-        return Table(content["SOURCE"], content["UNIT"], cells, recipes, *sides, reference)
+        repeats = list(content["SEEDS"]), content.get("DRAWS", 5)
+        folder = Path(path).resolve().parent
+        return Table(content["SOURCE"], content["UNIT"], cells, recipes, *sides, reference, *repeats, folder)
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error
+
+
+def find_config(name: str, folder: Path) -> Path:
+    """Return the file of a config that a table in ``folder`` names.
+
+    ``name`` is a stem, searched for in ``folder``, in the folders beside it, and in the package; or a path,
+    relative to ``folder`` or to the current folder.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if name.endswith(".py"):
+        found = [path for path in (folder / name, Path(name)) if path.is_file()]
+        return found[0].resolve() if found else config_file(name).resolve()
+    for place in (folder, *(beside for beside in sorted(folder.parent.glob("*/")) if beside != folder)):
+        if (path := place / f"{name}.py").is_file():
+            return path
+    if name not in (shipped := _shipped()):
+        raise UserError(f"A table names the config {name}.py, which is neither near '{folder}' nor shipped.")
+    return shipped[name]
+
+
+@cache
+def _shipped() -> dict[str, Path]:
+    """The configs of the package by stem, and its data sets, which transfer uses."""
+    files = sorted(FOLDER.resolve().rglob("*.py"))
+    return {path.stem: path for path in files if path.parts[-3] != "_base_" or path.parts[-2] == "datasets"}
 
 
 def _cells(content: Mapping[str, Any]) -> Iterator[Cell]:
