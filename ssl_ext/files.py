@@ -85,8 +85,8 @@ def check_writable(folder: str | os.PathLike, option: str, what: str = "Results"
 def replacing(path: str | os.PathLike, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces ``path`` atomically when the block ends without an error.
 
-    The file is written next to ``path``, fsynced and renamed. Missing folders are created. Without ``durable``
-    nothing is fsynced, which is many times faster, but a power failure may leave an empty file.
+    The file is written next to ``path``, fsynced and renamed. Missing folders are created. Without
+    ``durable`` nothing is fsynced, which is much faster, but a power failure may leave an empty file.
 
     Raises:
         UserError: The system cannot write, for example because the disk is full; an older file is kept.

@@ -62,6 +62,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: at least 1 is needed.")
 
+    from ssl_ext.config.papers import find_table
+
+    find_table(args.file)
+
     from ssl_ext.apis.tables.run import run_table
 
     from .console import PlainConsole
