@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import broadcast
 from torch import Tensor
 
-from ssl_ext.losses import gather, rank, world_size
+from ssl_ext.losses import gather, rank
 
 
 @torch.no_grad()
