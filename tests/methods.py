@@ -406,10 +406,10 @@ def traffic(model, settings, batch, world, size):
     """
     calls = Counter()
     if world > 1:
-        for kind, size, count in method_of(settings["type"]).sent(
+        for kind, sent, count in method_of(settings["type"]).sent(
             per_step.Step(model, settings, batch, world, 3 * size**2)
         ):
-            calls[kind, size] += count
+            calls[kind, sent] += count
     return calls
 
 
