@@ -4,9 +4,10 @@ A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), 
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS``, ``METRIC``, ``UNIT`` (``"%"`` or ``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or
 ``-``. ``RECIPES`` (optional) lists the recipes (:mod:`ssl_ext.config.recipes`) that implement the
-publication's; figures are only compared with these. ``SKIP`` (optional) lists, by axis, the values of cells
-without a config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a
-cell without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
+publication's, and ``WHICH`` (optional) is the epoch of its figures, ``"last"`` or ``"best"`` on validation;
+figures are only compared with these. ``SKIP`` (optional) lists, by axis, the values of cells without a
+config. The function ``cell`` (optional) takes the values of a cell by axis. It returns None for a cell
+without a config, else further words of ``CONFIG`` and ``EVALUATE`` and any of
 
 - ``options``: overrides of the config;
 - ``evaluate``: replaces ``EVALUATE``;
@@ -46,12 +47,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``."""
+    """Cells of a table, row by row, with their ``unit``, publication (``source``) and ``recipes``.
+
+    ``which`` is the epoch of the published figures, None if it is not known.
+    """
 
     source: str
     unit: str
     cells: Sequence[Cell]
     recipes: Sequence[str] = ()
+    which: str | None = None
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -80,7 +85,9 @@ def read_table(path: str | os.PathLike) -> Table:
         recipes = content.get("RECIPES", ())
         if wrong := [name for name in recipes if name not in RECIPES]:
             raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
-        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)), recipes)
+        if (which := content.get("WHICH")) not in (None, "last", "best"):
+            raise ValueError(f"WHICH is {which!r}; allowed are last, best")
+        return Table(content["SOURCE"], content["UNIT"], list(_cells(content)), recipes, which)
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error

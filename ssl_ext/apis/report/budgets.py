@@ -48,7 +48,7 @@ def budget_grid(
                     continue
                 columns[labels] = _order(labels)
                 text = stat_text(line, metric, count=True)
-                if near := references.of_rows(line.rows, metric):
+                if near := references.of_rows(line.rows, metric, line.which):
                     reference, differences = near
                     if differences:
                         text += " †"
