@@ -48,11 +48,6 @@ class LinearProbe:
     settings: dict[str, Any]
     chosen: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def heads(self) -> dict[str, LinearHead]:
-        """Both heads by epoch."""
-        return {"last": self.last, "best": self.best}
-
 
 def check_probe(
     *,

@@ -166,7 +166,7 @@ def linear_protocols(
                 "chosen_on_validation": choice,
             },
             **common,
-            heads=probe.heads,
+            heads={"last": probe.last, "best": probe.best},
         )
         for one, probe, choice, val in zip(banks, probes, chosen, validated, strict=True)
     ]
