@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssl_ext.config.load import load_config, parse_options
     from ssl_ext.config.networks import build_model
-    from ssl_ext.exporting import timm_resnet, torchvision_resnet
+    from ssl_ext.exporting import load_classifier, timm_resnet, torchvision_resnet
 
     from .audit import audit
     from .evaluate import evaluate
@@ -20,6 +20,7 @@ __all__ = [
     "build_model",
     "evaluate",
     "export",
+    "load_classifier",
     "load_config",
     "parse_options",
     "pretrain",
@@ -31,6 +32,7 @@ PLACES = {
     "build_model": "ssl_ext.config.networks",
     "evaluate": "ssl_ext.apis.evaluate.run",
     "export": "ssl_ext.apis.export",
+    "load_classifier": "ssl_ext.exporting",
     "load_config": "ssl_ext.config.load",
     "parse_options": "ssl_ext.config.load",
     "pretrain": "ssl_ext.apis.pretrain",
