@@ -90,6 +90,7 @@ def write_table(
         UNIT="",
         SOURCE="A paper, Table 1",
         RECIPES=["thesis"],
+        SEEDS=[0],
         PUBLISHED=published,
     )
     lines = [f"{name} = {value!r}" for name, value in {**names, **more}.items()]

@@ -8,17 +8,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from ssl_ext.config.locate import FOLDER
 from ssl_ext.config.papers import Table, find_tables, read_table
 from ssl_ext.errors import UserError
 
 from .checks import check_data, check_place, without_missing
-from .jobs import FAILED, LOG, OPEN, State, read_state, write_state
+from .estimates import estimate_table
+from .jobs import FAILED, OPEN, State, digest, read_state, write_state
+from .live import LiveTable, show_table
 from .local import WORKERS_LOG, Local
 from .locks import take_lock
 from .overview import runs_table, summary
@@ -26,6 +30,7 @@ from .plan import Plan, Starter, job_folder, read_states, write_plan
 from .planning import Planned, plan_table
 
 POLL = 0.5
+CHOICE = ("only", "seeds", "options", "train_args")
 
 
 @dataclass
@@ -115,7 +120,7 @@ def reopen(folder: Path, plan: Plan) -> None:
 
 
 def run_workers(
-    outcome: Outcome, make: Callable[[Path, int], Starter], n: int, update: Callable[[], None]
+    outcome: Outcome, make: Callable[[Path, int], Starter], n: int, views: Sequence[Callable[[], None]]
 ) -> Outcome:
     """Have workers run the jobs of a table, those with the fewest processes first.
 
@@ -126,7 +131,7 @@ def run_workers(
         outcome: A table whose plan is written.
         make: Makes a starter for the table's folder and a number of processes.
         n: Most workers.
-        update: Called about twice a second.
+        views: Called about twice a second.
     """
     plan, folder = outcome.planned.plan, outcome.folder
     handlers = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
@@ -137,13 +142,15 @@ def run_workers(
                 starter = make(folder, processes)
                 try:
                     while starter.start(n) and starter.attached:
-                        update()
+                        for view in views:
+                            view()
                         time.sleep(POLL)
                 except BaseException:
                     starter.stop()
                     raise
             outcome.states = read_states(folder, plan)
-            update()
+            for view in views:
+                view()
             if not starter.attached or outcome.counts == before or not outcome.counts[OPEN]:
                 return outcome
     finally:
@@ -153,23 +160,28 @@ def run_workers(
 
 def run_table(
     file: str,
+    console: Any,
     *,
     out: str | os.PathLike,
-    say: Callable[[Any], None],
     gpus: Sequence[str] | None = None,
     workers: int = 1,
     dry_run: bool = False,
+    show: bool = False,
+    estimate: bool = False,
     **settings: Any,
 ) -> int:
-    """Plan and run the table of a file on this machine; see :func:`plan_in`.
+    """Plan and run the table of a file on this machine, and draw it meanwhile; see :func:`plan_in`.
 
     Args:
         file: Path of a table, or the name of one in ``configs/papers``.
+        console: Terminal to draw on (:class:`ssl_ext.cli.console.PlainConsole`).
         out: Folder of all tables.
-        say: Prints a text or a rich table.
         gpus: Ids of GPUs, one worker on each; None: all.
         workers: Workers on the CPU, without GPUs.
         dry_run: Print the runs and their states only.
+        show: Print the table as it stands only, and write its files.
+        estimate: Print time and memory of the runs whose data are there only.
+        settings: Further arguments of :func:`plan_in`.
 
     Returns:
         0; 1 if jobs failed.
@@ -180,20 +192,29 @@ def run_table(
     path = table_file(file)
     devices = local_gpus(gpus)
     settings |= dict(file=path, most_processes=len(set(devices)) or 1)
-    outcome = plan_in(read_table(path), path.stem, out, dry_run=dry_run, **settings)
+    # Other cells, seeds or settings are another table, whose workers may run at the same time.
+    choice = [settings.get(name) for name in CHOICE]
+    name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
+    if show:
+        show_table(Path(out).resolve() / name, console)
+        return 0
+    outcome = plan_in(read_table(path), name, out, dry_run=dry_run or estimate, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     for note in plan.notes:
-        say(note)
-    if dry_run:
-        say(runs_table(plan, jobs, outcome.states, outcome.images))
+        console.print(note)
+    if not dry_run and not estimate:
+        make = partial(Local, gpus=devices, workers=workers)
+        with LiveTable(outcome.folder, console) as live:
+            views: list[Callable[[], None]] = [Tail(outcome.folder, console), live]
+            run_workers(outcome, make, len(devices) or workers, views)
+        show_table(outcome.folder, console)
+        return 1 if outcome.failed else 0
+    if estimate:
+        console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))
     else:
-        tail = Tail(outcome.folder, say)
-        n = len(devices) or workers
-        run_workers(outcome, lambda *at: Local(*at, gpus=devices, workers=workers), n, tail)
+        console.print(runs_table(plan, jobs, outcome.states, outcome.images))
     for line in summary(plan, jobs, outcome.states):
-        say(line)
-    for name, state in outcome.failed.items():
-        say(f"failed: {state.said}\n  log: {job_folder(outcome.folder, name) / LOG}")
+        console.print(line)
     return 1 if outcome.failed else 0
 
 
@@ -204,8 +225,8 @@ def _leave(number: int, frame: object) -> None:
 class Tail:
     """Prints what workers write to ``workers.log`` from now on."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self.path, self.say = folder / WORKERS_LOG, say
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.path, self.console = folder / WORKERS_LOG, console
         self.read = self.path.stat().st_size if self.path.exists() else 0
 
     def __call__(self) -> None:
@@ -217,4 +238,4 @@ class Tail:
             lines = log.read().rpartition(b"\n")[0]
         if lines:
             self.read += len(lines) + 1
-            self.say(lines.decode(errors="replace"))
+            self.console.print(lines.decode(errors="replace"), soft_wrap=True)
