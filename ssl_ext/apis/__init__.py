@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .audit import audit
     from .evaluate import evaluate
     from .export import export
+    from .predict import predict
     from .pretrain import pretrain
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "load_classifier",
     "load_config",
     "parse_options",
+    "predict",
     "pretrain",
     "timm_resnet",
     "torchvision_resnet",
@@ -35,6 +37,7 @@ PLACES = {
     "load_classifier": "ssl_ext.exporting",
     "load_config": "ssl_ext.config.load",
     "parse_options": "ssl_ext.config.load",
+    "predict": "ssl_ext.apis.predict",
     "pretrain": "ssl_ext.apis.pretrain",
     "timm_resnet": "ssl_ext.exporting",
     "torchvision_resnet": "ssl_ext.exporting",

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_ext.config.networks import choose_device, random_network, without_pretrained
 from ssl_ext.config.stored import KEPT, stored_config
@@ -19,14 +19,48 @@ from ssl_ext.engine.weights.checkpoint import stored_meta
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import evaluation_mode
+from ssl_ext.evaluation.calibration import feature_distance, tempered
 from ssl_ext.evaluation.linear_head import LinearHead
-from ssl_ext.evaluation.tasks import num_outputs
+from ssl_ext.evaluation.tasks import num_outputs, probabilities
 from ssl_ext.models.evaluated import PRECISIONS, EvaluatedModel
+from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import registered_only
 
 from .formats import tensors_of, torch_file
 
 KEY = "classifier"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Figures of validation images, and features of training images.
+
+    ``thresholds`` are probabilities at ``temperature``, one for each column of the scores (None if they were
+    not stored), which at most a share of 1 − ``specificity`` of the negative validation images exceed.
+    ``bank`` has features (M, D) of training images, ``distances`` the rising distances (V,) of validation
+    images to them.
+    """
+
+    temperature: float
+    thresholds: Sequence[float] | None
+    specificity: float
+    bank: Tensor
+    distances: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier tells about N images.
+
+    ``scores`` (N, C) are the classifier's probabilities, and ``calibrated`` those at its temperature.
+    ``distance`` (N,) is that to the training features, and ``rank`` (N,) the share of the validation images
+    that are nearer.
+    """
+
+    scores: Tensor
+    calibrated: Tensor
+    distance: Tensor
+    rank: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,6 +79,7 @@ class Classifier:
     image_size: tuple[int, int]
     dataset: Mapping[str, Any]
     about: Mapping[str, Any]
+    calibration: Calibration
 
     @property
     def task(self) -> str:
@@ -55,6 +90,17 @@ class Classifier:
         """Class probabilities (N, C) of uint8 images (N, channels, H, W); (N, 1) for ``binary``."""
         with evaluation_mode(self.network):
             return self.head.scores(self.network.embed(images))
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Probabilities of uint8 images (N, channels, H, W), and their distances to the training images."""
+        known = self.calibration
+        with evaluation_mode(self.network):
+            features = self.network.embed(images)
+            scores = self.head.scores(features)
+            distance = feature_distance(features, known.bank)
+        rank = torch.searchsorted(known.distances, distance).double() / max(1, len(known.distances))
+        calibrated = tempered(scores, known.temperature, self.task)
+        return Prediction(*(part.cpu() for part in (scores, calibrated, distance, rank)))
 
     def encoded(self, config: Config) -> bytes:
         """Content of the file; ``config`` is that of the network."""
@@ -77,6 +123,11 @@ class Classifier:
                 "precision": self.network.precision,
                 "dataset": dict(self.dataset),
                 "about": dict(self.about),
+                "calibration": {
+                    **vars(self.calibration),
+                    "bank": self.calibration.bank.half().cpu(),
+                    "distances": self.calibration.distances.cpu(),
+                },
             },
         }
         return torch_file(content)
@@ -101,7 +152,8 @@ def load_classifier(path: str | os.PathLike, device: str | torch.device | None =
         model = random_network(config, seed=0, device=choose_device(device))
     load_weights(model, path)
     try:
-        weight, bias = (stored[key].to(next(model.parameters()).device) for key in ("weight", "bias"))
+        own = next(model.parameters()).device
+        weight, bias = (stored[key].to(own) for key in ("weight", "bias"))
         if num_outputs(stored["num_classes"], stored["task"]) != len(weight):
             raise ValueError(f"{len(weight)} outputs for {stored['num_classes']} classes, {stored['task']}")
         height, width = stored["image_size"]
@@ -115,12 +167,37 @@ def load_classifier(path: str | os.PathLike, device: str | torch.device | None =
             (height, width),
             stored["dataset"],
             stored["about"],
+            Calibration(**on_device(stored["calibration"], own)),
         )
         images = torch.zeros(1, len(stored["mean"] or (0, 0, 0)), height, width, dtype=torch.uint8)
-        found.scores(images)
+        found.predict(images)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"'{path}' has a damaged classifier ({type(error).__name__}: {error}).") from error
     return found
+
+
+def on_device(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Copy a mapping with its tensors on a device."""
+    return {key: value.to(device) if torch.is_tensor(value) else value for key, value in values.items()}
+
+
+class ClassifierModule(nn.Module):
+    """Network of a classifier: normalised images (N, C, H, W) to calibrated probabilities (N, C), float32."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.backbone, self.task = classifier.network.model.backbone, classifier.task
+        temperature = classifier.calibration.temperature
+        self.register_buffer("weight", (classifier.head.weight / temperature).float())
+        self.register_buffer("bias", (classifier.head.bias / temperature).float())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities of each class; (N, 1) for ``binary``."""
+        features = pool_features(self.backbone(images))
+        return probabilities(nn.functional.linear(features, self.weight, self.bias), self.task)
 
 
 def classifier_name(path: str | os.PathLike) -> str | None:

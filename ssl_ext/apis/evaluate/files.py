@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import Condition, ResultRow, read_results
+from ssl_ext.evaluation import Condition, ResultRow, extract_features, read_results
+from ssl_ext.evaluation.calibration import feature_distance, fit_temperature, tempered
 from ssl_ext.evaluation.identity import measurement_key
-from ssl_ext.exporting.classifier import Classifier
+from ssl_ext.evaluation.operating import positive_images, threshold
+from ssl_ext.exporting.classifier import Calibration, Classifier
 from ssl_ext.files import check_file, check_writable, replacing
 from ssl_ext.models.evaluated import EvaluatedModel
 
@@ -31,6 +34,9 @@ OWN_FOLDERS = (Path(PREDICTIONS), Path(NETWORKS))
 Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
 KINDS = ("frozen", "linear-aug", "unfrozen")
 """Kinds of measurements that train a classifier."""
+SPECIFICITY = 0.9
+BANK = 2000
+"""Largest number of training images, and of validation images, whose features are kept or compared."""
 LEFT_OUT = ("cost", "curves", "intervals", "predictions", "saved")
 """Fields of a result row that a classifier's file does not repeat."""
 
@@ -118,9 +124,38 @@ class SavedNetworks:
             (height, width),
             _plain(data.config.evaluation_dataset),
             {**_about(row), "name": Condition.from_row(row).of(row.method), "epoch": self.which},
+            self._calibration(measurement, measured),
         )
         words = f"{measurement.words}, {self.which}"
         return store(self.folder, words, classifier.encoded(self.config), ".pth")
+
+    def _calibration(self, measurement: Measurement, measured: Measured) -> Calibration:
+        """Temperature and thresholds from the validation scores, and features of some training images."""
+        seeded, network, labels = measured.seeded, measured.network, measurement.labels
+        assert network is not None and measured.outcome.predictions is not None
+        temperature, thresholds = 1.0, None
+        predictions = measured.outcome.predictions
+        val, task = predictions.val[self.which], predictions.task
+        if val.classes is None:
+            scores, truth = torch.from_numpy(val.values), torch.from_numpy(predictions.val_labels)
+            temperature = fit_temperature(scores, truth, task)
+            calibrated = tempered(scores, temperature, task).numpy()
+            thresholds = [
+                threshold(calibrated[:, column], ~positive_images(predictions, column), SPECIFICITY)
+                for column in range(calibrated.shape[1])
+            ]
+
+        def features(dataset: Any, rows: torch.Tensor) -> torch.Tensor:
+            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:BANK]
+            loading = seeded.data.loading
+            return extract_features(
+                network.embed, dataset, rows=rows[order.sort().values], model=network.model, **loading
+            )[0]
+
+        held = seeded.val(labels)
+        bank = features(seeded.data.splits.train, seeded.rows(labels).trained).half()
+        distances = feature_distance(features(held, torch.arange(len(held))), bank).sort().values
+        return Calibration(temperature, thresholds, SPECIFICITY, bank, distances)
 
 
 def _is_trained(measurement: Measurement) -> bool:
