@@ -101,7 +101,7 @@ class DetectionEvaluationHook(Hook):
         groups = [dataset.groups for dataset in both if dataset.groups is not None]
         if len(groups) == 2 and len(shared := np.intersect1d(*groups)):
             raise UserError(
-                f"the group {str(shared[0])!r} has images in evaluation_dataset and in the training data, which "
+                f"the group '{shared[0]}' has images in evaluation_dataset and in the training data, which "
                 "inflates results: assign every group (patient, slide, video) to one split."
             )
 
