@@ -1,14 +1,13 @@
-"""Finding image files, and decoding them with Pillow."""
+"""Decoding image files with Pillow."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.datasets.files import damaged_file
 from ssl_ext.errors import sentence
 from ssl_ext.files import file_fault
 
@@ -32,55 +31,6 @@ def check_image_options(channels: int, image_size: int) -> None:
         raise ValueError(f"dataset.channels must be 1 or 3, got {channels}")
     if not image_size >= 1:
         raise ValueError(f"dataset.image_size must be positive, got {image_size}")
-
-
-def image_folder(data_root: str | Path, dataset: str) -> Path:
-    """Return ``data_root`` as a path; raise FileNotFoundError if it is not a folder."""
-    root = Path(data_root).expanduser()
-    if not root.is_dir():
-        by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
-        raise missing_file(root, dataset, by_hand, can_download=False)
-    return root
-
-
-def walk_images(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the relative paths of all image files below a folder, without hidden ones, sorted by folder.
-
-    Links are followed, except to a folder that holds them.
-
-    Raises:
-        ValueError: a link is broken, or a path with the name of an image is not a file.
-    """
-    here = os.path.realpath(root / inside)
-    if here in above:
-        return
-    folders = []
-    for entry in sorted(os.scandir(root / inside), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        name = os.path.join(inside, entry.name)
-        if os.path.isdir(entry.path):
-            folders.append(name)
-        elif entry.is_symlink() and not os.path.exists(entry.path):
-            raise damaged_file(entry.path, f"{file_fault(entry.path)}; correct or remove it")
-        elif entry.name.lower().endswith(EXTENSIONS):
-            if not os.path.isfile(entry.path):
-                raise damaged_file(entry.path, file_fault(entry.path))
-            yield name
-    for name in folders:
-        yield from walk_images(root, name, (*above, here))
-
-
-def image_names(root: Path) -> list[str]:
-    """Return the paths of :func:`walk_images` as a list.
-
-    Raises:
-        ValueError: there are none.
-    """
-    names = list(walk_images(root))
-    if not names:
-        raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)})")
-    return names
 
 
 def read_image(path: str | Path, channels: int = 3) -> Image.Image:

@@ -11,6 +11,7 @@ from torchvision.transforms.v2.functional import center_crop, resize, resized_cr
 
 from ssl_ext.datasets.decode import check_image_options, read_image
 from ssl_ext.datasets.files import damaged_file
+from ssl_ext.datasets.paths import Paths
 from ssl_ext.datasets.sampler import drawn_for
 from ssl_ext.files import shown
 
@@ -57,7 +58,7 @@ class FileDataset(Dataset):
     def set_files(
         self,
         files: Sequence[str],
-        labels: Sequence[int],
+        labels: Sequence[int] | np.ndarray,
         *,
         classes: Sequence[str],
         split: str,
@@ -72,8 +73,9 @@ class FileDataset(Dataset):
             split: name of this split.
             available_splits: names of all splits of the source.
         """
-        self.files, self.available_splits = list(files), tuple(available_splits)
-        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.files = files if isinstance(files, Paths) else Paths.of(files)
+        self.available_splits = tuple(available_splits)
+        self.labels = torch.as_tensor(labels, dtype=torch.int64)
         self.classes = tuple(map(shown, classes)) or None
         self.num_classes = len(classes)
         self.task = "multi-class"

@@ -18,9 +18,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
 from ssl_ext.datasets.array_dataset import ArrayDataset
-from ssl_ext.datasets.decode import check_image_options, image_folder, image_names, read_image
+from ssl_ext.datasets.decode import check_image_options, read_image
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.datasets.groups import OPTION, warn_of_unused_groups
+from ssl_ext.datasets.listing import image_folder, image_names
+from ssl_ext.datasets.paths import Paths
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -108,7 +110,7 @@ class ImageFiles(ArrayDataset):
             split=split,
             groups=[entry.group for entry in kept] if entries[0].group else None,
         )
-        self.files = [entry.file for entry in kept]
+        self.files = Paths.of(entry.file for entry in kept)
 
 
 def _read_csv(path: Path, group: str | None) -> list[Entry]:
