@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .audit import audit
     from .evaluate import evaluate
     from .export import export
+    from .pack import pack
     from .pretrain import pretrain
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "export",
     "load_config",
+    "pack",
     "parse_options",
     "pretrain",
     "timm_resnet",
@@ -32,6 +34,7 @@ PLACES = {
     "evaluate": "ssl_ext.apis.evaluate.run",
     "export": "ssl_ext.apis.export",
     "load_config": "ssl_ext.config.load",
+    "pack": "ssl_ext.apis.pack",
     "parse_options": "ssl_ext.config.load",
     "pretrain": "ssl_ext.apis.pretrain",
     "timm_resnet": "ssl_ext.exporting",

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "pretrain a model",
     "evaluate": "evaluate a checkpoint",
     "audit": "examine the data of a config",
+    "pack": "pack image files for fast loading",
     "export": "write a backbone for another program",
     "report": "join the results of many evaluations",
     "compare": "compare two models, or two methods over pretraining seeds",

@@ -1,6 +1,8 @@
 """Decoding image files with Pillow."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +45,34 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
         ValueError: it is not a file, damaged, not an image, floating point, or grey values lie outside 16
             bits; the message names the file.
     """
+    with decoding(path), open_image(path) as opened:
+        return upright(opened, channels)
+
+
+@contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """Name the file in errors of decoders."""
     try:
-        with open_image(path) as opened:
-            # Pillow applies the orientation of TIFF files itself.
-            turn = None if opened.format == "TIFF" else UPRIGHT.get(_orientation(opened))
-            opened.load()
-            image: Image.Image = opened
-            if image.mode.startswith("I"):
-                image = _to_8_bit(image, scaled=opened.format != "TIFF" or image.mode != "I")
-            elif image.mode == "F":
-                raise ValueError("floating-point images have no known range")
-            image = image.convert("RGB" if channels == 3 else "L")
-            return image if turn is None else image.transpose(turn)
+        yield
     except FileNotFoundError:
         raise
     except Exception as error:
         # Decoders raise many types on damaged files, and DecompressionBombError on oversized images.
         raise damaged_file(path, f"cannot be decoded as an image: {sentence(error)}") from error
+
+
+def upright(opened: Image.Image, channels: int) -> Image.Image:
+    """Decode an opened image as :func:`read_image`."""
+    # Pillow applies the orientation of TIFF files itself.
+    turn = None if opened.format == "TIFF" else UPRIGHT.get(orientation(opened))
+    opened.load()
+    image: Image.Image = opened
+    if image.mode.startswith("I"):
+        image = _to_8_bit(image, scaled=opened.format != "TIFF" or image.mode != "I")
+    elif image.mode == "F":
+        raise ValueError("floating-point images have no known range")
+    image = image.convert("RGB" if channels == 3 else "L")
+    return image if turn is None else image.transpose(turn)
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -77,10 +90,11 @@ def upright_size(image: Any) -> tuple[int, int]:
     if image.format == "TIFF":
         # Some versions of Pillow report the upright size.
         width, height = (image.tag_v2[key] for key in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength))
-    return (width, height) if _orientation(image) > 4 else (height, width)
+    return (width, height) if orientation(image) > 4 else (height, width)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation of an opened image; 1 is upright."""
     # For a PNG whose header has no EXIF data Pillow would decode the whole image.
     if image.format == "PNG" and "exif" not in image.info:
         return 1

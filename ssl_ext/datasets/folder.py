@@ -66,6 +66,15 @@ def _sub_folders(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if os.path.isdir(e.path) and not e.name.startswith("."))
 
 
+def folder_splits(data_root: str | Path) -> tuple[str, ...]:
+    """Names of the splits with images of a folder."""
+    root = image_folder(data_root, "FolderDataset")
+    found = _sub_folders(root)
+    if not any(name in found for name in USUAL_SPLITS):
+        return ("train",)
+    return tuple(name for name in found if holds_images(root / name))
+
+
 def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[Path]]:
     """Return the folder of the split, the names of all splits, and the folders that define the classes."""
     found = _sub_folders(root)
