@@ -27,10 +27,11 @@ SETTLED = 2 * 10**9  # ns: file systems store times of change in steps of up to 
 
 @dataclass
 class Folder:
-    """A folder below the root: its images in order, and the folders that links of images lead to."""
+    """A folder below the root, its inode and time of change, its images, and the folders of links' targets."""
 
     name: str
-    images: list[str]
+    change: tuple[int, int]
+    images: list[str] = field(default_factory=list)
     targets: set[str] = field(default_factory=set)
 
 
@@ -63,7 +64,8 @@ def walk(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[
     here = os.path.realpath(root / inside)
     if here in above:
         return
-    found, folders = Folder(inside, []), []
+    # Taken before the listing, so that a later change is seen.
+    found, folders = Folder(inside, _change(root, inside)), []
     with os.scandir(root / inside) as entries:
         # For other entries than links the type is known without a system call.
         for entry in entries:
@@ -153,8 +155,9 @@ def _scan(root: Path, index: Path | None) -> Listing:
     names, buffer, lengths, counts = [], bytearray(), [], []
     changes: dict[str, tuple[int, int]] = {}
     for folder in walk(root):
-        for place in (folder.name, *folder.targets):
-            changes.setdefault(place, _change(root, place))
+        changes[folder.name] = folder.change
+        for place in folder.targets - changes.keys():
+            changes[place] = _change(root, place)
         if folder.images:
             images = [os.fsencode(os.path.join(folder.name, name)) for name in folder.images]
             buffer += b"".join(images)
@@ -167,7 +170,8 @@ def _scan(root: Path, index: Path | None) -> Listing:
     listing = Listing(files, Paths.of(names), np.array(counts))
     if len(files) >= INDEXED_FROM:
         seconds = time.perf_counter() - start
-        written = index is not None and _write_index(index, root, listing, changes, begun)
+        if written := index is not None and _write_index(index, root, listing, changes, begun):
+            listing = _mapped(read_arrays(index)[1], root)
         print_log(
             f"'{shown(root)}': {len(files):,} images in {len(names):,} folders listed in {seconds:.2f} s, "
             f"{len(files) / seconds:,.0f} per second; {f'index {index}' if written else 'no index written'}",
@@ -229,10 +233,15 @@ def _read_index(path: Path, root: Path) -> Listing | None:
             changed = shown(root / place)
             print_log(f"the index of '{shown(root)}' is stale: '{changed}' has changed", logger="current")
             return None
-    files = Paths(arrays["files"], arrays["file ends"], root=str(root))
+    listing = _mapped(arrays, root)
     print_log(
-        f"'{shown(root)}': {len(files):,} images mapped from the index {path} in "
+        f"'{shown(root)}': {len(listing.files):,} images mapped from the index {path} in "
         f"{time.perf_counter() - start:.2f} s; none of {len(arrays['changes']):,} folders has changed",
         logger="current",
     )
+    return listing
+
+
+def _mapped(arrays: dict[str, np.ndarray], root: Path) -> Listing:
+    files = Paths(arrays["files"], arrays["file ends"], root=str(root))
     return Listing(files, Paths(arrays["folders"], arrays["folder ends"]), arrays["counts"])
