@@ -27,7 +27,7 @@ SETTLED = 2 * 10**9  # ns: file systems store times of change in steps of up to 
 
 @dataclass
 class Folder:
-    """A folder below the root, its inode and time of change, its images, and the folders of links' targets."""
+    """A folder below the root, its inode and time of change, its images, and folders of linked images."""
 
     name: str
     change: tuple[int, int]

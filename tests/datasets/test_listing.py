@@ -119,8 +119,10 @@ def test_a_changed_folder_is_listed_again(folder, walks, caplog, change):
 
 
 def test_a_file_added_during_the_listing_is_found_by_the_next(folder, tmp_path, monkeypatch):
-    def added(root, walk=listing.walk):
-        for found in walk(root):
+    walk = listing.walk
+
+    def added(*places):
+        for found in walk(*places):
             (folder / found.name / "new.png").touch()
             yield found
 
