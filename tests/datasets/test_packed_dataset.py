@@ -1,6 +1,8 @@
 """Packed sets: equality with the packed files, resuming, and refusal of damaged packs."""
 
+import copy
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -9,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_ext.apis import pack
+from ssl_ext.apis import evaluate, pack, pretrain
 from ssl_ext.cli.pack import main
 from ssl_ext.datasets import FolderDataset, ImageFiles, PackedDataset, collate_batch, packed, packing
 from ssl_ext.datasets.contents import image_contents
 from ssl_ext.datasets.packed import check_pack
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import dataset_fingerprint, load_splits
+from ssl_ext.evaluation.identity import dataset_name
 
 NAMES = ("train/b/1.jpg", "train/b/2.png", "train/a/3.jpg", "train/a/4.jpg", "train/a/5.jpg", "val/b/6.jpg")
 
@@ -332,3 +335,28 @@ def test_a_killed_run_is_finished_by_the_same_command(folder, tmp_path, monkeypa
     assert "train: 5 images match their checksums" in capsys.readouterr().out
     with pytest.raises(UserError, match="Give the folder of the pack: ssl-ext pack SOURCE OUT"):
         main([str(folder)])
+
+
+def test_training_and_evaluation_on_a_pack_equal_those_on_its_folder(tiny_config, tmp_path):
+    for number in range(12):
+        photograph(
+            tmp_path / f"images/{('train', 'test')[number % 3 == 2]}/{number % 2}/{number}.png", number
+        )
+    pack(tmp_path / "images", tmp_path / "packed", size=8, workers=0)
+    tiny_config.train_dataloader.batch_size = 4
+    tiny_config.train_cfg.max_epochs = 1
+    tiny_config.evaluation.knn.k = 3
+    found = {}
+    for kind, root in (("FolderDataset", "images"), ("PackedDataset", "packed")):
+        data = dict(type=kind, data_root=str(tmp_path / root), image_size=8)
+        config = copy.deepcopy(tiny_config)
+        config.train_dataloader.dataset, config.evaluation_dataset = dict(data, split="train"), data
+        work_dir = tmp_path / kind
+        model = pretrain(config, work_dir=work_dir)
+        rows = evaluate(config, work_dir / "epoch_1.pth", protocols=["knn"], out_dir=work_dir / "evaluation")
+        scalars = next(work_dir.glob("*/vis_data/scalars.json")).read_text()
+        found[kind] = model.state_dict(), rows[0].last, re.findall(r'"knn_top1": [\d.]+', scalars)
+    (weights, *scores), (packed_weights, *packed_scores) = found.values()
+    assert all(torch.equal(value, packed_weights[name]) for name, value in weights.items())
+    assert scores == packed_scores and scores[1]
+    assert rows[0].sizes["train"] == 8 and dataset_name(data) == "packed"
