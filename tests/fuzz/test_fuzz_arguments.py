@@ -120,6 +120,14 @@ WRONG = {
         ["trimix_table1"],
         ["--work", "{folder}"],
     ],
+    "predict": [
+        [],
+        ["nowhere.pth", "{folder}"],
+        ["{text}", "{folder}"],
+        ["{text}", "nowhere"],
+        ["{text}", "{text}", "--batch-size", "0"],
+        ["{text}", "{text}", "--out", "{folder}"],
+    ],
     "sweep": [
         [],
         [CONFIG],
