@@ -52,7 +52,8 @@ def mode_of(condition: Condition) -> str:
 class Reference:
     """A published figure, in [0, 1] for accuracies, and its cell in the published table.
 
-    ``recipes`` are readings of the publication's recipe; ``folder`` is that of the table.
+    ``recipes`` are readings of the publication's recipe, ``which`` is its epoch (None: unknown), and
+    ``folder`` is that of the table.
     """
 
     figure: float
@@ -62,6 +63,7 @@ class Reference:
     condition: Condition
     recipes: Sequence[str]
     folder: Path
+    which: str | None = None
 
     @property
     def method(self) -> str:
@@ -99,10 +101,12 @@ class Reference:
     def _load(self, stem: str, options: Sequence[str] = ()) -> Config:
         return load_config(find_config(stem, self.folder), parse_options(options))
 
-    def differences(self, row: ResultRow) -> list[str]:
-        """List the differences of a row from the publication, including facts that are not recorded."""
+    def differences(self, row: ResultRow, which: str) -> list[str]:
+        """List the differences of a row's epoch from the publication, including facts not recorded."""
         trained = row.protocol not in UNTRAINED or not self.recipes
         found = [self._recipe(row)] if trained and row.recipe not in self.recipes else []
+        if self.which not in (None, which) and row.best != row.last:
+            found.append(f"it is of the {which} epoch, not of the {self.which} (--which {self.which})")
         network = {key: self.config.model.to_dict().get(key) for key in ("backbone", "neck")}
         if self.method == "supervised":
             del network["neck"]
@@ -179,11 +183,13 @@ class References:
 
     entries: Sequence[Reference] = ()
 
-    def of_rows(self, rows: Sequence[ResultRow], metric: str) -> tuple[Reference, list[str]] | None:
-        """Return the published figure closest to the repeats and their differences, or None."""
+    def of_rows(
+        self, rows: Sequence[ResultRow], metric: str, which: str
+    ) -> tuple[Reference, list[str]] | None:
+        """Return the published figure closest to an epoch of the repeats and their differences, or None."""
         near = [entry for entry in self.entries if all(entry.of_row(row, metric) for row in rows)]
         found = [
-            (entry, list(dict.fromkeys(words for row in rows for words in entry.differences(row))))
+            (entry, list(dict.fromkeys(words for row in rows for words in entry.differences(row, which))))
             for entry in near
         ]
         return min(found, key=lambda one: len(one[1]), default=None)
@@ -211,9 +217,8 @@ def read_references(place: str | os.PathLike) -> References:
                     f"'{path}': metric '{cell.metric}' is unknown; allowed are {', '.join(METRICS)}."
                 )
             figure = cell.published / scale
-            entries.append(
-                Reference(figure, cell.metric, table.source, cell, condition, table.recipes, table.folder)
-            )
+            about = cell, condition, table.recipes, table.folder, table.which
+            entries.append(Reference(figure, cell.metric, table.source, *about))
     return References(entries)
 
 

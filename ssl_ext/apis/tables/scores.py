@@ -27,7 +27,6 @@ from .plan import JOBS, Cell, Plan, job_folder, read_plan
 from .planner import CURVE
 from .progress import run_of
 
-WHICH = "last"
 DETECTION = "detection.json"
 
 
@@ -44,6 +43,8 @@ class Scores:
         self._reasons: dict[str, list[str]] = {}
         self._intervals: dict[str, Ends] = {}
         self._papers: dict[str, PaperCell] | None = None
+        # Epoch of the figures: the last, unless the publication's is the best on validation.
+        self._which = "last"
         self._log: dict[tuple[Path, str, int], float] = {}
         self._jobs: dict[str, Job] = {}
         self._states: dict[str, tuple[int, State]] = {}
@@ -146,16 +147,18 @@ class Scores:
         self, plan: Plan, cell: Cell, recipe: str, by_seed: Mapping[int, Sequence[ResultRow]]
     ) -> Figure:
         rows = [row for found in by_seed.values() for row in found]
+        if self._papers is None:
+            table = read_table(plan.file) if plan.file else None
+            self._papers = {str(dict(paper.at)): paper for paper in (table.cells if table else [])}
+            self._which = (table and table.which) or self._which
         values = {
-            seed: float(np.mean([row.last[cell.metric] for row in found])) for seed, found in by_seed.items()
+            seed: float(np.mean([getattr(row, self._which)[cell.metric] for row in found]))
+            for seed, found in by_seed.items()
         }
         if len(rows) == 1:
-            stat = Stat.of_rows(rows, cell.metric, WHICH)
+            stat = Stat.of_rows(rows, cell.metric, self._which)
         else:
             stat = Stat.of([*values.values()])._replace(interval=seeds_interval([*values.values()]))
-        if self._papers is None:
-            papers = read_table(plan.file).cells if plan.file else []
-            self._papers = {str(dict(paper.at)): paper for paper in papers}
         paper = self._papers.get(str(cell.at))
         if paper is None or paper.printed == "-":
             return Figure(recipe, values, rows, stat)
@@ -172,7 +175,7 @@ class Scores:
                 condition = Condition.from_row(row)
                 reference = Reference(0.0, paper.metric, plan.source, paper, condition, plan.recipes, folder)
                 try:
-                    self._reasons[key] = reference.differences(row)
+                    self._reasons[key] = reference.differences(row, self._which)
                 except UserError as error:
                     self._reasons[key] = [str(error)]
             found |= dict.fromkeys(self._reasons[key])
@@ -185,7 +188,7 @@ class Scores:
             row = first.rows[0]
             pair = Pair(data_name(row), Condition.from_row(row), first.rows, second.rows)
             try:
-                found = image_differences(load_scores(pair), WHICH, [metric])
+                found = image_differences(load_scores(pair), self._which, [metric])
             except UserError:
                 found = []
             self._intervals[key] = found[0][3] if found else None
