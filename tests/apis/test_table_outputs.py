@@ -295,7 +295,9 @@ def test_figures_of_other_data_labels_or_protocols_are_not_compared(tmp_path):
 
 def test_published_figures_stand_beside_comparable_ones_only(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        Reference, "differences", lambda self, row: [] if row.recipe in self.recipes else ["another recipe"]
+        Reference,
+        "differences",
+        lambda self, row, which: [] if row.recipe in self.recipes else ["another recipe"],
     )
     path = tmp_path / "mine.py"
     path.write_text(
