@@ -133,7 +133,10 @@ def find_config(name: str, folder: Path) -> Path:
     """
     if name.endswith(".py"):
         found = [path for path in (folder / name, Path(name)) if path.is_file()]
-        return found[0].resolve() if found else config_file(name).resolve()
+        if not found:
+            config_file(name)
+        # A removed or packaged config is read by the name that it was given.
+        return found[0].resolve() if found else Path(name)
     for place in (folder, *(beside for beside in sorted(folder.parent.glob("*/")) if beside != folder)):
         if (path := place / f"{name}.py").is_file():
             return path
