@@ -23,6 +23,7 @@ ROOMS = (
         "apis.pretrain",
         "apis.export",
         "apis.predict",
+        "apis.pack",
     ),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),

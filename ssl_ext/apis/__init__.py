@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .audit import audit
     from .evaluate import evaluate
     from .export import export
+    from .pack import pack
     from .predict import predict
     from .pretrain import pretrain
 
@@ -23,6 +24,7 @@ __all__ = [
     "export",
     "load_classifier",
     "load_config",
+    "pack",
     "parse_options",
     "predict",
     "pretrain",
@@ -36,6 +38,7 @@ PLACES = {
     "export": "ssl_ext.apis.export",
     "load_classifier": "ssl_ext.exporting",
     "load_config": "ssl_ext.config.load",
+    "pack": "ssl_ext.apis.pack",
     "parse_options": "ssl_ext.config.load",
     "predict": "ssl_ext.apis.predict",
     "pretrain": "ssl_ext.apis.pretrain",

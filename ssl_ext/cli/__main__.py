@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "pretrain a model",
     "evaluate": "evaluate a checkpoint",
     "audit": "examine the data of a config",
+    "pack": "pack image files for fast loading",
     "export": "write a backbone for another program",
     "predict": "classify images with a trained classifier",
     "report": "join the results of many evaluations",
