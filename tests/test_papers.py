@@ -118,9 +118,6 @@ def test_every_override_changes_its_config_and_the_model_takes_a_step_with_it():
         assert all(torch.isfinite(value) for value in logged.values()), cell
         if (cell.evaluate or {}).get("protocols") == "log" and cell.metric.startswith("loss"):
             assert cell.metric in logged
-        if any("mix_block.lr_mult=0.0" in option for option in cell.options):
-            # A block that is not trained has constant masks, which are rescaled to λ.
-            assert config.model.get("adjust_lam", True) and logged["mask_std"] < 0.01
     assert len(stepped) > 80
 
 
