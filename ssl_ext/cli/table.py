@@ -20,7 +20,7 @@ EXAMPLE = """examples:
   python tools/table.py --work work_dirs/tables/trimix_table1        (a further worker, anywhere)
 """
 
-WORKER = ("work", "processes", "no_wait")
+OTHERS = ("work", "processes", "no_wait", "published")
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -43,6 +43,14 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers without GPUs (1)")
     parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
+    parser.add_argument("--show", action="store_true", help="print the planned table as it stands, and stop")
+    parser.add_argument(
+        "--estimate", action="store_true", help="run three steps of each training, print time and memory"
+    )
+    parser.add_argument(
+        "--published", nargs="?", const="text", choices=("text", "markdown"),
+        help="print the published figures, and stop",
+    )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
     parser.add_argument("--skip-missing", action="store_true", help="run cells whose data are there")
     parser.add_argument("--out", default="work_dirs/tables", metavar="DIR", help="folder (work_dirs/tables)")
@@ -62,12 +70,19 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: at least 1 is needed.")
 
-    from ssl_ext.apis.tables.run import run_table
+    from ssl_ext.apis.tables.run import run_table, table_file
 
     from .console import PlainConsole
 
-    settings = {name: value for name, value in vars(args).items() if name not in WORKER}
-    sys.exit(run_table(settings.pop("file"), PlainConsole(), train_args=words[cut + 1 :], **settings))
+    console = PlainConsole()
+    if args.published:
+        from ssl_ext.apis.tables.published import published_grid
+
+        grid = published_grid(table_file(args.file))
+        return console.print_grids([grid]) if args.published == "text" else _write(grid.markdown())
+
+    settings = {name: value for name, value in vars(args).items() if name not in OTHERS}
+    sys.exit(run_table(settings.pop("file"), console, train_args=words[cut + 1 :], **settings))
 
 
 def _planned(folder: str) -> Path:

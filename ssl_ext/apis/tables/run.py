@@ -20,8 +20,9 @@ from ssl_ext.config.papers import Table, find_tables, read_table
 from ssl_ext.errors import UserError
 
 from .checks import check_data, check_place, without_missing
-from .jobs import FAILED, LOG, OPEN, State, digest, read_state, write_state
-from .live import LiveTable
+from .estimates import estimate_table
+from .jobs import FAILED, OPEN, State, digest, read_state, write_state
+from .live import LiveTable, show_table
 from .local import WORKERS_LOG, Local
 from .locks import take_lock
 from .overview import runs_table, summary
@@ -159,23 +160,27 @@ def run_workers(
 
 def run_table(
     file: str,
-    console: Console,
+    console: Any,
     *,
     out: str | os.PathLike,
     gpus: Sequence[str] | None = None,
     workers: int = 1,
     dry_run: bool = False,
+    show: bool = False,
+    estimate: bool = False,
     **settings: Any,
 ) -> int:
     """Plan and run the table of a file on this machine, and draw it meanwhile; see :func:`plan_in`.
 
     Args:
         file: Path of a table, or the name of one in ``configs/papers``.
-        console: Terminal to draw on.
+        console: Terminal to draw on (:class:`ssl_ext.cli.console.PlainConsole`).
         out: Folder of all tables.
         gpus: Ids of GPUs, one worker on each; None: all.
         workers: Workers on the CPU, without GPUs.
         dry_run: Print the runs and their states only.
+        show: Print the table as it stands only, and write its files.
+        estimate: Print time and memory of the runs whose data are there only.
         settings: Further arguments of :func:`plan_in`.
 
     Returns:
@@ -190,22 +195,26 @@ def run_table(
     # Other cells, seeds or settings are another table, whose workers may run at the same time.
     choice = [settings.get(name) for name in CHOICE]
     name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
-    outcome = plan_in(read_table(path), name, out, dry_run=dry_run, **settings)
+    if show:
+        show_table(Path(out).resolve() / name, console)
+        return 0
+    outcome = plan_in(read_table(path), name, out, dry_run=dry_run or estimate, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     for note in plan.notes:
         console.print(note)
-    if dry_run:
-        console.print(runs_table(plan, jobs, outcome.states, outcome.images))
-    else:
+    if not dry_run and not estimate:
         make = partial(Local, gpus=devices, workers=workers)
         with LiveTable(outcome.folder, console) as live:
             views: list[Callable[[], None]] = [Tail(outcome.folder, console), live]
             run_workers(outcome, make, len(devices) or workers, views)
+        show_table(outcome.folder, console)
+        return 1 if outcome.failed else 0
+    if estimate:
+        console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))
+    else:
+        console.print(runs_table(plan, jobs, outcome.states, outcome.images))
     for line in summary(plan, jobs, outcome.states):
         console.print(line)
-    for name, state in outcome.failed.items():
-        log = job_folder(outcome.folder, name) / LOG
-        console.print(f"failed: {state.said}\n  log: {log}", soft_wrap=True)
     return 1 if outcome.failed else 0
 
 
