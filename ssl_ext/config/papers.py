@@ -98,6 +98,16 @@ def find_tables(place: str | os.PathLike) -> list[Path]:
     return found
 
 
+def find_table(name: str) -> Path:
+    """Return the file of a table: a path, or the stem of a table in ``configs/papers``.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    shipped = FOLDER / "papers" / f"{name}.py"
+    return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
+
+
 def read_table(path: str | os.PathLike) -> Table:
     """Run a table file and lay out its cells.
 
