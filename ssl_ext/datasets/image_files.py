@@ -1,13 +1,12 @@
 """A user's image files, decoded once into memory, with labels from a CSV file."""
 
 import csv
-import hashlib
 import logging
 import math
+import os
 import re
-from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.decode import check_image_options, image_folder, image_names, read_image
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.datasets.groups import OPTION, warn_of_unused_groups
+from ssl_ext.datasets.test_share import check_test_share, drawn_for_test
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -59,11 +59,11 @@ class ImageFiles(ArrayDataset):
         labels_file: CSV file with a header and the columns ``file`` (path relative to ``data_root``),
             ``label`` (a name or a number; empty: unlabelled) and, optionally, ``split`` and ``group`` (the
             patient, lesion or slide). The labels that occur are the classes, numbers in increasing
-            order. None: all images of the folder, unlabelled.
+            order. None: all images of the folder, unlabelled, or labelled by ``class_folders``.
+        class_folders: label images by their folders, ``data_root/class/…`` or ``data_root/split/class/…``.
         group: name of the column of groups; None: ``group``, if there is one.
-        test_share: fraction of each class used as ``'test'`` if there is no column ``split``, in (0, 1).
-            The files, or the groups, are ordered by a hash of their names, so the choice does not depend
-            on their order. A group is never split, and counts for its least frequent class.
+        test_share: fraction of each class used as ``'test'`` if there is no column (or folder) of splits, in
+            (0, 1): see :func:`.drawn_for_test`. A group is never split.
         channels: 3 for RGB, 1 for grey.
         task: see ArrayDataset.
         device: see ArrayDataset.
@@ -80,6 +80,7 @@ class ImageFiles(ArrayDataset):
         *,
         image_size: int,
         labels_file: str | None = None,
+        class_folders: bool = False,
         group: str | None = None,
         test_share: float = 0.3,
         channels: int = 3,
@@ -87,14 +88,17 @@ class ImageFiles(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_image_options(channels, image_size)
-        if not 0 < test_share < 1:
-            raise ValueError(f"dataset.test_share must lie between 0 and 1, got {test_share}")
+        check_test_share(test_share)
         root = image_folder(data_root, "ImageFiles")
-        if labels_file is None:
+        if class_folders and labels_file:
+            raise ValueError("dataset.class_folders=True and dataset.labels_file: give one source of labels")
+        if class_folders:
+            entries = _split(_read_folders(root), test_share)
+        elif labels_file is None:
             entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
         else:
             entries = _split(_read_csv(Path(labels_file).expanduser(), group), test_share)
-        classes = _classes(entries, labels_file)
+        classes = _classes(entries, labels_file or root)
         available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
         split = check_split(split or "train", available, f"ImageFiles {labels_file or root}")
         images, kept = _decode(root, [e for e in entries if e.split == split], image_size, channels)
@@ -109,6 +113,20 @@ class ImageFiles(ArrayDataset):
             groups=[entry.group for entry in kept] if entries[0].group else None,
         )
         self.files = [entry.file for entry in kept]
+
+
+def _read_folders(root: Path) -> list[Entry]:
+    """Images of the class folders of each split, or of ``root`` without folders of splits."""
+    splits = [name for name in SPLITS if (root / name).is_dir()]
+    entries = []
+    for name in image_names(root):
+        *folders, _ = name.split(os.sep)
+        split = folders.pop(0) if splits and folders else ""
+        if split in splits or not splits:
+            entries.append(Entry(name, folders[0] if folders else "", split))
+    if not any(entry.label for entry in entries):
+        raise damaged_file(root, "has no class folders with images (config key: dataset.class_folders)")
+    return entries
 
 
 def _read_csv(path: Path, group: str | None) -> list[Entry]:
@@ -151,20 +169,11 @@ def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
     """Return the entries with their given split, or else split each class into ``test`` and ``train``."""
     if all(entry.split for entry in entries):
         return list(entries)
-    sizes = Counter(entry.label for entry in entries if entry.label)
-    # A unit is a group or a file; its class is the least frequent one of its labelled images.
-    units: dict[str, str] = {}
-    for entry in sorted((e for e in entries if e.label), key=lambda e: (sizes[e.label], e.label)):
-        units.setdefault(entry.unit, entry.label)
-    classes: dict[str, list[str]] = {}
-    for unit in sorted(units, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        classes.setdefault(units[unit], []).append(unit)
-    shares = [members[: max(1, round(test_share * len(members)))] for members in classes.values()]
-    tested = set(chain(*shares))
+    tested = drawn_for_test([e.unit for e in entries], [e.label for e in entries], test_share)
     return [entry._replace(split="test" if entry.unit in tested else "train") for entry in entries]
 
 
-def _classes(entries: Sequence[Entry], labels_file: str | None) -> list[str]:
+def _classes(entries: Sequence[Entry], source: str | Path) -> list[str]:
     """Return the labels that occur: numbers by value, then names.
 
     Raises:
@@ -173,15 +182,13 @@ def _classes(entries: Sequence[Entry], labels_file: str | None) -> list[str]:
     found = sorted({entry.label for entry in entries} - {""}, key=_natural)
     if missing := [label for label in found if label.lower() in MISSING]:
         raise damaged_file(
-            str(labels_file),
+            source,
             f"label {missing[0]!r} marks a missing value: leave the field empty for an unlabelled image, "
             "or give the class another name",
         )
     for one, other in pairwise(found):
         if _natural(one)[0] == _natural(other)[0] != math.inf:
-            raise damaged_file(
-                str(labels_file), f"labels {one!r} and {other!r} are the same number: use one spelling"
-            )
+            raise damaged_file(source, f"labels {one!r} and {other!r} are the same number: use one spelling")
     return found
 
 
