@@ -138,6 +138,8 @@ def _read_csv(path: Path, group: str | None) -> list[Entry]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = csv.DictReader(file, skipinitialspace=True)
             header = lines.fieldnames or ()
+            if len(header) == 1 and ";" in header[0]:
+                raise damaged_file(path, "separates its columns by semicolons: save it with commas")
             if lacking := [name for name in ("file", "label") if name not in header]:
                 raise damaged_file(
                     path, f"no column {lacking[0]!r} in its first line, only {', '.join(header) or 'nothing'}"
@@ -163,6 +165,15 @@ def _read_csv(path: Path, group: str | None) -> list[Entry]:
     if not entries[0].group:
         warn_of_unused_groups(path, header)
     return entries
+
+
+def listed_files(path: str | Path) -> list[str]:
+    """Return the files that a CSV file lists.
+
+    Raises:
+        ValueError: malformed CSV file.
+    """
+    return [entry.file for entry in _read_csv(Path(path), None)]
 
 
 def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
