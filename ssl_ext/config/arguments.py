@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
 
 from ssl_ext.engine.loop import EpochLoop, IterLoop
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, did_you_mean
 from ssl_ext.registry import DATASETS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 
 from .keys import near_key
@@ -67,8 +67,15 @@ def check_dataset(key: str, settings: Mapping[str, Any]) -> None:
 def _class(key: str, registry: Registry, name: Any) -> type:
     found = registry.get(name) if isinstance(name, str) else name
     if found is None:
-        raise UserError(f"{key}: type={name!r} is not a registered {registry.name}.")
+        near = did_you_mean(str(name), _names(registry)) or "."
+        raise UserError(f"{key}: type={name!r} is not a registered {registry.name}{near}")
     return found
+
+
+def _names(registry: Registry | None) -> Iterator[str]:
+    while registry is not None:
+        yield from registry.module_dict
+        registry = registry.parent
 
 
 def _check(key: str, settings: Mapping[str, Any], kind: type, more: Collection[str]) -> None:
