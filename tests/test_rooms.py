@@ -22,6 +22,8 @@ ROOMS = (
         "apis.evaluate",
         "apis.pretrain",
         "apis.export",
+        "apis.predict",
+        "apis.pack",
     ),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),

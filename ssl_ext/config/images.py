@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ssl_ext.datasets.contents import channel_statistics
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, user_errors
 from ssl_ext.models.data_preprocessor import MultiViewPreprocessor
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.models.utils.split_batch_norm import SplitBN
@@ -54,7 +54,8 @@ def check_split_norms(batch_size: int, model: TrainableModel) -> None:
     Raises:
         UserError: The batch size is not a multiple of the number of parts, or parts have one image.
     """
-    splits = max((part.num_splits for part in model.modules() if isinstance(part, SplitBN)), default=1)
+    with user_errors("model.backbone"):
+        splits = max((part.own_splits() for part in model.modules() if isinstance(part, SplitBN)), default=1)
     if batch_size % splits or batch_size < 2 * splits > 2:
         raise UserError(
             f"train_dataloader.batch_size={batch_size}: batches are normalised in {splits} equal parts of "

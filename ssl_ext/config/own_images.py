@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from ssl_ext.datasets.contents import channel_statistics
-from ssl_ext.datasets.decode import image_names, open_image, upright_size
-from ssl_ext.datasets.image_files import SPLITS, listed_files
+from ssl_ext.datasets.decode import open_image, upright_size
+from ssl_ext.datasets.entries import SPLITS, listed_files
+from ssl_ext.datasets.listing import image_names
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import shown
 

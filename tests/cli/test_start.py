@@ -41,6 +41,7 @@ WRONG = {
     ("audit", "no.py"): "Config 'no.py' does not exist.",
     ("audit", CONFIG, "--out", "."): "--out '.' is a folder; give a file.",
     ("export", "no.pth", "--to", "timm"): "Checkpoint 'no.pth' does not exist.",
+    ("predict", "no.pth", "."): "Checkpoint 'no.pth' does not exist.",
     ("report", "no"): "'no' does not exist.",
     ("report", ".", "--references", "no.yml"): "'no.yml' does not exist.",
     ("sweep", "no.py", "a=1,2"): "Config 'no.py' does not exist.",
