@@ -102,7 +102,15 @@ def source_commit() -> str | None:
 
 
 def peak_resident_bytes() -> int:
-    """Peak resident memory of this process in bytes."""
+    """Peak resident memory of this process in bytes, since its program started.
+
+    ``ru_maxrss`` of a new process includes memory of its parent; ``VmHWM`` of Linux does not.
+    """
+    try:
+        with open("/proc/self/status", encoding="utf-8") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

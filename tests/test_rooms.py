@@ -22,6 +22,7 @@ ROOMS = (
         "apis.evaluate",
         "apis.pretrain",
         "apis.export",
+        "apis.predict",
         "apis.pack",
     ),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),

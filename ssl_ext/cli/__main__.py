@@ -14,8 +14,10 @@ COMMANDS = {
     "audit": "examine the data of a config",
     "pack": "pack image files for fast loading",
     "export": "write a backbone for another program",
+    "predict": "classify images with a trained classifier",
     "report": "join the results of many evaluations",
     "compare": "compare two models, or two methods over pretraining seeds",
+    "table": "run a table of experiments",
     "sweep": "train and evaluate every point of a grid",
     "visualize": "draw the figures of a config, a run or a checkpoint",
 }

@@ -199,6 +199,17 @@ def _natural(label: str) -> tuple[float, str]:
     return (float(label) if NUMBER.fullmatch(label) else math.inf), label
 
 
+def read_square(path: Path, size: int, channels: int) -> torch.Tensor:
+    """Decode a file, resize its shorter side and crop the centre: uint8 (channels, size, size).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: see :func:`ssl_ext.datasets.decode.read_image`.
+    """
+    image = resize(read_image(path, channels), size, InterpolationMode.BICUBIC)
+    return pil_to_tensor(center_crop(image, [size, size]))
+
+
 def _decode(
     root: Path, entries: Sequence[Entry], size: int, channels: int
 ) -> tuple[torch.Tensor, list[Entry]]:
@@ -208,15 +219,14 @@ def _decode(
     damaged: list[str] = []
     for entry in entries:
         try:
-            image = read_image(root / entry.file, channels)
+            image = read_square(root / entry.file, size, channels)
         except FileNotFoundError as error:
             by_hand = "the CSV file lists it, with a path below data_root"
             raise missing_file(root / entry.file, "ImageFiles", by_hand, can_download=False) from error
         except ValueError as error:
             damaged.append(str(error))
             continue
-        image = center_crop(resize(image, size, InterpolationMode.BICUBIC), [size, size])
-        images[len(kept)] = pil_to_tensor(image)
+        images[len(kept)] = image
         kept.append(entry)
     if not kept:
         raise damaged_file(root, f"holds no readable image; the first is {damaged[0]}")

@@ -43,6 +43,7 @@ WRONG = {
     ("pack", "no"): "Config 'no' does not exist.",
     ("pack", "."): "Give the folder of the pack: ssl-ext pack SOURCE OUT.",
     ("export", "no.pth", "--to", "timm"): "Checkpoint 'no.pth' does not exist.",
+    ("predict", "no.pth", "."): "Checkpoint 'no.pth' does not exist.",
     ("report", "no"): "'no' does not exist.",
     ("report", ".", "--references", "no.yml"): "'no.yml' does not exist.",
     ("sweep", "no.py", "a=1,2"): "Config 'no.py' does not exist.",

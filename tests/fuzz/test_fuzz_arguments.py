@@ -105,6 +105,14 @@ WRONG = {
         ["{text}", "--to", "onnx", "--image-size", "0"],
         ["{text}", "--to", "onnx", "--image-size", "big"],
     ],
+    "predict": [
+        [],
+        ["nowhere.pth", "{folder}"],
+        ["{text}", "{folder}"],
+        ["{text}", "nowhere"],
+        ["{text}", "{text}", "--batch-size", "0"],
+        ["{text}", "{text}", "--out", "{folder}"],
+    ],
     "sweep": [
         [],
         [CONFIG],
