@@ -17,7 +17,7 @@ METRIC, UNIT = "acc", "%"
 SOURCE = "TriMix, arms of a comparison that its paper does not print"
 OPTIONS = {
     "barlow-twins-300e": ["train_cfg.max_epochs=300"],
-    "consistency-only": ["model.head.virtual_weight=0.0", "model.head.feature_norm=False"],
+    "consistency-only": ["model.head.virtual_weight=0.0"],
     "trimix-t0.1": ["model.head.temperature=0.1"],
 }
 

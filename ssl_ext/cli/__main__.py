@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "write a backbone for another program",
     "report": "join the results of many evaluations",
     "compare": "compare two models, or two methods over pretraining seeds",
+    "table": "run a table of experiments",
     "sweep": "train and evaluate every point of a grid",
     "visualize": "draw the figures of a config, a run or a checkpoint",
 }

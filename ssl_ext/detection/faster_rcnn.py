@@ -19,6 +19,7 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from ssl_ext.models.backbones import ResNet_CIFAR_MaxPool
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.registry import MODELS
 
@@ -187,9 +188,9 @@ def stage_channels(backbone: Any, stage: int) -> int:
 
 
 def c4_stride(backbone: Any) -> int:
-    """Stride in pixels of the output of ``layer3``: 16, or 4 with a CIFAR stem."""
-    stem = 1 if isinstance(backbone, ResNet_CIFAR) else 4
-    return stem * math.prod(backbone.strides[:3])
+    """Stride in pixels of the output of ``layer3``: 16, 4 with a CIFAR stem, or 8 if that pools."""
+    small, pooled = (isinstance(backbone, kind) for kind in (ResNet_CIFAR, ResNet_CIFAR_MaxPool))
+    return (1 if small else 2 if pooled else 4) * math.prod(backbone.strides[:3])
 
 
 def image_list(inputs: Tensor, data_samples: list[dict]) -> ImageList:

@@ -29,6 +29,11 @@ METRICS = {
     "kappa": Metric("kappa"),
     "balanced_acc": Metric("bal. acc. %", 100, 2),
     "f1": Metric("macro F1"),
+    **{
+        f"{kind}{name}": Metric(f"{kind.upper().replace('_', ' ')}{name} %", 100, 1)
+        for kind in ("", "voc07_", "voc_")
+        for name in ("AP", "AP50", "AP75")
+    },
     "ece": Metric("ECE", better=-1),
     "silhouette_pca2": Metric("silh. PCA-2", 1, 3),
     "explained_pca2": Metric("PCA-2 explains %", 100, 1, 0),

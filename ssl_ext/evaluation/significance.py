@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +118,37 @@ def over_seeds(
     return means
 
 
+def clear_best(
+    scores: Sequence[float], paired: Callable[[int, int], tuple[Sequence[float], Sequence[float]]]
+) -> int | None:
+    """Index of the highest score if it differs from every other by a paired t-test (p < 0.05), else None.
+
+    Holm's correction is for all pairs. ``paired(i, j)`` returns the values of two methods at shared seeds, of
+    which a test needs five.
+    """
+    pairs = list(itertools.combinations(range(len(scores)), 2))
+    if not pairs:
+        return None
+    found = [paired(*pair) for pair in pairs]
+    tests = [seed_difference(a, b).t_p if a else None for a, b in found]
+    best = max(range(len(scores)), key=scores.__getitem__)
+    p_values = holm([1.0 if p is None else p for p in tests])
+    return best if max(p for p, pair in zip(p_values, pairs, strict=True) if best in pair) < ALPHA else None
+
+
+def seeds_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
+    """95 % interval (Student's t) of the mean of independent values; None for fewer than two.
+
+    >>> [round(end, 3) for end in seeds_interval([1.0, 3.0])]
+    [-10.706, 14.706]
+    """
+    if len(values) < 2:
+        return None
+    n, mean = len(values), float(np.mean(values))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half
+
+
 class SeedDifference(NamedTuple):
     """Mean difference over n pretraining seeds, its 95 % interval and p-values; None if not computed."""
 
@@ -141,7 +173,6 @@ def seed_difference(first: Sequence[float], second: Sequence[float]) -> SeedDiff
     if n < 2:
         return SeedDifference(n, mean, None, None, None, None)
     deviation = float(difference.std(ddof=1))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / math.sqrt(n)
     t_p = wilcoxon_p = None
     if n >= T_FROM:
         t_p = float(stats.ttest_rel(a, b).pvalue) if deviation else float(mean == 0)
@@ -149,7 +180,7 @@ def seed_difference(first: Sequence[float], second: Sequence[float]) -> SeedDiff
         wilcoxon_p = float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0
     needed = seeds_needed(mean, deviation)
     more = None if needed is None else max(0, needed - n)
-    return SeedDifference(n, mean, (mean - half, mean + half), t_p, wilcoxon_p, more)
+    return SeedDifference(n, mean, seeds_interval(difference), t_p, wilcoxon_p, more)
 
 
 def seeds_needed(difference: float, deviation: float) -> int | None:

@@ -11,6 +11,8 @@ from typing import Any
 from ssl_ext.json_files import read_bytes
 from ssl_ext.values import is_number
 
+EPOCH_SECONDS = "epoch_seconds"
+
 
 def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the records of MMEngine's LocalVisBackend for one run, sorted by step.
@@ -47,6 +49,25 @@ def read_scalars(run_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
             kept = [record for record in joined.get(kind, []) if record["step"] < start]
             joined[kind] = kept + records
     return sorted(chain.from_iterable(joined.values()), key=lambda record: record["step"])
+
+
+def figure_of_epoch(run_dir: str | os.PathLike[str], key: str, epoch: int) -> float:
+    """Mean of the values of ``key`` that a run logged in an epoch, counted from 1.
+
+    ``epoch_seconds``, where it is not logged, is the mean time of a step times the steps of an epoch.
+
+    Raises:
+        FileNotFoundError: There is no log under ``run_dir``.
+        ValueError: The log is damaged, or has no such value.
+    """
+    records = read_scalars(run_dir)
+    found = [record[key] for record in records if record.get("epoch") == epoch and key in record]
+    if not found and key == EPOCH_SECONDS:
+        steps = max(record["step"] for record in records) / max(record.get("epoch", 1) for record in records)
+        return steps * figure_of_epoch(run_dir, "time", epoch)
+    if not found:
+        raise ValueError(f"the log of '{run_dir}' has no {key} of epoch {epoch}.")
+    return sum(found) / len(found)
 
 
 def _logs(run_dir: Path) -> list[Path]:

@@ -1,11 +1,13 @@
-"""Plain classifiers, default layers of mixing policies, and ResNeXt for small images."""
+"""Plain classifiers, default layers of mixing policies, and backbones for small images."""
 
 import pytest
 import torch
+import torchvision
 from mmengine.registry import init_default_scope
 
+from ssl_ext.detection.faster_rcnn import c4_stride
 from ssl_ext.mixups import Mixed
-from ssl_ext.models import ResNeXt_CIFAR
+from ssl_ext.models import ResNet_CIFAR_MaxPool, ResNeXt_CIFAR, ResNeXt_CIFAR_MaxPool
 from ssl_ext.registry import MODELS
 
 
@@ -119,3 +121,19 @@ def test_resnext_for_small_images_keeps_their_size_and_has_grouped_stages():
     with torch.no_grad():
         shapes = [tuple(maps.shape) for maps in network(torch.randn(1, 3, 16, 16))]
     assert shapes == [(1, 256, 16, 16), (1, 1024, 4, 4), (1, 2048, 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "name"), [(ResNet_CIFAR_MaxPool(18), "resnet18"), (ResNeXt_CIFAR_MaxPool(50), "resnext50_32x4d")]
+)
+def test_small_stem_with_pooling_is_torchvisions_network_with_another_first_convolution(ours, name):
+    theirs = getattr(torchvision.models, name)()
+    theirs.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    theirs.fc = torch.nn.Identity()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    ours.eval(), theirs.eval()
+    with torch.no_grad():
+        (maps,) = ours(images)
+        torch.testing.assert_close(maps.mean((2, 3)), theirs(images))
+    assert maps.shape[2:] == (4, 4) and c4_stride(ours) == 8

@@ -34,9 +34,9 @@ def compare_models(
     areas: list[tuple[list[str], float]] = []
     notes: dict[str, None] = {}
     for pair in pairs:
-        loaded = _load(pair)
+        loaded = load_scores(pair)
         words, (rows, first, second) = f"{pair.data}, {pair.condition.words}", loaded[0]
-        for name, a, b, ends in _differences(loaded, which, metrics):
+        for name, a, b, ends in image_differences(loaded, which, metrics):
             metric = METRICS.get(name, Metric(name))
             cells = [f"{metric.scale * value:.{metric.digits}f}" for value in (a, b)]
             differences.append(
@@ -86,7 +86,12 @@ def _scope(sides: tuple[Side, Side]) -> list[str]:
     ]
 
 
-def _load(pair: Pair) -> Loaded:
+def load_scores(pair: Pair) -> Loaded:
+    """Load the stored scores of each shared seed and draw of a pair.
+
+    Raises:
+        UserError: A row has no stored scores, or the two sides have different images, labels or seeds.
+    """
     loaded = []
     for rows in shared_repeats(pair.first, pair.second):
         if any(row.predictions is None for row in rows):
@@ -105,7 +110,7 @@ def _load(pair: Pair) -> Loaded:
     return loaded
 
 
-def _differences(
+def image_differences(
     loaded: Loaded, which: str, metrics: Sequence[str]
 ) -> list[tuple[str, float, float, tuple[float, float] | None]]:
     """Return (metric, value of A, value of B, interval of A − B), averaged over seeds and draws.

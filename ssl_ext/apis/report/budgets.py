@@ -10,7 +10,7 @@ from ssl_ext.evaluation.results import OWN
 
 from .comparison import Comparison
 from .grid import Grid
-from .references import PROTOCOLS, References, labels_name, mode_of
+from .references import PROTOCOLS, Published, References, labels_name, mode_of
 from .text import metric_label, notes, stat_text
 
 NO_REFERENCES = References()
@@ -33,8 +33,7 @@ def budget_grid(
     methods: dict[str, None] = {}
     places: dict[tuple[str, str, str], dict[tuple[str, str], str]] = {}
     columns: dict[str, tuple[int, float]] = {}
-    sources: dict[str, None] = {}
-    unlike: dict[str, dict[str, None]] = {}
+    published = Published()
     for comparison in shown:
         labels = labels_name(comparison.condition)
         for line in comparison.lines:
@@ -50,13 +49,9 @@ def budget_grid(
                 text = stat_text(line, metric, count=True)
                 if near := references.of_rows(line.rows, metric):
                     reference, differences = near
-                    if differences:
-                        text += " †"
-                        place = f"{name} on {comparison.data}, {mode}, {labels} ({reference.source})"
-                        unlike.setdefault("; ".join(differences), {})[place] = None
-                    else:
-                        text += f" ({_published(reference.figure, metric)})"
-                        sources[reference.source] = None
+                    place = f"{name} on {comparison.data}, {mode}, {labels} ({reference.source})"
+                    printed = _published(reference.figure, metric)
+                    text += published.beside(printed, reference.source, place, differences)
                 # Several protocols measure "all" in the same way; keep the first.
                 cells.setdefault((labels, metric), text)
     names = sorted(columns, key=columns.__getitem__)
@@ -68,12 +63,7 @@ def budget_grid(
     ]
     header = ["data", "method", "backbone"]
     header += [f"{labels}: {metric_label(metric)}" for labels in names for metric in metrics]
-    about = [f"In brackets: {'; '.join(sources)}"] if sources else []
-    about += [
-        f"† not comparable with the published figure, because {why}: {'; '.join(places_of)}."
-        for why, places_of in unlike.items()
-    ]
-    return Grid(title, header, rows, 3, [*about, *notes(shown)])
+    return Grid(title, header, rows, 3, [*published.notes(), *notes(shown)])
 
 
 def _published(value: float, metric: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import string
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 
 from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
 from ssl_ext.evaluation.identity import comparable_settings, data_name, repeat_key
-from ssl_ext.evaluation.significance import ALPHA, holm, over_seeds, seed_difference
+from ssl_ext.evaluation.significance import clear_best, over_seeds
 
 
 class NamedRow(NamedTuple):
@@ -93,14 +92,13 @@ class Comparison:
             return None
         best = max(lines, key=lambda line: better * line.stats[metric].mean)
         trained = [line for line in lines if line.pretrained]
-        pairs = list(itertools.combinations(trained, 2))
-        if best not in trained or not pairs:
+        if best not in trained:
             return None
-        found = [over_seeds(one.rows, other.rows, metric, best.which) for one, other in pairs]
-        tests = [seed_difference(a, b).t_p if a else None for a, b in found]
-        p_values = [1.0 if p is None else p for p in tests]
-        own = [p for p, pair in zip(holm(p_values), pairs, strict=True) if best in pair]
-        return best if max(own) < ALPHA else None
+        index = clear_best(
+            [better * line.stats[metric].mean for line in trained],
+            lambda i, j: over_seeds(trained[i].rows, trained[j].rows, metric, best.which),
+        )
+        return None if index is None else trained[index]
 
 
 def compare(rows: Sequence[NamedRow], *, which: str = "last") -> list[Comparison]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from rich.table import Table
+from rich.text import Text
 
 from ssl_ext.errors import in_ascii
 
@@ -20,13 +21,17 @@ BREAKS = re.compile(r"(?<!±)(?<!\+-) ")  # where a number may wrap
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of text; the first ``words`` columns are words, the others numbers."""
+    """A table of text; the first ``words`` columns are words, the others numbers.
+
+    ``bold`` holds the row and column of cells in bold type.
+    """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int
     notes: Sequence[str] = field(default=())
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def rich(self) -> Table:
         """Terminal table; words repeated from the row above are omitted, except in the last column."""
@@ -37,19 +42,23 @@ class Grid:
         for name, width in zip(self.header[self.words :], self._widths, strict=True):
             table.add_column(name, justify="right", width=width)
         above: list[str] = []
-        for row in self.rows:
+        for number, row in enumerate(self.rows):
             shared = [*row[: self.words - 1]]
             if shared != above:
                 table.add_section()
             repeated = [""] * len(shared) if shared == above else shared
-            table.add_row(*repeated, *row[len(shared) :])
+            cells = [
+                Text(cell, "bold") if (number, column) in self.bold else cell
+                for column, cell in enumerate(row)
+            ]
+            table.add_row(*repeated, *cells[len(shared) :])
             above = shared
         return table
 
     def in_ascii(self) -> Grid:
         """Return the table in ASCII."""
         rows = [[in_ascii(cell) for cell in cells] for cells in (self.header, *self.rows, self.notes)]
-        return Grid(in_ascii(self.title), rows[0], rows[1:-1], self.words, rows[-1])
+        return replace(self, title=in_ascii(self.title), header=rows[0], rows=rows[1:-1], notes=rows[-1])
 
     @property
     def least_width(self) -> int:
@@ -70,7 +79,7 @@ class Grid:
     def markdown(self) -> str:
         """Return the table in GitHub's Markdown."""
         rule = ["---" if number < self.words else "---:" for number in range(len(self.header))]
-        header, *rows = ([markdown(cell) for cell in cells] for cells in (self.header, *self.rows))
+        header, *rows = self._escaped(markdown, "**{}**")
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
         parts = [
             f"**{markdown(self.title)}**",
@@ -81,7 +90,7 @@ class Grid:
 
     def latex(self) -> str:
         """Return a LaTeX ``table`` for the package booktabs."""
-        header, *rows = (" & ".join(map(latex, cells)) + r" \\" for cells in (self.header, *self.rows))
+        header, *rows = (" & ".join(cells) + r" \\" for cells in self._escaped(latex, r"\textbf{{{}}}"))
         caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
         form = "l" * self.words + "r" * (len(self.header) - self.words)
         lines = [
@@ -89,3 +98,10 @@ class Grid:
             r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
+
+    def _escaped(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """Header and rows, escaped, with the format ``bold`` where it applies."""
+        rows = [[escape(cell) for cell in cells] for cells in self.rows]
+        for row, column in self.bold:
+            rows[row][column] = bold.format(rows[row][column])
+        return [[escape(cell) for cell in self.header], *rows]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from ssl_ext.evaluation.metric_names import CLUSTERING, QUALITY
@@ -53,6 +53,18 @@ class Picture:
         return f"data:{self.kind};base64,{base64.b64encode(self.content).decode()}"
 
 
+def template(name: str) -> Template:
+    """Load a template of :mod:`ssl_ext.apis`, whose variables are escaped."""
+    environment = Environment(
+        loader=PackageLoader("ssl_ext.apis", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
 def render_page(
     comparisons: Sequence[Comparison],
     metrics: Sequence[str],
@@ -78,15 +90,8 @@ def render_page(
         sources: A row for each result file: path, checkpoint, config, device and versions.
         remarks: Sentences for the head of the page, in addition to those on differing settings.
     """
-    environment = Environment(
-        loader=PackageLoader("ssl_ext.apis.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     overview = wide_grid(comparisons, metrics[0], title="Overview")
-    return environment.get_template("page.html.j2").render(
+    return template("report/page.html.j2").render(
         which=which,
         overview=overview,
         warnings=[*remarks, *notes(comparisons)],

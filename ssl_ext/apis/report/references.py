@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ssl_ext.config.load import load_config
+from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.locate import FOLDER
 from ssl_ext.config.papers import Cell, find_tables, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
 from ssl_ext.evaluation.identity import flat
+from ssl_ext.evaluation.results import UNTRAINED
 
 from .comparison import data_name
 
@@ -86,7 +87,7 @@ class Reference:
     @cached_property
     def config(self) -> Config:
         """Config of the cell."""
-        return self._load(str(self.cell.config))
+        return self._load(str(self.cell.config), self.cell.options)
 
     @cached_property
     def trained(self) -> Config | None:
@@ -96,20 +97,23 @@ class Reference:
             return self.config
         return self._load(stem) if isinstance(stem, str) and not stem.endswith(".pth") else None
 
-    def _load(self, stem: str) -> Config:
+    def _load(self, stem: str, options: Sequence[str] = ()) -> Config:
         for folder in (self.folder, FOLDER):
             if found := sorted(folder.glob(f"*/{stem}.py")):
-                return load_config(found[0])
+                return load_config(found[0], parse_options(options))
         raise UserError(f"A table of published figures names {stem}.py, which is not in '{self.folder}/*'.")
 
     def differences(self, row: ResultRow) -> list[str]:
         """List the differences of a row from the publication, including facts that are not recorded."""
-        found = [] if row.recipe in self.recipes else [self._recipe(row)]
+        trained = row.protocol not in UNTRAINED or not self.recipes
+        found = [self._recipe(row)] if trained and row.recipe not in self.recipes else []
         network = {key: self.config.model.to_dict().get(key) for key in ("backbone", "neck")}
         if self.method == "supervised":
             del network["neck"]
-        measured = row.source.get("network") or {}
-        if dict(flat(network)) != dict(flat({key: measured.get(key) for key in network})):
+        measured = row.source.get("network")
+        if measured is None:
+            found.append("its network is not recorded")
+        elif dict(flat(network)) != dict(flat({key: measured.get(key) for key in network})):
             found.append("another network")
         files = [file for split in (row.source.get("data") or {}).values() for file in split.get("files", ())]
         if not row.source.get("data"):
@@ -147,6 +151,30 @@ class Reference:
         if not same:
             found.append("its pretraining started from other weights")
         return found
+
+
+class Published:
+    """Text of published figures beside measured ones, and the notes that explain it."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, None] = {}
+        self.unlike: dict[str, dict[Any, None]] = {}
+
+    def beside(self, printed: str, source: str, place: Any, differences: Sequence[str]) -> str:
+        """Return the figure in brackets, or † if there are differences; ``place`` identifies the cell."""
+        if differences:
+            self.unlike.setdefault("; ".join(differences), {})[place] = None
+            return " †"
+        self.sources[source] = None
+        return f" ({printed})"
+
+    def notes(self, words: Callable[[Sequence[Any]], str] = "; ".join) -> list[str]:
+        """Name the publications in brackets, and explain each †; ``words`` lists places."""
+        about = [f"In brackets: {'; '.join(self.sources)}"] if self.sources else []
+        return about + [
+            f"† not comparable with the published figure, because {why}: {words(list(places))}."
+            for why, places in self.unlike.items()
+        ]
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,20 @@ The command: ``ssl-ext table FILE [--seeds S …] [--only AXIS=VALUE,… …] [-
 [--out OUT] [--cfg-options KEY=VALUE …] [-- training arguments]``.
 """
 
-from .jobs import BUSY, Job, State, read_job, read_state, write_job
+from .jobs import Job, State, read_job, read_state
+from .locks import is_held
 from .plan import Cell, Plan, Starter, read_plan, worker_command, write_plan
 
 __all__ = [
-    "BUSY",
     "Cell",
     "Job",
     "Plan",
     "Starter",
     "State",
+    "is_held",
     "read_job",
     "read_plan",
     "read_state",
     "worker_command",
-    "write_job",
     "write_plan",
 ]

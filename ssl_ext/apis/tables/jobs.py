@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ssl_ext.errors import UserError
 from ssl_ext.files import write_text
 from ssl_ext.json_files import read_json
 
-JOB, STATE, LOCK, LOG, RUN = "job.json", "state.json", ".lock", "log.txt", "run"
+JOB, STATE, LOG, RUN = "job.json", "state.json", "log.txt", "run"
 STAGES = ("pretrain", "evaluate", "finetune", "transfer", "detect")
 OPEN, RUNNING, DONE, FAILED = "open", "running", "done", "failed"
-BUSY = 75
-"""Exit status of a step that could not start: another process runs the job, or it waits for another job."""
 CHECKPOINT = "checkpoint:"
 """A command word ``checkpoint:<job id>`` stands for the newest checkpoint of that job."""
 
@@ -29,7 +27,8 @@ class Job:
     Attributes:
         id: ``<stage>-<hash>``, the name of the job's folder. Equal jobs of different tables have equal ids.
         stage: One of :data:`STAGES`.
-        command: Words of the command, run in ``cwd``; words ``checkpoint:<job id>`` are replaced.
+        command: Words of the command, run in ``cwd``. A first word ``ssl-ext`` is this package, started by
+            a launcher if there are several processes; words ``checkpoint:<job id>`` are replaced.
         cwd: Folder that relative paths (data, configs) in the command refer to.
         after: Ids of the jobs that must be done before; their folders are siblings.
         processes: Training processes, with one GPU each where there are GPUs.
@@ -51,13 +50,20 @@ class Job:
     seed: int = 0
     results: str | None = None
 
+    @property
+    def words(self) -> list[str]:
+        """Config, protocol, overrides and seed, for people."""
+        protocol = self.command.index("--protocols") if "--protocols" in self.command else None
+        named = [] if protocol is None else [self.command[protocol + 1]]
+        return [self.config, *named, *self.options, f"seed={self.seed}"]
+
 
 @dataclass
 class State:
     """Progress of a job.
 
     ``status`` is ``'open'``, ``'running'``, ``'done'`` or ``'failed'``. A job whose status is ``'running'``
-    while nobody holds its lock was killed and is open (:func:`is_held`).
+    while nobody holds its lock was killed and is open (:func:`ssl_ext.apis.tables.locks.is_held`).
 
     Attributes:
         tries: Starts of the command.
@@ -84,9 +90,10 @@ class State:
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write ``job.json`` unless the folder has one; ``folder`` is the job's."""
-    if not (folder / JOB).exists():
-        write_text(folder / JOB, json.dumps(asdict(job), indent=2))
+    """Write ``job.json`` unless it has that content; ``folder`` is the job's."""
+    path, text = folder / JOB, json.dumps(asdict(job), indent=2)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def read_job(folder: Path) -> Job:
@@ -113,29 +120,9 @@ def read_state(folder: Path) -> State:
         return State()
 
 
-def is_held(folder: Path) -> bool:
-    """True while a process runs the job; tried with the lock of ``folder``, which is not waited for."""
-    try:
-        handle = os.open(folder / LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 def write_state(folder: Path, state: State) -> None:
     """Write ``state.json``; the caller holds the job's lock."""
     write_text(folder / STATE, json.dumps(asdict(state)))
-
-
-def blocked_by(job: Job, states: Mapping[str, State]) -> str | None:
-    """Id of a failed job that ``job`` directly waits for; None if it can still run."""
-    return next((name for name in job.after if states[name].status == FAILED), None)
 
 
 def newest_checkpoint(folder: Path) -> Path:
@@ -154,6 +141,13 @@ def newest_checkpoint(folder: Path) -> Path:
     return max(found)[1]
 
 
-def machine() -> dict[str, str | None]:
-    """Where a try runs, for its state."""
-    return dict(host=os.uname().nodename, slurm=os.environ.get("SLURM_JOB_ID"))
+def digest(content: Any) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of a content; the key ``download`` is ignored."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(item) for key, item in value.items() if key != "download"}
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    text = json.dumps(plain(content), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]

@@ -32,6 +32,7 @@ class Cell:
         select: Fields (:class:`ssl_ext.evaluation.ResultRow`) of the rows of the cell in that file; several
             rows (label draws) give one figure, their mean. Empty for a detector: the last row of
             ``detection.json`` has the metric.
+        recipes: Recipes of these rows: the table's first, then ``'own'``; empty if there is one only.
         note: Why the cell is not run, one sentence.
     """
 
@@ -44,6 +45,7 @@ class Cell:
     pretrain: str | None = None
     evaluate: str | None = None
     select: dict[str, Any] = field(default_factory=dict)
+    recipes: list[str] = field(default_factory=list)
     note: str | None = None
 
 
@@ -60,7 +62,10 @@ class Plan:
         recipes: Recipes to whose rows the published figures may be compared.
         seeds: Seeds of every cell.
         cells: All cells, those that are not run included.
-        jobs: Ids of the jobs, a job after those that it waits for; pretrainings first.
+        jobs: Ids of the jobs in the order in which they are started: a job after those that it waits for,
+            the first seed of all cells first.
+        processes: Numbers of processes of the jobs that have several, by id.
+        reference: Values, by row axis, of the row that others are compared with; empty for the first row.
         notes: Sentences about the whole table, for example about numbers of processes.
     """
 
@@ -74,7 +79,9 @@ class Plan:
     seeds: list[int]
     cells: list[Cell]
     jobs: list[str]
+    processes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    reference: dict[str, Any] = field(default_factory=dict)
 
 
 class Starter(Protocol):
@@ -100,14 +107,14 @@ class Starter(Protocol):
         """Tell the workers to save and end; return after they have ended."""
 
 
-def worker_command(folder: Path, processes: int) -> list[str]:
+def worker_command(folder: Path, processes: int, *, wait: bool = True) -> list[str]:
     """Words that start a worker for the jobs of ``processes`` processes of a table.
 
     SIGTERM and SIGUSR1 reach its running job, which saves; the worker then ends with status 143. It ends with
-    status 0 if no job is left that it could run now or after a running job.
+    status 0 if no job is left that it could run now or, with ``wait``, after a job that is running elsewhere.
     """
     words = [sys.executable, "-m", "ssl_ext.cli", "table", "--work", str(folder)]
-    return [*words, "--processes", str(processes)]
+    return [*words, "--processes", str(processes), *([] if wait else ["--no-wait"])]
 
 
 def job_folder(folder: Path, job: str) -> Path:

@@ -1,0 +1,155 @@
+"""A table as it stands: rows x columns of cells, compared with a reference row."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ssl_ext.evaluation import METRICS, ResultRow, Stat
+from ssl_ext.evaluation.metric_names import Metric
+from ssl_ext.evaluation.significance import SeedDifference, clear_best, holm, seed_difference
+
+from .jobs import Job, State
+from .plan import Plan
+from .progress import Run
+
+Ends = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of a figure from that of the reference row, over shared seeds.
+
+    With one seed ``over`` has the interval of a paired bootstrap over test images, if scores are stored.
+    ``p`` is that of the paired t-test, with Holm's correction for all tests of the table; None for fewer than
+    five seeds.
+    """
+
+    over: SeedDifference
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cell's metric under one recipe.
+
+    ``values`` are means over label draws, by seed. ``stat`` has the 95 % interval over seeds (Student's t),
+    or that of a single measurement. ``reasons`` are the differences from the publication; without any, the
+    published figure ``printed`` (``-`` if there is none) may stand beside it. ``best``: better than all
+    other rows of its column by paired t-tests (:func:`ssl_ext.evaluation.significance.clear_best`).
+    """
+
+    recipe: str
+    values: Mapping[int, float]
+    rows: Sequence[ResultRow]
+    stat: Stat
+    printed: str = "-"
+    reasons: Sequence[str] = ()
+    difference: Difference | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Box:
+    """A cell for all seeds: its figures by recipe, and its runs, or a ``note`` why it has none."""
+
+    at: Mapping[str, Any]
+    metric: str
+    figures: Mapping[str, Figure]
+    runs: Sequence[Run]
+    note: str | None
+
+    @property
+    def format(self) -> Metric:
+        """Format of the metric."""
+        return METRICS.get(self.metric, Metric(self.metric, better=0))
+
+    def of_status(self, status: str) -> list[Run]:
+        """Runs with a status."""
+        return [run for run in self.runs if run.status == status]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as it stands, and its jobs with their states.
+
+    ``heads`` are the values of the row axes. ``columns`` pairs the words of a column with a recipe, or None
+    if it has no figures; a column with figures under several recipes is there for each. ``boxes[i][j]`` is
+    the cell of row i in column j. ``reference`` is the index of the row that the others are compared with.
+    """
+
+    plan: Plan
+    heads: Sequence[Sequence[str]]
+    columns: Sequence[tuple[str, str | None]]
+    boxes: Sequence[Sequence[Box]]
+    reference: int
+    jobs: Mapping[str, Job]
+    states: Mapping[str, State]
+
+    def figure(self, row: int, column: int) -> Figure | None:
+        """Figure of a cell under the column's recipe, or None."""
+        return self.boxes[row][column].figures.get(self.columns[column][1] or "")
+
+    def figures(self) -> Iterator[tuple[int, int, Figure]]:
+        """Row, column and figure of all cells that have one, row by row."""
+        for i, j in itertools.product(range(len(self.heads)), range(len(self.columns))):
+            if figure := self.figure(i, j):
+                yield i, j, figure
+
+
+OverImages = Callable[[Figure, Figure, str], Ends]
+"""Interval of the difference of two figures of one seed in a metric."""
+
+
+def compared(layout: Layout, over_images: OverImages) -> Layout:
+    """Mark the best figures, and add differences from the reference row with corrected p-values."""
+    new: dict[tuple[int, int], Figure] = {}
+    for column in range(len(layout.columns)):
+        found = {i: one for i in range(len(layout.heads)) if (one := layout.figure(i, column))}
+        best = _best(found, layout.boxes[0][column].format.better)
+        base = found.get(layout.reference)
+        for i, figure in found.items():
+            difference = None
+            if base is not None and i != layout.reference:
+                difference = _difference(figure, base, layout.boxes[i][column].metric, over_images)
+            new[i, column] = replace(figure, best=i == best, difference=difference)
+    tested = {key: p for key, figure in new.items() if (p := _t_p(figure)) is not None}
+    for key, p in zip(tested, holm(list(tested.values())), strict=True):
+        if difference := new[key].difference:
+            new[key] = replace(new[key], difference=replace(difference, p=p))
+    boxes = [
+        [
+            replace(box, figures={**box.figures, new[i, j].recipe: new[i, j]}) if (i, j) in new else box
+            for j, box in enumerate(row)
+        ]
+        for i, row in enumerate(layout.boxes)
+    ]
+    return replace(layout, boxes=boxes)
+
+
+def _best(found: Mapping[int, Figure], better: int) -> int | None:
+    rows = [i for i, figure in found.items() if better and not math.isnan(figure.stat.mean)]
+    means = [better * found[i].stat.mean for i in rows]
+    best = clear_best(means, lambda a, b: _shared(found[rows[a]], found[rows[b]]))
+    return None if best is None else rows[best]
+
+
+def _difference(figure: Figure, base: Figure, metric: str, over_images: OverImages) -> Difference | None:
+    first, second = _shared(figure, base)
+    if not first:
+        return None
+    over = seed_difference(first, second)
+    return Difference(over._replace(ends=over_images(figure, base, metric)) if over.n == 1 else over)
+
+
+def _shared(first: Figure, second: Figure) -> tuple[list[float], list[float]]:
+    """Values of two figures at shared seeds."""
+    seeds = sorted(first.values.keys() & second.values.keys())
+    return [first.values[seed] for seed in seeds], [second.values[seed] for seed in seeds]
+
+
+def _t_p(figure: Figure) -> float | None:
+    return figure.difference.over.t_p if figure.difference else None

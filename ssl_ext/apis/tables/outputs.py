@@ -1,0 +1,250 @@
+"""A table as text: for the terminal, Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ssl_ext.apis.compare.words import difference_text, p_text
+from ssl_ext.apis.report.escape import markdown, spreadsheet
+from ssl_ext.apis.report.grid import Grid
+from ssl_ext.apis.report.references import Published
+from ssl_ext.evaluation.identity import mark, spread_notes
+from ssl_ext.evaluation.results import OWN
+from ssl_ext.evaluation.significance import T_FROM
+
+from .jobs import DONE, FAILED, OPEN, RUNNING
+from .layout import Box, Figure, Layout
+from .published import title
+
+LISTED = 20  # failed and running runs in the notes
+INTERVALS = (
+    "[a,b] is the 95 % interval over seeds (Student's t), or over the test images of one seed (bootstrap)."
+)
+STATUSES = (DONE, RUNNING, FAILED, OPEN)
+
+
+def table_grids(layout: Layout) -> list[Grid]:
+    """The figures, and if there are any the differences from the reference row."""
+    grids = [figures_grid(layout)]
+    if any(figure.difference for *_, figure in layout.figures()):
+        grids.append(differences_grid(layout))
+    return grids
+
+
+def figures_grid(layout: Layout) -> Grid:
+    """A row per row of the table; a column per column and recipe, with published figures in brackets."""
+    published = Published()
+    columns, words = range(len(layout.columns)), len(layout.plan.rows)
+    rows = [
+        [*head, *(cell_text(layout, i, j, published) for j in columns)] for i, head in enumerate(layout.heads)
+    ]
+    figures = [figure for *_, figure in layout.figures()]
+    bold = frozenset((i, words + j) for i, j, figure in layout.figures() if figure.best)
+    notes = [*layout.plan.notes, *published.notes(lambda cells: places(layout, cells))]
+    notes += [INTERVALS] * any(figure.stat.interval for figure in figures)
+    notes += [
+        "Bold: better than every other row by paired t-tests over seeds, with Holm's correction."
+    ] * any(figure.best for figure in figures)
+    names = header(layout)
+    notes += spread_notes((names[words + j], [row]) for _, j, one in layout.figures() for row in one.rows)
+    return Grid(table_title(layout), names, rows, words, notes, bold)
+
+
+def differences_grid(layout: Layout) -> Grid:
+    """Differences of every row from the reference row, with intervals and p-values."""
+    rows = []
+    for i, head in enumerate(layout.heads):
+        figures = [layout.figure(i, j) for j in range(len(layout.columns))]
+        if any(figure and figure.difference for figure in figures):
+            cells = [
+                " ".join(difference_words(figure, layout.boxes[i][j])) or "-" if figure else "-"
+                for j, figure in enumerate(figures)
+            ]
+            rows.append([*head, *cells])
+    found = [figure.difference for *_, figure in layout.figures() if figure.difference]
+    tests = sum(difference.p is not None for difference in found)
+    reference = ", ".join(layout.heads[layout.reference])
+    notes = [
+        "Means over shared seeds, with 95 % intervals (Student's t; one seed: paired bootstrap over images).",
+        f"p: paired t-test over at least {T_FROM} seeds, with Holm's correction for the {tests} tests of the "
+        "table.",
+    ]
+    return Grid(f"Difference from {reference}", header(layout), rows, len(layout.plan.rows), notes)
+
+
+def table_title(layout: Layout) -> str:
+    """Publication and metric."""
+    metrics = {box.metric for row in layout.boxes for box in row if box.metric}
+    return title(layout.plan.source, metrics, layout.plan.unit)
+
+
+def header(layout: Layout) -> list[str]:
+    """Names of the row axes, then words of each column, with its recipe if there are several."""
+    names = [words for words, _ in layout.columns]
+    linear = {j for _, j, figure in layout.figures() if figure.rows[0].protocol == "linear"}
+    columns = [
+        f"{words}: {_recipe(recipe, j in linear)}" if recipe and names.count(words) > 1 else words
+        for j, (words, recipe) in enumerate(layout.columns)
+    ]
+    return [*layout.plan.rows, *columns]
+
+
+def _recipe(recipe: str, linear: bool) -> str:
+    return "converged" if linear and recipe == OWN else recipe
+
+
+def cell_text(layout: Layout, row: int, column: int, published: Published) -> str:
+    """A figure with its interval and the published one, else the state of the runs."""
+    box, figure = layout.boxes[row][column], layout.figure(row, column)
+    if figure is None:
+        return status_text(box)
+    text = figure_text(figure, box)
+    if figure.printed != "-":
+        text += published.beside(figure.printed, layout.plan.source, (row, column), figure.reasons)
+    return text
+
+
+def figure_text(figure: Figure, box: Box) -> str:
+    """A figure with its interval, ``*`` if a probe is not converged, and its seeds if some are missing."""
+    value, _, missing = value_text(figure, box).partition(" ")
+    return " ".join(filter(None, [value, interval_text(figure, box), missing]))
+
+
+def value_text(figure: Figure, box: Box) -> str:
+    """The mean, ``*`` if a probe is not converged, and the number of seeds if some are missing."""
+    missing = len(box.runs) - len(figure.values)
+    seeds = f" {len(figure.values)}/{len(box.runs)}" if missing else ""
+    return figure.stat._replace(n=1, interval=None).text(box.metric) + mark(figure.rows) + seeds
+
+
+def interval_text(figure: Figure, box: Box) -> str:
+    """The interval of a figure; empty without one."""
+    _, scale, digits, _ = box.format
+    ends = figure.stat.interval
+    return "" if ends is None else f"[{scale * ends[0]:.{digits}f},{scale * ends[1]:.{digits}f}]"
+
+
+def status_text(box: Box) -> str:
+    """State of a cell without a figure: the most telling of its runs; ``-`` without runs."""
+    found = [status for status in (RUNNING, FAILED, OPEN) if box.of_status(status)]
+    return found[0] if found else "no figure" if box.runs else "-"
+
+
+def difference_words(figure: Figure, box: Box) -> list[str]:
+    """A difference with its interval, and the p-value; empty without one."""
+    if figure.difference is None:
+        return []
+    over, p = figure.difference.over, figure.difference.p
+    text = difference_text(over.mean, over.ends, box.format)
+    return [text] if p is None else [text, f"p={p_text(p)}".replace("=<", "<")]
+
+
+def places(layout: Layout, cells: Sequence[tuple[int, int]]) -> str:
+    """Words that name cells: rows, with columns where not all cells of a row are meant."""
+    columns = header(layout)[len(layout.plan.rows) :]
+    named = []
+    for i, head in enumerate(layout.heads):
+        found = [j for row, j in cells if row == i]
+        with_figures = [j for j in range(len(columns)) if layout.figure(i, j)]
+        if found:
+            every = found in (with_figures, list(range(len(columns))))
+            listed = "" if every else f" ({'; '.join(columns[j] for j in found)})"
+            named.append(", ".join(head) + listed)
+    return ", ".join(named)
+
+
+def counts(layout: Layout) -> dict[str, int]:
+    """Number of jobs by state."""
+    running = {run.job for row in layout.boxes for box in row for run in box.of_status(RUNNING)}
+    found = dict.fromkeys(STATUSES, 0)
+    for name, state in layout.states.items():
+        status = OPEN if state.status == RUNNING and name not in running else state.status
+        found[status] += 1
+    return found
+
+
+def counts_text(layout: Layout) -> str:
+    """Number of jobs by state, as a sentence."""
+    number = counts(layout)
+    return f"{len(layout.jobs)} jobs: " + ", ".join(f"{number[one]} {one}" for one in STATUSES) + "."
+
+
+def status_lines(layout: Layout) -> list[str]:
+    """Sentences on the number of jobs by state, on failed and running ones, and on cells without runs."""
+    runs = [f"{status}: {line}" for status in (FAILED, RUNNING) for line in run_lines(layout, status)]
+    return [counts_text(layout), *runs, *left_out_lines(layout)]
+
+
+def run_lines(layout: Layout, status: str) -> list[str]:
+    """Config, options and seeds of the jobs with a status, and what is said of them; at most 20 lines."""
+    found = {run.job: run.words for row in layout.boxes for box in row for run in box.of_status(status)}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for name, words in found.items():
+        job = layout.jobs[name]
+        groups.setdefault((" ".join([job.config, *job.options]), words), []).append(job.seed)
+    lines = [
+        f"{about}, seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}: {words}"
+        for (about, words), seeds in groups.items()
+    ]
+    return [*lines[:LISTED], *([f"{len(lines) - LISTED} more"] if len(lines) > LISTED else [])]
+
+
+def left_out_lines(layout: Layout) -> list[str]:
+    """A sentence for each reason why cells have no runs."""
+    without: dict[str, list[tuple[int, int]]] = {}
+    for i, row in enumerate(layout.boxes):
+        for j, box in enumerate(row):
+            if box.note:
+                without.setdefault(box.note, []).append((i, j))
+    return [f"not run: {note.rstrip('.')}: {places(layout, cells)}." for note, cells in without.items()]
+
+
+def table_markdown(layout: Layout) -> str:
+    """All tables and the state of the jobs."""
+    status = "\n".join(f"- {markdown(line)}" for line in status_lines(layout))
+    return "\n".join([*(grid.markdown() for grid in table_grids(layout)), f"{status}\n"])
+
+
+def table_csv(layout: Layout) -> str:
+    """A line for each cell and recipe, in full precision."""
+    records = list(_records(layout))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), restval="", lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({key: spreadsheet(value) for key, value in record.items()})
+    return text.getvalue()
+
+
+def _records(layout: Layout) -> Iterator[dict[str, Any]]:
+    for i, row in enumerate(layout.boxes):
+        for j, box in enumerate(row):
+            figure = layout.figure(i, j)
+            over = figure.difference.over if figure and figure.difference else None
+            ends = (figure.stat.interval if figure else None) or ("", "")
+            yield {
+                **{axis: box.at.get(axis, "") for axis in (*layout.plan.rows, *layout.plan.columns)},
+                "metric": box.metric,
+                "recipe": figure.recipe if figure else "",
+                "mean": figure.stat.mean if figure else "",
+                "std": figure.stat.std if figure else "",
+                "low": ends[0],
+                "high": ends[1],
+                "n": len(figure.values) if figure else 0,
+                "seeds": " ".join(map(str, figure.values)) if figure else "",
+                "values": " ".join(map(str, figure.values.values())) if figure else "",
+                "published": figure.printed if figure and not figure.reasons else "",
+                "not_comparable": "; ".join(figure.reasons) if figure else "",
+                "difference": over.mean if over else "",
+                "difference_low": over.ends[0] if over and over.ends else "",
+                "difference_high": over.ends[1] if over and over.ends else "",
+                "p_holm": figure.difference.p if figure and figure.difference else "",
+                **{status: len(box.of_status(status)) for status in STATUSES},
+                "said": "; ".join(dict.fromkeys(run.words for run in box.of_status(FAILED)))
+                or box.note
+                or "",
+                "jobs": " ".join(run.shared[-1] for run in box.runs),
+            }

@@ -1,0 +1,220 @@
+"""Plan a table, check it, and have workers run it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_ext.config.locate import FOLDER
+from ssl_ext.config.papers import Table, find_tables, read_table
+from ssl_ext.errors import UserError
+
+from .checks import check_data, check_place, without_missing
+from .jobs import FAILED, LOG, OPEN, State, read_state, write_state
+from .local import WORKERS_LOG, Local
+from .locks import take_lock
+from .overview import runs_table, summary
+from .plan import Plan, Starter, job_folder, read_states, write_plan
+from .planning import Planned, plan_table
+
+POLL = 0.5
+
+
+@dataclass
+class Outcome:
+    """A planned table, its folder, states of its jobs, and training images of those whose data were read."""
+
+    planned: Planned
+    folder: Path
+    states: dict[str, State]
+    images: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Numbers of jobs by status."""
+        return Counter(state.status for state in self.states.values())
+
+    @property
+    def failed(self) -> dict[str, State]:
+        """Failed jobs."""
+        return {name: state for name, state in self.states.items() if state.status == FAILED}
+
+
+def table_file(name: str) -> Path:
+    """File of a table: a path, or the stem of a table in ``configs/papers``.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    shipped = FOLDER / "papers" / f"{name}.py"
+    return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
+
+
+def local_gpus(gpus: Sequence[str] | None) -> list[str]:
+    """Ids of the GPUs to use: those given, else all of this machine; empty for the CPU."""
+    if gpus is None:
+        return [str(number) for number in range(torch.cuda.device_count())]
+    count = torch.cuda.device_count()
+    if wrong := [gpu for gpu in gpus if not gpu.isdigit() or int(gpu) >= count]:
+        raise UserError(f"--gpus {','.join(gpus)}: there is no GPU '{wrong[0]}', this machine has {count}.")
+    return list(gpus)
+
+
+def plan_in(
+    table: Table,
+    name: str,
+    out: str | os.PathLike,
+    *,
+    skip_missing: bool = False,
+    retry_failed: bool = False,
+    dry_run: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """Plan a table, check data and disk, and write the plan and its jobs; see :func:`.planning.plan_table`.
+
+    Args:
+        table: The cells.
+        name: Name of the table.
+        out: Folder of all tables.
+        skip_missing: Leave out cells whose data are missing.
+        retry_failed: Open failed jobs again.
+        dry_run: Write nothing; missing data are no error.
+        settings: Further arguments of :func:`.planning.plan_table`.
+
+    Raises:
+        UserError: Bad input; nothing was written then.
+    """
+    check_place(out)
+    planned = plan_table(table, name, out, **settings)
+    folder = Path(out).resolve() / name
+    faults, images = check_data(planned, folder, every=dry_run)
+    planned = without_missing(planned, faults, skip=skip_missing or dry_run)
+    if not dry_run:
+        write_plan(folder, planned.plan, planned.jobs)
+        if retry_failed:
+            reopen(folder, planned.plan)
+    return Outcome(planned, folder, read_states(folder, planned.plan), images)
+
+
+def reopen(folder: Path, plan: Plan) -> None:
+    """Open failed jobs again."""
+    for name in plan.jobs:
+        place = job_folder(folder, name)
+        if read_state(place).status == FAILED and (lock := take_lock(place)):
+            if (state := read_state(place)).status == FAILED:
+                write_state(place, replace(state, status=OPEN, deaths=0, since=time.time()))
+            lock.release()
+
+
+def run_workers(
+    outcome: Outcome, make: Callable[[Path, int], Starter], n: int, update: Callable[[], None]
+) -> Outcome:
+    """Have workers run the jobs of a table, those with the fewest processes first.
+
+    Attached workers are waited for, until no job is left that can be run; SIGTERM, SIGHUP and Ctrl-C stop
+    them first.
+
+    Args:
+        outcome: A table whose plan is written.
+        make: Makes a starter for the table's folder and a number of processes.
+        n: Most workers.
+        update: Called about twice a second.
+    """
+    plan, folder = outcome.planned.plan, outcome.folder
+    handlers = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        while True:
+            before = outcome.counts
+            for processes in sorted({plan.processes.get(name, 1) for name in plan.jobs}):
+                starter = make(folder, processes)
+                try:
+                    while starter.start(n) and starter.attached:
+                        update()
+                        time.sleep(POLL)
+                except BaseException:
+                    starter.stop()
+                    raise
+            outcome.states = read_states(folder, plan)
+            update()
+            if not starter.attached or outcome.counts == before or not outcome.counts[OPEN]:
+                return outcome
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def run_table(
+    file: str,
+    *,
+    out: str | os.PathLike,
+    say: Callable[[Any], None],
+    gpus: Sequence[str] | None = None,
+    workers: int = 1,
+    dry_run: bool = False,
+    **settings: Any,
+) -> int:
+    """Plan and run the table of a file on this machine; see :func:`plan_in`.
+
+    Args:
+        file: Path of a table, or the name of one in ``configs/papers``.
+        out: Folder of all tables.
+        say: Prints a text or a rich table.
+        gpus: Ids of GPUs, one worker on each; None: all.
+        workers: Workers on the CPU, without GPUs.
+        dry_run: Print the runs and their states only.
+
+    Returns:
+        0; 1 if jobs failed.
+
+    Raises:
+        UserError: Bad input, before anything is started.
+    """
+    path = table_file(file)
+    devices = local_gpus(gpus)
+    settings |= dict(file=path, most_processes=len(set(devices)) or 1)
+    outcome = plan_in(read_table(path), path.stem, out, dry_run=dry_run, **settings)
+    plan, jobs = outcome.planned.plan, outcome.planned.jobs
+    for note in plan.notes:
+        say(note)
+    if dry_run:
+        say(runs_table(plan, jobs, outcome.states, outcome.images))
+    else:
+        tail = Tail(outcome.folder, say)
+        n = len(devices) or workers
+        run_workers(outcome, lambda *at: Local(*at, gpus=devices, workers=workers), n, tail)
+    for line in summary(plan, jobs, outcome.states):
+        say(line)
+    for name, state in outcome.failed.items():
+        say(f"failed: {state.said}\n  log: {job_folder(outcome.folder, name) / LOG}")
+    return 1 if outcome.failed else 0
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+class Tail:
+    """Prints what workers write to ``workers.log`` from now on."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.path, self.say = folder / WORKERS_LOG, say
+        self.read = self.path.stat().st_size if self.path.exists() else 0
+
+    def __call__(self) -> None:
+        """Print new lines."""
+        if not self.path.exists():
+            return
+        with open(self.path, "rb") as log:
+            log.seek(self.read)
+            lines = log.read().rpartition(b"\n")[0]
+        if lines:
+            self.read += len(lines) + 1
+            self.say(lines.decode(errors="replace"))

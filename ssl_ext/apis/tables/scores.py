@@ -1,0 +1,192 @@
+"""The cells of a table from its jobs' states and result files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssl_ext.apis.compare.models import image_differences, load_scores
+from ssl_ext.apis.compare.sides import Pair
+from ssl_ext.apis.report.references import Reference
+from ssl_ext.apis.report.rows import find_results
+from ssl_ext.config.papers import Cell as PaperCell
+from ssl_ext.config.papers import read_table
+from ssl_ext.errors import UserError
+from ssl_ext.evaluation import Condition, ResultRow, Stat
+from ssl_ext.evaluation.identity import data_name
+from ssl_ext.evaluation.significance import seeds_interval
+from ssl_ext.json_files import read_json
+
+from .jobs import DONE, STATE, Job, State, read_job, read_state
+from .layout import Box, Ends, Figure, Layout, compared
+from .plan import JOBS, Cell, Plan, job_folder, read_plan
+from .progress import run_of
+
+WHICH = "last"
+DETECTION = "detection.json"
+
+
+class Scores:
+    """Reads a table's folder, again and again; files that did not change are read once.
+
+    Args:
+        folder: The table's folder, with ``plan.json``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rows: dict[Path, tuple[int, list[ResultRow]]] = {}
+        self._reasons: dict[str, list[str]] = {}
+        self._intervals: dict[str, Ends] = {}
+        self._papers: dict[str, PaperCell] | None = None
+        self._jobs: dict[str, Job] = {}
+        self._states: dict[str, tuple[int, State]] = {}
+
+    def read(self) -> Layout:
+        """Lay out the table from what is there now.
+
+        Raises:
+            UserError: The folder has no plan, or a file is damaged.
+        """
+        plan = read_plan(self.folder)
+        jobs = {name: self._job(name) for name in plan.jobs}
+        states = {name: self._state(name) for name in plan.jobs}
+        groups: dict[tuple[str, ...], dict[str, list[Cell]]] = {}
+        for cell in plan.cells:
+            row = tuple(str(cell.at[axis]) for axis in plan.rows)
+            words = ", ".join(str(cell.at[axis]) for axis in plan.columns)
+            groups.setdefault(row, {}).setdefault(words, []).append(cell)
+        names = list(dict.fromkeys(words for row in groups.values() for words in row))
+        boxes = [
+            [self._box(plan, row.get(name, []), jobs, states) for name in names] for row in groups.values()
+        ]
+        spread = [
+            (j, recipe)
+            for j in range(len(names))
+            for recipe in dict.fromkeys(name for row in boxes for name in row[j].figures) or [None]
+        ]
+        layout = Layout(
+            plan,
+            heads=list(groups),
+            columns=[(names[j], recipe) for j, recipe in spread],
+            boxes=[[row[j] for j, _ in spread] for row in boxes],
+            reference=_reference(plan, list(groups)),
+            jobs=jobs,
+            states=states,
+        )
+        return compared(layout, self._over_images)
+
+    def _job(self, name: str) -> Job:
+        if name not in self._jobs:
+            self._jobs[name] = read_job(job_folder(self.folder, name))
+        return self._jobs[name]
+
+    def _state(self, name: str) -> State:
+        folder = job_folder(self.folder, name)
+        try:
+            stamp = (folder / STATE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return State()
+        if self._states.get(name, (0, None))[0] != stamp:
+            self._states[name] = stamp, read_state(folder)
+        return self._states[name][1]
+
+    def _box(
+        self, plan: Plan, cells: Sequence[Cell], jobs: Mapping[str, Job], states: Mapping[str, State]
+    ) -> Box:
+        if not cells:
+            return Box({}, "", {}, [], "not planned")
+        place, first = self.folder.parent / JOBS, cells[0]
+        runs = []
+        found: dict[str, dict[int, list[ResultRow]]] = {}
+        for cell in cells:
+            if cell.evaluate is None:
+                continue
+            runs.append(run_of(cell.seed, cell.evaluate, jobs, states, place))
+            if runs[-1].status == DONE:
+                for row in self._selected(place / cell.evaluate / str(jobs[cell.evaluate].results), cell):
+                    found.setdefault(row.recipe, {}).setdefault(cell.seed, []).append(row)
+        figures = {recipe: self._figure(plan, first, recipe, by_seed) for recipe, by_seed in found.items()}
+        return Box(first.at, first.metric, figures, runs, None if runs else first.note or "no config")
+
+    def _selected(self, path: Path, cell: Cell) -> list[ResultRow]:
+        """Rows of a cell in a result file, under every recipe, that have its metric."""
+        select = {name: value for name, value in cell.select.items() if name != "recipe"}
+        return [
+            row
+            for row in self._read(path)
+            if cell.metric in row.last and all(getattr(row, name) == value for name, value in select.items())
+        ]
+
+    def _read(self, path: Path) -> list[ResultRow]:
+        stamp = path.stat().st_mtime_ns
+        if path not in self._rows or self._rows[path][0] != stamp:
+            rows = _detections(path) if path.name == DETECTION else [*find_results([path])[0].rows]
+            self._rows[path] = stamp, rows
+        return self._rows[path][1]
+
+    def _figure(
+        self, plan: Plan, cell: Cell, recipe: str, by_seed: Mapping[int, Sequence[ResultRow]]
+    ) -> Figure:
+        rows = [row for found in by_seed.values() for row in found]
+        values = {
+            seed: float(np.mean([row.last[cell.metric] for row in found])) for seed, found in by_seed.items()
+        }
+        if len(rows) == 1:
+            stat = Stat.of_rows(rows, cell.metric, WHICH)
+        else:
+            stat = Stat.of([*values.values()])._replace(interval=seeds_interval([*values.values()]))
+        if self._papers is None:
+            papers = read_table(plan.file).cells if plan.file else []
+            self._papers = {str(dict(paper.at)): paper for paper in papers}
+        paper = self._papers.get(str(cell.at))
+        if paper is None or paper.printed == "-":
+            return Figure(recipe, values, rows, stat)
+        return Figure(recipe, values, rows, stat, paper.printed, self._unlike(plan, paper, rows))
+
+    def _unlike(self, plan: Plan, paper: PaperCell, rows: Sequence[ResultRow]) -> list[str]:
+        """Differences of the rows from the publication."""
+        folder = Path(str(plan.file)).resolve().parents[1]
+        found: dict[str, None] = {}
+        for row in rows:
+            about = [row.source.get(key) for key in ("network", "pretraining", "checkpoint", "data")]
+            key = str([paper, row.recipe, row.method, row.protocol, about])
+            if key not in self._reasons:
+                condition = Condition.from_row(row)
+                reference = Reference(0.0, paper.metric, plan.source, paper, condition, plan.recipes, folder)
+                try:
+                    self._reasons[key] = reference.differences(row)
+                except UserError as error:
+                    self._reasons[key] = [str(error)]
+            found |= dict.fromkeys(self._reasons[key])
+        return list(found)
+
+    def _over_images(self, first: Figure, second: Figure, metric: str) -> Ends:
+        """Interval of a paired bootstrap over images; None without stored scores."""
+        key = str([[row.predictions for row in one.rows] for one in (first, second)]) + metric
+        if key not in self._intervals:
+            row = first.rows[0]
+            pair = Pair(data_name(row), Condition.from_row(row), first.rows, second.rows)
+            try:
+                found = image_differences(load_scores(pair), WHICH, [metric])
+            except UserError:
+                found = []
+            self._intervals[key] = found[0][3] if found else None
+        return self._intervals[key]
+
+
+def _reference(plan: Plan, heads: Sequence[Sequence[str]]) -> int:
+    """Index of the reference row: the first with the plan's values, or the first of all."""
+    wanted = {plan.rows.index(axis): str(value) for axis, value in plan.reference.items()}
+    fits = (i for i, head in enumerate(heads) if all(head[place] == v for place, v in wanted.items()))
+    return next(fits, 0)
+
+
+def _detections(path: Path) -> list[ResultRow]:
+    """The last measurement of a ``detection.json`` as a result row."""
+    from ssl_ext.detection.evaluation_hook import Table
+
+    row = read_json(path, Table, "a detection.json of training").rows[-1]
+    return [ResultRow("detector", "detection", row, row, {}, {}, int(row.get("seed", 0)))]

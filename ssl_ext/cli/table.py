@@ -1,0 +1,82 @@
+"""Run a table of experiments: every cell of a paper's table, or of your own, with every seed.
+
+The same command resumes after any interruption, shows what is done, and helps a run that is in progress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_ext.errors import UserError
+
+from .arguments import add_options
+
+EXAMPLE = """examples:
+  python tools/table.py trimix_table1 --dry-run
+  python tools/table.py trimix_table1 --only data=cifar10 method=byol,trimix --seeds 0 1 2 --gpus 0,1
+  python tools/table.py --work work_dirs/tables/trimix_table1        (a further worker, anywhere)
+"""
+
+WORKER = ("work", "processes", "no_wait")
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=__doc__,
+        epilog=EXAMPLE,
+        usage="%(prog)s [options] FILE [-- training arguments]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", nargs="?", help="table file, or the name of one in configs/papers")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="S", help="seeds (the table's)")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="AXIS=A,B", help="only cells with these values of an axis"
+    )
+    parser.add_argument(
+        "--gpus", type=lambda text: text.split(","), metavar="0,0,1",
+        help="a worker on each GPU listed; one listed twice is shared (all GPUs, else the CPU)",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers without GPUs (1)")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
+    parser.add_argument("--skip-missing", action="store_true", help="run cells whose data are there")
+    parser.add_argument("--out", default="work_dirs/tables", metavar="DIR", help="folder (work_dirs/tables)")
+    parser.add_argument("--work", metavar="DIR", help="be a worker of the planned table in DIR")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="with --work: of its jobs (1)")
+    parser.add_argument("--no-wait", action="store_true", help="with --work: end when no job can be started")
+    add_options(parser, help="override config keys of every cell")
+    words = sys.argv[1:] if words is None else list(words)
+    cut = words.index("--") if "--" in words else len(words)
+    args = parser.parse_args(words[:cut])
+    if args.work is not None:
+        from ssl_ext.apis.tables.worker import work
+
+        sys.exit(work(_planned(args.work), args.processes, wait=not args.no_wait, say=_write))
+    if args.file is None:
+        raise UserError("Give a table file, or the name of one in configs/papers.")
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: at least 1 is needed.")
+
+    from ssl_ext.apis.tables.run import run_table
+
+    from .console import PlainConsole
+
+    settings = {name: value for name, value in vars(args).items() if name not in WORKER}
+    sys.exit(run_table(train_args=words[cut + 1 :], say=PlainConsole().print, **settings))
+
+
+def _planned(folder: str) -> Path:
+    path = Path(folder).resolve()
+    if not (path / "plan.json").is_file():
+        raise UserError(f"--work '{folder}' has no plan.json: give the folder of a planned table.")
+    return path
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,207 @@
+"""Tables drawn from written plans, states and result files with known figures."""
+
+import csv
+import fcntl
+import io
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ssl_ext.apis.tables.jobs import DONE, FAILED, RUNNING, Job, State, write_state
+from ssl_ext.apis.tables.outputs import (
+    differences_grid,
+    figures_grid,
+    status_lines,
+    table_csv,
+    table_grids,
+)
+from ssl_ext.apis.tables.plan import Cell, Plan, job_folder, write_plan
+from ssl_ext.apis.tables.scores import Scores
+from ssl_ext.evaluation import ResultRow, write_results
+
+NASTY = "<b>50 % of_all</b> & more"
+SEEDS = range(6)
+LOG = "Epoch(train)  [3][ 50/195]  lr: 1.0e-03  eta: 1 day, 2:00:00  time: 0.1  loss: 5.0\n"
+
+
+class Written:
+    """A table of two rows and two columns, each cell with a pretraining and an evaluation per seed."""
+
+    def __init__(self, folder, *, file=None, seeds=SEEDS, rows=("base", "new"), columns=("knn", "linear")):
+        self.folder, self.rows, self.columns = folder / "mine", rows, columns
+        cells, self.jobs = [], {}
+        for row in rows:
+            for column in columns:
+                for seed in seeds:
+                    train, judge = f"pretrain-{row}-{seed}", f"evaluate-{row}-{column}-{seed}"
+                    self.jobs[train] = Job(train, "pretrain", [], ".", config=row, seed=seed)
+                    self.jobs[judge] = Job(
+                        judge, "evaluate", [], ".", [train], config=row, seed=seed, results="run/results.json"
+                    )
+                    at = {"method": row, "protocol": column}
+                    cells.append(
+                        Cell(
+                            at,
+                            seed,
+                            50.0,
+                            "acc",
+                            row,
+                            [],
+                            train,
+                            judge,
+                            {"protocol": column, "recipe": "own"},
+                        )
+                    )
+        cells.append(
+            Cell({"method": "none", "protocol": columns[0]}, 0, None, "acc", note="it has no config")
+        )
+        names = sorted(self.jobs, key=lambda name: name.startswith("evaluate"))
+        self.plan = Plan(
+            "mine", file and str(file), ["method"], ["protocol"], NASTY, "%", [], list(seeds), cells, names
+        )
+        write_plan(self.folder, self.plan, self.jobs)
+
+    def place(self, job):
+        return job_folder(self.folder, job)
+
+    def done(self, row, column, seed, *figures, recipe="own", **more):
+        """Finish a cell with one seed: a result row for each of ``figures``, label draws."""
+        write_state(self.place(f"pretrain-{row}-{seed}"), State(DONE))
+        job = self.place(f"evaluate-{row}-{column}-{seed}")
+        found = [
+            ResultRow(row, column, {"acc": x}, {"acc": x}, {}, {}, seed, draw=d, recipe=recipe, **more)
+            for d, x in enumerate(figures)
+        ]
+        write_results(job / "run" / "results.json", found)
+        write_state(job, State(DONE))
+
+    def state(self, job, *state, **more):
+        write_state(self.place(job), State(*state, **more))
+
+    def read(self):
+        return Scores(self.folder).read()
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Written(tmp_path)
+
+
+def fill(table, better=0.03):
+    """Finish the linear column: the second row is ``better`` for all seeds."""
+    noise = np.random.default_rng(0).normal(0, 0.001, (2, len(SEEDS)))
+    values = np.array([[0.5], [0.5 + better]]) + noise
+    for row, own in zip(table.rows, values, strict=True):
+        for seed, value in zip(SEEDS, own, strict=True):
+            table.done(row, "linear", seed, value - 0.01, value + 0.01)
+    return values
+
+
+def test_a_table_with_nothing_done(table):
+    layout = table.read()
+    grid = figures_grid(layout)
+    assert grid.header == ["method", "knn", "linear"]
+    assert grid.rows == [["base", "open", "open"], ["new", "open", "open"], ["none", "-", "-"]]
+    assert status_lines(layout) == [
+        "36 jobs: 0 done, 0 running, 0 failed, 36 open.",
+        "not run: it has no config: none (knn).",
+        "not run: not planned: none (linear).",
+    ]
+
+
+def test_figures_are_means_over_draws_then_seeds_with_their_interval(table):
+    values = fill(table)
+    grid = figures_grid(table.read())
+    for row, own in zip(grid.rows, 100 * values, strict=False):
+        mean, low, high = map(float, re.findall(r"[\d.]+", row[2]))
+        half = stats.t.ppf(0.975, 5) * stats.sem(own)
+        assert (mean, low, high) == pytest.approx(
+            (own.mean(), own.mean() - half, own.mean() + half), abs=0.0051
+        )
+    assert grid.bold == {(1, 2)}
+    assert r"\textbf{52.99 {[}" in grid.latex() and "| **52.99 \\[" in grid.markdown()
+
+
+def test_differences_from_the_first_row_with_corrected_tests(table):
+    first, second = fill(table)
+    for seed in SEEDS:
+        table.done("base", "knn", seed, first[seed])
+        table.done("new", "knn", seed, first[seed] + 1e-4 * (-1) ** seed + 2e-5)
+    layout = table.read()
+    found = {layout.columns[j][0]: one.difference for i, j, one in layout.figures() if i == 1}
+    tests = [stats.ttest_rel([*layout.figure(1, j).values.values()], first).pvalue for j in (0, 1)]
+    assert tests[1] < tests[0]
+    assert found["linear"].p == pytest.approx(2 * tests[1])
+    assert found["knn"].p == pytest.approx(max(tests[0], 2 * tests[1]))
+    assert found["linear"].over.mean == pytest.approx((second - first).mean())
+    (row,) = differences_grid(layout).rows
+    assert re.fullmatch(r"\+2\.99 \[\+2\.\d\d,\+3\.\d\d\] p<0\.0001", row[2])
+
+
+def test_a_named_reference_row(table):
+    values = fill(table)
+    write_plan(table.folder, type(table.plan)(**{**vars(table.plan), "reference": {"method": "new"}}), {})
+    layout = table.read()
+    assert layout.figure(1, 1).difference is None
+    assert layout.figure(0, 1).difference.over.mean == pytest.approx((values[0] - values[1]).mean())
+
+
+def test_the_converged_probe_has_its_own_column(table):
+    fill(table)
+    job = table.place("evaluate-new-linear-0")
+    rows = [
+        ResultRow("new", "linear", {"acc": x}, {"acc": x}, {}, {}, 0, recipe=recipe)
+        for recipe, x in (("own", 0.5), ("trimix-sgd", 0.4))
+    ]
+    write_results(job / "run" / "results.json", rows)
+    grid = figures_grid(table.read())
+    assert grid.header[2:] == ["linear: converged", "linear: trimix-sgd"]
+    assert grid.rows[1][3] == "40.00 1/6"
+    assert grid.rows[0][3] == "open" or grid.rows[0][3] == "no figure"
+
+
+def test_a_failed_cell_a_running_one_and_a_killed_one(table):
+    for seed in SEEDS:
+        table.state(f"pretrain-base-{seed}", FAILED, said="error: NaN in 'loss' at step 3.")
+    table.state("pretrain-new-0", RUNNING)
+    table.state("pretrain-new-1", RUNNING)
+    (table.place("pretrain-new-0") / "log.txt").write_text(LOG)
+    (table.place("pretrain-new-1") / ".lock").touch()
+    with open(table.place("pretrain-new-0") / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        layout = table.read()
+    assert figures_grid(layout).rows[:2] == [["base", "failed", "failed"], ["new", "running", "running"]]
+    lines = status_lines(layout)
+    assert lines[0] == "36 jobs: 0 done, 1 running, 6 failed, 29 open."
+    assert "failed: base, seeds 0 1 2 3 4 5: error: NaN in 'loss' at step 3." in lines
+    assert "running: new, seed 0: pretrain epoch 3, step 50 of 195, 26 h left" in lines
+
+
+def test_one_seed_shows_its_stored_interval(tmp_path):
+    table = Written(tmp_path, seeds=[3])
+    table.done("base", "knn", 3, 0.5, intervals={"last": {"acc": [0.4, 0.6]}, "best": {}, "over": "images"})
+    table.done("new", "knn", 3, 0.75)
+    layout = table.read()
+    assert [row[1] for row in figures_grid(layout).rows] == ["50.00 [40.00,60.00]", "75.00", "-"]
+    assert differences_grid(layout).rows == [["new", "+25.00", "-"]]
+
+
+def test_csv_has_full_precision_and_no_formulas(table):
+    values = fill(table)
+    table.state("pretrain-base-0", FAILED, said="=1+1")
+    table.state("evaluate-base-knn-0", "open")
+    records = list(csv.DictReader(io.StringIO(table_csv(table.read()))))
+    one = next(r for r in records if (r["method"], r["protocol"]) == ("new", "linear"))
+    assert float(one["mean"]) == pytest.approx(values[1].mean(), abs=1e-15)
+    assert [float(x) for x in one["values"].split()] == pytest.approx(values[1])
+    assert (one["n"], one["done"], one["recipe"], one["seeds"]) == ("6", "6", "own", "0 1 2 3 4 5")
+    assert float(one["difference"]) == pytest.approx((values[1] - values[0]).mean())
+    failed = next(r for r in records if (r["method"], r["protocol"]) == ("base", "knn"))
+    assert (failed["failed"], failed["said"], failed["mean"]) == ("1", "'=1+1", "")
+
+
+def test_latex_is_escaped(table):
+    (grid,) = table_grids(table.read())
+    assert r"\textless{}b\textgreater{}50 \% of\_all" in grid.latex()
