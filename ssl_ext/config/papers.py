@@ -1,7 +1,7 @@
 """Tables of papers (``configs/papers/NAME.py``): the config of each cell and its published figure.
 
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
-of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``; see below),
+of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS``, ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or ``""``),
 ``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the recipes
 (:mod:`ssl_ext.config.recipes`) that implement the publication's; figures are only compared with these.
@@ -16,9 +16,10 @@ takes the values of a cell by axis. It returns None for a cell without a config,
   instead of the config's own pretraining;
 - ``init``: stem of the config whose weights initialise the pretraining.
 
-Three values of ``protocols`` in ``EVALUATE`` are no evaluations but figures of the training: ``classification``
-(accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and ``log`` (a curve: ``METRIC``
-is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the time of that epoch).
+Three values of ``protocols`` in ``EVALUATE`` are no evaluations but figures of the training:
+``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and ``log``
+(a curve: ``METRIC`` is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the time of
+that epoch).
 """
 
 from __future__ import annotations

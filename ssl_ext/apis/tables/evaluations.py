@@ -112,7 +112,7 @@ def evaluation_of(
         raise UserError(f"EVALUATE: {wrong[0]} is unknown; allowed are {', '.join(sorted(ARGUMENTS))}.")
     protocols = _listed(asked.get("protocols", []))
     if len(protocols) > 1 or (protocols and protocols[0] not in PROTOCOLS):
-        allowed = ", ".join((*PROTOCOLS, "classification", "detection"))
+        allowed = ", ".join((*PROTOCOLS, "classification", "detection", "log"))
         raise UserError(f"EVALUATE: protocols={asked['protocols']!r}: a cell has one of {allowed}.")
     shared = {name: _listed(asked[name]) for name in LABELS if name in asked}
     protocol = protocols[0] if protocols else ""

@@ -31,7 +31,8 @@ class Cell:
         evaluate: Id of the job whose ``results`` file has the cell's figure; None for a cell that is not run.
         select: Fields (:class:`ssl_ext.evaluation.ResultRow`) of the rows of the cell in that file; several
             rows (label draws) give one figure, their mean. Empty for a detector: the last row of
-            ``detection.json`` has the metric.
+            ``detection.json`` has the metric. ``protocol='log'``: the metric is a key of the log of
+            ``evaluate``, a training, after ``epoch``.
         recipes: Recipes of these rows: the table's first, then ``'own'``; empty if there is one only.
         note: Why the cell is not run, one sentence.
     """

@@ -20,7 +20,8 @@ from .evaluations import Evaluation, evaluation_of
 from .jobs import CHECKPOINT, RUN, Job, digest
 from .plan import Cell
 
-CLASSIFICATION, DETECTION = "classification", "detection"
+# Figures of a training instead of an evaluation.
+CLASSIFICATION, DETECTION, CURVE = "classification", "detection", "log"
 RESULTS = {CLASSIFICATION: "classification/results.json", DETECTION: "detection.json"}
 # A config of 8 processes with 32 images each is called ..._8xb32-....
 PROCESSES = re.compile(r"_(\d+)xb\d+-")
@@ -69,6 +70,8 @@ class Planner:
         plain = replace(plain, pretrain=trained)
         if protocol == CLASSIFICATION:
             return replace(plain, evaluate=trained, select=dict(protocol=CLASSIFICATION, seed=seed))
+        if protocol == CURVE:
+            return replace(plain, evaluate=trained, select=dict(protocol=CURVE, epoch=int(asked["epoch"])))
         if protocol == DETECTION:
             detector = find_config(asked["config"], table.folder)
             job = self.training(

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job, State, is_held
+from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job, State
+from .locks import is_held
 
 TAIL = 16_384  # bytes of a log that are read
 # Log lines of training by epochs and by steps.
