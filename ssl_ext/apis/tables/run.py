@@ -6,24 +6,22 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ssl_ext.config.locate import FOLDER
 from ssl_ext.config.papers import Table, find_tables, read_table
-from ssl_ext.errors import UserError
 
 from .checks import check_data, check_place, without_missing
 from .jobs import FAILED, LOG, OPEN, State, read_state, write_state
-from .local import WORKERS_LOG, Local
+from .local import WORKERS_LOG
 from .locks import take_lock
 from .overview import runs_table, summary
 from .plan import Plan, Starter, job_folder, read_states, write_plan
 from .planning import Planned, plan_table
+from .starters import Workers
 
 POLL = 0.5
 
@@ -56,16 +54,6 @@ def table_file(name: str) -> Path:
     """
     shipped = FOLDER / "papers" / f"{name}.py"
     return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
-
-
-def local_gpus(gpus: Sequence[str] | None) -> list[str]:
-    """Ids of the GPUs to use: those given, else all of this machine; empty for the CPU."""
-    if gpus is None:
-        return [str(number) for number in range(torch.cuda.device_count())]
-    count = torch.cuda.device_count()
-    if wrong := [gpu for gpu in gpus if not gpu.isdigit() or int(gpu) >= count]:
-        raise UserError(f"--gpus {','.join(gpus)}: there is no GPU '{wrong[0]}', this machine has {count}.")
-    return list(gpus)
 
 
 def plan_in(
@@ -156,19 +144,17 @@ def run_table(
     *,
     out: str | os.PathLike,
     say: Callable[[Any], None],
-    gpus: Sequence[str] | None = None,
-    workers: int = 1,
+    workers: Workers,
     dry_run: bool = False,
     **settings: Any,
 ) -> int:
-    """Plan and run the table of a file on this machine; see :func:`plan_in`.
+    """Plan and run the table of a file; see :func:`plan_in`.
 
     Args:
         file: Path of a table, or the name of one in ``configs/papers``.
         out: Folder of all tables.
         say: Prints a text or a rich table.
-        gpus: Ids of GPUs, one worker on each; None: all.
-        workers: Workers on the CPU, without GPUs.
+        workers: The workers (:func:`.starters.choose_workers`).
         dry_run: Print the runs and their states only.
 
     Returns:
@@ -178,8 +164,7 @@ def run_table(
         UserError: Bad input, before anything is started.
     """
     path = table_file(file)
-    devices = local_gpus(gpus)
-    settings |= dict(file=path, most_processes=len(set(devices)) or 1)
+    settings |= dict(file=path, most_processes=workers.most_processes)
     outcome = plan_in(read_table(path), path.stem, out, dry_run=dry_run, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     for note in plan.notes:
@@ -188,8 +173,9 @@ def run_table(
         say(runs_table(plan, jobs, outcome.states, outcome.images))
     else:
         tail = Tail(outcome.folder, say)
-        n = len(devices) or workers
-        run_workers(outcome, lambda *at: Local(*at, gpus=devices, workers=workers), n, tail)
+        run_workers(outcome, workers.make, workers.n, tail)
+        if workers.note:
+            say(workers.note)
     for line in summary(plan, jobs, outcome.states):
         say(line)
     for name, state in outcome.failed.items():
