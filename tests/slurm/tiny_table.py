@@ -111,12 +111,11 @@ def processes():
 
 def training(folder):
     """Id of the process that runs the command of a job, or None."""
-    found = [
-        number
-        for number, words in processes().items()
-        if "ssl_ext.cli" in words and any(word.startswith(f"{folder}/") for word in words)
-    ]
-    return found[0] if found else None
+    found = processes().items()
+    return min(
+        (number for number, words in found if any(word.startswith(f"{folder}/") for word in words)),
+        default=None,
+    )
 
 
 def parent(number):
@@ -133,17 +132,21 @@ class Killer:
         kills: Number of kills.
         targets: What is killed, in turn: ``'driver'``, ``'worker'``, ``'training'``, or a name of ``more``.
         more: Functions of a job's process that stop it otherwise.
+        pause: Seconds between two starts of a driver that ends at once.
     """
 
-    def __init__(self, out, words, kills, *, targets=("driver", "worker", "training"), more=None):
+    def __init__(self, out, words, kills, *, targets=("driver", "worker", "training"), more=None, pause=0):
         self.out, self.words, self.kills, self.targets, self.more = out, words, kills, targets, more or {}
+        self.pause, self.next_start = pause, 0
         self.killed = Counter()
         self.rng = random.Random(0)
         self.driver = None
 
-    def start(self):
-        """Start the driver unless it runs."""
-        if self.driver is None or self.driver.poll() is not None:
+    def start(self, pause=0):
+        """Start the driver unless it runs, or has been started less than ``pause`` seconds ago."""
+        now = time.monotonic()
+        if (self.driver is None or self.driver.poll() is not None) and now >= self.next_start + pause:
+            self.next_start = now
             with open(self.out.parent / f"{self.out.name}.txt", "ab") as log:
                 self.driver = subprocess.Popen(self.words, stdout=log, stderr=log)
 
@@ -158,14 +161,13 @@ class Killer:
         end = time.monotonic() + seconds
         places = list(DELAY)
         while sum(self.killed.values()) < self.kills and not self.is_done():
-            self.start()
             number = sum(self.killed.values())
             target = self.targets[number % len(self.targets)]
             # Evaluations begin late: take what is there, in turn where there is a choice.
             self.kill(target, places[number // len(self.targets) % len(places) :] + places, end)
         while not self.is_done():
             assert time.monotonic() < end, "the table does not end"
-            self.start()
+            self.start(self.pause)
             time.sleep(0.2)
         return self.driver.wait(timeout=120)
 
@@ -180,7 +182,7 @@ class Killer:
                 if grown and self.hit(target, place, self.rng.choice(grown)):
                     return
                 before[place] = now
-            self.start()
+            self.start(0 if target == "driver" else self.pause)
             time.sleep(0.02)
 
     def hit(self, target, place, folder):
