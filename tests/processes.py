@@ -45,17 +45,25 @@ def forked(world, work, log):
 
 
 def _be_a_process(rank, world, work, log, rendezvous):
+    def join():
+        if world > 1:
+            os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
+            dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+        work()
+
+    with open(log, "ab", buffering=0) as stream:
+        end_after(join, stream.fileno())
+
+
+def end_after(work, stream):
+    """Run ``work`` in this forked process as a tool, its output to a descriptor, and end the process."""
     status = 1
     # Multiprocessing ends a process's daemons when it exits; those of the test are not this one's.
     multiprocessing.process._children.clear()
     try:
-        stream = open(log, "ab", buffering=0)  # noqa: SIM115
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
+        os.dup2(stream, 1)
+        os.dup2(stream, 2)
         sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-        if world > 1:
-            os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
-            dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
         # A new process has no loggers of earlier runs, whose files it would write into.
         MMLogger._instance_dict.clear()
         # Laying out the config takes longer than the training here, and is done for every checkpoint.

@@ -85,7 +85,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     settings = {name: value for name, value in vars(args).items() if name not in (*WORKER, *STARTERS)}
     settings |= dict(workers=workers, train_args=words[cut + 1 :])
-    sys.exit(run_table(say=PlainConsole().print, **settings))
+    sys.exit(run_table(settings.pop("file"), PlainConsole(), **settings))
 
 
 def _planned(folder: str) -> Path:

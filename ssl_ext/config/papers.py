@@ -17,9 +17,9 @@ takes the values of a cell by axis. It returns None for a cell without a config,
 - ``init``: stem of the config whose weights initialise the pretraining.
 
 Three values of ``protocols`` in ``EVALUATE`` are no evaluations but figures of the training:
-``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and ``log``
-(a curve: ``METRIC`` is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the time of
-that epoch).
+``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and
+``log`` (a curve: ``METRIC`` is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the
+time of that epoch).
 """
 
 from __future__ import annotations
@@ -129,7 +129,10 @@ def find_config(name: str, folder: Path) -> Path:
     """
     if name.endswith(".py"):
         found = [path for path in (folder / name, Path(name)) if path.is_file()]
-        return found[0].resolve() if found else config_file(name).resolve()
+        if not found:
+            config_file(name)
+        # A removed or packaged config is read by the name that it was given.
+        return found[0].resolve() if found else Path(name)
     for place in (folder, *(beside for beside in sorted(folder.parent.glob("*/")) if beside != folder)):
         if (path := place / f"{name}.py").is_file():
             return path

@@ -1,126 +1,72 @@
 """A sweep trains every point once, keeps finished results and continues after a failing point."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
+from tables import ForkedLocal
 
 from ssl_ext.apis.sweep import sweep
 from ssl_ext.apis.sweep.grid import parse_axis, settings_of
 from ssl_ext.apis.sweep.points import Point, accuracy_lines, sweep_table
 from ssl_ext.cli.sweep import main
-from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import sweep_lines
 
-# Replaces tools/train.py: records its arguments and writes a checkpoint; fails if a file requests it.
-FAKE = """
-import json, pathlib, shutil, sys
-here, args = pathlib.Path(__file__).parent, sys.argv[1:]
-folder = pathlib.Path(args[args.index("--work-dir") + 1])
-folder.mkdir(exist_ok=True)
-with open(folder / "calls.jsonl", "a") as file:
-    file.write(json.dumps(args) + "\\n")
-shutil.copy(here / "start.pth", folder / "epoch_1.pth")
-(folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
-if (here / "fails").is_file() and (here / "fails").read_text() in args:
-    sys.exit("error: out of luck")
-"""
-
 
 @pytest.fixture
-def train_tool(tiny_config, tmp_path):
-    folder = tmp_path / "fake"
-    folder.mkdir()
-    network = random_network(tiny_config, seed=7, device=torch.device("cpu"))
-    torch.save({"state_dict": network.state_dict()}, folder / "start.pth")
-    (folder / "train.py").write_text(FAKE)
-    return folder / "train.py"
+def run(tiny_config, tiny_config_file, tmp_path, monkeypatch):
+    """Sweep a tiny config of one epoch in forked processes; points run one after another."""
+    monkeypatch.setattr("ssl_ext.apis.sweep.run.Local", ForkedLocal)
+    tiny_config.train_cfg.max_epochs = 1
+    tiny_config.custom_hooks = []
+    tiny_config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    tiny_config.dump(tiny_config_file)
+    return partial(sweep, tiny_config_file, work_dir=tmp_path / "sweep")
 
 
-def calls(point):
-    return [json.loads(line) for line in (Path(point.folder) / "calls.jsonl").read_text().splitlines()]
+def tries(folder, stage):
+    return [json.loads(path.read_text())["tries"] for path in folder.glob(f"jobs/{stage}-*/state.json")]
 
 
-def test_points_are_trained_once_and_failures_are_resumed(tiny_config_file, train_tool, tmp_path):
-    grid = ["model.head.temperature=0.1,2", "train_dataloader.batch_size=64,128"]
-    settings = dict(
-        train_tool=train_tool,
-        work_dir=tmp_path / "sweep",
-        protocols=["knn"],
-        options=["model.lam_per=epoch"],
-        train_args=["--init", "weights.pth", "--amp"],
-    )
-    (train_tool.parent / "fails").write_text("train_dataloader.batch_size=128")
-    points = sweep(tiny_config_file, grid, **settings)
-    assert [tuple(point.settings.values()) for point in points] == [(0.1, 64), (0.1, 128), (2, 64), (2, 128)]
-    assert [point.status for point in points] == ["done", "failed", "done", "failed"]
-    assert "status 1: error: out of luck" in points[1].reason
-    assert "out of luck" in Path(points[1].log).read_text()
-    assert Path(points[0].folder).name == "model.head.temperature=0.1,train_dataloader.batch_size=64,seed=0"
-    (arguments,) = calls(points[0])
-    assert arguments == [
-        *[str(tiny_config_file), "--work-dir", points[0].folder, "--seed", "0"],
-        *["--resume", "auto", "--init", "weights.pth", "--amp", "--cfg-options", "model.lam_per=epoch"],
-        *["model.head.temperature=0.1", "train_dataloader.batch_size=64"],
+def test_points_are_trained_once_and_failures_are_tried_again(run, tmp_path):
+    # No images are left for a batch of 5,000.
+    grid = ["model.head.temperature=0.1,2", "train_dataloader.batch_size=512,5000"]
+    points = run(grid, options=["model.lam_per=epoch"])
+    assert [tuple(point.settings.values()) for point in points] == [
+        *[(0.1, 512), (0.1, 5000), (2, 512), (2, 5000)],
     ]
-    results = json.loads((Path(points[0].folder) / "results.json").read_text())
-    assert points[0].last == {"knn": results[0]["last"]}
+    assert [point.status for point in points] == ["done", "failed", "done", "failed"]
+    assert "training exited with status 2: The training split has" in points[1].reason
+    assert "The training split has" in Path(points[1].log).read_text()
+    folder = Path(points[0].folder)
+    assert folder.name == "model.head.temperature=0.1,train_dataloader.batch_size=512,seed=0"
+    assert (folder / "epoch_1.pth").is_file()
+    assert points[0].last["knn"]["acc"] > 0.5
+    assert set(points[0].last) == set(points[0].best) == {"knn", "linear"}
     summary = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert summary["axes"] == [text.split("=")[0] for text in grid]
     assert [point["status"] for point in summary["points"]] == ["done", "failed", "done", "failed"]
     assert summary["points"][0]["last"] == points[0].last
     assert (tmp_path / "sweep" / "accuracy_knn.pdf").is_file()
 
-    (train_tool.parent / "fails").unlink()
-    again = sweep(tiny_config_file, grid, **settings)
-    assert [point.status for point in again] == ["done"] * 4
-    assert [len(calls(point)) for point in again] == [1, 2, 1, 2]
-    resumed = calls(again[1])[1]
-    assert resumed[resumed.index("--resume") + 1] == "auto"
-    assert "--amp" in resumed
-
-    # A changed evaluation recipe needs no training; a changed training recipe is an error.
-    written = Path(again[0].folder, "results.json").stat().st_mtime_ns
-    settings["options"] = ["model.lam_per=epoch", "evaluation.knn.k=3"]
-    third = sweep(tiny_config_file, grid[:1] + ["train_dataloader.batch_size=64"], **settings)
-    assert [len(calls(point)) for point in third] == [1, 1]
-    assert Path(third[0].folder, "results.json").stat().st_mtime_ns > written
-    settings["options"] = []
-    with pytest.raises(UserError, match=r"temperature=0\.1.*another config"):
-        sweep(tiny_config_file, grid, **settings)
-
-
-def test_a_failing_evaluation_ends_one_point(tiny_config_file, train_tool, tmp_path):
-    points = sweep(
-        tiny_config_file,
-        ["evaluation.knn.k=5,0"],
-        train_tool=train_tool,
-        work_dir=tmp_path / "sweep",
-        protocols=["knn"],
-        seeds=[0, 1],
+    # Another evaluation recipe needs no training; other training settings are another training.
+    again = run(
+        [grid[0], "train_dataloader.batch_size=512"], options=["model.lam_per=epoch", "evaluation.knn.k=3"]
     )
-    assert [point.status for point in points] == ["done", "done", "failed", "failed"]
-    assert "Traceback" in Path(points[2].log).read_text()
-    assert len({point.folder for point in points}) == 4
-    with open(tmp_path / "sweep" / "sweep.json") as file:
-        assert json.load(file)["points"][1]["seed"] == 1
+    assert [point.status for point in again] == ["done", "done"]
+    assert again[0].last["knn"] != points[0].last["knn"]
+    assert sorted(tries(tmp_path / "sweep", "pretrain")) == [1, 1, 1, 1]
+    assert tries(tmp_path / "sweep", "evaluate").count(1) == 4
+    run([grid[0], "train_dataloader.batch_size=5000"], options=["model.lam_per=epoch"])
+    assert sorted(tries(tmp_path / "sweep", "pretrain")) == [1, 1, 2, 2]
 
 
-def test_real_training(tiny_config, tiny_config_file, tmp_path):
-    tiny_config.train_cfg.max_epochs = 1
-    tiny_config.custom_hooks = []
-    tiny_config.dump(tiny_config_file)
-    points = sweep(
-        tiny_config_file,
-        ["train_dataloader.batch_size=512"],
-        work_dir=tmp_path / "sweep",
-        protocols=["knn"],
-    )
-    assert points[0].reason is None
-    assert points[0].last["knn"]["acc"] > 0.5
-    assert (Path(points[0].folder) / "epoch_1.pth").is_file()
+def test_a_folder_of_an_older_version(run, tmp_path):
+    (tmp_path / "sweep" / "train_dataloader.batch_size=512,seed=0").mkdir(parents=True)
+    with pytest.raises(UserError, match="a sweep of an older version"):
+        run(["train_dataloader.batch_size=512"])
 
 
 @pytest.mark.parametrize(
@@ -129,6 +75,7 @@ def test_real_training(tiny_config, tiny_config_file, tmp_path):
         (["model.head.temperature"], {}, "not of the form key=a,b,c"),
         (["model.head.temperature=1,,2"], {}, "not of the form"),
         (["model.head.temperature=1,1"], {}, "a value twice"),
+        (["evaluation.knn.k=5,0"], {}, "k"),
         (["model.head.temperature=1,-3"], {}, "model.head.temperature is -3"),
         (["modle.head.temperature=1"], {}, "no 'modle'"),
         (["views.4.repeats=1,2"], {}, "no '4'"),

@@ -5,12 +5,13 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 
 from ssl_ext.apis import figures
 from ssl_ext.apis.report import report
-from ssl_ext.apis.sweep.points import State
+from ssl_ext.apis.tables import Cell, Job, Plan, State, read_job, read_plan, read_state
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, read_results, results_table
 from ssl_ext.json_files import read_json
@@ -107,12 +108,18 @@ def test_sweeps(tmp_path, monkeypatch):
     contents = mutations(SWEEP, lambda value: value)
     good, bad = both(contents, lambda: figures.grid_figure(tmp_path), tmp_path / "sweep.json")
     assert good > 50 and bad > 50
-    state = dict(training="a", trained=True, judging="b")
-    path = tmp_path / "point.json"
-    good, bad = both(
-        mutations(state, lambda value: value), lambda: read_json(path, State, "a point.json"), path
-    )
-    assert good > 2 and bad > 15
+
+
+def test_tables(tmp_path):
+    job = Job("a", "pretrain", ["ssl-ext"], "/", after=["b"], options=["a=1"], results="run/results.json")
+    cell = Cell(dict(data="a"), 0, 1.5, "acc", "a", ["a=1"], "a", "b", dict(seed=0), note="x")
+    plan = Plan("a", None, ["data"], [], "", "%", [], [0], [cell], ["a"], dict(a=2), ["x"])
+    for name, content, read in (
+        ("job.json", job, read_job), ("state.json", State(), read_state), ("plan.json", plan, read_plan)
+    ):  # fmt: skip
+        contents = mutations(asdict(content), lambda value: value)
+        good, bad = both(contents, partial(read, tmp_path), tmp_path / name)
+        assert good > 10 and bad > 30, name
 
 
 @pytest.mark.filterwarnings("ignore")

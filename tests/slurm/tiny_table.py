@@ -66,7 +66,7 @@ def content(out):
         if folder.name.startswith("pretrain"):
             found[folder.name] = read_checkpoint(newest_checkpoint(folder))["state_dict"]
         else:
-            rows = json.loads((folder / "run" / "results.json").read_text())["rows"]
+            rows = json.loads((folder / "run" / "results.json").read_text())
             found[folder.name] = [
                 {key: row[key] for key in row if key not in ("cost", "source", "predictions")} for row in rows
             ]

@@ -31,15 +31,6 @@ class Point:
 
 
 @dataclass
-class State:
-    """Progress of a point, with hashes of its training and evaluation settings."""
-
-    training: str
-    trained: bool = False
-    judging: str | None = None
-
-
-@dataclass
 class Summary:
     """Fields read from ``sweep.json``."""
 

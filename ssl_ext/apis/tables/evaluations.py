@@ -1,4 +1,8 @@
-"""Evaluations of cells: cells that differ in numbers of labels and modes share one call of the evaluation."""
+"""Evaluations of cells.
+
+Cells of one network share a call of the evaluation if they differ in numbers of labels and modes alone, or if
+their protocols read the same frozen features.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ LABELS = ("budgets", "fractions", "labels_per_class")
 ARGUMENTS = {"protocols", "modes", "transfer_to", "by", *LABELS}
 # The field of a result row for each.
 FIELDS = dict(budgets="budget", fractions="fraction", labels_per_class="labels_per_class")
+FEATURES = ("knn", "linear", "cluster", "quality")
 FINETUNED = ("finetune", "semi", "supervised")
 
 
@@ -26,24 +31,20 @@ FINETUNED = ("finetune", "semi", "supervised")
 class Evaluation:
     """Arguments of one call; :meth:`joined` adds those of another cell.
 
-    ``recipes`` are the table's recipes that describe the protocol, then ``'own'`` for linear probes, whose
-    converged figure stands beside a paper's.
+    ``shared`` has, by option, the values that are joined; ``fixed`` those common to the cells of a call.
     """
 
-    protocols: tuple[str, ...]
-    transfer_to: tuple[str, ...] = ()
-    by: str | None = None
-    recipes: tuple[str, ...] = ()
-    shared: dict[str, list[str]] = field(default_factory=dict)
+    fixed: dict[str, list[str]]
+    shared: dict[str, list[str]]
     words: list[str] = field(default_factory=list)
     after: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
     data: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     @property
-    def fixed(self) -> list[Any]:
-        """Arguments that the cells of a call share."""
-        return [self.protocols, self.transfer_to, self.by, self.recipes, sorted(self.shared)]
+    def protocols(self) -> list[str]:
+        """Protocols of the call."""
+        return self.shared.get("protocols", self.fixed.get("protocols", []))
 
     @property
     def stage(self) -> str:
@@ -77,16 +78,12 @@ class Evaluation:
 
     def job(self, key: str, folder: Path, draws: int) -> Job:
         """The job, in a folder of ``folder``."""
-        name = f"{self.stage}-{digest([key, {name: sorted(v) for name, v in self.shared.items()}])}"
+        name = f"{self.stage}-{digest([key, {one: sorted(values) for one, values in self.shared.items()}])}"
         words = ["ssl-ext", "evaluate", *self.words, "--protocols", *self.protocols]
         words += ["--seeds", str(self.about["seed"]), "--draws", str(draws)]
-        for option, values in (
-            *((name, values) for name, values in self.shared.items()),
-            ("transfer_to", self.transfer_to),
-            ("recipe", self.recipes),
-            ("by", [self.by] if self.by else []),
-        ):
-            words += [f"--{option.replace('_', '-')}", *values] if values else []
+        for option, values in (*self.shared.items(), *self.fixed.items()):
+            if values and option != "protocols":
+                words += [f"--{option.replace('_', '-')}", *values]
         words += ["--out", str(folder / name / RUN)]
         options = self.about["options"]
         words += ["--cfg-options", *options] if options else []
@@ -98,8 +95,8 @@ class Evaluation:
 
 def evaluation_of(
     asked: Mapping[str, Any], recipes: Sequence[str]
-) -> tuple[Evaluation, dict[str, Any]]:  # fmt: skip
-    """The call of one cell, and the fields of its rows.
+) -> tuple[Evaluation, dict[str, Any], list[str]]:
+    """The call of one cell, the fields of its rows, and their recipes: the table's, then ``'own'``.
 
     Args:
         asked: Arguments of ``tools/evaluate.py`` (``EVALUATE`` of the table).
@@ -131,15 +128,18 @@ def evaluation_of(
             select[FIELDS[name]] = _number(values[0])
     if not protocol:
         select["protocol"] = "linear" if modes[0] == "frozen" else "finetune"
-    targets = tuple(asked.get("transfer_to", ()))
+    targets = list(asked.get("transfer_to", ()))
     if targets:
         select["target"] = Path(targets[0]).stem
     keys = _recipe_keys(protocols, modes)
     named = [name for name in recipes if keys and all(key in RECIPES[name] for key in keys)]
-    if named and keys == {"linear"} and protocol in ("linear", "transfer"):
-        named += [OWN] if OWN not in named else []
-    call = Evaluation(tuple(protocols), targets, asked.get("by"), tuple(named), shared)
-    return call, select
+    if named and keys == {"linear"} and protocol in ("linear", "transfer") and OWN not in named:
+        # The converged probe stands beside a paper's.
+        named.append(OWN)
+    fixed = dict(protocols=protocols, recipe=named, transfer_to=targets, by=_listed(asked.get("by", [])))
+    if protocol in FEATURES and not shared:
+        shared = {name: fixed.pop(name) for name in ("protocols", "recipe")}
+    return Evaluation(fixed, shared), select, named
 
 
 def _recipe_keys(protocols: Sequence[str], modes: Sequence[str]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -53,8 +54,9 @@ class Job:
     @property
     def words(self) -> list[str]:
         """Config, protocol, overrides and seed, for people."""
-        protocol = self.command.index("--protocols") if "--protocols" in self.command else None
-        named = [] if protocol is None else [self.command[protocol + 1]]
+        words = self.command
+        protocols = words[words.index("--protocols") + 1 :] if "--protocols" in words else []
+        named = itertools.takewhile(lambda word: not word.startswith("--"), protocols)
         return [self.config, *named, *self.options, f"seed={self.seed}"]
 
 

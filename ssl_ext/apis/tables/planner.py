@@ -94,14 +94,14 @@ class Planner:
             targets = asked["transfer_to"]
             targets = [targets] if isinstance(targets, str) else targets
             asked["transfer_to"] = [str(find_config(name, table.folder)) for name in targets]
-        evaluation, select = evaluation_of(asked, table.recipes)
+        evaluation, select, recipes = evaluation_of(asked, table.recipes)
         content = [
-            cell.pretrain, weights, cell.seed, table.draws, evaluation.fixed,
+            cell.pretrain, weights, cell.seed, table.draws, evaluation.fixed, sorted(evaluation.shared),
             {key: config.get(key) for key in EVALUATED},
         ]  # fmt: skip
         data = [("evaluation_dataset", config.evaluation_dataset)]
         data += [(WEIGHTS, dict(file=weights))] if weights else []
-        for name in evaluation.transfer_to:
+        for name in evaluation.fixed["transfer_to"]:
             target = self._config(load_config, Path(name), [], ("evaluation_dataset",))
             content.append(target.evaluation_dataset)
             data.append((f"evaluation_dataset of {Path(name).stem}", target.evaluation_dataset))
@@ -111,9 +111,7 @@ class Planner:
         self.evaluations[key] = evaluation
         # Jobs are started in the order in which they are first named.
         self.jobs.setdefault(key, Job(key, "", [], ""))
-        return replace(
-            cell, evaluate=key, select=dict(select, seed=cell.seed), recipes=list(evaluation.recipes)
-        )
+        return replace(cell, evaluate=key, select=dict(select, seed=cell.seed), recipes=recipes)
 
     def training(
         self,

@@ -6,16 +6,19 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from ssl_ext.config.locate import FOLDER
 from ssl_ext.config.papers import Table, find_tables, read_table
 
 from .checks import check_data, check_place, without_missing
-from .jobs import FAILED, LOG, OPEN, State, read_state, write_state
+from .jobs import FAILED, LOG, OPEN, State, digest, read_state, write_state
+from .live import LiveTable
 from .local import WORKERS_LOG
 from .locks import take_lock
 from .overview import runs_table, summary
@@ -24,6 +27,7 @@ from .planning import Planned, plan_table
 from .starters import Workers
 
 POLL = 0.5
+CHOICE = ("only", "seeds", "options", "train_args")
 
 
 @dataclass
@@ -103,7 +107,7 @@ def reopen(folder: Path, plan: Plan) -> None:
 
 
 def run_workers(
-    outcome: Outcome, make: Callable[[Path, int], Starter], n: int, update: Callable[[], None]
+    outcome: Outcome, make: Callable[[Path, int], Starter], n: int, views: Sequence[Callable[[], None]]
 ) -> Outcome:
     """Have workers run the jobs of a table, those with the fewest processes first.
 
@@ -114,7 +118,7 @@ def run_workers(
         outcome: A table whose plan is written.
         make: Makes a starter for the table's folder and a number of processes.
         n: Most workers.
-        update: Called about twice a second.
+        views: Called about twice a second.
     """
     plan, folder = outcome.planned.plan, outcome.folder
     handlers = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
@@ -125,13 +129,15 @@ def run_workers(
                 starter = make(folder, processes)
                 try:
                     while starter.start(n) and starter.attached:
-                        update()
+                        for view in views:
+                            view()
                         time.sleep(POLL)
                 except BaseException:
                     starter.stop()
                     raise
             outcome.states = read_states(folder, plan)
-            update()
+            for view in views:
+                view()
             if not starter.attached or outcome.counts == before or not outcome.counts[OPEN]:
                 return outcome
     finally:
@@ -141,21 +147,22 @@ def run_workers(
 
 def run_table(
     file: str,
+    console: Console,
     *,
     out: str | os.PathLike,
-    say: Callable[[Any], None],
     workers: Workers,
     dry_run: bool = False,
     **settings: Any,
 ) -> int:
-    """Plan and run the table of a file; see :func:`plan_in`.
+    """Plan and run the table of a file, and draw it meanwhile; see :func:`plan_in`.
 
     Args:
         file: Path of a table, or the name of one in ``configs/papers``.
+        console: Terminal to draw on.
         out: Folder of all tables.
-        say: Prints a text or a rich table.
         workers: The workers (:func:`.starters.choose_workers`).
         dry_run: Print the runs and their states only.
+        settings: Further arguments of :func:`plan_in`.
 
     Returns:
         0; 1 if jobs failed.
@@ -165,21 +172,26 @@ def run_table(
     """
     path = table_file(file)
     settings |= dict(file=path, most_processes=workers.most_processes)
-    outcome = plan_in(read_table(path), path.stem, out, dry_run=dry_run, **settings)
+    # Other cells, seeds or settings are another table, whose workers may run at the same time.
+    choice = [settings.get(name) for name in CHOICE]
+    name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
+    outcome = plan_in(read_table(path), name, out, dry_run=dry_run, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     for note in plan.notes:
-        say(note)
+        console.print(note)
     if dry_run:
-        say(runs_table(plan, jobs, outcome.states, outcome.images))
+        console.print(runs_table(plan, jobs, outcome.states, outcome.images))
     else:
-        tail = Tail(outcome.folder, say)
-        run_workers(outcome, workers.make, workers.n, tail)
+        with LiveTable(outcome.folder, console) as live:
+            views: list[Callable[[], None]] = [Tail(outcome.folder, console), live]
+            run_workers(outcome, workers.make, workers.n, views)
         if workers.note:
-            say(workers.note)
+            console.print(workers.note)
     for line in summary(plan, jobs, outcome.states):
-        say(line)
+        console.print(line)
     for name, state in outcome.failed.items():
-        say(f"failed: {state.said}\n  log: {job_folder(outcome.folder, name) / LOG}")
+        log = job_folder(outcome.folder, name) / LOG
+        console.print(f"failed: {state.said}\n  log: {log}", soft_wrap=True)
     return 1 if outcome.failed else 0
 
 
@@ -190,8 +202,8 @@ def _leave(number: int, frame: object) -> None:
 class Tail:
     """Prints what workers write to ``workers.log`` from now on."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self.path, self.say = folder / WORKERS_LOG, say
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.path, self.console = folder / WORKERS_LOG, console
         self.read = self.path.stat().st_size if self.path.exists() else 0
 
     def __call__(self) -> None:
@@ -203,4 +215,4 @@ class Tail:
             lines = log.read().rpartition(b"\n")[0]
         if lines:
             self.read += len(lines) + 1
-            self.say(lines.decode(errors="replace"))
+            self.console.print(lines.decode(errors="replace"), soft_wrap=True)

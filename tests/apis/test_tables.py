@@ -1,0 +1,376 @@
+"""Tables of experiments: jobs are shared, run once, resumed after any kill, and independent of each other."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tables import ForkedLocal
+
+from ssl_ext.apis.tables import Job, Plan, State, locks, read_state
+from ssl_ext.apis.tables.jobs import write_state
+from ssl_ext.apis.tables.local import Local
+from ssl_ext.apis.tables.locks import is_held, take_lock
+from ssl_ext.apis.tables.plan import job_folder, write_plan
+from ssl_ext.apis.tables.planning import plan_table
+from ssl_ext.apis.tables.run import Outcome, plan_in, run_table, run_workers
+from ssl_ext.apis.tables.steps import BLOCKED, BUSY, MAX_DEATHS, WAITS, Step, argv, begin
+from ssl_ext.config.papers import read_table
+from ssl_ext.errors import UserError
+
+TABLE = """
+AXES = dict(batch=[256, 512], protocol=["knn", "linear"])
+ROWS, COLUMNS = ["batch"], ["protocol"]
+CONFIG = "tiny"
+EVALUATE = dict(protocols="{protocol}")
+SEEDS = range(2)
+METRIC, UNIT, SOURCE = "acc", "%", "none"
+PUBLISHED = "1 2\\n3 -"
+
+
+def cell(batch, protocol):
+    return dict(options=[f"train_dataloader.batch_size={batch}"])
+"""
+# A 2xb1 config, labels, modes, other weights, and further pretraining.
+OTHER = """
+AXES = dict(weights=["own", "random", "tiny", "further"], labels=[5, "all"], mode=["frozen", "unfrozen"])
+ROWS, COLUMNS = ["weights"], ["labels", "mode"]
+CONFIG = "tiny_2xb256-one_digits"
+EVALUATE = dict(protocols="budget", budgets="{labels}", modes="{mode}")
+RECIPES = ("thesis",)
+SEEDS = [3]
+METRIC, UNIT, SOURCE = "acc", "%", "none"
+SKIP = [dict(weights="own", labels=5)]
+PUBLISHED = "\\n".join(["- - - -"] * 4)
+
+
+def cell(weights, **at):
+    return dict(pretrain={"random": False, "tiny": "tiny"}.get(weights, True),
+                init="tiny" if weights == "further" else None)
+"""
+
+
+@pytest.fixture
+def place(tiny_config, tmp_path):
+    """A folder with a table and its configs."""
+    tiny_config.train_cfg.max_epochs = 1
+    tiny_config.custom_hooks = [dict(type="RandomStateHook")]
+    tiny_config.model.backbone.update(stem_channels=4, base_channels=4)
+    tiny_config.model.neck.in_channels = 32
+    tiny_config.default_hooks.logger.interval = 1
+    tiny_config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    for name in ("tiny", "tiny_2xb256-one_digits"):
+        tiny_config.dump(tmp_path / f"{name}.py")
+    (tmp_path / "table.py").write_text(TABLE)
+    (tmp_path / "other.py").write_text(OTHER)
+    return tmp_path
+
+
+def planned(place, name="table", **settings):
+    return plan_table(read_table(place / f"{name}.py"), name, place / "out", **settings)
+
+
+def test_cells_and_tables_share_jobs(place):
+    found = planned(place)
+    plan, jobs = found.plan, found.jobs
+    assert [job.stage for job in jobs.values()] == ["pretrain", "evaluate"] * 4
+    assert [job.seed for job in jobs.values()] == [0] * 4 + [1] * 4
+    assert [(cell.at["batch"], cell.at["protocol"], cell.seed) for cell in plan.cells[:5]] == [
+        *[(256, "knn", 0), (256, "knn", 1), (256, "linear", 0), (256, "linear", 1), (512, "knn", 0)],
+    ]
+    knn, linear = plan.cells[0], plan.cells[2]
+    assert (knn.pretrain, knn.evaluate) == (linear.pretrain, linear.evaluate)
+    assert jobs[knn.evaluate].after == [knn.pretrain]
+    assert f"checkpoint:{knn.pretrain}" in jobs[knn.evaluate].command
+    assert (knn.published, plan.cells[-1].published) == (1, None)
+    assert knn.select | dict(protocol="linear") == linear.select
+
+    # The content counts, not the path of the file; evaluation settings do not change the training.
+    (place / "tiny.py").rename(place / "renamed.py")
+    (place / "table.py").write_text(TABLE.replace('"tiny"', '"renamed"'))
+    same = planned(place, options=["evaluation.knn.k=3"])
+    assert [name for name in same.jobs if "pretrain" in name] == [n for n in jobs if "pretrain" in n]
+    assert not [name for name in same.jobs if "evaluate" in name and name in jobs]
+    for changed in (
+        dict(options=["optim_wrapper.optimizer.lr=0.5"]),
+        dict(options=["train_dataloader.dataset.data_root=x"]),
+        dict(train_args=["--compile"]),
+        dict(seeds=[5, 6]),
+    ):
+        assert not set(planned(place, **changed).jobs) & set(jobs), changed
+    assert set(planned(place, options=["train_dataloader.dataset.download=True"]).plan.jobs) == {
+        *same.plan.jobs, *jobs
+    } - {name for name in same.plan.jobs if "evaluate" in name}  # fmt: skip
+
+
+def test_labels_weights_and_initial_weights(place):
+    found = planned(place, "other")
+    plan, jobs = found.plan, found.jobs
+    assert plan.notes == ["tiny_2xb256-one_digits is for 2 processes of 256 images; here 1 of 512."]
+    own, random, tiny, further = (plan.cells[number] for number in (2, 4, 8, 12))
+    assert plan.cells[0].evaluate is None and plan.cells[0].note == "the table has no config for this cell"
+    command = jobs[random.evaluate].command
+    assert command[command.index("--budgets") :][:3] == ["--budgets", "5", "all"]
+    assert command[command.index("--modes") :][:3] == ["--modes", "frozen", "unfrozen"]
+    assert command[command.index("--recipe") + 1] == "thesis"
+    assert len({cell.evaluate for cell in plan.cells}) == 5
+    assert random.pretrain is None and not jobs[random.evaluate].after
+    assert random.select == dict(
+        protocol="budget", mode="frozen", budget=5, fraction=None, labels_per_class=None, seed=3
+    )
+    assert plan.cells[6].select["budget"] is None
+    assert jobs[tiny.pretrain].config == "tiny"
+    assert jobs[further.pretrain].after == [tiny.pretrain]
+    assert f"checkpoint:{tiny.pretrain}" in jobs[further.pretrain].command
+    assert jobs[own.pretrain].options == ["train_dataloader.batch_size=512"]
+    assert further.pretrain not in (own.pretrain, tiny.pretrain)
+    several = planned(place, "other", most_processes=8)
+    assert set(several.plan.processes.values()) == {2}
+    job = next(job for job in several.jobs.values() if job.processes == 2)
+    assert not job.options and not several.plan.notes
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(only=["colour=red"]), "the axes are batch, protocol"),
+        (dict(only=["batch=256,7"]), "--only batch=7: the table has 256, 512"),
+        (dict(only=["batch"]), "not of the form axis=value"),
+        (dict(seeds=[1, 1]), "each once"),
+        (dict(options=["modle.x=1"]), "modle"),
+    ],
+)
+def test_bad_choices_are_one_sentence(place, settings, message):
+    with pytest.raises(UserError, match=message):
+        planned(place, **settings)
+    chosen = planned(place, only=["batch=256", "protocol=knn"], seeds=[9])
+    assert [cell.seed for cell in chosen.plan.cells] == [9] and len(chosen.jobs) == 2
+
+
+def test_missing_data_stop_the_table_or_are_skipped(place):
+    text = (place / "tiny.py").read_text().replace("type='Digits'", "data_root='nowhere', type='CIFAR10'")
+    (place / "absent.py").write_text(text.replace("image_size=8,", ""))
+    text = TABLE.replace("batch=[256, 512]", "batch={256: 'tiny', 512: 'absent'}")
+    (place / "table.py").write_text(text.replace('CONFIG = "tiny"', 'CONFIG = "{batch}"'))
+    read = partial(plan_in, read_table(place / "table.py"), "table", place / "out")
+    with pytest.raises(UserError, match=r"A data set is missing.*CIFAR10: nothing found at .*nowhere"):
+        read()
+    assert not (place / "out").exists()
+    outcome = read(skip_missing=True)
+    assert len(outcome.planned.jobs) == 4
+    noted = [cell.note for cell in outcome.planned.plan.cells if cell.evaluate is None]
+    assert len(noted) == 4 and all("CIFAR10" in note for note in noted)
+
+
+def digests(out):
+    """Hashes of final weights, and of the metrics of all evaluations."""
+    found = {}
+    for path in sorted(out.glob("jobs/*/run/epoch_1.pth")):
+        digest = hashlib.sha256()
+        for name, value in torch.load(path, weights_only=True)["state_dict"].items():
+            digest.update(name.encode() + value.numpy().tobytes())
+        found[path.parts[-3]] = digest.hexdigest()
+    for path in sorted(out.glob("jobs/*/run/results.json")):
+        rows = json.loads(path.read_text())
+        found[path.parts[-3]] = [(row["protocol"], row["last"], row["best"]) for row in rows]
+    return found
+
+
+def lines(out):
+    return sum(path.read_text().count("Epoch(train)") for path in out.glob("jobs/*/log.txt"))
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_kills_change_nothing_and_two_drivers_run_each_job_once(place, monkeypatch):
+    """A training, a worker and a driver are killed; two drivers then finish."""
+    text = TABLE.replace("[256, 512]", "[256]")
+    (place / "table.py").write_text(text)
+    whole, killed = (
+        plan_in(read_table(place / "table.py"), "table", place / name) for name in ("whole", "killed")
+    )
+    run_workers(whole, ForkedLocal, 2, [])
+    assert whole.counts == {"done": 4}
+    assert {state.tries for state in whole.states.values()} == {1}
+
+    out, folder = place / "killed", killed.folder
+    trained = [job_folder(folder, name) for name in killed.planned.jobs if "pretrain" in name]
+    driver = ForkedLocal(folder)
+    driver.start(1)
+    until(lambda: lines(out) > 0)
+    # The lock is that of the training, which lives on.
+    assert is_held(trained[0]) and take_lock(trained[0]) is None
+    assert begin(trained[0]) == BUSY
+    os.kill(driver.running[0].pid, signal.SIGKILL)
+    driver.running[0].wait()
+    until(lambda: not is_held(trained[0]))
+    # The training was told, and saved; or it has ended.
+    assert read_state(trained[0]).status == "running"
+    assert list((trained[0] / "run").glob("*.pth"))
+
+    driver = ForkedLocal(folder)
+    before = lines(out)
+    driver.start(1)
+    until(lambda: lines(out) > before)
+    driver.stop()
+    assert driver.running[0].returncode == 143
+    assert "running" not in {read_state(place).status for place in trained}
+
+    drivers = [ForkedLocal(folder), ForkedLocal(folder)]
+    until(lambda: not sum(driver.start(1) for driver in drivers))
+    assert digests(out) == digests(place / "whole") and len(digests(out)) == 4
+    states = {name: read_state(job_folder(folder, name)) for name in killed.planned.jobs}
+    assert {state.status for state in states.values()} == {"done"}
+    assert [state.tries for name, state in states.items() if "evaluate" in name] == [1, 1]
+    # The same command has nothing to do.
+    monkeypatch.setattr("ssl_ext.apis.tables.run.Local", None)
+    again = plan_in(read_table(place / "table.py"), "table", out)
+    assert again.counts == {"done": 4}
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Plan shell commands as the jobs of a table; the outcome with its folder."""
+
+    def make(commands, after=(), **settings):
+        jobs = {
+            name: Job(
+                name, "pretrain", ["sh", "-c", text], str(tmp_path), dict(after).get(name, []), **settings
+            )
+            for name, text in commands.items()
+        }
+        plan = Plan("shell", None, [], [], "", "", [], [0], [], list(jobs))
+        folder = tmp_path / "out" / "shell"
+        write_plan(folder, plan, jobs)
+        return Outcome(replace_planned(plan, jobs), folder, {})
+
+    return make
+
+
+def replace_planned(plan, jobs):
+    return type("Planned", (), dict(plan=plan, jobs=jobs))
+
+
+def test_a_failing_job_stops_only_those_that_wait_for_it(shell):
+    commands = dict(
+        a="echo step; echo 'error: out of luck' >&2; echo more; exit 2", b="exit 0", c="exit 0", d="exit 0"
+    )
+    outcome = run_workers(shell(commands, after=dict(b=["a"], c=["b"]).items()), Local, 1, [])
+    assert {name: state.status for name, state in outcome.states.items()} == dict(
+        a="failed", b="open", c="open", d="done"
+    )
+    assert (outcome.states["a"].said, outcome.states["a"].code) == ("out of luck", 2)
+    assert begin(job_folder(outcome.folder, "b")) == BLOCKED
+    assert begin(job_folder(outcome.folder, "c")) == WAITS
+    log = (outcome.folder / "workers.log").read_text()
+    assert "failed a" in log and "out of luck" in log and "done d" in log
+
+
+def test_a_job_that_dies_without_progress_fails_in_the_end(shell):
+    folder = job_folder(shell(dict(a="kill -9 $$")).folder, "a")
+    for number in range(1, MAX_DEATHS + 1):
+        step = begin(folder)
+        assert isinstance(step, Step)
+        status = step.finish()
+        assert status == ("open" if number < MAX_DEATHS else "failed")
+    assert "killed 10 times" in step.state.said and begin(folder) == "failed"
+    # With a checkpoint at every try it goes on.
+    folder = job_folder(shell(dict(b="mkdir -p run; touch out/jobs/b/run/a.pth; kill -9 $$")).folder, "b")
+    (folder / "run").mkdir()
+    for _ in range(3):
+        step = begin(folder)
+        assert step.finish() == "open" and step.state.deaths == 1
+
+
+def test_a_missing_result_or_checkpoint_is_a_failure(shell, tmp_path):
+    outcome = shell(dict(a="exit 0"), results="run/results.json")
+    step = begin(job_folder(outcome.folder, "a"))
+    assert step.finish() == "failed" and step.state.said == "it wrote no run/results.json"
+    jobs = dict(b=Job("b", "evaluate", ["ssl-ext", "evaluate", "x", "checkpoint:a"], str(tmp_path)))
+    write_plan(outcome.folder, replace(outcome.planned.plan, jobs=["b"]), jobs)
+    assert begin(job_folder(outcome.folder, "b")) == "failed"
+    assert "has no checkpoint" in read_state(job_folder(outcome.folder, "b")).said
+
+
+def test_the_newest_checkpoint_and_a_launcher_for_several_processes(tmp_path):
+    run = tmp_path / "a" / "run"
+    run.mkdir(parents=True)
+    for name in ("epoch_9.pth", "epoch_10.pth", "interrupted.pth"):
+        (run / name).touch()
+    job = Job("b", "evaluate", ["ssl-ext", "evaluate", "x.py", "checkpoint:a"], ".")
+    assert argv(tmp_path / "b", job) == [
+        *[sys.executable, "-m", "ssl_ext.cli", "evaluate", "x.py", str(run / "epoch_10.pth")]
+    ]
+    words = argv(tmp_path / "b", replace(job, command=["ssl-ext", "train", "x.py"], processes=4))
+    assert words[1:3] == ["-m", "ssl_ext.cli.launch"] and "--nproc_per_node=4" in words
+    assert words[-4:] == ["-m", "ssl_ext.cli", "train", "x.py"]
+
+
+def test_leases_where_there_are_no_locks(shell, monkeypatch):
+    def refuse(*args):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    folder = job_folder(shell(dict(a="sleep 0.2", b="exit 0")).folder, "a")
+    step = begin(folder)
+    assert is_held(folder) and begin(folder) == BUSY and step.lock.handle is None
+    assert step.finish() == "done" and not is_held(folder)
+    # The holder is gone: a lease that was not renewed is void, and its holder learns it.
+    folder = folder.parent / "b"
+    first = take_lock(folder)
+    assert take_lock(folder) is None and first.renew()
+    os.utime(folder / ".claim.1", (0, 0))
+    second = take_lock(folder)
+    assert second.number == 2 and not first.renew() and second.renew()
+    first.release()
+    assert is_held(folder)
+    second.release()
+    assert not is_held(folder) and take_lock(folder).number == 3
+
+
+def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, monkeypatch):
+    monkeypatch.setattr("ssl_ext.apis.tables.run.Local", ForkedLocal)
+    run = partial(run_table, str(place / "table.py"), out=place / "out", only=["batch=256"], seeds=[0])
+    console = Console(file=open(place / "said.txt", "w"), width=200)  # noqa: SIM115
+    assert run(console, dry_run=True) == 0 and not (place / "out").exists()
+    assert run(console) == 0
+    console.file.flush()
+    said = (place / "said.txt").read_text()
+    assert "table-" in said and "4" in said and "1 open" in said
+    assert "done pretrain-" in said and "evaluate: 1 done" in said
+    (folder,) = (path for path in (place / "out").iterdir() if path.name != "jobs")
+    assert (folder / "table.html").is_file()
+    # Failed jobs stay so until they are asked for.
+    (job,) = (place / "out" / "jobs").glob("evaluate-*")
+    write_state(job, State("failed", said="x"))
+    assert run(console) == 1 and read_state(job).status == "failed"
+    assert run(console, retry_failed=True) == 0 and read_state(job).status == "done"
+
+
+def test_a_worker_imports_no_torch():
+    program = (
+        "import ssl_ext.apis.tables.worker, sys; print(sorted({'torch', 'mmengine'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    where = Path("no", "table")
+    said = subprocess.run(
+        [sys.executable, "-m", "ssl_ext.cli", "table", "--work", where], capture_output=True, text=True
+    )
+    assert said.returncode == 2 and said.stderr == (
+        "error: --work 'no/table' has no plan.json: give the folder of a planned table.\n"
+    )
