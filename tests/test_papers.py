@@ -32,7 +32,7 @@ FIGURES = {
     **dict(jaccard_fig2=0, jaccard_table1=4, thesis_fig71=0, trimix_fig2=0, trimix_fig4=0),
     # Rows that the papers do not print.
     **dict(amix_readings=0, jaccard_readings=0, jaccard_temperatures=0, stem_readings=0, tribyol_readings=0),
-    **dict(trimix_readings=0, thesis_depths=0),
+    **dict(detection_bccd=0, trimix_readings=0, thesis_depths=0),
     **dict(claims_amix=0, claims_amix_ssl=0, claims_jaccard=0, claims_thesis=0, claims_tribyol=0),
     **dict(claims_trimix=0),
 }
