@@ -62,7 +62,7 @@ def check_file(path: str | os.PathLike, what: str = "") -> Path:
 
 
 def near_path(path: str | os.PathLike) -> str:
-    """End of a sentence that names what is similar to the first missing part of a path; empty if nothing is."""
+    """End of a sentence with the name most similar to the first missing part of a path; may be empty."""
     whole = Path(path)
     missing = next((part for part in [*reversed(whole.parents), whole] if not os.path.lexists(part)), None)
     if missing is None or not missing.parent.is_dir():
