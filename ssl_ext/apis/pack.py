@@ -125,6 +125,7 @@ def _listed(settings: dict[str, Any], split: str, form: Form) -> FileDataset:
     labels = [classes.index(entry.label) if entry.label else -1 for entry in kept]
     files = Paths.of([entry.file for entry in kept], root=str(root))
     found.set_files(files, labels, classes=classes, split=split, available_splits=available)
+    found.task = settings.get("task", found.task)
     found.groups = np.array([entry.group for entry in kept]) if entries[0].group else None
     return found
 
@@ -227,6 +228,8 @@ def _finish(
     for array in arrays.values():
         content.update(np.ascontiguousarray(array).data)
     meta = dict(header, arrays=form.size is not None, side=form.size or form.short_side)
-    meta |= dict(channels=form.channels, classes=data.classes or (), content=content.hexdigest())
+    meta |= dict(
+        channels=form.channels, task=data.task, classes=data.classes or (), content=content.hexdigest()
+    )
     write_arrays(index_file(root, split), meta, arrays)
     journal.unlink()
