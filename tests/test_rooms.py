@@ -17,6 +17,7 @@ ROOMS = (
         "apis",
         "apis.figures",
         "apis.sweep",
+        "apis.tables",
         "apis.compare",
         "apis.report",
         "apis.evaluate",

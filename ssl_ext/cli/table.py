@@ -70,7 +70,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: at least 1 is needed.")
 
-    from ssl_ext.apis.tables.run import run_table, table_file
+    from ssl_ext.config.papers import find_table
+
+    file = find_table(args.file)
+
+    from ssl_ext.apis.tables.run import run_table
 
     from .console import PlainConsole
 
@@ -78,7 +82,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if args.published:
         from ssl_ext.apis.tables.published import published_grid
 
-        grid = published_grid(table_file(args.file))
+        grid = published_grid(file)
         return console.print_grids([grid]) if args.published == "text" else _write(grid.markdown())
 
     settings = {name: value for name, value in vars(args).items() if name not in OTHERS}

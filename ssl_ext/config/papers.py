@@ -18,7 +18,8 @@ takes the values of a cell by axis. It returns None for a cell without a config,
 - ``init``: stem of the config whose weights initialise the pretraining.
 
 Three values of ``protocols`` in ``EVALUATE`` are no evaluations but figures of the training:
-``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and
+``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem, with
+overrides ``options``; all seeds start from the pretraining of ``pretrain_seed``, if it is given) and
 ``log`` (a curve: ``METRIC`` is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the
 time of that epoch).
 """
@@ -95,6 +96,16 @@ def find_tables(place: str | os.PathLike) -> list[Path]:
     if not found or any(path.suffix != ".py" or file_fault(path) for path in found):
         raise UserError(f"'{place}' is not a Python file of published figures like those in configs/papers.")
     return found
+
+
+def find_table(name: str) -> Path:
+    """Return the file of a table: a path, or the stem of a table in ``configs/papers``.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    shipped = FOLDER / "papers" / f"{name}.py"
+    return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
 
 
 def read_table(path: str | os.PathLike) -> Table:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from tables import ForkedLocal
 
 from ssl_ext.apis.tables import Job, Plan, State, locks, read_state
@@ -24,6 +23,7 @@ from ssl_ext.apis.tables.plan import job_folder, write_plan
 from ssl_ext.apis.tables.planning import plan_table
 from ssl_ext.apis.tables.run import Outcome, plan_in, run_table, run_workers
 from ssl_ext.apis.tables.steps import BLOCKED, BUSY, MAX_DEATHS, WAITS, Step, argv, begin
+from ssl_ext.cli.console import PlainConsole
 from ssl_ext.config.papers import read_table
 from ssl_ext.errors import UserError
 
@@ -196,13 +196,10 @@ def until(condition, seconds=60):
         time.sleep(0.02)
 
 
-def test_kills_change_nothing_and_two_drivers_run_each_job_once(place, monkeypatch):
+def test_kills_change_nothing_and_two_drivers_run_each_job_once(place):
     """A training, a worker and a driver are killed; two drivers then finish."""
-    text = TABLE.replace("[256, 512]", "[256]")
-    (place / "table.py").write_text(text)
-    whole, killed = (
-        plan_in(read_table(place / "table.py"), "table", place / name) for name in ("whole", "killed")
-    )
+    make = partial(plan_in, read_table(place / "table.py"), "table", only=["batch=256"])
+    whole, killed = make(place / "whole"), make(place / "killed")
     run_workers(whole, ForkedLocal, 2, [])
     assert whole.counts == {"done": 4}
     assert {state.tries for state in whole.states.values()} == {1}
@@ -237,9 +234,7 @@ def test_kills_change_nothing_and_two_drivers_run_each_job_once(place, monkeypat
     assert {state.status for state in states.values()} == {"done"}
     assert [state.tries for name, state in states.items() if "evaluate" in name] == [1, 1]
     # The same command has nothing to do.
-    monkeypatch.setattr("ssl_ext.apis.tables.run.Local", None)
-    again = plan_in(read_table(place / "table.py"), "table", out)
-    assert again.counts == {"done": 4}
+    assert make(out).counts == {"done": 4}
 
 
 @pytest.fixture
@@ -278,6 +273,23 @@ def test_a_failing_job_stops_only_those_that_wait_for_it(shell):
     assert begin(job_folder(outcome.folder, "c")) == WAITS
     log = (outcome.folder / "workers.log").read_text()
     assert "failed a" in log and "out of luck" in log and "done d" in log
+
+
+def test_the_lock_lives_as_long_as_the_command(shell):
+    folder = job_folder(shell(dict(a="trap 'exit 143' TERM; while sleep 0.05; do :; done")).folder, "a")
+    step = begin(folder)
+    step.lock.release()  # as if the worker were killed
+    assert is_held(folder) and begin(folder) == BUSY
+    step.child.kill()
+    step.child.wait()
+    until(lambda: not is_held(folder))
+    # A command that is told to stop is open again, and has not died.
+    step = begin(folder)
+    assert (step.state.tries, step.state.deaths) == (2, 1)
+    until(lambda: "sleep" in subprocess.run(["ps", "-o", "args=", "--ppid", str(step.child.pid)],
+                                            capture_output=True, text=True).stdout)  # fmt: skip
+    step.stop()
+    assert step.finish() == "open" and step.state.deaths == 1 and step.state.code == 143
 
 
 def test_a_job_that_dies_without_progress_fails_in_the_end(shell):
@@ -342,16 +354,16 @@ def test_leases_where_there_are_no_locks(shell, monkeypatch):
     assert not is_held(folder) and take_lock(folder).number == 3
 
 
-def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, monkeypatch):
+def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, monkeypatch, capsys):
     monkeypatch.setattr("ssl_ext.apis.tables.run.Local", ForkedLocal)
     run = partial(run_table, str(place / "table.py"), out=place / "out", only=["batch=256"], seeds=[0])
-    console = Console(file=open(place / "said.txt", "w"), width=200)  # noqa: SIM115
+    console = PlainConsole()
+    console.width = 200
     assert run(console, dry_run=True) == 0 and not (place / "out").exists()
     assert run(console) == 0
-    console.file.flush()
-    said = (place / "said.txt").read_text()
+    said = capsys.readouterr().out
     assert "table-" in said and "4" in said and "1 open" in said
-    assert "done pretrain-" in said and "evaluate: 1 done" in said
+    assert "done pretrain-" in said and "2 jobs: 2 done, 0 running, 0 failed, 0 open." in said
     (folder,) = (path for path in (place / "out").iterdir() if path.name != "jobs")
     assert (folder / "table.html").is_file()
     # Failed jobs stay so until they are asked for.

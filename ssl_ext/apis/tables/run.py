@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ssl_ext.config.locate import FOLDER
-from ssl_ext.config.papers import Table, find_tables, read_table
+from ssl_ext.config.papers import Table, find_table, read_table
 from ssl_ext.errors import UserError
 
 from .checks import check_data, check_place, without_missing
@@ -51,16 +50,6 @@ class Outcome:
     def failed(self) -> dict[str, State]:
         """Failed jobs."""
         return {name: state for name, state in self.states.items() if state.status == FAILED}
-
-
-def table_file(name: str) -> Path:
-    """File of a table: a path, or the stem of a table in ``configs/papers``.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    shipped = FOLDER / "papers" / f"{name}.py"
-    return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
 
 
 def local_gpus(gpus: Sequence[str] | None) -> list[str]:
@@ -189,7 +178,7 @@ def run_table(
     Raises:
         UserError: Bad input, before anything is started.
     """
-    path = table_file(file)
+    path = find_table(file)
     devices = local_gpus(gpus)
     settings |= dict(file=path, most_processes=len(set(devices)) or 1)
     # Other cells, seeds or settings are another table, whose workers may run at the same time.
