@@ -51,8 +51,8 @@ class ExportReport:
         return [
             f"wrote {self.path}",
             f"{about['method']}, {about['network']} network: {architecture}",
-            f"{self.matched} of {self.tensors} tensors matched; the {about['features']} {about['outputs']} differ "
-            f"from the checkpoint's by at most {self.difference:.1e}",
+            f"{self.matched} of {self.tensors} tensors matched; the {about['features']} "
+            f"{about['outputs']} differ from the checkpoint's by at most {self.difference:.1e}",
             f"input: {about['input']}",
             f"channels {about['channel_order']}, mean {about['mean']}, std {about['std']}",
             *(line.replace("FILE", repr(str(self.path))) for line in about["loading"]),
