@@ -81,9 +81,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from ssl_ext.config.papers import find_table
 
+    file = find_table(args.file)
+
     from .console import PlainConsole
 
-    file, console = find_table(args.file), PlainConsole()
+    console = PlainConsole()
     if args.published:
         from ssl_ext.apis.tables.published import published_grid
 
