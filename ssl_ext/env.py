@@ -102,9 +102,41 @@ def source_commit() -> str | None:
 
 
 def peak_resident_bytes() -> int:
-    """Peak resident memory of this process in bytes."""
+    """Peak resident memory of this process in bytes, since its program started.
+
+    ``ru_maxrss`` of a new process includes memory of its parent; ``VmHWM`` of Linux does not.
+    """
+    try:
+        with open("/proc/self/status", encoding="utf-8") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory_of(process: int) -> tuple[int, int] | None:
+    """Resident and proportional memory of a process in bytes; None where the system does not tell.
+
+    Pages that n processes share count fully in the first, and one n-th in the second.
+    """
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    found = {name: int(rest.split()[0]) * 1024 for name, _, rest in (x.partition(":") for x in lines[1:])}
+    return found["Rss"], found["Pss"]
+
+
+def seconds_since_start() -> float | None:
+    """Time since this process started; None where the system does not tell."""
+    try:
+        # The name of the program, in parentheses, may contain spaces.
+        started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+        uptime = Path("/proc/uptime").read_text().split()[0]
+    except OSError:
+        return None
+    return float(uptime) - int(started) / os.sysconf("SC_CLK_TCK")
 
 
 def report() -> str:

@@ -82,10 +82,11 @@ def check_writable(folder: str | os.PathLike, option: str, what: str = "Results"
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces ``path`` atomically when the block ends without an error.
 
-    The file is written next to ``path``, fsynced and renamed. Missing folders are created.
+    The file is written next to ``path``, fsynced and renamed. Missing folders are created. Without
+    ``durable`` nothing is fsynced, which is much faster, but a power failure may leave an empty file.
 
     Raises:
         UserError: The system cannot write, for example because the disk is full; an older file is kept.
@@ -100,20 +101,21 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _renamed(path) as file:
+        with _renamed(path, durable) as file:
             yield file
     except OSError as error:
         raise UserError(f"'{shown(path)}' could not be written: {error.strerror or error}.") from error
 
 
 @contextmanager
-def _renamed(path: Path) -> Iterator[IO[bytes]]:
+def _renamed(path: Path, durable: bool) -> Iterator[IO[bytes]]:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         # mkstemp creates the file with mode 0600; set the mode that open() would give.
         umask = os.umask(0)
         os.umask(umask)
@@ -122,6 +124,8 @@ def _renamed(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -129,13 +133,13 @@ def _renamed(path: Path) -> Iterator[IO[bytes]]:
         os.close(folder)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text in UTF-8, atomically; characters that UTF-8 cannot encode are escaped.
+def write_text(path: str | os.PathLike, text: str, *, durable: bool = True) -> None:
+    """Write a text in UTF-8, atomically (:func:`replacing`); characters that UTF-8 cannot encode are escaped.
 
     Raises:
         UserError: The system cannot write.
     """
-    with replacing(path) as file:
+    with replacing(path, durable=durable) as file:
         file.write(text.encode(errors="backslashreplace"))
 
 

@@ -1,4 +1,4 @@
-"""Child processes that end when their parent is killed."""
+"""Child processes that end when their parent is killed, and calls in processes of their own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import ParamSpec, TypeVar
 
+P, R = ParamSpec("P"), TypeVar("R")
 PARENT = "SSL_EXT_PARENT"
 PR_SET_PDEATHSIG = 1
+START_METHOD = "spawn"  # a forked process starts with the memory of its parent
 
 
 def ends_with_me(number: signal.Signals) -> dict[str, str]:
@@ -24,3 +30,16 @@ def follow_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number))
     if os.getppid() != int(parent) and not os.path.exists(f"/proc/{parent}"):
         sys.exit(128 + int(number))
+
+
+def in_a_new_process(call: Callable[P, R], *args: P.args, **settings: P.kwargs) -> R:
+    """Call a function in a process that does nothing else, with the same number of torch threads.
+
+    Raises:
+        BrokenProcessPool: The process was killed.
+    """
+    import torch
+
+    threads = (torch.get_num_threads(),)
+    with ProcessPoolExecutor(1, get_context(START_METHOD), torch.set_num_threads, threads) as pool:
+        return pool.submit(call, *args, **settings).result()

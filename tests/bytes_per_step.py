@@ -10,12 +10,13 @@ FLOAT, INDEX = 4, 8  # bytes
 
 
 class Step(NamedTuple):
-    """A step of ``model`` (built from the config's ``settings``) on ``batch`` images of each process."""
+    """A step of ``model`` (built from the config's ``settings``) on ``batch`` images of ``image`` numbers."""
 
     model: object
     settings: dict
     batch: int
     world: int
+    image: int
 
     @property
     def dim(self):
@@ -43,6 +44,13 @@ def enqueued(step):
     """Keys of all processes for every queue of MoCo."""
     widths = [queue.features.shape[1] for queue in step.model.queues]
     return sum((gathered(step, step.batch * width) for width in widths), [])
+
+
+def shuffled(step, features=0):
+    """Images of all processes, their order, and what the key network makes of them: embeddings, features."""
+    widths = [queue.features.shape[1] for queue in step.model.queues] + [features] * (features > 0)
+    pieces = gathered(step, step.batch * step.image) + [("broadcast", INDEX * step.world * step.batch, 1)]
+    return pieces + sum((gathered(step, step.batch * width) for width in widths), [])
 
 
 def banked(step, dim):
@@ -107,7 +115,9 @@ def simclr(step):
 def mixed_moco(step):
     """MoCo, InfoNCE of the mixtures, labels; saliency by InfoNCE."""
     head = step.model.head
-    pieces = enqueued(step) + labelled(step) + (reduced(2) if head.plain_weight else [])
+    batches = 1 if step.model.pipeline == "cross" else 2
+    pieces = batches * shuffled(step, step.settings["neck"]["in_channels"])
+    pieces += enqueued(step) + labelled(step) + (reduced(2) if head.plain_weight else [])
     if head.mixed_weight or step.settings["type"] == "UnMix":
         pieces += reduced(1)
         pieces += reduced(2) if uses_loss_gradient(step) and step.model.label_source is None else []
@@ -155,18 +165,18 @@ def classifier(step):
 
 
 def moco(step):
-    """Loss and accuracy, keys for the queue."""
-    return reduced(2) + enqueued(step)
+    """Loss and accuracy, shuffled keys, keys for the queue."""
+    return reduced(2) + shuffled(step) + enqueued(step)
 
 
 def i_mix(step):
-    """Loss and accuracy, keys for the queue, and all keys as classes."""
+    """Loss and accuracy, shuffled keys, keys for the queue, and all keys as classes."""
     return moco(step) + gathered(step, step.batch * step.dim)
 
 
 def jaccard_moco(step):
-    """Three losses with their accuracies, keys for both queues."""
-    return 3 * reduced(2) + enqueued(step)
+    """Three losses with their accuracies, shuffled keys, keys for both queues."""
+    return 3 * reduced(2) + shuffled(step) + enqueued(step)
 
 
 def jaccard_simclr(step):

@@ -399,14 +399,17 @@ def method_of(name):
     return next(method for case, method in METHODS.items() if type_of(case) == name)
 
 
-def traffic(model, settings, batch, world):
-    """Calls per step by kind and bytes, besides gradients and batch norms; one process sends nothing."""
+def traffic(model, settings, batch, world, size):
+    """Calls per step by kind and bytes, besides gradients and batch norms; one process sends nothing.
+
+    ``batch`` images of ``size`` pixels a side on each of ``world`` processes.
+    """
     calls = Counter()
     if world > 1:
-        for kind, size, count in method_of(settings["type"]).sent(
-            per_step.Step(model, settings, batch, world)
+        for kind, sent, count in method_of(settings["type"]).sent(
+            per_step.Step(model, settings, batch, world, 3 * size**2)
         ):
-            calls[kind, size] += count
+            calls[kind, sent] += count
     return calls
 
 

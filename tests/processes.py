@@ -16,16 +16,16 @@ from ssl_ext.errors import run_tool
 WORLD = 2
 
 
-def results(work, folder, *args):
-    """Return the results of ``work(rank, *args)`` on two processes."""
+def results(work, folder, *args, world=WORLD):
+    """Return the results of ``work(rank, *args)`` on each process."""
     log = Path(folder) / "log"
 
     def save():
         rank = dist.get_rank()
         torch.save(work(rank, *args), log.with_name(f"{rank}.pt"))
 
-    assert forked(WORLD, save, log) == [0] * WORLD, log.read_text()
-    return [torch.load(log.with_name(f"{rank}.pt")) for rank in range(WORLD)]
+    assert forked(world, save, log) == [0] * world, log.read_text()
+    return [torch.load(log.with_name(f"{rank}.pt")) for rank in range(world)]
 
 
 def forked(world, work, log):

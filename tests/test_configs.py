@@ -4,18 +4,14 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torchvision
 from methods import method_of
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
-from mmengine.runner import Runner
+from steps import BATCH, image_shape, name_of, ready
 
 from ssl_ext.apis import build_model, load_config
-from ssl_ext.config.training import check_batches
-from ssl_ext.datasets import ArrayDataset
 from ssl_ext.engine import load_weights
 from ssl_ext.registry import MODELS
 
@@ -26,8 +22,6 @@ FOLDERS = sorted(path for path in (ROOT / "configs").iterdir() if path.is_dir() 
 CONFIGS = {path: Config.fromfile(path) for folder in FOLDERS for path in sorted(folder.glob("*.py"))}
 PRETRAINING = {path: config for path, config in CONFIGS.items() if "train_cfg" in config}
 EVALUATION = {path: config for path, config in CONFIGS.items() if "train_cfg" not in config}
-BATCH = 4
-IMAGE_SIZES = {"cifar10-10k": 32} | dict(CIFAR10=32, CIFAR100=32, STL10=96, TinyImageNet=64, SVHN=32)
 # Folders of several methods, the rows of a paper's tables.
 ROWS = {"amix_ssl": ("AMixC", "AMixI", "BSIM", "IMix", "MixMoCo", "MoCHi", "UnMix")}
 ROWS["medical"] = ("SimCLR",)
@@ -42,32 +36,11 @@ def stem(path):
     return path.stem
 
 
-def name_of(dataset):
-    """The name of a data set in the name of a config."""
-    if dataset.type == "NPZDataset":
-        return Path(dataset.data_root).stem
-    if dataset.type == "FolderDataset":
-        return Path(dataset.data_root).name
-    if dataset.type == "JoinedDataset":
-        return "-".join(map(name_of, dataset.datasets))
-    return dataset.name if dataset.type == "MedMNIST" else dataset.type
-
-
 def method_name(model):
     """The name of a method in the name of a config, without hyphens."""
     if model.type == "MixupClassifier":
         return model.policy.name.replace("_", "")
     return "vanilla" if model.type == "ImageClassifier" else model.type.lower()
-
-
-def image_shape(dataset):
-    """(C, H, W) that the data set of a config serves."""
-    if dataset.type == "JoinedDataset":
-        return image_shape(dataset.datasets[0])
-    if dataset.type == "MedMNIST":
-        return 3 if dataset.as_rgb else 1, dataset["size"], dataset["size"]
-    size = dataset.get("image_size") or IMAGE_SIZES[name_of(dataset)]
-    return 3, size, size
 
 
 def loss_terms(model):
@@ -97,43 +70,16 @@ def distinct_steps():
         yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 
 
-def loader_of(config):
-    """The config's loader over random images, of at most 96 px, with the channels and classes of its data."""
-    channels, *sides = image_shape(config.train_dataloader.dataset)
-    shape = (channels, *(min(side, 96) for side in sides))
-    images = np.random.default_rng(0).integers(0, 256, (BATCH + 1, *shape), np.uint8)
-    classes = [str(number) for number in range(config.model.get("head", {}).get("num_classes", 0))]
-    dataset = ArrayDataset(images, np.arange(BATCH + 1), classes=classes) if classes else ArrayDataset(images)
-    settings = dict(config.train_dataloader, dataset=dataset, batch_size=BATCH, num_workers=0)
-    settings.pop("persistent_workers", None)
-    return Runner.build_dataloader(settings, seed=0)
-
-
 @pytest.mark.parametrize("path", distinct_steps())
 def test_one_step_trains_every_parameter(path):
     config = load_config(path)
-    config.merge_from_dict({"model": method_of(config.model.type).few})
-    for part in (config.model.backbone, config.model.get("neck", {})):
-        if "num_splits" in part.get("norm_cfg", {}):
-            part.norm_cfg.num_splits = BATCH // 2
-    for transform in (t for view in config.views for t in view.transforms):
-        if transform.type == "RandomResizedCrop":
-            transform.pop("size", None)
-    if "labels" in config.model:
-        config.model.labels.num_classes = 2
-    torch.manual_seed(0)
-    loader, model = loader_of(config), build_model(config)
-    check_batches(config, loader, model)
-    model.set_dataset_size(len(loader.dataset))
-    model = model.to(memory_format=torch.channels_last).train()
-    optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    batch, model, optim_wrapper = ready(config)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     before = {name: parameter.detach().clone() for name, parameter in trained.items()}
     largest = {}
     for name, parameter in trained.items():
         parameter.register_hook(lambda gradient, name=name: largest.update({name: gradient.abs().max()}))
 
-    (batch,) = loader
     logged = model.train_step(batch, optim_wrapper)
 
     assert {name for name in logged if name.startswith("loss_")} == {

@@ -12,7 +12,7 @@ from ssl_ext.apis.tables.published import published_grid
 from ssl_ext.config.papers import find_tables, read_table
 
 ROOT = Path(__file__).parents[1]
-READMES = sorted((ROOT / "configs").glob("*/**/README.md"))
+READMES = [path for path in sorted((ROOT / "configs").glob("*/**/README.md")) if path.parent.name != "papers"]
 BLOCK = re.compile(r"<!-- ssl-ext table (\S+) --published markdown -->\n(.*?)<!-- end -->", re.S)
 # Sections with numbers of this project, or choices.
 OWN_TABLES = (

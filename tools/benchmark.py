@@ -15,7 +15,7 @@ COMMANDS = {
     "step": "a training step of the runner and a bare loop",
     "epoch": "epochs of a config as shipped and with one setting changed",
     "gpu": "steps of several methods on a GPU, captured and eager, and their network passes alone",
-    "files": "from JPEG files to batches of two views, here and in MMPretrain",
+    "files": "from JPEG files and packs of them to batches, here and in MMPretrain",
     "knn": "the kNN classifier and the bare search for neighbours",
     "linear": "a linear probe on cached features and a bare loop",
     "memory": "memory of a step: plain, with gradient accumulation, with activation checkpointing",

@@ -7,6 +7,7 @@
 #   BUDGETS      numbers of labels                             (100 250 1000)
 #   SEEDS        seeds of the label draws and their training   (0 1 2)
 #   RECIPE       of the classifiers, such as thesis            (what the configs say)
+#   WHICH        epoch of the table: last, or best on validation  (last)
 #   REFERENCES   configs/papers: show published figures in brackets  (none)
 #   OPTIONS      key=value pairs for every config              (none)
 # After an interruption the same command resumes; finished epochs and evaluations are not repeated.
@@ -68,4 +69,4 @@ echo "== drawing"
 echo "== silhouettes of the classes"
 "$PYTHON" "$TOOLS"/report.py "$OUT" --out "$OUT/clusters" --metric silhouette_pca2 explained_pca2 silhouette_pca50 explained_pca50
 echo "== accuracy and AUC by number of labels"
-"$PYTHON" "$TOOLS"/report.py "$OUT" --out "$OUT/report" --layout budgets ${REFERENCES:+--references "$REFERENCES"}
+"$PYTHON" "$TOOLS"/report.py "$OUT" --out "$OUT/report" --layout budgets --which "${WHICH:-last}" ${REFERENCES:+--references "$REFERENCES"}

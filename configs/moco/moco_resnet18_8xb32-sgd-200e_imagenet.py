@@ -6,6 +6,5 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# Parts of eight images: the 32 images of a process in four parts.
-model = dict(backbone=dict(type="ResNet", norm_cfg=dict(num_splits=4)))
+model = dict(backbone=dict(type="ResNet"))
 auto_scale_lr = dict(base_batch_size=256)

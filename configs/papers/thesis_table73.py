@@ -13,6 +13,7 @@ ROWS, COLUMNS = ["data", "arm"], ["labels", "metric"]
 CONFIG = "simclr-nov_resnet18_1xb256-adamw-{data}"
 EVALUATE = dict(protocols="budget", modes="{arm}", budgets="{labels}")
 RECIPES = ("thesis",)
+WHICH = "best"
 SEEDS, DRAWS = range(3), 5
 METRIC, UNIT = "{metric}", ""
 SOURCE = "F. Jiang, Evaluating SimCLR for Medical Image Classification, 2023, Table 7.3; 28 px, full recipe"

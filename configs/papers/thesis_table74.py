@@ -10,6 +10,7 @@ ROWS, COLUMNS = ["pretraining"], ["labels", "metric"]
 CONFIG = "simclr-nov_resnet18_1xb256-adamw-10000e_retinamnist"
 EVALUATE = dict(protocols="budget", modes="{mode}", budgets="{labels}")
 RECIPES = ("thesis",)
+WHICH = "best"
 SEEDS, DRAWS = range(3), 5
 METRIC, UNIT = "{metric}", ""
 SOURCE = "F. Jiang, Evaluating SimCLR for Medical Image Classification, 2023, Table 7.4; 28 px, full recipe"

@@ -9,6 +9,7 @@ ROWS, COLUMNS = ["pretraining"], ["labels_per_class", "metric"]
 CONFIG = "simclr-nov_resnet18_1xb256-adamw-2000e_dermamnist"
 EVALUATE = dict(labels_per_class="{labels_per_class}", modes="{mode}")
 RECIPES = ("thesis",)
+WHICH = "best"
 SEEDS, DRAWS = range(3), 5
 METRIC, UNIT = "{metric}", ""
 SOURCE = "F. Jiang, Evaluating SimCLR for Medical Image Classification, 2023, Table 7.5; 28 px, full recipe"

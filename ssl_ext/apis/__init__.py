@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssl_ext.config.load import load_config, parse_options
     from ssl_ext.config.networks import build_model
-    from ssl_ext.exporting import timm_resnet, torchvision_resnet
+    from ssl_ext.exporting import load_classifier, timm_resnet, torchvision_resnet
 
     from .audit import audit
     from .evaluate import evaluate
     from .export import export
+    from .pack import pack
+    from .predict import predict
     from .pretrain import pretrain
 
 __all__ = [
@@ -20,8 +22,11 @@ __all__ = [
     "build_model",
     "evaluate",
     "export",
+    "load_classifier",
     "load_config",
+    "pack",
     "parse_options",
+    "predict",
     "pretrain",
     "timm_resnet",
     "torchvision_resnet",
@@ -31,8 +36,11 @@ PLACES = {
     "build_model": "ssl_ext.config.networks",
     "evaluate": "ssl_ext.apis.evaluate.run",
     "export": "ssl_ext.apis.export",
+    "load_classifier": "ssl_ext.exporting",
     "load_config": "ssl_ext.config.load",
+    "pack": "ssl_ext.apis.pack",
     "parse_options": "ssl_ext.config.load",
+    "predict": "ssl_ext.apis.predict",
     "pretrain": "ssl_ext.apis.pretrain",
     "timm_resnet": "ssl_ext.exporting",
     "torchvision_resnet": "ssl_ext.exporting",

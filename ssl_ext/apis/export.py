@@ -20,7 +20,8 @@ from ssl_ext.engine import LoadReport, find_state_dict, load_weights
 from ssl_ext.engine.weights.files import read_weights, weights_hash
 from ssl_ext.engine.weights.layouts import DEPLOYED
 from ssl_ext.errors import UserError
-from ssl_ext.exporting import FORMATS, largest_difference
+from ssl_ext.exporting import FORMATS, largest_difference, load_classifier
+from ssl_ext.exporting.classifier import ClassifierModule
 from ssl_ext.files import check_writable, replacing
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.models.utils import pool_features
@@ -69,6 +70,7 @@ def export(
     overwrite: bool = False,
     allow_partial: bool = False,
     ema: bool = False,
+    head: bool = False,
 ) -> ExportReport:
     """Export the backbone of a checkpoint to the format of another library.
 
@@ -86,6 +88,8 @@ def export(
         overwrite: Replace an existing file.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         ema: Load the EMA weights of the file (``state_dict_ema``) instead of the raw weights.
+        head: Export the whole classifier of a file of ``tools/evaluate.py --save``, for ``'onnx'``; its
+            output are calibrated probabilities, and ``image_size`` is that of its training.
 
     Raises:
         UserError: Bad input, a network that the format does not support, a missing package, or features that
@@ -95,6 +99,8 @@ def export(
         raise UserError(f"--to is {to!r}; allowed are {', '.join(FORMATS)}.")
     if image_size < 1:
         raise UserError(f"--image-size is {image_size}; it must be at least 1.")
+    if head and (to != "onnx" or config is not None or network is not None):
+        raise UserError("--head is for --to onnx and a classifier's own network and config.")
     form = FORMATS[to]
     source = Path(checkpoint)
     path = Path(out) if out else source.parent / "export" / f"{source.stem}{form.ending}"
@@ -115,11 +121,19 @@ def export(
     report = load_weights(model, checkpoint, allow_partial=allow_partial, ema=ema)
     _keep_networks_apart(model, find_state_dict(content, ema=ema))
     name, backbone = choose_network(model, network)
-    names = _names_of(model, backbone)
+    names, extra = _names_of(model, backbone), dict[str, Any]()
+    if head:
+        classifier = load_classifier(checkpoint, "cpu")
+        model, backbone, image_size = (
+            classifier.network.model,
+            ClassifierModule(classifier).eval(),
+            classifier.image_size[0],
+        )
+        extra = dict(classes=classifier.classes, task=classifier.task, training=classifier.about["name"])
     matched = set(names) & set(report.matched)
     if name != "online":
         _check_loaded(names, report, name, checkpoint)
-    about = _about(settings, model, backbone, name, source, content, image_size)
+    about = _about(settings, model, backbone, name, source, content, image_size) | extra
     about |= form.about(backbone, about)
     data = form.encode(backbone, about)
     difference = largest_difference(

@@ -124,6 +124,34 @@ def _train(
     distributed: bool,
     replaced: list[tuple[str, int]],
 ) -> nn.Module:
+    runner = prepare(config, resume_from, init, loading, distributed)
+    first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
+    runner.register_hook(first_step)
+    try:
+        return runner.train()
+    except (UserError, FloatingPointError):
+        raise
+    except Exception as error:
+        if first_step.taken:
+            raise
+        # The optimiser, schedules and hooks have been built, so this is a mismatch of sizes.
+        raise UserError(
+            f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 for the traceback)."
+        ) from error
+
+
+def prepare(
+    config: Config,
+    resume_from: str | None,
+    init: str | os.PathLike | None,
+    loading: dict[str, bool],
+    distributed: bool,
+) -> PretrainRunner:
+    """Build data, model and runner of a checked config; ``loading`` are arguments of ``load_weights``.
+
+    Raises:
+        UserError: Data, model, weights or hooks do not fit the config.
+    """
     if "init" in config:
         # A detector takes backbone and normalisation from its pretraining.
         from ssl_ext.detection import initialize
@@ -156,19 +184,7 @@ def _train(
         about = {"path": str(init), "sha256": weights_hash(init), **stored_training(loaded.training)}
         runner.message_hub.update_info(INITIAL, about)
     runner.evaluation_splits = splits
-    first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
-    runner.register_hook(first_step)
-    try:
-        return runner.train()
-    except (UserError, FloatingPointError):
-        raise
-    except Exception as error:
-        if first_step.taken:
-            raise
-        # The optimiser, schedules and hooks have been built, so this is a mismatch of sizes.
-        raise UserError(
-            f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 for the traceback)."
-        ) from error
+    return runner
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ssl_ext.errors import UserError
 from ssl_ext.files import check_writable
@@ -23,6 +24,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     parser.add_argument("config", help=CONFIG_HELP)
     parser.add_argument("--out", metavar="FILE", help="also write all findings to this JSON file")
+    several: dict[str, Any] = dict(type=int, nargs="+", default=[], metavar="N")
+    parser.add_argument("--budgets", help="also count the classes of drawn labels, for N labels", **several)
+    parser.add_argument("--labels-per-class", help="the same for N labels of each class", **several)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws (0)")
     add_options(parser)
     args = parser.parse_args(words)
     check_paths(vars(args))
@@ -35,7 +40,14 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from .console import PlainConsole
 
-    found, console = audit(args.config, options=parse_options(args.options)), PlainConsole()
+    found = audit(
+        args.config,
+        budgets=args.budgets,
+        labels_per_class=args.labels_per_class,
+        seed=args.seed,
+        options=parse_options(args.options),
+    )
+    console = PlainConsole()
     console.print(found.rich())
     if args.out:
         found.write(args.out)

@@ -76,6 +76,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     parser.add_argument("--draws", type=int, default=5, help="label draws per seed for few labels")
     parser.add_argument("--baselines", metavar="NAME", help=_listed(BASELINES), **several)
+    parser.add_argument(
+        "--save", nargs="?", const=True, default=False, metavar="DIR",
+        help="keep every trained classifier, of the best epoch or of --which (in networks/ of --out)",
+    )  # fmt: skip
     parser.add_argument("--out", dest="out_dir", metavar="DIR", help="evaluation/ beside the checkpoint")
     parser.add_argument("--device", help="cpu, cuda, ... (CUDA if available)")
     parser.add_argument(
@@ -99,6 +103,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     args["options"] = parse_options(args["options"])
     which = args.pop("which")
+    args["save_which"] = which or "best"
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
         epochs = [which] if which else ["last", *["best"] * any(row.best != row.last for row in rows)]

@@ -40,6 +40,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--image-size", type=int, default=64, metavar="N", help="side of the images of the check (64)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    parser.add_argument(
+        "--head",
+        action="store_true",
+        help="export the whole classifier that evaluate --save kept (onnx): images to probabilities",
+    )
     add_weight_options(parser)
     args = vars(parser.parse_args(words))
     check_paths(args)

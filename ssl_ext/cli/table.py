@@ -20,7 +20,7 @@ EXAMPLE = """examples:
   python tools/table.py --work work_dirs/tables/trimix_table1        (a further worker, anywhere)
 """
 
-WORKER = ("work", "processes", "no_wait")
+OTHERS = ("work", "processes", "no_wait", "published")
 STARTERS = ("gpus", "workers", "slurm", "sbatch", "ray")
 
 
@@ -47,6 +47,14 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--sbatch", default="", metavar="ARGUMENTS", help="with --slurm: arguments of sbatch")
     parser.add_argument("--ray", type=int, metavar="N", help="N workers on the Ray cluster of RAY_ADDRESS")
     parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
+    parser.add_argument("--show", action="store_true", help="print the planned table as it stands, and stop")
+    parser.add_argument(
+        "--estimate", action="store_true", help="run three steps of each training, print time and memory"
+    )
+    parser.add_argument(
+        "--published", nargs="?", const="text", choices=("text", "markdown"),
+        help="print the published figures, and stop",
+    )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
     parser.add_argument("--skip-missing", action="store_true", help="run cells whose data are there")
     parser.add_argument("--out", default="work_dirs/tables", metavar="DIR", help="folder (work_dirs/tables)")
@@ -71,21 +79,26 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if args.sbatch and not args.slurm:
         raise UserError("--sbatch needs --slurm.")
 
+    from ssl_ext.config.papers import find_table
+
+    file = find_table(args.file)
+
     from ssl_ext.apis.tables.run import run_table
     from ssl_ext.apis.tables.starters import choose_workers
 
     from .console import PlainConsole
 
-    workers = choose_workers(
-        gpus=args.gpus,
-        workers=args.workers,
-        slurm_workers=args.slurm,
-        sbatch=args.sbatch,
-        ray_workers=args.ray,
-    )
-    settings = {name: value for name, value in vars(args).items() if name not in (*WORKER, *STARTERS)}
+    console = PlainConsole()
+    if args.published:
+        from ssl_ext.apis.tables.published import published_grid
+
+        grid = published_grid(file)
+        return console.print_grids([grid]) if args.published == "text" else _write(grid.markdown())
+
+    workers = choose_workers(**{name: getattr(args, name) for name in STARTERS})
+    settings = {name: value for name, value in vars(args).items() if name not in (*OTHERS, *STARTERS)}
     settings |= dict(workers=workers, train_args=words[cut + 1 :])
-    sys.exit(run_table(settings.pop("file"), PlainConsole(), **settings))
+    sys.exit(run_table(settings.pop("file"), console, **settings))
 
 
 def _planned(folder: str) -> Path:

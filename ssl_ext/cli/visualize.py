@@ -33,12 +33,18 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     views.add_argument("--seed", type=int, default=0, help="seed of images and views")
 
     curves = command("curves", "curves_figure", "logged figures of runs over iterations, epochs or hours")
-    curves.add_argument("runs", nargs="+", metavar="RUN", help="work directory of a run")
+    curves.add_argument(
+        "runs", nargs="+", metavar="RUN", help="work directory of a run, or a RESULTS.json with trainings"
+    )
     curves.add_argument("--keys", nargs="+", metavar="NAME", help="logged names (the loss and its terms)")
     curves.add_argument(
         "--smoothing", type=float, default=0.6, help="weight of a moving average, in [0, 1) (0.6)"
     )
     curves.add_argument("--x", default="iteration", choices=X_AXES, help="horizontal axis (iteration)")
+    curves.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE",
+        help="select trainings of RESULTS.json: method, protocol, budget, fraction, mode, ...",
+    )  # fmt: skip
 
     matrices = command(
         "matrices",

@@ -2,9 +2,10 @@
 
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
-``SEEDS``, ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or ``""``),
-``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the recipes
-(:mod:`ssl_ext.config.recipes`) that implement the publication's; figures are only compared with these.
+``SEEDS`` (optional: 0), ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or
+``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the
+recipes (:mod:`ssl_ext.config.recipes`) that implement the publication's, and ``WHICH`` (optional) is the
+epoch of its figures, ``"last"`` or ``"best"`` on validation; figures are only compared with these.
 ``REFERENCE`` (optional) gives, by row axis, the values of the row with which paired tests compare the others.
 ``SKIP`` (optional) lists, by axis, the values of cells without a config. The function ``cell`` (optional)
 takes the values of a cell by axis. It returns None for a cell without a config, else further words of
@@ -65,7 +66,7 @@ class Table:
     ``rows`` and ``columns`` are the names of the axes of rows and columns, outermost first. ``reference`` has
     the values of the row axes of the row that paired tests compare with, or is None. Every cell is measured
     with each of ``seeds``, and with ``draws`` draws of labels. ``folder`` is that of the file, near which
-    configs are searched for.
+    configs are searched for. ``which`` is the epoch of the published figures, None if it is not known.
     """
 
     source: str
@@ -78,6 +79,7 @@ class Table:
     seeds: Sequence[int] = (0,)
     draws: int = 5
     folder: Path = Path()
+    which: str | None = None
 
 
 def find_tables(place: str | os.PathLike) -> list[Path]:
@@ -95,6 +97,16 @@ def find_tables(place: str | os.PathLike) -> list[Path]:
     return found
 
 
+def find_table(name: str) -> Path:
+    """Return the file of a table: a path, or the stem of a table in ``configs/papers``.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    shipped = FOLDER / "papers" / f"{name}.py"
+    return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
+
+
 def read_table(path: str | os.PathLike) -> Table:
     """Run a table file and lay out its cells.
 
@@ -106,13 +118,15 @@ def read_table(path: str | os.PathLike) -> Table:
         recipes = content.get("RECIPES", ())
         if wrong := [name for name in recipes if name not in RECIPES]:
             raise ValueError(f"RECIPES: {wrong[0]!r} is unknown; allowed are {', '.join(RECIPES)}")
+        if (which := content.get("WHICH")) not in (None, "last", "best"):
+            raise ValueError(f"WHICH is {which!r}; allowed are last, best")
         cells, reference = list(_cells(content)), content.get("REFERENCE")
         if reference and not any(reference.items() <= cell.at.items() for cell in cells):
             raise ValueError(f"REFERENCE: no row is {reference}")
         sides = content["ROWS"], content["COLUMNS"]
-        repeats = list(content["SEEDS"]), content.get("DRAWS", 5)
-        folder = Path(path).resolve().parent
-        return Table(content["SOURCE"], content["UNIT"], cells, recipes, *sides, reference, *repeats, folder)
+        repeats = list(content.get("SEEDS", (0,))), content.get("DRAWS", 5)
+        place = Path(path).resolve().parent, which
+        return Table(content["SOURCE"], content["UNIT"], cells, recipes, *sides, reference, *repeats, *place)
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error

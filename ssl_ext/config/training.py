@@ -71,7 +71,7 @@ def training_config(
 
 
 def fit_learning_rate(config: Config, processes: int) -> None:
-    """Scale the learning rate to the images per step (``--auto-scale-lr``), or warn if they do not match.
+    """Log the images per step and the learning rate; scale the rate (``--auto-scale-lr``) or warn of it.
 
     ``auto_scale_lr.base_batch_size`` is the number of images per step that ``optim_wrapper.optimizer.lr`` is
     for.
@@ -81,28 +81,31 @@ def fit_learning_rate(config: Config, processes: int) -> None:
     """
     settings: Any = config.get("auto_scale_lr") or {}
     base, scale = settings.get("base_batch_size"), settings.get("enable", False)
-    if base is None:
-        if scale:
-            raise UserError(
-                "--auto-scale-lr: the config does not define the images per step of its learning rate; set "
-                "auto_scale_lr.base_batch_size."
-            )
+    if base is None and scale:
+        raise UserError(
+            "--auto-scale-lr: the config does not define the images per step of its learning rate; set "
+            "auto_scale_lr.base_batch_size."
+        )
+    batch, updates = config.train_dataloader.get("batch_size", 1), config.optim_wrapper
+    parts = updates.get("accumulative_counts", 1)
+    images = processes * batch * parts
+    optimizer: Any = updates.get("optimizer")
+    said = f"{processes} process(es) of {batch} images" + f", {parts} times," * (parts > 1)
+    said += f" make updates of {images} images"
+    if base in (None, images):
+        rate = (optimizer or {}).get("lr")
+        print_log(said + (f"; the learning rate is {rate:g}." if rate else "."), logger="current")
+        settings["enable"] = False
         return
-    batch = config.train_dataloader.get("batch_size", 1)
-    images = processes * batch * config.optim_wrapper.get("accumulative_counts", 1)
-    optimizer = config.optim_wrapper.optimizer
     rate = optimizer.lr * images / base
-    said = (
-        f"{processes} process(es) of {batch} images make steps of {images} images, but the learning rate "
-        f"{optimizer.lr:g} is for {base}"
-    )
-    if images != base and not scale:
-        warnings.warn(f"{said}: --auto-scale-lr scales it to {rate:g}.", stacklevel=2)
-    elif images != base:
+    said += f", but the learning rate {optimizer.lr:g} is for {base}"
+    if scale:
         print_log(f"{said}: it was scaled to {rate:g}.", logger="current")
         optimizer.lr = rate
         # The stored config must not be scaled again.
         settings["base_batch_size"] = images
+    else:
+        warnings.warn(f"{said}: --auto-scale-lr scales it to {rate:g}.", stacklevel=2)
     settings["enable"] = False
 
 

@@ -11,6 +11,7 @@ from ssl_ext.datasets.joined import JoinedDataset
 from ssl_ext.datasets.medmnist import MedMNIST
 from ssl_ext.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from ssl_ext.datasets.npz import NPZDataset
+from ssl_ext.datasets.packed import PackedDataset
 from ssl_ext.datasets.sampler import DefaultSampler
 from ssl_ext.datasets.stl10 import STL10
 from ssl_ext.datasets.svhn import SVHN
@@ -36,6 +37,7 @@ __all__ = [
     "JoinedDataset",
     "MedMNIST",
     "NPZDataset",
+    "PackedDataset",
     "TinyImageNet",
     "collate_batch",
 ]

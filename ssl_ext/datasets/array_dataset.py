@@ -83,11 +83,7 @@ class ArrayDataset(Dataset):
             "split": split,
         }
         if device is not None:
-            device = torch.device(device)
-            if device.type == "cuda" and not torch.cuda.is_available():
-                raise ValueError(
-                    f"device='{device}' but no CUDA device is available; leave dataset.device unset"
-                )
+            device = on_available(device)
             self.images = self.images.to(device)
             self.labels = self.labels.to(device)
 
@@ -126,6 +122,14 @@ class ArrayDataset(Dataset):
         batch["labels"] = self.labels.index_select(0, index)
         batch["indices"] = index
         return batch
+
+
+def on_available(device: str | torch.device) -> torch.device:
+    """Return a device; raise ValueError for CUDA without a GPU."""
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device='{device}' but no CUDA device is available; leave dataset.device unset")
+    return device
 
 
 def _check_images(images: np.ndarray | Tensor) -> Tensor:

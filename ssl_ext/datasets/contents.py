@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_ext.datasets.decode import read_image
+from ssl_ext.datasets.file_dataset import FileDataset
 
 DIGEST = 16  # bytes
 
@@ -90,9 +90,8 @@ class _Summaries(Dataset):
         images = getattr(self.dataset, "images", None)
         if isinstance(images, Tensor):
             return images[index].cpu().numpy()
-        if files := getattr(self.dataset, "files", None):
-            image = np.asarray(read_image(files[index], self.dataset.channels))
-            return image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)
+        if isinstance(self.dataset, FileDataset):
+            return self.dataset.pixels(index).numpy()
         return torch.as_tensor(self.dataset[index]["inputs"]).numpy()
 
 

@@ -1,14 +1,15 @@
-"""Finding image files, and decoding them with Pillow."""
+"""Decoding image files with Pillow."""
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.datasets.files import damaged_file
 from ssl_ext.errors import sentence
 from ssl_ext.files import file_fault
 
@@ -34,55 +35,6 @@ def check_image_options(channels: int, image_size: int) -> None:
         raise ValueError(f"dataset.image_size must be positive, got {image_size}")
 
 
-def image_folder(data_root: str | Path, dataset: str) -> Path:
-    """Return ``data_root`` as a path; raise FileNotFoundError if it is not a folder."""
-    root = Path(data_root).expanduser()
-    if not root.is_dir():
-        by_hand = "give the folder of the images as data_root (config key: dataset.data_root)"
-        raise missing_file(root, dataset, by_hand, can_download=False)
-    return root
-
-
-def walk_images(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the relative paths of all image files below a folder, without hidden ones, sorted by folder.
-
-    Links are followed, except to a folder that holds them.
-
-    Raises:
-        ValueError: a link is broken, or a path with the name of an image is not a file.
-    """
-    here = os.path.realpath(root / inside)
-    if here in above:
-        return
-    folders = []
-    for entry in sorted(os.scandir(root / inside), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        name = os.path.join(inside, entry.name)
-        if os.path.isdir(entry.path):
-            folders.append(name)
-        elif entry.is_symlink() and not os.path.exists(entry.path):
-            raise damaged_file(entry.path, f"{file_fault(entry.path)}; correct or remove it")
-        elif entry.name.lower().endswith(EXTENSIONS):
-            if not os.path.isfile(entry.path):
-                raise damaged_file(entry.path, file_fault(entry.path))
-            yield name
-    for name in folders:
-        yield from walk_images(root, name, (*above, here))
-
-
-def image_names(root: Path) -> list[str]:
-    """Return the paths of :func:`walk_images` as a list.
-
-    Raises:
-        ValueError: there are none.
-    """
-    names = list(walk_images(root))
-    if not names:
-        raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)})")
-    return names
-
-
 def read_image(path: str | Path, channels: int = 3) -> Image.Image:
     """Decode a file to an upright 8-bit PIL image, ``'RGB'`` for 3 channels and grey ``'L'`` for 1.
 
@@ -93,23 +45,34 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
         ValueError: it is not a file, damaged, not an image, floating point, or grey values lie outside 16
             bits; the message names the file.
     """
+    with decoding(path), open_image(path) as opened:
+        return upright(opened, channels)
+
+
+@contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """Name the file in errors of decoders."""
     try:
-        with open_image(path) as opened:
-            # Pillow applies the orientation of TIFF files itself.
-            turn = None if opened.format == "TIFF" else UPRIGHT.get(_orientation(opened))
-            opened.load()
-            image: Image.Image = opened
-            if image.mode.startswith("I"):
-                image = _to_8_bit(image, scaled=opened.format != "TIFF" or image.mode != "I")
-            elif image.mode == "F":
-                raise ValueError("floating-point images have no known range")
-            image = image.convert("RGB" if channels == 3 else "L")
-            return image if turn is None else image.transpose(turn)
+        yield
     except FileNotFoundError:
         raise
     except Exception as error:
         # Decoders raise many types on damaged files, and DecompressionBombError on oversized images.
         raise damaged_file(path, f"cannot be decoded as an image: {sentence(error)}") from error
+
+
+def upright(opened: Image.Image, channels: int) -> Image.Image:
+    """Decode an opened image as :func:`read_image`."""
+    # Pillow applies the orientation of TIFF files itself.
+    turn = None if opened.format == "TIFF" else UPRIGHT.get(orientation(opened))
+    opened.load()
+    image: Image.Image = opened
+    if image.mode.startswith("I"):
+        image = _to_8_bit(image, scaled=opened.format != "TIFF" or image.mode != "I")
+    elif image.mode == "F":
+        raise ValueError("floating-point images have no known range")
+    image = image.convert("RGB" if channels == 3 else "L")
+    return image if turn is None else image.transpose(turn)
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -127,10 +90,11 @@ def upright_size(image: Any) -> tuple[int, int]:
     if image.format == "TIFF":
         # Some versions of Pillow report the upright size.
         width, height = (image.tag_v2[key] for key in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength))
-    return (width, height) if _orientation(image) > 4 else (height, width)
+    return (width, height) if orientation(image) > 4 else (height, width)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation of an opened image; 1 is upright."""
     # For a PNG whose header has no EXIF data Pillow would decode the whole image.
     if image.format == "PNG" and "exif" not in image.info:
         return 1

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2.functional import center_crop, resize, resized_crop
 
 from ssl_ext.datasets.decode import check_image_options, read_image
 from ssl_ext.datasets.files import damaged_file
+from ssl_ext.datasets.paths import Paths
 from ssl_ext.datasets.sampler import drawn_for
 from ssl_ext.files import shown
 
@@ -57,7 +60,7 @@ class FileDataset(Dataset):
     def set_files(
         self,
         files: Sequence[str],
-        labels: Sequence[int],
+        labels: Sequence[int] | np.ndarray,
         *,
         classes: Sequence[str],
         split: str,
@@ -72,8 +75,9 @@ class FileDataset(Dataset):
             split: name of this split.
             available_splits: names of all splits of the source.
         """
-        self.files, self.available_splits = list(files), tuple(available_splits)
-        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.files = files if isinstance(files, Paths) else Paths.of(files)
+        self.available_splits = tuple(available_splits)
+        self.labels = torch.as_tensor(labels, dtype=torch.int64)
         self.classes = tuple(map(shown, classes)) or None
         self.num_classes = len(classes)
         self.task = "multi-class"
@@ -92,27 +96,42 @@ class FileDataset(Dataset):
     def __len__(self) -> int:
         return len(self.files)
 
+    def pixels(self, index: int) -> Tensor:
+        """Decode a whole image, uint8 (C, H, W).
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        try:
+            return image_pixels(read_image(self.files[index], self.channels))
+        except FileNotFoundError as error:
+            raise damaged_file(self.files[index], "was removed after the data set was built") from error
+
+    def cut(self, pixels: Tensor, index: int) -> Tensor:
+        """Resize and crop a decoded image to (C, image_size, image_size)."""
+        size = [self.image_size, self.image_size]
+        if self.crop == "center":
+            return center_crop(resize(pixels, [self.image_size], BICUBIC), size)
+        with drawn_for(index):
+            box = RandomResizedCrop.get_params(pixels, list(self.scale), [3 / 4, 4 / 3])
+        return resized_crop(pixels, *box, size, BICUBIC)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one sample: inputs (C, image_size, image_size) uint8, labels (), indices ().
 
         Raises:
             ValueError: the file is missing or damaged.
         """
-        try:
-            image = read_image(self.files[index], self.channels)
-        except FileNotFoundError as error:
-            raise damaged_file(self.files[index], "was removed after the data set was built") from error
-        # torch resizes channels-last uint8 several times as fast as Pillow.
-        pixels = torch.from_numpy(np.array(image).reshape(image.height, image.width, -1)).permute(2, 0, 1)
-        size = [self.image_size, self.image_size]
-        if self.crop == "center":
-            pixels = center_crop(resize(pixels, [self.image_size], BICUBIC), size)
-        else:
-            with drawn_for(index):
-                box = RandomResizedCrop.get_params(pixels, list(self.scale), [3 / 4, 4 / 3])
-            pixels = resized_crop(pixels, *box, size, BICUBIC)
         return {
-            "inputs": pixels.contiguous(),
+            "inputs": self.cut(self.pixels(index), index).contiguous(),
             "labels": self.labels[index],
             "indices": torch.tensor(index % len(self)),
         }
+
+
+def image_pixels(image: Image.Image) -> Tensor:
+    """Pixels of a PIL image, uint8 (C, H, W), channels last in memory.
+
+    torch resizes channels-last uint8 several times as fast as Pillow.
+    """
+    return torch.from_numpy(np.array(image).reshape(image.height, image.width, -1)).permute(2, 0, 1)

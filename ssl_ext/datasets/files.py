@@ -113,15 +113,16 @@ def downloading(folder: Path, dataset: str, url: str, by_hand: str) -> Iterator[
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
     """Hold an exclusive lock on ``folder``, so that several ranks do not write the same file.
 
-    A file lock needs no process group and is released when its process ends. No lock on Windows.
+    ``name`` is the lock file in it. A file lock needs no process group and is released when its process
+    ends. No lock on Windows.
     """
     if fcntl is None:
         yield
         return
-    with open(folder / ".lock", "w") as handle:
+    with open(folder / name, "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

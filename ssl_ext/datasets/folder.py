@@ -5,11 +5,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 
-from ssl_ext.datasets.decode import image_folder, image_names, walk_images
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import check_split, damaged_file
+from ssl_ext.datasets.listing import Listing, holds_images, image_folder, list_images
 from ssl_ext.registry import DATASETS
 
 USUAL_SPLITS = ("train", "val", "test")
@@ -23,7 +24,7 @@ class FolderDataset(FileDataset):
     outside class folders have the label −1. Class folders are searched recursively; those without
     images are ignored. Labels index the sorted class names of ``train``, ``val`` and ``test``;
     classes that occur only in a split of another name come after them. The constructor lists the files
-    and decodes none.
+    and decodes none; see :func:`ssl_ext.datasets.listing.list_images` for large folders.
 
     Args:
         split: sub-folder of ``data_root``; None or ``'train'`` for a folder without splits.
@@ -50,11 +51,11 @@ class FolderDataset(FileDataset):
             raise ValueError(f"dataset.download=True: {data_root} is a local folder and cannot be downloaded")
         root = image_folder(data_root, "FolderDataset")
         folder, available, sources = _layout(root, split)
-        names = image_names(folder)
-        classes = _classes(folder, names, sources)
+        listing = list_images(folder)
+        classes = _classes(folder, listing, sources)
         self.set_files(
-            [os.path.join(folder, name) for name in names],
-            _labels(folder, names, classes),
+            listing.files,
+            _labels(folder, listing, classes),
             classes=classes,
             split=split or "train",
             available_splits=available,
@@ -63,6 +64,15 @@ class FolderDataset(FileDataset):
 
 def _sub_folders(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if os.path.isdir(e.path) and not e.name.startswith("."))
+
+
+def folder_splits(data_root: str | Path) -> tuple[str, ...]:
+    """Names of the splits with images of a folder."""
+    root = image_folder(data_root, "FolderDataset")
+    found = _sub_folders(root)
+    if not any(name in found for name in USUAL_SPLITS):
+        return ("train",)
+    return tuple(name for name in found if holds_images(root / name))
 
 
 def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[Path]]:
@@ -76,15 +86,20 @@ def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[
     return folder, tuple(found), [root / name for name in usual or found]
 
 
-def _classes(folder: Path, names: list[str], sources: list[Path]) -> list[str]:
+def _top_folders(listing: Listing) -> list[str]:
+    """Class folder of each folder with images; empty for the root."""
+    return [name.partition(os.sep)[0] for name in listing.folders]
+
+
+def _classes(folder: Path, listing: Listing, sources: list[Path]) -> list[str]:
     """Sorted names of the class folders with images in ``sources``, then of additional ones in ``folder``."""
-    own = {name.partition(os.sep)[0] for name in names if os.sep in name}
+    own = set(_top_folders(listing)) - {""}
     defined = own.copy() if folder in sources else set()
     empty: set[str] = set()
     for source in sources:
         for name in _sub_folders(source):
             if name not in defined:
-                (empty if next(walk_images(source / name), None) is None else defined).add(name)
+                (defined if holds_images(source / name) else empty).add(name)
     if empty - defined:
         _log_empty(folder, tuple(sorted(empty - defined)))
     return [*sorted(defined), *sorted(own - defined)]
@@ -97,9 +112,9 @@ def _log_empty(folder: Path, names: tuple[str, ...]) -> None:
     print_log(f"'{folder}': class folders without images are ignored: {listed}", logger="current")
 
 
-def _labels(folder: Path, names: list[str], classes: list[str]) -> list[int]:
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels = [numbers[top] if rest else -1 for top, _, rest in (name.partition(os.sep) for name in names)]
-    if -1 in labels and max(labels) >= 0:
+def _labels(folder: Path, listing: Listing, classes: list[str]) -> np.ndarray:
+    numbers = {"": -1} | {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers[name] for name in _top_folders(listing)])
+    if -1 in labels and labels.max() >= 0:
         raise damaged_file(folder, "holds images both in class folders and beside them; move them apart")
-    return labels
+    return labels.repeat(listing.counts)

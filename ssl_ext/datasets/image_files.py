@@ -18,9 +18,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
 from ssl_ext.datasets.array_dataset import ArrayDataset
-from ssl_ext.datasets.decode import check_image_options, image_folder, image_names, read_image
+from ssl_ext.datasets.decode import check_image_options, read_image
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.datasets.groups import OPTION, warn_of_unused_groups
+from ssl_ext.datasets.listing import image_folder, image_names
+from ssl_ext.datasets.paths import Paths
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -87,15 +89,7 @@ class ImageFiles(ArrayDataset):
         device: str | torch.device | None = None,
     ) -> None:
         check_image_options(channels, image_size)
-        if not 0 < test_share < 1:
-            raise ValueError(f"dataset.test_share must lie between 0 and 1, got {test_share}")
-        root = image_folder(data_root, "ImageFiles")
-        if labels_file is None:
-            entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
-        else:
-            entries = _split(_read_csv(Path(labels_file).expanduser(), group), test_share)
-        classes = _classes(entries, labels_file)
-        available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
+        root, entries, classes, available = read_entries(data_root, labels_file, group, test_share)
         split = check_split(split or "train", available, f"ImageFiles {labels_file or root}")
         images, kept = _decode(root, [e for e in entries if e.split == split], image_size, channels)
         super().__init__(
@@ -108,7 +102,22 @@ class ImageFiles(ArrayDataset):
             split=split,
             groups=[entry.group for entry in kept] if entries[0].group else None,
         )
-        self.files = [entry.file for entry in kept]
+        self.files = Paths.of(entry.file for entry in kept)
+
+
+def read_entries(
+    data_root: str | Path, labels_file: str | None = None, group: str | None = None, test_share: float = 0.3
+) -> tuple[Path, list[Entry], list[str], tuple[str, ...]]:
+    """Return folder, files of all splits, class names and splits; see ImageFiles for arguments and errors."""
+    if not 0 < test_share < 1:
+        raise ValueError(f"dataset.test_share must lie between 0 and 1, got {test_share}")
+    root = image_folder(data_root, "ImageFiles")
+    if labels_file is None:
+        entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
+    else:
+        entries = _split(_read_csv(Path(labels_file).expanduser(), group), test_share)
+    available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
+    return root, entries, _classes(entries, labels_file), available
 
 
 def _read_csv(path: Path, group: str | None) -> list[Entry]:
@@ -190,6 +199,17 @@ def _natural(label: str) -> tuple[float, str]:
     return (float(label) if NUMBER.fullmatch(label) else math.inf), label
 
 
+def read_square(path: Path, size: int, channels: int) -> torch.Tensor:
+    """Decode a file, resize its shorter side and crop the centre: uint8 (channels, size, size).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: see :func:`ssl_ext.datasets.decode.read_image`.
+    """
+    image = resize(read_image(path, channels), size, InterpolationMode.BICUBIC)
+    return pil_to_tensor(center_crop(image, [size, size]))
+
+
 def _decode(
     root: Path, entries: Sequence[Entry], size: int, channels: int
 ) -> tuple[torch.Tensor, list[Entry]]:
@@ -199,15 +219,14 @@ def _decode(
     damaged: list[str] = []
     for entry in entries:
         try:
-            image = read_image(root / entry.file, channels)
+            image = read_square(root / entry.file, size, channels)
         except FileNotFoundError as error:
             by_hand = "the CSV file lists it, with a path below data_root"
             raise missing_file(root / entry.file, "ImageFiles", by_hand, can_download=False) from error
         except ValueError as error:
             damaged.append(str(error))
             continue
-        image = center_crop(resize(image, size, InterpolationMode.BICUBIC), [size, size])
-        images[len(kept)] = pil_to_tensor(image)
+        images[len(kept)] = image
         kept.append(entry)
     if not kept:
         raise damaged_file(root, f"holds no readable image; the first is {damaged[0]}")

@@ -11,11 +11,10 @@ from mmengine.logging import print_log
 from ssl_ext.datasets.array_dataset import MAX_LABEL, ArrayDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file, npz_array, npz_names
 from ssl_ext.datasets.groups import read_npz_groups
+from ssl_ext.datasets.layouts import to_nchw, to_uint8
 from ssl_ext.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
-LAYOUTS = ("NHWC", "NCHW", "NHW")
-ROUNDING = 1.001e-3  # tolerance of float images outside [0, 1]: 1e-3 as rounded in half precision
 STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 NAMED = 20  # labels listed in the log
 
@@ -72,7 +71,6 @@ class NPZDataset(ArrayDataset):
         names = npz_names(path)
         keys = _keys(path, names)
         check_split(split, tuple(keys), f"NPZDataset {path}")
-        images = npz_array(path, keys[split][0])
         labels = {
             part: _read_labels(path, label_key) for part, (_, label_key) in keys.items() if label_key in names
         }
@@ -81,9 +79,7 @@ class NPZDataset(ArrayDataset):
         group_key = "{group}_{split}" if keys[split][0].startswith("x_") else "{split}_{group}"
         groups = read_npz_groups(path, names, split, tuple(keys), group, key=group_key)
         try:
-            tensor = torch.from_numpy(_to_nchw(_to_uint8(images), layout))
-            if as_rgb and tensor.shape[1] == 1:
-                tensor = tensor.expand(-1, 3, -1, -1)
+            tensor = _read_images(path, keys[split][0], layout, as_rgb)
             classes = npz_array(path, "classes").tolist() if "classes" in names else None
             labels = _one_class_each(labels, task)
             multi_label = any(found.ndim == 2 for found in labels.values())
@@ -104,6 +100,21 @@ class NPZDataset(ArrayDataset):
         except (TypeError, ValueError) as error:
             raise damaged_file(path, f"split {split!r}: {error}") from error
         self.source_files = ((path, None),)
+
+
+def npz_images(path: Path, split: str, *, as_rgb: bool = False) -> torch.Tensor:
+    """Images (N, C, H, W) uint8 of a split of a file that :class:`NPZDataset` reads; labels are not needed.
+
+    Raises:
+        ValueError: see NPZDataset.
+    """
+    keys = _keys(path, npz_names(path))
+    return _read_images(path, keys[check_split(split, tuple(keys), f"'{path}'")][0], None, as_rgb)
+
+
+def _read_images(path: Path, key: str, layout: str | None, as_rgb: bool) -> torch.Tensor:
+    images = torch.from_numpy(to_nchw(to_uint8(npz_array(path, key)), layout))
+    return images.expand(-1, 3, -1, -1) if as_rgb and images.shape[1] == 1 else images
 
 
 def _keys(path: Path, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
@@ -201,48 +212,3 @@ def _log_numbers(path: Path, values: Sequence[int]) -> None:
     listed = ", ".join(f"{value} as {index}" for index, value in enumerate(values[:NAMED]))
     more = f" and {len(values) - NAMED} more" if len(values) > NAMED else ""
     print_log(f"{path}: the labels that occur are numbered from 0: {listed}{more}", logger="current")
-
-
-def _to_uint8(images: np.ndarray) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind not in "fiu":
-        raise ValueError(f"images must be integers from 0 to 255, or floats in [0, 1], got {images.dtype}")
-    low, high = images.min(initial=0), images.max(initial=0)
-    if images.dtype.kind != "f":
-        if low < 0 or high > 255:
-            raise ValueError(f"integer images must lie in 0 to 255, got values from {low} to {high}")
-        return images.astype(np.uint8)
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError("images hold NaN or infinite values")
-    if float(low) < -ROUNDING or float(high) > 1 + ROUNDING:
-        raise ValueError(f"float images must lie in [0, 1], got values from {low:g} to {high:g}")
-    if low < 0 or high > 1:
-        images = images.clip(0, 1)
-    return np.rint(images * np.float32(255)).astype(np.uint8)
-
-
-def _to_nchw(images: np.ndarray, layout: str | None) -> np.ndarray:
-    if layout is None:
-        layout = _find_layout(images.shape)
-    elif layout not in LAYOUTS:
-        raise ValueError(f"dataset.layout must be one of {LAYOUTS}, got {layout!r}")
-    if images.ndim != len(layout):
-        raise ValueError(f"images of shape {images.shape} do not have the layout {layout}")
-    if layout == "NHW":
-        images = images[:, None]
-    elif layout == "NHWC":
-        images = images.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(images)
-
-
-def _find_layout(shape: tuple[int, ...]) -> str:
-    if len(shape) == 3:
-        return "NHW"
-    fitting = []
-    if len(shape) == 4:
-        fitting = [name for name in ("NHWC", "NCHW") if 1 <= shape[name.index("C")] <= 4]
-    if len(fitting) == 1:
-        return fitting[0]
-    reason = "fits several layouts" if fitting else "fits no layout"
-    raise ValueError(f"shape {shape} {reason}; give one of {LAYOUTS} (config key: dataset.layout)")

@@ -30,14 +30,19 @@ class DefaultSampler(MMEngineDefaultSampler):
         """Iterate over this process's indices of the epoch, without the first ``skip``."""
         skip, self.skip = self.skip, 0
         rows = list(super().__iter__())
-        if getattr(self.dataset, "draws", False):
-            rows = [*map(SeededRow, rows)]
-            # Distinct for every process and epoch.
-            place = (self.seed * 1_000_003 + self.epoch) * self.world_size + self.rank
-            seeds = torch.randint(2**62, (len(rows),), generator=torch.Generator().manual_seed(place % 2**63))
-            for row, seed in zip(rows, seeds.tolist(), strict=True):
-                row.seed = seed
-        return iter(rows[skip:])
+        if not getattr(self.dataset, "draws", False):
+            return iter(rows[skip:])
+        # Distinct for every process and epoch.
+        place = (self.seed * 1_000_003 + self.epoch) * self.world_size + self.rank
+        seeds = torch.randint(2**62, (len(rows),), generator=torch.Generator().manual_seed(place % 2**63))
+        # One at a time: a million of these objects take 300 MiB.
+        return map(_seeded, rows[skip:], seeds[skip:].numpy())
+
+
+def _seeded(row: int, seed: int) -> SeededRow:
+    seeded = SeededRow(row)
+    seeded.seed = int(seed)
+    return seeded
 
 
 @contextmanager

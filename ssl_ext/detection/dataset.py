@@ -49,11 +49,16 @@ class DetectionDataset(Dataset):
             warning, instead of an error.
         min_side: boxes with a width or height up to this, in pixels, have no area.
 
+    Attributes:
+        groups: group name of each image (N,), such as its patient or slide; None without groups.
+
     Raises:
         FileNotFoundError: an image is missing.
         ValueError: invalid or unknown classes, an annotated size that differs from the image's, an invalid
             box, a damaged header, or no images left; the message names the file.
     """
+
+    groups: np.ndarray | None = None
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -86,18 +87,23 @@ class DetectionEvaluationHook(Hook):
         """Build the data set, so that errors are reported before training.
 
         Raises:
-            UserError: There is no ``evaluation_dataset``, it cannot be built, or its classes differ from
-                those of the training data.
+            UserError: There is no ``evaluation_dataset``, it cannot be built, its classes differ from
+                those of the training data, or a group has images in both.
         """
         if "evaluation_dataset" not in runner.cfg:
             raise UserError("DetectionEvaluationHook needs the config key evaluation_dataset.")
         with user_errors("evaluation_dataset"):
             self.dataset = DATASETS.build(copy.deepcopy(runner.cfg.evaluation_dataset))
-        trained, measured = (
-            tuple(dataset.metainfo["classes"]) for dataset in (runner.train_dataloader.dataset, self.dataset)
-        )
+        both = (runner.train_dataloader.dataset, self.dataset)
+        trained, measured = (tuple(dataset.metainfo["classes"]) for dataset in both)
         if trained != measured:
             raise UserError(f"evaluation_dataset has the classes {measured} and the training data {trained}.")
+        groups = [dataset.groups for dataset in both if dataset.groups is not None]
+        if len(groups) == 2 and len(shared := np.intersect1d(*groups)):
+            raise UserError(
+                f"the group '{shared[0]}' has images in evaluation_dataset and in the training data, which "
+                "inflates results: assign every group (patient, slide, video) to one split."
+            )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the training time of the resumed run."""

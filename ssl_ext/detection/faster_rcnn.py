@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmpretrain.models.backbones import ResNet_CIFAR
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
@@ -19,10 +17,10 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from ssl_ext.models.backbones import ResNet_CIFAR_MaxPool
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.registry import MODELS
 
+from .backbone import build_backbone, c4_stride, stage_channels
 from .heads import C4RoIAlign, FullPrecisionPredictor, FullPrecisionRPNHead
 
 LAYOUTS = ("C4", "FPN")
@@ -107,6 +105,13 @@ class FasterRCNN(TrainableModel):
         predictor = FullPrecisionPredictor(head_channels, num_classes + 1)
         self.roi_heads = second_stage(pool, head, predictor, **(roi or {}))
 
+    def check_dataset(self, dataset: Any) -> None:
+        """Raise ValueError unless the training images have ``num_classes`` classes."""
+        names = dataset.metainfo["classes"]
+        if len(names) != self.num_classes:
+            found = f"the images have {len(names)} classes ({', '.join(names)})"
+            raise ValueError(f"{found}, model.num_classes is {self.num_classes}; set it to {len(names)}.")
+
     def pool_layer4(self, aligned: Tensor) -> Tensor:
         """Apply ``layer4``, the extra normalisation and average pooling: (R, C, S, S) to (R, C')."""
         return self.roi_norm(self.backbone.layer4(aligned)).mean((2, 3))
@@ -163,34 +168,6 @@ class FasterRCNN(TrainableModel):
             )
             for one, sample in zip(found, data_samples, strict=True)
         ]
-
-
-def build_backbone(config: dict, layout: str) -> Any:
-    """Build a ResNet with BN and no frozen layers that returns ``layer3`` (C4) or all four stages (FPN)."""
-    settings = dict(
-        config,
-        num_stages=4,
-        out_indices=(2,) if layout == "C4" else (0, 1, 2, 3),
-        frozen_stages=-1,
-        norm_eval=False,
-        norm_cfg=dict(type="BN", requires_grad=True),
-    )
-    backbone = MODELS.build(settings)
-    if layout == "C4":
-        # layer4 runs in the second stage; the backbone only holds its weights.
-        backbone.res_layers = backbone.res_layers[:3]
-    return backbone
-
-
-def stage_channels(backbone: Any, stage: int) -> int:
-    """Number of output channels of stage 1 to 4."""
-    return getattr(backbone, f"layer{stage}")[-1].out_channels
-
-
-def c4_stride(backbone: Any) -> int:
-    """Stride in pixels of the output of ``layer3``: 16, 4 with a CIFAR stem, or 8 if that pools."""
-    small, pooled = (isinstance(backbone, kind) for kind in (ResNet_CIFAR, ResNet_CIFAR_MaxPool))
-    return (1 if small else 2 if pooled else 4) * math.prod(backbone.strides[:3])
 
 
 def image_list(inputs: Tensor, data_samples: list[dict]) -> ImageList:

@@ -29,8 +29,9 @@ def initialize(
     """Transfer backbone and normalisation settings of a pretraining run to a detection config.
 
     Backbone (depth, width, stem), mean and std are taken from the pretraining config: the one stored in the
-    checkpoint, else ``init.pretraining``. ``init.mean``, ``init.std`` and ``init.channel_order`` take
-    precedence. With none of them (random weights) nothing changes.
+    checkpoint, else ``init.pretraining``. Without both, mean and std are those recorded in a file of
+    ``tools/export.py``. ``init.mean``, ``init.std`` and ``init.channel_order`` take precedence. With none of
+    them (random weights) nothing changes.
 
     Args:
         config: Detection config, changed in place. ``init`` may hold ``checkpoint`` (path), ``pretraining``
@@ -53,7 +54,8 @@ def initialize(
     path = str(resume_from or checkpoint or settings.get("checkpoint") or "") or None
     source, origin = None, settings.get("pretraining")
     if path:
-        source = stored_config(read_weights(path), path)
+        content = read_weights(path)
+        source = stored_config(content, path)
         origin = path if source else origin
     if source is None and origin not in (None, "torchvision"):
         try:
@@ -63,6 +65,8 @@ def initialize(
             raise UserError(message) from error
         source = read_config(origin)
     found = dict(IMAGENET, channel_order="rgb") if origin == "torchvision" else {}
+    if path and origin is None:
+        found = exported_statistics(content)
     if source is not None:
         with user_errors(f"The config of '{origin}'"):
             found = statistics(source, str(origin))
@@ -99,6 +103,15 @@ def statistics(source: Mapping, origin: str) -> dict:
         )
     order = settings.get("channel_order", "rgb")
     return dict(mean=list(settings["mean"]), std=list(settings["std"]), channel_order=order)
+
+
+def exported_statistics(content: object) -> dict:
+    """Return mean, std and channel order that a file of ``tools/export.py`` records; empty for others."""
+    about = content.get("meta") if isinstance(content, Mapping) else None
+    if not isinstance(about, Mapping) or not {*STATISTICS} <= about.keys():
+        return {}
+    order = str(about["channel_order"]).lower()
+    return dict(mean=list(about["mean"]), std=list(about["std"]), channel_order=order)
 
 
 def take_backbone(config: Config, backbone: Mapping, origin: str) -> None:

@@ -40,6 +40,14 @@ class Condition(NamedTuple):
         """Labels per class, budget and fraction."""
         return self.labels_per_class, self.budget, self.fraction
 
+    def of(self, method: str) -> str:
+        """Method and condition in words.
+
+        >>> Condition("budget", budget=100).of("SimCLR"), Condition("supervised").of("supervised")
+        ('SimCLR, budget, 100 labels', 'supervised, all labels')
+        """
+        return self.words if self.protocol == method else f"{method}, {self.words}"
+
     @property
     def words(self) -> str:
         """Text for a table heading.

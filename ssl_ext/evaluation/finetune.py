@@ -14,18 +14,28 @@ from ssl_ext.capture import Graph
 
 from .features import batches, evaluation_mode
 from .fitting import Batch, fit
-from .linear_head import initial_layer
+from .linear_head import LinearHead, initial_layer
 from .metrics import accuracy
 from .predictions import Scored
 from .protocols import Outcome
 from .recipe import Recipe
-from .tasks import classification_loss, labelled_rows, num_outputs, probabilities
+from .tasks import (
+    classification_loss,
+    cross_entropy_of,
+    labelled_rows,
+    num_outputs,
+    probabilities,
+    right_logits,
+)
+
+CURVES = ("step", "epoch", "loss", "acc", "val_loss", "val_acc")
+"""Figures at each check: training loss and accuracy since the check before, and validation's."""
 
 
 class _Fitted(NamedTuple):
     """A trained network, and its weights at the selected check."""
 
-    model: nn.Module
+    model: _Classifier
     kept: dict[str, Any]
 
 
@@ -42,6 +52,10 @@ class _Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.net(images)).float()
 
+    def linear_head(self, task: str) -> LinearHead:
+        """A copy of the linear layer."""
+        return LinearHead(self.head.weight.detach().clone(), self.head.bias.detach().clone(), task)
+
 
 def train_classifier(
     net: nn.Module,
@@ -55,6 +69,7 @@ def train_classifier(
     preprocess: Callable[[Tensor], Tensor],
     recipe: Recipe,
     augment: Callable[[Tensor], Tensor] | None = None,
+    leave: str = "best",
     task: str = "multi-class",
     eval_batch_size: int = 512,
     num_workers: int = 0,
@@ -68,7 +83,7 @@ def train_classifier(
     graph. The global random state is restored.
 
     Args:
-        net: Maps normalised images to (N, D); trained in place and left at the best weights.
+        net: Maps normalised images to (N, D); trained in place, and the ``network`` of the outcome.
         train: Data set of uint8 images and labels.
         rows: Rows of ``train`` to train on, at least 2, all labelled.
         refit_rows: After the selection train again from the same start on these rows, and report that
@@ -79,6 +94,7 @@ def train_classifier(
         preprocess: Maps uint8 images to the network's input on ``device``.
         recipe: Optimiser, length, learning rate, checks.
         augment: Like ``preprocess``, with random augmentation; default ``preprocess``.
+        leave: Weights at which ``net`` is left, ``'best'`` or ``'last'``.
         task: ``'multi-class'``, ``'ordinal'``, ``'binary'`` or ``'multi-label'``.
         eval_batch_size: Images per forward pass of a check.
         num_workers: Processes that decode images; leave 0 for images held in memory.
@@ -98,7 +114,7 @@ def train_classifier(
         scored = batches(dataset, batch_size=eval_batch_size, num_workers=num_workers)
         return _score(model, scored, preprocess, task)
 
-    def fitted(net: nn.Module, rows: Tensor, choose: Callable[[nn.Module, int, int], bool]) -> _Fitted:
+    def fitted(net: nn.Module, rows: Tensor, choose: Callable[..., bool]) -> _Fitted:
         """Train a network and keep its weights at the checks that ``choose`` is true for."""
 
         def source(parts: Sequence[Tensor]) -> Iterator[Batch]:
@@ -106,14 +122,23 @@ def train_classifier(
                 yield batch["inputs"], batch["labels"]
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:
-            logits = model(augmented(images))
-            return classification_loss(logits, labels.to(device, non_blocking=True), task)
+            logits, labels = model(augmented(images)), labels.to(device, non_blocking=True)
+            value = classification_loss(logits, labels, task)
+            with torch.no_grad():
+                terms: tuple[Any, ...] = value * len(labels), right_logits(logits, labels, task), len(labels)
+                for total, term in zip(totals, terms, strict=True):
+                    total.add_(term)
+            return value
 
         def watch(step: int, epoch: int) -> None:
-            if choose(model, next(checks), step):
+            *sums, count = torch.stack(totals).tolist()
+            if choose(model, next(checks), step, epoch, *(one / count for one in sums)):
                 kept.update(copy.deepcopy(model.state_dict()))
+            for total in totals:
+                total.zero_()
 
         checks, kept = itertools.count(1), dict[str, Any]()
+        totals = [torch.zeros((), device=device) for _ in range(3)]  # of loss, right predictions and images
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
         with evaluation_mode(net):
@@ -127,16 +152,18 @@ def train_classifier(
         )  # fmt: skip
         return _Fitted(model, kept)
 
-    checked: dict[int, float] = {}
+    curves: dict[str, list[float]] = {name: [] for name in CURVES}
     seen: dict[str, Any] = {}
     best: dict[str, Any] = {}
 
-    def better(model: nn.Module, check: int, step: int) -> bool:
+    def better(model: nn.Module, check: int, step: int, epoch: int, loss: float, acc: float) -> bool:
         seen.update(zip(("scores", "labels"), score(model, val), strict=True), step=step, check=check)
-        checked[step] = accuracy(seen["scores"], seen["labels"], task)
-        if checked[step] <= best.get("rate", -1.0):
+        rate, val_loss = (of(seen["scores"], seen["labels"], task) for of in (accuracy, cross_entropy_of))
+        for name, value in zip(CURVES, (step, epoch, loss, acc, val_loss, rate), strict=True):
+            curves[name].append(value)
+        if rate <= best.get("rate", -1.0):
             return False
-        best.update(seen, rate=checked[step])
+        best.update(seen, rate=rate)
         return True
 
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -144,12 +171,16 @@ def train_classifier(
         start = net if refit_rows is None else copy.deepcopy(net)
         found = fitted(start, rows, better)
         if refit_rows is not None:
-            found = fitted(net, refit_rows, lambda model, check, step: check == best["check"])
+            found = fitted(net, refit_rows, lambda model, check, *about: check == best["check"])
         last, test_labels = score(found.model, test)
-        at_best = last
+        at_best, heads = last, dict.fromkeys(("last", "best"), found.model.linear_head(task))
         if best["check"] != seen["check"]:
+            end = copy.deepcopy(found.model.state_dict()) if leave == "last" else None
             found.model.load_state_dict(found.kept)
             at_best, _ = score(found.model, test)
+            heads["best"] = found.model.linear_head(task)
+            if end is not None:
+                found.model.load_state_dict(end)
     settings = {
         **recipe.settings,
         "batch_size": min(recipe.batch_size, len(rows)),
@@ -158,13 +189,15 @@ def train_classifier(
         "chosen_on_validation": {
             "best_step": best["step"],
             "validation_accuracy": best["rate"],
-            "checked": checked,
+            "checked": dict(zip(curves["step"], curves["val_acc"], strict=True)),
         },
     }
     # The last check is after the last step; validation scores are of the training that did not see them.
     at_last = best["scores"] if at_best is last else seen["scores"]
     scored = Scored(last, at_best, test_labels), Scored(at_last, best["scores"], best["labels"])
-    return Outcome.of(*scored, settings, task=task, num_classes=num_classes)
+    return Outcome.of(
+        *scored, settings, task=task, num_classes=num_classes, curves=curves, heads=heads, network=net
+    )
 
 
 def _score(

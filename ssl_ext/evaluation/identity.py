@@ -15,7 +15,7 @@ REPEATS = (
     "last_epoch_fall",
 )
 PLACES = ("type", "name", "data_root", "download", "split")
-GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles")
+GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles", "PackedDataset")
 CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by", "recipe")
 LABELS = CONDITION[1:4]
 FROZEN = ("knn", "cluster", "quality", "linear", "linear-aug")

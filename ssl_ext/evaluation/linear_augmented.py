@@ -151,4 +151,6 @@ def augmented_linear_protocol(
         "chosen_on_validation": {key: v for key, v in choice.chosen.items() if key != "best_check"},
     }
     parts = scored(probe, test), scored(choice, val)
-    return Outcome.of(*parts, settings, task=task, num_classes=num_classes)
+    return Outcome.of(
+        *parts, settings, task=task, num_classes=num_classes, heads={"last": probe.last, "best": probe.best}
+    )

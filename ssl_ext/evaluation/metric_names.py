@@ -35,6 +35,8 @@ METRICS = {
         for name in ("AP", "AP50", "AP75")
     },
     "ece": Metric("ECE", better=-1),
+    "epoch_seconds": Metric("s per epoch", 1, 1, -1),
+    "training_seconds": Metric("training s", 1, 0, -1),
     "silhouette_pca2": Metric("silh. PCA-2", 1, 3),
     "explained_pca2": Metric("PCA-2 explains %", 100, 1, 0),
     "silhouette_pca50": Metric("silh. PCA-50", 1, 3),

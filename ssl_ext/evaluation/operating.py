@@ -39,7 +39,7 @@ def class_figures(
     over = np.stack(
         [
             weighted.scores[:, column]
-            > threshold(val.values[:, column], ~_positive(predictions, column), specificity)
+            > threshold(val.values[:, column], ~positive_images(predictions, column), specificity)
             for column in columns
         ]
     )
@@ -75,7 +75,7 @@ def _share(part: np.ndarray, whole: np.ndarray, weights: np.ndarray) -> np.ndarr
         return part.astype(np.float32) @ weights / (whole.astype(np.float32) @ weights).astype(np.float64)
 
 
-def _positive(predictions: Predictions, column: int) -> np.ndarray:
+def positive_images(predictions: Predictions, column: int) -> np.ndarray:
     """Mask of the positive validation images of a column of the scores."""
     labels = predictions.val_labels
     if predictions.task == "multi-label":

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from .feature_bank import FeatureBank
 from .knn import choose_k, knn_classify
 from .linear import LinearProbe, ProbeData, linear_probes
+from .linear_head import LinearHead
 from .metrics import evaluate_scores
 from .predictions import Predictions, Scored
 
@@ -35,22 +38,41 @@ class Banks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Test metrics of the last epoch and of the best epoch on validation, settings, and per-image scores."""
+    """Test metrics of the last epoch and of the best epoch on validation, settings, and per-image scores.
+
+    ``curves`` lists figures of the training at its validation checks. ``heads`` are the linear classifiers of
+    the ``'last'`` and the ``'best'`` epoch; ``network`` is the trained network below them, None if it is
+    frozen.
+    """
 
     last: dict[str, Any]
     best: dict[str, Any]
     settings: dict[str, Any]
     predictions: Predictions | None = field(default=None, compare=False, repr=False)
+    curves: dict[str, list[float]] = field(default_factory=dict, repr=False)
+    heads: Mapping[str, LinearHead] = field(default_factory=dict, compare=False, repr=False)
+    network: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(
-        cls, test: Scored, val: Scored, settings: dict[str, Any], *, task: str, num_classes: int
+        cls,
+        test: Scored,
+        val: Scored,
+        settings: dict[str, Any],
+        *,
+        task: str,
+        num_classes: int,
+        **trained: Any,
     ) -> Outcome:
-        """Compute the outcome of a classifier from its scores of the reported and the validation images."""
+        """Compute the outcome of a classifier from its scores of the reported and the validation images.
+
+        ``trained`` are the fields of a classifier that was trained.
+        """
         last = best = evaluate_scores(test.last, test.labels, task)
         if test.best is not test.last:
             best = evaluate_scores(test.best, test.labels, task)
-        return cls(last, best, settings, Predictions.of(test, val, task=task, num_classes=num_classes))
+        predictions = Predictions.of(test, val, task=task, num_classes=num_classes)
+        return cls(last, best, settings, predictions, **trained)
 
 
 def knn_protocol(
@@ -144,6 +166,7 @@ def linear_protocols(
                 "chosen_on_validation": choice,
             },
             **common,
+            heads={"last": probe.last, "best": probe.best},
         )
         for one, probe, choice, val in zip(banks, probes, chosen, validated, strict=True)
     ]

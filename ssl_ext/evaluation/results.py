@@ -56,8 +56,9 @@ class ResultRow:
     (``'frozen'`` or ``'unfrozen'`` backbone), ``target`` (data set of a transfer) and ``by`` (``'group'`` if
     groups are counted and drawn instead of labels). ``intervals`` holds 95 % bootstrap intervals of the
     metrics over the reported images or groups, ``predictions`` the path of the per-image scores, relative
-    to the result file. ``recipe`` is ``'own'``, ``'custom'`` (set in the
-    config), the name of a paper's recipe, or ``'not recorded'``.
+    to the result file, and ``saved`` that of the trained network, if it was kept. ``recipe`` is ``'own'``,
+    ``'custom'`` (set in the config), the name of a paper's recipe, or ``'not recorded'``. ``curves`` holds
+    training and validation figures of a trained network at its checks (:data:`.finetune.CURVES`).
     """
 
     method: str
@@ -79,6 +80,8 @@ class ResultRow:
     intervals: Annotated[dict[str, Any], INTERVALS] = field(default_factory=dict)
     predictions: str | None = None
     recipe: str = OWN
+    curves: Annotated[dict[str, Any], ENDS] = field(default_factory=dict)
+    saved: str | None = None
 
 
 def unconverged(row: ResultRow) -> float | None:

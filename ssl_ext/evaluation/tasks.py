@@ -55,6 +55,28 @@ def classification_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:
     return F.cross_entropy(logits, labels)
 
 
+def right_logits(logits: Tensor, labels: Tensor, task: str) -> Tensor:
+    """Number () of correct predictions of (N, C) logits, averaged over the labels for ``multi-label``.
+
+    >>> right_logits(torch.tensor([[0.5, 0.2], [0.1, 0.3]]), torch.tensor([0, 0]), "multi-class").item()
+    1.0
+    """
+    if task in ("multi-label", "binary"):
+        return ((logits > 0) == labels.view_as(logits).bool()).float().mean(dim=1).sum()
+    return (logits.argmax(dim=1) == labels).float().sum()
+
+
+def cross_entropy_of(scores: Tensor, labels: Tensor, task: str) -> float:
+    """Mean cross-entropy of probabilities (N, C); the logarithm is cut off at −100.
+
+    >>> round(cross_entropy_of(torch.tensor([[0.5, 0.5], [0.0, 1.0]]), torch.tensor([0, 1]), "ordinal"), 4)
+    0.3466
+    """
+    if task in ("multi-label", "binary"):
+        return F.binary_cross_entropy(scores, labels.view_as(scores).to(scores.dtype)).item()
+    return F.nll_loss(scores.log().clamp(min=-100), labels).item()
+
+
 def probabilities(logits: Tensor, task: str) -> Tensor:
     """Class probabilities (N, C) of (N, C) logits: softmax, or sigmoid for ``binary``/``multi-label``."""
     if task in ("multi-label", "binary"):

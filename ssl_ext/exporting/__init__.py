@@ -1,6 +1,7 @@
 """Export of backbones: file formats, and the matching networks of other libraries."""
 
 from .architecture import ResNetArchitecture, read_architecture
+from .classifier import Classifier, load_classifier
 from .detectron2_file import Detectron2File
 from .formats import Format
 from .networks import timm_resnet, torchvision_resnet
@@ -20,6 +21,7 @@ FORMATS: dict[str, Format] = {
 __all__ = [
     "FORMATS",
     "TOLERANCE",
+    "Classifier",
     "Detectron2File",
     "Format",
     "OnnxFile",
@@ -28,6 +30,7 @@ __all__ = [
     "TimmFile",
     "TorchvisionFile",
     "largest_difference",
+    "load_classifier",
     "random_images",
     "read_architecture",
     "timm_resnet",

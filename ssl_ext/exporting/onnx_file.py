@@ -15,17 +15,14 @@ from ssl_ext.errors import UserError
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import MODELS
 
+from .classifier import ClassifierModule
 from .extras import needed
 from .formats import Network, as_strings
 from .safetensors_file import architecture_of
 
-IMAGES, FEATURES = "images", "features"
+IMAGES, FEATURES, PROBABILITIES = "images", "features", "probabilities"
 ANY_NUMBER = {0: "batch"}
 ANY_SIZE = {2: "height", 3: "width"}
-LOADING = [
-    "session = onnxruntime.InferenceSession(FILE)",
-    f"features, = session.run(None, {{'{IMAGES}': images}})  # float32, prepared as above",
-]
 
 
 class PooledBackbone(nn.Module):
@@ -41,7 +38,7 @@ class PooledBackbone(nn.Module):
 
 
 class OnnxFile:
-    """ONNX model with input ``images`` and output ``features``.
+    """ONNX model with input ``images`` and output ``features``, or ``probabilities`` of a classifier.
 
     The batch size is dynamic, and for ResNets the image size too.
     """
@@ -56,7 +53,12 @@ class OnnxFile:
         """
         for package in ("onnx", "onnxscript", "onnxruntime"):
             needed(package, "onnx")
-        said = dict(architecture=architecture_of(backbone), loading=LOADING)
+        network = backbone.backbone if isinstance(backbone, ClassifierModule) else backbone
+        loading = [
+            "session = onnxruntime.InferenceSession(FILE)",
+            f"{_output(backbone)}, = session.run(None, {{'{IMAGES}': images}})  # float32, prepared as above",
+        ]
+        said: dict[str, Any] = dict(architecture=architecture_of(network), loading=loading)
         if not takes_any_size(backbone):
             said["input"] = about["input"].replace("H, W", "{0}, {0}".format(about["checked_at"]))
         return said
@@ -81,7 +83,7 @@ class OnnxFile:
                     dynamo=True,
                     verbose=False,
                     input_names=[IMAGES],
-                    output_names=[FEATURES],
+                    output_names=[_output(backbone)],
                     dynamic_shapes={IMAGES: free},
                 )
         except Exception as error:
@@ -103,14 +105,19 @@ class OnnxFile:
         session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
         def network(images: Tensor) -> Tensor:
-            return torch.from_numpy(session.run([FEATURES], {IMAGES: images.numpy()})[0])
+            return torch.from_numpy(session.run(None, {IMAGES: images.numpy()})[0])
 
         return network
 
 
 def takes_any_size(backbone: nn.Module) -> bool:
     """Return True if the network accepts any image size (ResNets), so that the size can be dynamic."""
-    return isinstance(backbone, MODELS.get("ResNet"))
+    network = backbone.backbone if isinstance(backbone, ClassifierModule) else backbone
+    return isinstance(network, MODELS.get("ResNet"))
+
+
+def _output(backbone: nn.Module) -> str:
+    return PROBABILITIES if isinstance(backbone, ClassifierModule) else FEATURES
 
 
 @contextmanager

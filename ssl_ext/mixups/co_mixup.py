@@ -26,7 +26,7 @@ def co_mixup(
     prior: float = 0.05,
     threshold: float = 0.83,
     compatibility: float = 0.001,
-    iterations: int = 3,
+    iterations: int = 4,
 ) -> tuple[Tensor, Tensor]:
     """Mix a batch into N mixtures whose blocks each show one sample (minimises ``CoMixupEnergy``).
 

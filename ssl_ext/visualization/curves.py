@@ -23,7 +23,14 @@ DASHED = (0, (3, 1.5))
 MARKED = 30  # points
 # Parts of the names of metrics in [0, 1].
 ACCURACIES = frozenset(("acc", "accuracy", "auc", "f1", "top1", "top5"))
-SPELLED = {"knn": "kNN", "top1": "top-1", "rankme": "RankMe", "lidar": "LiDAR", "val": "validation"}
+SPELLED = {
+    "acc": "accuracy",
+    "knn": "kNN",
+    "top1": "top-1",
+    "rankme": "RankMe",
+    "lidar": "LiDAR",
+    "val": "validation",
+}
 
 
 def loss_curves(

@@ -1,17 +1,23 @@
 """Planted faults are found, each by a sentence; the numbers equal plain loops."""
 
+import io
 import json
+import re
 import shutil
+from collections import Counter
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
+from rich.console import Console
 
 from ssl_ext.apis import audit
 from ssl_ext.cli import audit as command
 from ssl_ext.errors import UserError
+from ssl_ext.evaluation import random_subset
 
 RNG = np.random.default_rng(0)
 COUNTS = dict(train=20, val=8, test=9)
@@ -63,6 +69,22 @@ def test_clean_data_has_no_problem_and_the_numbers_equal_numpy(tmp_path):
         assert part.mean == pytest.approx(pixels.mean((0, 1, 2)).tolist())
         assert part.std == pytest.approx(pixels.std((0, 1, 2)).tolist())
         assert part.sizes == dict(smallest=[6, 5], largest=[6, 5], different=1)
+
+
+def test_classes_of_drawn_labels_are_those_of_an_evaluation(tmp_path):
+    content = arrays()
+    settings = config(tmp_path, content)
+    found = audit(settings, budgets=[4, 9], labels_per_class=[2], seed=3)
+    labels = torch.from_numpy(content["train_labels"])
+    for budget in (4, 9):
+        rows = random_subset(labels, budget, seed=3000)
+        assert found.drawn[f"{budget} labels"] == Counter(map(str, labels[rows].tolist()))
+    assert found.drawn["2 labels/class"] == {"0": 2, "1": 2, "2": 2}
+    console = Console(file=io.StringIO(), width=200)
+    console.print(found.rich())
+    assert re.search(r"all +.* 20 .* 8 .* 9 .* 4 .* 9 .* 6 ", console.file.getvalue())
+    with pytest.raises(UserError, match="0 labels"):
+        audit(settings, budgets=[0])
 
 
 def test_planted_faults_are_found(tmp_path):

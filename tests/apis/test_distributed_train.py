@@ -1,5 +1,6 @@
-"""Two gloo processes: the launcher, and gradients against one process on the joined batch."""
+"""Gloo processes: the launcher, nodes, and gradients against one process on the joined batch."""
 
+import copy
 import json
 import os
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
@@ -75,25 +77,53 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
-    (tmp_path / "ranks_probe.py").write_text(PROBE)
-    tiny_config.custom_imports = dict(imports=["ranks_probe"])
-    tiny_config.custom_hooks.append(dict(type="ProbeHook"))
-    tiny_config.train_cfg.max_epochs = 1
-    tiny_config.dump(tmp_path / "tiny.py")
+def launched(config, folder, count, **variables):
+    """Start tools/dist_train.sh on ``count`` processes, with a probe."""
+    (folder / "ranks_probe.py").write_text(PROBE)
+    config.custom_imports = dict(imports=["ranks_probe"])
+    config.custom_hooks.append(dict(type="ProbeHook"))
+    config.train_cfg.max_epochs = 1
+    config.dump(folder / "tiny.py")
     environment = dict(
         os.environ,
         PYTHON=sys.executable,
-        PORT=str(free_port()),
-        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
-        PROBE_FOLDER=str(tmp_path),
+        PYTHONPATH=os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
+        PROBE_FOLDER=str(folder),
         CUDA_VISIBLE_DEVICES="",
         OMP_NUM_THREADS="1",
+        **variables,
     )
-    command = ["bash", TOOL, tmp_path / "tiny.py", str(WORLD), "--work-dir", tmp_path / "run", "--seed", "5"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output[-3000:]
+    command = ["bash", TOOL, folder / "tiny.py", str(count), "--work-dir", folder / "run", "--seed", "5"]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.slow
+def test_two_launchers_are_two_nodes_of_four_processes(tiny_config, tmp_path):
+    tiny_config.train_dataloader.batch_size = 32
+    # The second node finds the first at an address of its own, which is not this machine's usual one.
+    nodes = dict(NNODES="2", MASTER_ADDR="127.0.0.2", PORT=str(free_port()), GLOO_SOCKET_IFNAME="lo")
+    second = launched(copy.deepcopy(tiny_config), tmp_path, 4, NODE_RANK="1", **nodes)
+    first = launched(tiny_config, tmp_path, 4, NODE_RANK="0", **nodes)
+    outputs = [node.communicate(timeout=500)[0] for node in (first, second)]
+    assert [node.returncode for node in (first, second)] == [0, 0], outputs
+    assert "8 process(es) of 32 images make updates of 256 images; the learning rate is 0.001." in outputs[0]
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(8)]
+    assert len({index for rank in ranks for index in rank["indices"]}) == sum(
+        len(r["indices"]) for r in ranks
+    )
+    for name, value in ranks[0]["parameters"].items():
+        assert all(torch.equal(rank["parameters"][name], value) for rank in ranks), name
+    assert [path.name for path in (tmp_path / "run").glob("*.pth")] == ["epoch_1.pth"]
+
+
+def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
+    port = free_port()
+    run = launched(tiny_config, tmp_path, WORLD, PORT=str(port))
+    output, _ = run.communicate(timeout=500)
+    assert run.returncode == 0, output[-3000:]
+    assert f"{WORLD} process(es) of" in output
 
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD))
     for name, value in first["parameters"].items():
@@ -117,7 +147,7 @@ def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
     assert (info["world_size"], info["seed"], info["device"]) == (WORLD, 5, "cpu")
 
     # Not reachable from other machines, including the rendezvous.
-    port = f"0100007F:{int(environment['PORT']):04X}"
+    port = f"0100007F:{port:04X}"
     for (own, launcher), other in ((first["listens"], second), (second["listens"], first)):
         assert own and launcher == [port] == other["listens"][1]
         assert all(address.startswith("0100007F:") for address in own), own
@@ -152,14 +182,14 @@ def build(config, case):
     return build_model(config).double().train()
 
 
-def views():
-    """Two views of every process's images, (2, WORLD, BATCH, 3, 8, 8)."""
-    images = torch.randn(2, WORLD, BATCH, 3, 8, 8, dtype=torch.float64, generator=torch.manual_seed(1))
+def views(world):
+    """Two views of every process's images, (2, world, BATCH, 3, 8, 8)."""
+    images = torch.randn(2, world, BATCH, 3, 8, 8, dtype=torch.float64, generator=torch.manual_seed(1))
     images[:, 1] = 2 * images[:, 1] + 1  # processes with different statistics
     return images
 
 
-def work(rank, config):
+def work(rank, config, world):
     """One training step of every case under DDP; saves losses, λ and the parameters after it."""
     saved = {}
     for case in HEADS:
@@ -171,7 +201,7 @@ def work(rank, config):
         optim_wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0))
         model = MMDistributedDataParallel(module=model, broadcast_buffers=False)
         torch.manual_seed(10 + rank)
-        logged = model.train_step(dict(inputs=list(views()[:, rank])), optim_wrapper)
+        logged = model.train_step(dict(inputs=list(views(world)[:, rank])), optim_wrapper)
         parameters = {n: p.detach() for n, p in model.module.named_parameters()}
         saved[case] = dict(logged=dict(logged), lams=lams, parameters=parameters)
     return saved
@@ -181,16 +211,16 @@ def standardized(z):
     return (z - z.mean(0)) / (z.var(0, correction=0) + EPS).sqrt()
 
 
-def one_process(model, lam):
+def one_process(model, lam, world):
     """Loss terms of one process on the joined batch; images are mixed block by block."""
-    view1, view2 = (view.flatten(0, 1) for view in views())
+    view1, view2 = (view.flatten(0, 1) for view in views(world))
 
     def embed(images):
         y = model.backbone(images)[-1].mean((2, 3))
         return dict(y=y, z=model.neck((y,))[0])
 
     first, second = embed(view1), embed(view2)
-    c = standardized(first["z"]).T @ standardized(second["z"]) / (WORLD * BATCH)
+    c = standardized(first["z"]).T @ standardized(second["z"]) / (world * BATCH)
     diagonal = c.diagonal()
     terms = dict(
         loss_invariance=(1 - diagonal).square().sum(),
@@ -222,14 +252,15 @@ def one_process(model, lam):
     return terms
 
 
-def test_two_processes_take_the_step_of_one_on_the_joined_batch(tiny_config, tmp_path):
+@pytest.mark.parametrize("world", [WORLD, pytest.param(8, marks=pytest.mark.slow)])
+def test_processes_take_the_step_of_one_on_the_joined_batch(world, tiny_config, tmp_path):
     config = tiny_config.to_dict()
-    processes = results(work, tmp_path, config)
+    processes = results(work, tmp_path, config, world, world=world)
     for case in HEADS:
         lams = [saved[case]["lams"] for saved in processes]
-        assert lams[0] == lams[1]
+        assert lams == [lams[0]] * world
         model = build(config, case)
-        terms = one_process(model, lams[0][0].double() if lams[0] else None)
+        terms = one_process(model, lams[0][0].double() if lams[0] else None, world)
         sum(terms.values()).backward()
         for saved in processes:
             for name, value in terms.items():

@@ -199,7 +199,7 @@ def test_other_images_per_step_warn_or_scale_the_rate(processes, rate):
     settings = dict(optim_wrapper=dict(optimizer=dict(lr=0.03)), train_dataloader=dict(batch_size=32))
     config = Config(dict(settings, auto_scale_lr=dict(base_batch_size=64)))
     said = (
-        f"make steps of {32 * processes} images, but the learning rate 0.03 is for 64: "
+        f"make updates of {32 * processes} images, but the learning rate 0.03 is for 64: "
         "--auto-scale-lr scales it to"
     )
     with pytest.warns(UserWarning, match=f"{said} {rate}"):

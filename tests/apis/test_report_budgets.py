@@ -1,14 +1,17 @@
 """Table of label budgets, and published results beside measured ones."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from ssl_ext.apis.report import report
+from ssl_ext.config.papers import read_table
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import ResultRow, write_results
+from ssl_ext.evaluation import ResultRow, read_results, write_results
 
+PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 NAT = "configs/medical/simclr-nat_resnet18_bloodmnist.py"
 BLOOD, PATHOLOGY = (
     dict(type="MedMNIST", name=name, data_root="data") for name in ("bloodmnist", "pathmnist")
@@ -87,6 +90,7 @@ def write_table(
         UNIT="",
         SOURCE="A paper, Table 1",
         RECIPES=["thesis"],
+        SEEDS=[0],
         PUBLISHED=published,
     )
     lines = [f"{name} = {value!r}" for name, value in {**names, **more}.items()]
@@ -209,6 +213,24 @@ def test_a_bracket_needs_all_facts_to_agree_and_a_dagger_says_which_do_not(table
     place = f"{measured.method} on bloodmnist, frozen, {measured.recipe}".removesuffix(", own")
     expected = f"† {UNLIKE}{found}: {place}, 100 (A paper, Table 1)."
     assert daggers == ([expected] if isinstance(found, str) else [])
+
+
+def test_a_published_figure_is_compared_with_its_own_epoch(folder):
+    (row,) = (row for row in read_results(folder / "runs" / "results.json") if row.protocol == "supervised")
+    row.best = dict(row.best, acc=0.75)
+    write_results(folder / "runs" / "results.json", [row])
+    settings = dict(protocols="supervised", budgets="{labels}")
+    path = write_table(
+        folder / "papers" / "c.py", ".618", ["acc"], [100], settings, "pretrain=False", WHICH="best"
+    )
+    for which, cell in dict(last="25.00 (n=1) †", best="75.00 (n=1) (61.8)").items():
+        (grid,), _ = report(
+            [folder / "runs"], out_dir=folder / "out", layout="budgets", references=path, which=which
+        )
+        assert grid.rows[0][3] == cell
+        named = "it is of the last epoch, not of the best (--which best)" in "".join(grid.notes)
+        assert named == (which == "last")
+    assert all(read_table(path).which == "best" for path in PAPERS.glob("thesis_table*.py"))
 
 
 def test_a_network_pretrained_on_other_data_has_its_own_figures_alone(folder):

@@ -7,8 +7,10 @@ import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
+from ssl_ext.apis.tables import live
 from ssl_ext.apis.tables.jobs import DONE, FAILED, RUNNING, Job, State, write_state
 from ssl_ext.apis.tables.outputs import (
     differences_grid,
@@ -17,8 +19,10 @@ from ssl_ext.apis.tables.outputs import (
     table_csv,
     table_grids,
 )
+from ssl_ext.apis.tables.page import render_table
 from ssl_ext.apis.tables.plan import Cell, Plan, job_folder, write_plan
 from ssl_ext.apis.tables.scores import Scores
+from ssl_ext.config.papers import find_tables, read_table
 from ssl_ext.evaluation import ResultRow, write_results
 
 NASTY = "<b>50 % of_all</b> & more"
@@ -175,7 +179,10 @@ def test_a_failed_cell_a_running_one_and_a_killed_one(table):
     assert figures_grid(layout).rows[:2] == [["base", "failed", "failed"], ["new", "running", "running"]]
     lines = status_lines(layout)
     assert lines[0] == "36 jobs: 0 done, 1 running, 6 failed, 29 open."
-    assert "failed: base, seeds 0 1 2 3 4 5: error: NaN in 'loss' at step 3." in lines
+    assert (
+        "failed: base, seeds 0 1 2 3 4 5: error: NaN in 'loss' at step 3. Log: jobs/pretrain-base-0/log.txt"
+        in lines
+    )
     assert "running: new, seed 0: pretrain epoch 3, step 50 of 195, 26 h left" in lines
 
 
@@ -205,3 +212,68 @@ def test_csv_has_full_precision_and_no_formulas(table):
 def test_latex_is_escaped(table):
     (grid,) = table_grids(table.read())
     assert r"\textless{}b\textgreater{}50 \% of\_all" in grid.latex()
+
+
+def test_the_page_is_escaped_and_self_contained(table):
+    fill(table)
+    table.state("pretrain-base-0", FAILED, said="<script>alert(1)</script>")
+    table.state("evaluate-base-knn-0", "open")
+    run = table.place("pretrain-new-0") / "run"
+    log = run / "20260101_000000" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f'{{"loss": {9 - step}, "step": {step}}}\n' for step in range(1, 9)))
+    page = render_table(table.read(), table.folder)
+    assert "<script" not in page and "&lt;script&gt;alert(1)" in page and NASTY not in page
+    assert page.count("<polyline") == 1 and 'points="0.0,0.0 ' in page and " 120.0,28.0" in page
+    links = [link for link in re.findall('(?:href|src)="([^"]+)"', page) if not link.startswith("data:")]
+    assert all(link.startswith("../jobs/") for link in links)
+    assert "../jobs/pretrain-new-0/run/" in links and "../jobs/pretrain-base-0/log.txt" in links
+
+
+def test_the_page_of_a_half_filled_table(table):
+    fill(table)
+    page = render_table(table.read(), table.folder)
+    assert page.count('class="value best"') == 1 and 'http-equiv="refresh"' in page
+    assert page.count('<a class="done"') == 12 and page.count('<a class="open"') == 12
+    assert re.search(r"\+2\.99 \[\+2\.\d\d,\+3\.\d\d\]</span>\s*<span class=\"small\">p&lt;0\.0001", page)
+
+
+def test_a_live_table_writes_its_files_when_a_state_changes(table, monkeypatch):
+    monkeypatch.setattr(live, "EVERY", 0.0)
+    monkeypatch.setattr(live, "SHARE", 1e9)
+    text = io.StringIO()
+    written = table.folder / "table.csv"
+    with live.LiveTable(table.folder, Console(file=text, force_terminal=True, width=100)) as shown:
+        first = written.read_text()
+        written.unlink()
+        shown()
+        assert not written.exists()
+        table.done("base", "knn", 0, 0.5)
+        shown()
+        assert written.read_text() != first and "50.00 1/6" in text.getvalue()
+    assert sorted(path.name for path in table.folder.glob("table.*")) == [
+        "table.csv", "table.html", "table.md", "table.tex",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", find_tables("configs/papers"), ids=lambda path: path.stem)
+def test_every_table_is_drawn_with_nothing_done(path, tmp_path):
+    table = read_table(path)
+    job = Job("evaluate-0", "evaluate", [], ".", results="run/results.json")
+    cells = [
+        Cell(dict(c.at), 0, c.published, c.metric, c.config, evaluate=c.config and job.id, note="none")
+        for c in table.cells
+    ]
+    plan = Plan(
+        path.stem, str(path), list(table.rows), list(table.columns), table.source, table.unit,
+        list(table.recipes), [0], cells, [job.id], reference=dict(table.reference or {}),
+    )  # fmt: skip
+    write_plan(tmp_path / path.stem, plan, {job.id: job})
+    layout = Scores(tmp_path / path.stem).read()
+    (grid,) = table_grids(layout)
+    assert {text for row in grid.rows for text in row[len(table.rows) :]} <= {"open", "-"}
+    assert render_table(layout, tmp_path).count("<tr>") == len(grid.rows) + 3
+    assert len(table_csv(layout).splitlines()) == len(table.cells) + 1
+    if table.reference:
+        head = dict(zip(table.rows, layout.heads[layout.reference], strict=True))
+        assert table.reference.items() <= head.items()

@@ -23,6 +23,7 @@ from ssl_ext.apis.tables.locks import is_held, take_lock
 from ssl_ext.apis.tables.plan import job_folder, write_plan
 from ssl_ext.apis.tables.planning import plan_table
 from ssl_ext.apis.tables.run import Outcome, plan_in, run_table, run_workers
+from ssl_ext.apis.tables.starters import Workers
 from ssl_ext.apis.tables.steps import BLOCKED, BUSY, MAX_DEATHS, WAITS, Step, argv, begin
 from ssl_ext.config.papers import read_table
 from ssl_ext.errors import UserError
@@ -196,13 +197,10 @@ def until(condition, seconds=60):
         time.sleep(0.02)
 
 
-def test_kills_change_nothing_and_two_drivers_run_each_job_once(place, monkeypatch):
+def test_kills_change_nothing_and_two_drivers_run_each_job_once(place):
     """A training, a worker and a driver are killed; two drivers then finish."""
-    text = TABLE.replace("[256, 512]", "[256]")
-    (place / "table.py").write_text(text)
-    whole, killed = (
-        plan_in(read_table(place / "table.py"), "table", place / name) for name in ("whole", "killed")
-    )
+    make = partial(plan_in, read_table(place / "table.py"), "table", only=["batch=256"])
+    whole, killed = make(place / "whole"), make(place / "killed")
     run_workers(whole, ForkedLocal, 2, [])
     assert whole.counts == {"done": 4}
     assert {state.tries for state in whole.states.values()} == {1}
@@ -237,9 +235,7 @@ def test_kills_change_nothing_and_two_drivers_run_each_job_once(place, monkeypat
     assert {state.status for state in states.values()} == {"done"}
     assert [state.tries for name, state in states.items() if "evaluate" in name] == [1, 1]
     # The same command has nothing to do.
-    monkeypatch.setattr("ssl_ext.apis.tables.run.Local", None)
-    again = plan_in(read_table(place / "table.py"), "table", out)
-    assert again.counts == {"done": 4}
+    assert make(out).counts == {"done": 4}
 
 
 @pytest.fixture
@@ -278,6 +274,23 @@ def test_a_failing_job_stops_only_those_that_wait_for_it(shell):
     assert begin(job_folder(outcome.folder, "c")) == WAITS
     log = (outcome.folder / "workers.log").read_text()
     assert "failed a" in log and "out of luck" in log and "done d" in log
+
+
+def test_the_lock_lives_as_long_as_the_command(shell):
+    folder = job_folder(shell(dict(a="trap 'exit 143' TERM; while sleep 0.05; do :; done")).folder, "a")
+    step = begin(folder)
+    step.lock.release()  # as if the worker were killed
+    assert is_held(folder) and begin(folder) == BUSY
+    step.child.kill()
+    step.child.wait()
+    until(lambda: not is_held(folder))
+    # A command that is told to stop is open again, and has not died.
+    step = begin(folder)
+    assert (step.state.tries, step.state.deaths) == (2, 1)
+    until(lambda: "sleep" in subprocess.run(["ps", "-o", "args=", "--ppid", str(step.child.pid)],
+                                            capture_output=True, text=True).stdout)  # fmt: skip
+    step.stop()
+    assert step.finish() == "open" and step.state.deaths == 1 and step.state.code == 143
 
 
 def test_a_job_that_dies_without_progress_fails_in_the_end(shell):
@@ -342,9 +355,15 @@ def test_leases_where_there_are_no_locks(shell, monkeypatch):
     assert not is_held(folder) and take_lock(folder).number == 3
 
 
-def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, monkeypatch):
-    monkeypatch.setattr("ssl_ext.apis.tables.run.Local", ForkedLocal)
-    run = partial(run_table, str(place / "table.py"), out=place / "out", only=["batch=256"], seeds=[0])
+def test_the_command_runs_a_table_and_tries_failed_jobs_again(place):
+    run = partial(
+        run_table,
+        str(place / "table.py"),
+        workers=Workers(ForkedLocal, 1, 1),
+        out=place / "out",
+        only=["batch=256"],
+        seeds=[0],
+    )
     console = Console(file=open(place / "said.txt", "w"), width=200)  # noqa: SIM115
     assert run(console, dry_run=True) == 0 and not (place / "out").exists()
     assert run(console) == 0

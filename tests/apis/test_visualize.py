@@ -19,6 +19,7 @@ from ssl_ext.apis.figures import (
 from ssl_ext.config.networks import build_model, random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
+from ssl_ext.evaluation import ResultRow, write_results
 from ssl_ext.files import distinct_names
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
@@ -157,6 +158,37 @@ def test_curves_of_runs(tmp_path):
         curves_figure([tmp_path / "runs/one/x"], keys=["loss_b"])
     with pytest.raises(UserError, match="no log .*absent"):
         curves_figure([tmp_path / "absent"])
+
+
+def test_curves_of_trained_networks(tmp_path):
+    curves = dict(step=[5, 10], epoch=[1, 2], loss=[2.0, 1.0], acc=[0.2, 0.4], val_loss=[3.0, 2.0])
+
+    def row(method, seed, shift, budget=100):
+        own = {**curves, "val_acc": [0.1 + shift, 0.3 + shift]}
+        return ResultRow(method, "supervised", {}, {}, {}, {}, seed, budget=budget, curves=own)
+
+    path = tmp_path / "results.json"
+    write_results(path, [row("supervised", 0, 0), row("supervised", 1, 0.2), row("supervised", 0, 0.5, 250)])
+    figure = curves_figure([path], x="epoch", where=["budget=100"], smoothing=0)
+    assert [axes.get_title() for axes in figure.axes] == ["total loss", "accuracy"]
+    training, validation = figure.axes[1].lines
+    assert training.get_xdata().tolist() == [1, 2] and training.get_ydata().tolist() == [0.2, 0.4]
+    assert validation.get_ydata().tolist() == pytest.approx([0.2, 0.4])  # mean over the seeds
+    both = curves_figure([path], keys=["val_acc"])
+    assert [text.get_text() for text in both.legends[0].texts] == [
+        "supervised, 100 labels",
+        "supervised, 250 labels",
+    ]
+    with pytest.raises(UserError, match="no matching training"):
+        curves_figure([path], where=["budget=1000"])
+    with pytest.raises(UserError, match="no run is one"):
+        curves_figure([tmp_path], where=["budget=100"])
+    short = ResultRow(
+        "supervised", "supervised", {}, {}, {}, {}, 2, budget=100, curves=dict(curves, step=[5, 9])
+    )
+    write_results(path, [row("supervised", 0, 0), short])
+    with pytest.raises(UserError, match="supervised, 100 labels have different lengths"):
+        curves_figure([path])
 
 
 def test_names_are_what_tells_paths_apart():

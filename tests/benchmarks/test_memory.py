@@ -10,7 +10,9 @@ from benchmarks.memory import SavedForBackward, Usage, measure_step
 from rich.console import Console
 from torch import nn
 
+from ssl_ext import processes
 from ssl_ext.apis import build_model
+from ssl_ext.env import peak_resident_bytes
 from ssl_ext.errors import UserError
 
 
@@ -90,7 +92,7 @@ def test_a_new_process_measures_the_same_and_not_this_one(tiny_simsiam, tmp_path
     measured = memory.in_new_process(settings)
     assert measured.kept == measure_step(**settings).kept
     assert measured.resident > measured.libraries > 2**27
-    assert measured.resident - measured.libraries < ballast.nbytes < memory.peak_resident()
+    assert measured.resident - measured.libraries < ballast.nbytes < peak_resident_bytes()
 
 
 def test_the_tool_shows_each_way_of_taking_the_step(run_tool, tiny_simsiam, tmp_path, monkeypatch):
@@ -136,7 +138,7 @@ def killed(**settings):
 
 
 def test_errors_of_the_other_process_are_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "START_METHOD", "fork")
+    monkeypatch.setattr(processes, "START_METHOD", "fork")
     settings = dict(config=str(tmp_path / "none.py"), batch_size=8, size=8)
     with pytest.raises(UserError, match=r"none\.py.* does not exist"):
         memory.in_new_process(settings)

@@ -36,7 +36,7 @@ from ssl_ext.apis import build_model, load_config
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="forked processes cannot use a GPU; run with CUDA_VISIBLE_DEVICES="
 )
-BATCH, IMAGES, STEPS = 8, 30, 2
+BATCH, SIZE, IMAGES, STEPS = 8, 8, 30, 2
 # Further settings that affect the traffic, besides those in the table of algorithms.
 PUZZLE = dict(policy=dict(type="MixingPolicy", name="puzzlemix"))
 ALL_LOSSES = ("ce", "pbce", "bce", "infonce")
@@ -73,11 +73,11 @@ def tiny_case(case):
 def counted_and_expected(case):
     """Traffic of a step besides gradients, counted and in closed form."""
     config = tiny_case(case)
-    step = ScaledStep(config, BATCH, 8, IMAGES)
+    step = ScaledStep(config, BATCH, SIZE, IMAGES)
     counted = Counter(step.count(STEPS))
     # All gradients of so small a network fit in DDP's first bucket.
     counted["all_reduce", sum(4 * p.numel() for p in step.joined.parameters() if p.requires_grad)] -= 1
-    return +counted, traffic(step.joined, config.model, BATCH, WORLD)
+    return +counted, traffic(step.joined, config.model, BATCH, WORLD, SIZE)
 
 
 def sent_by_synchronised_norms(channels):
@@ -144,9 +144,9 @@ def test_passes_through_batch_norms(case, passes, backward):
     model = build_model(tiny_case(case)).train()
 
     def step():
-        model.loss([torch.randn(BATCH, 3, 8, 8) for _ in range(2)])
+        model.loss([torch.randn(BATCH, 3, SIZE, SIZE) for _ in range(2)])
         model.eval()
-        model.backbone(torch.randn(2, 3, 8, 8))
+        model.backbone(torch.randn(2, 3, SIZE, SIZE))
 
     found = norm_passes(model, step)
     # The stem and the first stage, two blocks of two, are this wide; passes of EMA networks have no gradient.
@@ -155,7 +155,7 @@ def test_passes_through_batch_norms(case, passes, backward):
 
 def test_one_process_sends_nothing():
     config = tiny_case("SimCLR")
-    assert not traffic(build_model(config), config.model, BATCH, 1)
+    assert not traffic(build_model(config), config.model, BATCH, 1, SIZE)
 
 
 def test_kinds_and_bytes():

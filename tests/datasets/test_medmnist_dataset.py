@@ -1,14 +1,18 @@
 import hashlib
 import logging
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torchvision
 from medmnist import INFO
 
+from ssl_ext.config.papers import read_table
 from ssl_ext.datasets import MedMNIST, medmnist
 from ssl_ext.datasets.files import data_files
 
+PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 FLAT = [name for name in INFO if not name.endswith("3d")]
 COUNTS = {"train": 9, "val": 4, "test": 5}
 
@@ -187,3 +191,19 @@ def test_a_wrong_or_failed_download_leaves_the_old_file(tmp_path, server, arrive
         MedMNIST("octmnist", "val", str(tmp_path), as_rgb=False, download=True)
     assert (tmp_path / "octmnist.npz").read_bytes() == b"mine"
     assert not list(tmp_path.glob(".download-*"))
+
+
+def test_the_thesis_counts_the_images_of_medmnist():
+    """Sums of its classes, which are MedMNIST's numbers of images."""
+    names = dict(
+        pathology="pathmnist", dermatology="dermamnist", blood="bloodmnist", retina="retinamnist",
+        tissue="tissuemnist", oct="octmnist",
+    )  # fmt: skip
+    sums = Counter()
+    for cell in read_table(PAPERS / "thesis_counts.py").cells:
+        sums[names[cell.at["row"].partition(":")[0]], cell.at["split"]] += int(cell.published)
+    assert sums == {
+        (name, split): INFO[name]["n_samples"][split]
+        for name in names.values()
+        for split in ("train", "val", "test")
+    }

@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageOps
 
 from ssl_ext.datasets import FolderDataset, ImageFiles, NPZDataset
-from ssl_ext.datasets.decode import EXTENSIONS, image_names, open_image, read_image, upright_size
+from ssl_ext.datasets.decode import EXTENSIONS, open_image, read_image, upright_size
+from ssl_ext.datasets.listing import image_names
 from ssl_ext.detection import CocoDetection, VOCDetection
 from ssl_ext.evaluation import dataset_fingerprint
 

@@ -1,5 +1,6 @@
 """Average precision against pycocotools and slow loops of VOC's rules; several processes, edge cases."""
 
+import json
 import math
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ssl_ext.detection import DetectionEvaluator
+from ssl_ext.detection import CocoDetection, DetectionEvaluator
 from ssl_ext.detection.average_precision import ImageBoxes, voc_average_precision
 
 CLASSES = ("cell", "platelet", "fungus")
@@ -117,6 +119,53 @@ def test_coco_values_are_those_of_pycocotools(data):
     # The last class has no boxes: its AP is NaN and the means exclude it.
     assert by_class[2] == -1 and all(map(math.isnan, found["per_class"]["fungus"].values()))
     assert found["images"] == len(data[0])
+
+
+def test_eighty_classes_and_crowds_from_cocos_own_files(tmp_path):
+    """The file as pycocotools reads it, against the data set and the evaluator."""
+    random = np.random.default_rng(0)
+    ids = np.sort(random.choice(np.arange(1, 91), 80, replace=False)).tolist()
+    images = [dict(id=3 * n + 7, file_name=f"{n}.png", width=90, height=80) for n in range(12)]
+    truth, found = [], []
+    for image in images:
+        Image.new("L", (90, 80)).save(tmp_path / image["file_name"])
+        for _ in range(30):
+            (x, y), (w, h) = random.integers(0, 40, 2).tolist(), random.integers(5, 40, 2).tolist()
+            place = dict(image_id=image["id"], category_id=int(random.choice(ids)), bbox=[x, y, w, h])
+            crowd = bool(random.random() < 0.2)
+            truth.append(dict(place, iscrowd=int(crowd), area=0.7 * w * h, id=len(truth) + 1))
+            for _ in range(int(random.integers(0, 5 if crowd else 3))):
+                box = [x + float(random.normal(0, 2)), y + float(random.normal(0, 2)), w, h]
+                if crowd:  # a part of the crowd
+                    box[2:] = w / 2, h / 2
+                found.append(dict(place, bbox=box, score=float(random.random())))
+    categories = [dict(id=number, name=f"class {number}") for number in reversed(ids)]
+    content = dict(images=images, annotations=truth, categories=categories)
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    coco = COCO(str(tmp_path / "instances.json"))
+    evaluation = COCOeval(coco, coco.loadRes(found), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+
+    dataset = CocoDetection(tmp_path, "instances.json")
+    assert len(dataset.classes) == 80 and sum(r.difficult.sum() for r in dataset.records) > 50
+    samples = [dataset[row]["data_samples"] for row in range(len(dataset))]
+    predictions = [
+        prediction(
+            *(
+                (x, y, x + w, y + h, one["score"], ids.index(one["category_id"]))
+                for one in found
+                if one["image_id"] == true["image_id"]
+                for x, y, w, h in [one["bbox"]]
+            )
+        )
+        for true in samples
+    ]
+    result = measure(predictions, samples, dataset.classes)
+    expected = evaluation.stats[:3]
+    assert 0.1 < expected[0] < 0.9
+    np.testing.assert_allclose([result["AP"], result["AP50"], result["AP75"]], expected, rtol=0, atol=1e-6)
 
 
 def test_only_the_best_hundred_count_for_coco():

@@ -1,6 +1,8 @@
 """VOC and COCO annotations: parsing, and errors on construction."""
 
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -117,6 +119,67 @@ def test_files_without_splits_and_other_image_names(tmp_path):
         VOCDetection(tmp_path / "ImageSets", classes=CLASSES)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         VOCDetection(tmp_path / "nowhere")
+
+
+def stems(dataset):
+    return [record.image.stem for record in dataset.records]
+
+
+def test_a_foreign_set_by_its_folder_alone(tmp_path):
+    """Its classes are the annotated names; its splits are drawn, whatever the order of the files."""
+    for number in range(20):
+        write_voc(tmp_path, f"s{number % 5}_{number}", box_xml("yeast" if number else "alga"))
+    shutil.rmtree(tmp_path / "ImageSets")
+    train, test = (VOCDetection(tmp_path, split) for split in ("train", "test"))
+    assert train.classes == test.classes == ("alga", "yeast")
+    assert (len(train), len(test)) == (16, 4) and not {*stems(train)} & {*stems(test)}
+    assert train.groups is None
+    assert stems(VOCDetection(tmp_path, "trainval")) == stems(train)
+    hashes = sorted(stems(train) + stems(test), key=lambda name: hashlib.sha256(name.encode()).digest())
+    assert {*hashes[:4]} == {*stems(test)}
+    # An image more moves at most one other from one split to the other.
+    write_voc(tmp_path, "more", box_xml("yeast"))
+    shutil.rmtree(tmp_path / "ImageSets")
+    assert len({*stems(VOCDetection(tmp_path, "test"))} ^ {*stems(test)}) <= 2
+    half = VOCDetection(tmp_path, "test", test_share=0.5)
+    assert len(half) == 10 and {*stems(test)} <= {*stems(half)} | {"more"}
+    with pytest.raises(FileNotFoundError, match="splits there: none"):
+        VOCDetection(tmp_path, "val")
+
+
+def test_drawn_splits_never_divide_a_group(tmp_path):
+    for number in range(20):
+        write_voc(tmp_path, f"s{number % 5}_{number}", box_xml())
+    shutil.rmtree(tmp_path / "ImageSets")
+    options = dict(group=r"s(\d)_", test_share=0.4)
+    train, test = (VOCDetection(tmp_path, split, **options) for split in ("train", "test"))
+    assert len({*train.groups}) == 3 and len({*test.groups}) == 2 and not {*train.groups} & {*test.groups}
+    for dataset in (train, test):
+        assert dataset.groups.tolist() == [stem[1] for stem in stems(dataset)]
+    with pytest.raises(ValueError, match=r"s0_0.xml: its name does not match 'x\+' .*dataset.group"):
+        VOCDetection(tmp_path, "train", group="x+")
+    with pytest.raises(ValueError, match="has one image or group only"):
+        VOCDetection(tmp_path, "train", group="s")
+    with pytest.raises(ValueError, match="dataset.test_share is 1.5; it must be between 0 and 1"):
+        VOCDetection(tmp_path, "train", test_share=1.5)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_folder_for_each_split(tmp_path, flat):
+    for split, names in (("train", "ab"), ("valid", "c"), ("test", "d")):
+        for name in names:
+            write_voc(tmp_path / split, name, box_xml("dog" if name == "a" else "newt"))
+        shutil.rmtree(tmp_path / split / "ImageSets")
+        if flat:
+            for path in [*(tmp_path / split).rglob("*.xml"), *(tmp_path / split).rglob("*.jpg")]:
+                path.rename(tmp_path / split / path.name)
+            for part in ("Annotations", "JPEGImages"):
+                (tmp_path / split / part).rmdir()
+    for split, names in (("train", "ab"), ("trainval", "ab"), ("val", "c"), ("test", "d")):
+        dataset = VOCDetection(tmp_path, split)
+        assert stems(dataset) == [*names] and dataset.classes == ("dog", "newt")
+    assert stems(VOCDetection(tmp_path, ["train", "val"])) == ["a", "b", "c"]
+    assert VOCDetection(tmp_path / "train", classes=["newt", "dog"]).classes == ("newt", "dog")
 
 
 def test_images_without_boxes(tmp_path):

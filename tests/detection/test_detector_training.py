@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,13 +13,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torchvision
+from killed_runs import output, run_differences, train
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
-from ssl_ext.apis import build_model, load_config, pretrain
+from ssl_ext.apis import build_model, export, load_config, pretrain
 from ssl_ext.detection import VOCDetection, collate_detection, detect, initialize
-from ssl_ext.engine import read_checkpoint, write_checkpoint
+from ssl_ext.engine import load_weights, read_checkpoint, write_checkpoint
 from ssl_ext.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -150,22 +152,80 @@ def test_the_config_stored_in_the_weights_may_not_name_other_classes(detector_co
             start()
 
 
-def test_a_killed_run_resumes_to_the_same_weights_and_figures(detector_config, pretrained, tmp_path):
+@pytest.mark.parametrize("wrapper", ["OptimWrapper", "BFloat16OptimWrapper"])
+def test_a_killed_run_resumes_to_the_same_weights_and_figures(detector_config, pretrained, tmp_path, wrapper):
+    """In float32 and as with ``--amp``: checkpoint, images and losses of the steps, and figures."""
+    detector_config.optim_wrapper.type = wrapper
+    detector_config.custom_hooks[1].interval = 2
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    pretrain(detector_config, work_dir=whole, init=pretrained)
-    # Killed after its first checkpoint; resuming does not name the weights again.
-    pretrain(detector_config, work_dir=parts, init=pretrained, options={"train_cfg.max_iters": 2})
+    assert train(detector_config, whole, init=pretrained) == [0], output(whole)
+    # Killed in its last step; resuming does not name the weights again.
+    kill = dict(type="KillHook", step=3)
+    assert train(detector_config, parts, init=pretrained, hooks=[kill]) == [-signal.SIGKILL], output(parts)
     first = rows(parts)
-    pretrain(detector_config, work_dir=parts, resume=True)
-    assert_equal_states(weights(whole / "iter_4.pth"), weights(parts / "iter_4.pth"))
+    assert [row["step"] for row in first["rows"]] == [2] and not (parts / "iter_4.pth").exists()
+    assert train(detector_config, parts, resume=True) == [0], output(parts)
+    assert not run_differences(whole, parts, "iter_4.pth")
     expected, found = rows(whole), rows(parts)
-    assert found["checkpoint"] == str(pretrained)
-    assert [row["step"] for row in found["rows"]] == [2, 4]
-    assert found["rows"][0] == first["rows"][0]
+    assert found["checkpoint"] == str(pretrained) and found["rows"][0] == first["rows"][0]
     assert found["rows"][1]["training_seconds"] > first["rows"][0]["training_seconds"]
-    for row in (expected["rows"][0], found["rows"][1]):
+    for row in [*expected["rows"], *found["rows"]]:
         del row["training_seconds"]
-    assert expected["rows"][0] == found["rows"][1]
+    assert expected["rows"] == found["rows"]
+
+
+def test_mixed_precision_computes_in_half_precision_and_finds_the_same_boxes(detector_config, tmp_path):
+    """Convolutions run in bfloat16; losses, boxes and scores are float32 and close to those of float32."""
+    torch.manual_seed(0)
+    model = build_model(detector_config).eval()
+    dtypes = set()
+    for layer in (model.backbone.layer3[0].conv1, model.backbone.layer4[0].conv1):
+        layer.register_forward_hook(lambda _, inputs, maps: dtypes.add(maps.dtype))
+    settings = {key: v for key, v in detector_config.evaluation_dataset.items() if key != "type"}
+    data = model.data_preprocessor(collate_detection([VOCDetection(**settings)[0]]))
+    model.roi_heads.score_thresh = 0.0
+    exact = model.predict(**data)
+    dtypes.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = model.predict(**data)
+        for part in (model, model.rpn, model.roi_heads):
+            part.training = True
+        losses = model.loss(**data)
+    assert dtypes == {torch.bfloat16}
+    assert found["boxes"].dtype == found["scores"].dtype == torch.float32
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    assert (found["scores"].sort().values - exact[0]["scores"].sort().values).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("form", ["torchvision", "detectron2"])
+def test_the_trunk_is_the_exported_backbone(detector_config, tiny_config, tmp_path, form):
+    """A detector started from an export computes the features of the network that was exported."""
+    tiny_config.data_preprocessor.update(STATISTICS)
+    if form == "detectron2":
+        tiny_config.model.backbone.update(depth=50)
+        tiny_config.model.neck.in_channels = 256
+    torch.manual_seed(3)
+    model = build_model(tiny_config)
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+    meta = dict(cfg=tiny_config.pretty_text)
+    write_checkpoint(dict(meta=meta, state_dict=model.state_dict()), tmp_path / "a.pth")
+    detector_config.model.backbone.update(
+        {key: tiny_config.model.backbone[key] for key in ("depth", "stem_channels", "base_channels")}
+    )
+    path = export(tmp_path / "a.pth", form).path
+    detector_config.train_cfg.max_iters, detector_config.optim_wrapper.optimizer.lr = 1, 0.0
+    detector = pretrain(detector_config, work_dir=tmp_path / "run", init=path)
+    assert detector.data_preprocessor.mean == tuple(STATISTICS["mean"])
+    assert detector.data_preprocessor.std == tuple(STATISTICS["std"])
+    # One step at rate 0 has changed the running statistics only.
+    load_weights(detector, path)
+    images = torch.randn(2, 3, 32, 48)
+    (expected,), backbone = model.eval().backbone(images), detector.eval().backbone
+    torch.testing.assert_close(backbone.layer4(backbone(images)[0]), expected)
+    assert expected.std() > 1e-3
 
 
 def test_measuring_changes_nothing_in_the_run(detector_config, tmp_path):
@@ -180,6 +240,12 @@ def test_missing_or_other_evaluation_data_is_told_before_training(detector_confi
     detector_config.evaluation_dataset.classes = ("blue", "red")
     with pytest.raises(UserError, match="has the classes"):
         pretrain(detector_config, work_dir=tmp_path / "run")
+    group = {f"{key}.group": "[0-9]" for key in ("train_dataloader.dataset", "evaluation_dataset")}
+    detector_config.evaluation_dataset.classes = ("red", "blue")
+    with pytest.raises(UserError, match="the group '0' has images in evaluation_dataset and in the training"):
+        pretrain(detector_config, work_dir=tmp_path / "run", options=group)
+    with pytest.raises(UserError, match=r"2 classes \(red, blue\), model.num_classes is 7; set it to 2"):
+        pretrain(detector_config, work_dir=tmp_path / "run", options={"model.num_classes": 7})
     detector_config.evaluation_dataset.data_root = "no/such/folder"
     with pytest.raises(UserError, match="evaluation_dataset: .*no/such/folder"):
         pretrain(detector_config, work_dir=tmp_path / "run")

@@ -1,8 +1,13 @@
 """Monitored figures are correct and stored, and monitoring does not change the run."""
 
 import json
+import multiprocessing
+import os
 import random
+import time
 from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +30,8 @@ from ssl_ext.engine import (
     ValidationLossHook,
     read_checkpoint,
 )
-from ssl_ext.engine.hooks import IterTimerHook, feature_monitor
+from ssl_ext.engine.hooks import IterTimerHook, feature_monitor, throughput
+from ssl_ext.env import memory_of, seconds_since_start
 from ssl_ext.evaluation import Splits, hold_out, knn_classify, rankme, top1
 from ssl_ext.registry import HOOKS
 
@@ -249,6 +255,39 @@ def test_images_of_all_processes_are_counted(monkeypatch):
     assert runner.message_hub.get_scalar("train/images_per_second").current() == 4 * 8 / 0.5
 
 
+def test_start_and_memory_of_all_processes_are_logged_once(monkeypatch):
+    monkeypatch.setattr("ssl_ext.engine.hooks.throughput.seconds_since_start", iter([7.25, 9.0]).__next__)
+    hook, runner = ThroughputHook(), fake_runner(dataset([0] * 8), batch_size=8)
+    runner.hooks, runner.iter = [LoggerHook(interval=2)], 0
+    hook.before_train(runner)
+    runner.message_hub.update_scalar("train/time", 0.5)
+    with worker() as process:
+        for index in range(4):
+            hook.after_train_iter(runner, index, dict(inputs=torch.zeros(8)))
+        own, workers = throughput.own_memory()
+        pages = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        assert own[0][0] == pytest.approx(pages, rel=0.05) and own[0][1] < own[0][0]
+        assert workers[0][0] == memory_of(process.pid)[0] > workers[0][1] > 0
+    (line,) = runner.said
+    assert line.startswith("First step 7.2 s after the start of the program; memory of 1 process(es) ")
+    assert " of 1 workers " in line
+    assert memory_of(2**30) is None
+    assert 0 < seconds_since_start() < 10**7
+
+
+@contextmanager
+def worker():
+    """A forked process that waits."""
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=time.sleep, args=(600,))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
 def test_validation_is_silent_where_it_would_not_be_honest():
     train, features, labels = dataset([0, 1] * 20), torch.ones(2, 4), torch.tensor([0, 1])
     # Images of the probe and held-out images may be equal, in another order.
@@ -410,15 +449,15 @@ def test_the_time_of_a_step_is_the_mean_since_the_last_line(monkeypatch):
     """The host runs ahead and waits only at log lines."""
     clock = iter([0.0, 0.0, *(0.1 * i for i in range(1, 4)), 2.0, *(2.1, 2.2)])
     monkeypatch.setattr("time.time", lambda: next(clock))
-    timer, throughput, runner = IterTimerHook(), ThroughputHook(), fake_runner(dataset([0] * 8), batch_size=1)
+    timer, hook, runner = IterTimerHook(), ThroughputHook(), fake_runner(dataset([0] * 8), batch_size=1)
     runner.hooks, runner.iter, runner.max_iters = [LoggerHook(interval=4)], 0, 8
     timer.before_train(runner)
-    throughput.before_train(runner)
+    hook.before_train(runner)
     timer.before_train_epoch(runner)
     for index in range(6):
         runner.iter = index
-        for hook in (timer, throughput):
-            hook.after_train_iter(runner, index, dict(inputs=torch.zeros(3)))
+        for one in (timer, hook):
+            one.after_train_iter(runner, index, dict(inputs=torch.zeros(3)))
     hub = runner.message_hub
     assert [*hub.get_scalar("train/time").data[0]] == [0.5] * 4
     assert [*hub.get_scalar("train/images_per_second").data[0]] == [6.0]

@@ -240,7 +240,10 @@ def seen(folder, world):
     return [sorted(sum((step["indices"] for step in steps), [])) for steps in zip(*records, strict=True)]
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(1, 2), (2, 1), *(pytest.param(*n, marks=pytest.mark.slow) for n in ((8, 4), (4, 8)))],
+)
 def test_another_number_of_processes_with_the_same_images_in_a_step_is_applied(base, tmp_path, before, after):
     config = copy.deepcopy(base)
     config.train_dataloader.batch_size = 16 // before

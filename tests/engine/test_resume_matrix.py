@@ -42,8 +42,11 @@ def whole(images, tmp_path_factory):
 
 
 def matrix():
-    """Every algorithm, on one process and on two, killed within an epoch and between two; most are slow."""
-    for case, world, step in product(METHODS, (1, 2), CUTS):
+    """Every algorithm, on one process and on two, killed within an epoch and between two; most are slow.
+
+    On eight processes of two images only within an epoch.
+    """
+    for case, (world, step) in product(METHODS, [*product((1, 2), CUTS), (8, CUTS[0])]):
         quick = (case, world, step) in QUICK or (world, step) == (1, CUTS[0])
         yield pytest.param(case, world, step, marks=() if quick else pytest.mark.slow)
 

@@ -319,8 +319,9 @@ def test_a_training_that_fails_loses_no_earlier_row(run, config, tmp_path):
 
 
 def test_other_processes_write_nothing(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.import_module(f"{PACKAGE}.rows"), "is_main_process", lambda: False)
-    assert len(run("knn", "budget", budgets=[12], draws=1)) == 2
+    for name in ("rows", "files"):
+        monkeypatch.setattr(importlib.import_module(f"{PACKAGE}.{name}"), "is_main_process", lambda: False)
+    assert len(run("knn", "budget", budgets=[12], draws=1, save=True)) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["features"]
 
 

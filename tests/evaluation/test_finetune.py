@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ssl_ext.capture import Tape
-from ssl_ext.evaluation import Recipe, train_classifier
+from ssl_ext.evaluation import Recipe, finetune, train_classifier
 from ssl_ext.evaluation.fitting import fit
 
 
@@ -70,17 +70,51 @@ def test_two_steps_equal_a_loop_by_hand(optimizer):
     model = nn.Sequential(by_hand, head).train()
     kind, momentum = (torch.optim.SGD, dict(momentum=0.9)) if optimizer == "sgd" else (torch.optim.Adam, {})
     learner = kind(model.parameters(), lr=0.1, weight_decay=1e-6, **momentum)
+    losses, right = [], 0
     for rate, batch in ((0.1, order[:4]), (0.05, order[4:8])):
         learner.param_groups[0]["lr"] = rate
         learner.zero_grad()
-        nn.functional.cross_entropy(model(clean(data.images[batch])), data.labels[batch]).backward()
+        logits = model(clean(data.images[batch]))
+        losses.append(nn.functional.cross_entropy(logits, data.labels[batch]))
+        right += (logits.argmax(1) == data.labels[batch]).sum().item()
+        losses[-1].backward()
         learner.step()
     for ours, theirs in zip(net.state_dict().values(), by_hand.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs)
     test = Images(50, 2)
     model.eval()
-    right = (model(clean(test.images)).argmax(1) == test.labels).float().mean()
-    assert outcome.last["acc"] == pytest.approx(right.item())
+    share = (model(clean(test.images)).argmax(1) == test.labels).float().mean()
+    assert outcome.last["acc"] == pytest.approx(share.item())
+    val = Images(30, 1)
+    with torch.no_grad():
+        logits = model(clean(val.images))
+    found = dict(
+        step=2, epoch=1, loss=sum(losses).item() / 2, acc=right / 8,
+        val_loss=nn.functional.cross_entropy(logits, val.labels).item(),
+        val_acc=(logits.argmax(1) == val.labels).float().mean().item(),
+    )  # fmt: skip
+    assert outcome.curves == {name: [pytest.approx(value, rel=1e-5)] for name, value in found.items()}
+
+
+@pytest.mark.parametrize("task", ["multi-class", "binary", "multi-label"])
+def test_curves_of_recorded_steps_equal_those_of_plain_ones(task, monkeypatch):
+    plain = run(task, optimizer="adam", batch_size=5, steps=16)
+    build, fit_plainly = Recipe.build_optimizer, finetune.fit
+
+    def fused(recipe, parameters):
+        optimizer = build(recipe, parameters)
+        optimizer.param_groups[0]["fused"] = True
+        return optimizer
+
+    monkeypatch.setattr(Recipe, "build_optimizer", fused)
+    monkeypatch.setattr(
+        finetune, "fit", lambda *args, **settings: fit_plainly(*args, **{**settings, "recorder": Tape})
+    )
+    recorded = run(task, optimizer="adam", batch_size=5, steps=16)
+    assert list(plain.curves) == list(finetune.CURVES) and plain.curves["step"] == [4, 8, 12, 16]
+    assert plain.curves["val_acc"] == list(plain.settings["chosen_on_validation"]["checked"].values())
+    for name, values in plain.curves.items():
+        assert recorded.curves[name] == pytest.approx(values, rel=1e-2), name
 
 
 def test_the_seed_decides_and_the_callers_random_state_stays():

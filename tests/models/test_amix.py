@@ -184,6 +184,51 @@ def test_figures_that_are_logged(monkeypatch):
     torch.testing.assert_close(losses["mask_std"], block_mask.std(1).mean())
 
 
+def blended(x, lam, order):
+    lam = lam.to(x).view(-1, 1, 1, 1)
+    return lam * x + (1 - lam) * x[order]
+
+
+def test_the_block_is_compared_with_mixup_at_the_same_lam(monkeypatch):
+    model = built(block_head=dict(losses=["bce"])).double().eval()
+    model.before_step(9, 10)
+    drawn(monkeypatch, model)
+    x, lam, k = images().double(), LAM2.double(), model.deployed.backbone
+    found = model.loss([x], samples())
+    z, keys = (F.normalize(k(batch)[-1].mean((2, 3))) for batch in (blended(x, LAM2, ORDER2), x))
+    own, other = torch.stack([(z * keys).sum(1), (z * keys[ORDER2]).sum(1)]).div(0.2).log_softmax(0)
+    reference = -(lam * own + (1 - lam) * other).mean()
+    torch.testing.assert_close(found["bce_minus_mixup"], found["loss_block_bce"] - reference)
+    assert found["bce_minus_mixup"].abs() > 1e-4 and not found["bce_minus_mixup"].requires_grad
+    model.before_step(10, 11)
+    drawn(monkeypatch, model)
+    assert "bce_minus_mixup" not in model.loss([x], samples())
+
+
+@pytest.mark.parametrize("adjust", [False, True])
+def test_the_control_has_a_constant_mask_and_the_same_draws(monkeypatch, adjust):
+    states = []
+    for constant in (False, True):
+        model, seen, judged = built(constant_mask=constant, adjust_lam=adjust).train(), [], []
+        model.before_step(9, 10)
+        drawn(monkeypatch, model)
+        watched(model.backbone, seen)
+        watched(model.deployed.backbone, judged)
+        torch.manual_seed(5)
+        losses = model.loss([images()], samples())
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)  # the block's dropout draws too
+    torch.testing.assert_close(seen[1], blended(images(), LAM1, ORDER1))
+    torch.testing.assert_close(judged[1], blended(images(), LAM2, ORDER2))
+    for name in ("mask_deviation", "mask_std", "bce_minus_mixup"):
+        assert losses[name].abs() < 1e-6, name
+    terms_of(losses, "loss").backward()
+    assert all(g is not None and not g.any() for g in gradients(model.mix_block))
+    torch.testing.assert_close(
+        model.masks(images(), images()[ORDER1], LAM1), LAM1.view(-1, 1, 1, 1).expand(-1, 1, 16, 16)
+    )
+
+
 # Gradient flow, and state that must not change.
 
 

@@ -14,10 +14,10 @@ from ssl_ext.losses import (
     nt_xent_terms,
     unit_rows,
 )
-from ssl_ext.models.utils import Queue
+from ssl_ext.models.utils import Queue, shuffled
 from ssl_ext.registry import MODELS
 
-BATCH, DIMS, QUEUE = 3, 4, 5
+BATCH, DIMS, QUEUE, SHUFFLED = 3, 4, 5, 8
 QUEUES = unit_rows(
     torch.randn(2, QUEUE, DIMS, dtype=torch.float64, generator=torch.manual_seed(9)).flatten(0, 1)
 )
@@ -98,13 +98,19 @@ def work(rank):
 
     init_default_scope("ssl_ext")
     torch.manual_seed(2)
-    # In float64, so that MoCo's shuffling does not matter for rounding.
+    # In float64 and with running statistics, so that MoCo's shuffling does not matter.
     model = MODELS.build(MODEL).double().train()
+    model.key_network.eval()
     for count in (3, 2):
         before = [q.snapshot() for q in model.queues]
         model.loss(views(rank, count))
-    with torch.no_grad():  # the keys of the last batch, from their pass over this process's images
+    with torch.no_grad():
         keys = [unit_rows(key) for key in model.key_network(views(rank, 2)[1])]
+    embedded = []
+    images = torch.arange(SHUFFLED) + 100.0 * rank
+    torch.manual_seed(rank)
+    results = shuffled(lambda share: embedded.append(share) or (share + 1, share.view(-1, 1) * 2), images)
+    saved.update(images=images, embedded=embedded[0], results=results)
     saved.update(before=before, keys=keys, queues=[q.state_dict() for q in model.queues])
     return saved
 
@@ -154,3 +160,14 @@ def test_both_processes_have_the_same_queues(processes):
         expected = first["before"][number].clone()
         expected[[6, 0, 1, 2]] = joined
         torch.testing.assert_close(ours["features"], expected)
+
+
+def test_keys_are_embedded_in_an_order_across_processes(processes):
+    shares = [saved["embedded"] for saved in processes]
+    images = torch.cat([saved["images"] for saved in processes])
+    assert torch.equal(torch.cat(shares).sort().values, images)
+    for saved, share in zip(processes, shares, strict=True):
+        foreign = ~torch.isin(share, saved["images"])
+        assert len(share) == SHUFFLED and 0 < foreign.sum() < SHUFFLED
+        assert torch.equal(saved["results"][0], saved["images"] + 1)
+        assert torch.equal(saved["results"][1], saved["images"].view(-1, 1) * 2)

@@ -13,6 +13,7 @@ import ssl_ext
 from ssl_ext.apis import build_model, load_config
 from ssl_ext.capture import HostAccess
 from ssl_ext.models.selfsup.base import on_device
+from ssl_ext.models.utils import block_mixing
 
 PACKAGE = Path(ssl_ext.__file__).parent
 aten = torch.ops.aten
@@ -60,8 +61,10 @@ class Reads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("case", METHODS)
-def test_a_step_can_be_captured(case):
+def test_a_step_can_be_captured(case, monkeypatch):
     init_default_scope("ssl_ext")
+    # Steps with the comparison of the learned mask with MixUp, and steps without it.
+    monkeypatch.setattr(block_mixing, "COMPARED_EVERY", 2)
     torch.manual_seed(0)
     config = load_config(tiny_run(case, "unread.npz"))
     model = build_model(config).train()

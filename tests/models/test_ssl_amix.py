@@ -177,6 +177,20 @@ def test_log_says_gamma_and_how_often_the_larger_source_is_found(make, monkeypat
     assert losses["gamma"] == pytest.approx(0.4) and not losses["gamma"].requires_grad
 
 
+def test_the_block_is_compared_with_mixup_at_the_same_lam(make, monkeypatch):
+    model = make()
+    judged, blocked = spy(monkeypatch, model, "embed_frozen"), spy(monkeypatch, model.head, "block_terms")
+    model.before_step(9, 10)
+    losses = model.loss(views(), samples())
+    (_, _, keys, _, mixed), x = blocked[0][0], views()[0]
+    (images,), _, (_, z) = judged[1]
+    lam, j = mixed.lam.view(-1, 1, 1, 1), mixed.permutation
+    torch.testing.assert_close(images, lam * x + (1 - lam) * x[j])
+    assert not z.requires_grad and losses["bce_minus_mixup"].abs() > 1e-4
+    reference = mixup_bce(z, keys, keys[j], mixed.lam, temperature=0.2)
+    torch.testing.assert_close(losses["bce_minus_mixup"], losses["loss_block_bce"] - reference)
+
+
 def test_who_learns_from_which_term(make):
     model = make(method="AMixC", labels=PSEUDO, block_losses=("infonce", "bce", "ce", "pbce"))
     losses = model.loss(views(), samples())

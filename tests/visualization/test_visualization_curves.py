@@ -8,6 +8,7 @@ from mmengine.visualization import LocalVisBackend
 
 from ssl_ext.visualization import loss_curves, read_scalars
 from ssl_ext.visualization.curves import moving_average
+from ssl_ext.visualization.scalars import figure_of_epoch
 
 
 def write(run_dir, stamp, records, name="scalars.json", tail=""):
@@ -57,6 +58,20 @@ def test_a_fresh_start_in_the_same_folder_replaces_everything(tmp_path):
     write(tmp_path, "20250101_000000", [{"loss": 1.0, "step": s} for s in (10, 20, 30)])
     write(tmp_path, "20250102_000000", [{"loss": 2.0, "step": 10}])
     assert steps(read_scalars(tmp_path)) == [(10, 2.0)]
+
+
+def test_a_figure_of_an_epoch_is_the_mean_of_its_records_and_a_time_that_of_all_its_steps(tmp_path):
+    """Epochs of 25 steps, of which the last line is at step 20."""
+    records = [dict(loss=s, time=s / 100, epoch=1 + s // 26, step=s) for s in (10, 20, 35, 45)]
+    write(tmp_path, "20250101_000000", [*records, dict(knn_top1=0.4, epoch=2, step=50)])
+    assert figure_of_epoch(tmp_path, "loss", 1) == 15
+    assert figure_of_epoch(tmp_path, "loss", 2) == 40
+    assert figure_of_epoch(tmp_path, "knn_top1", 2) == 0.4
+    assert figure_of_epoch(tmp_path, "epoch_seconds", 2) == pytest.approx(25 * 0.4)
+    with pytest.raises(ValueError, match="has no knn_top1 of epoch 1"):
+        figure_of_epoch(tmp_path, "knn_top1", 1)
+    write(tmp_path, "20250102_000000", [dict(loss=1.0, epoch_seconds=7.0, epoch=3, step=75)])
+    assert figure_of_epoch(tmp_path, "epoch_seconds", 3) == 7
 
 
 def test_cut_off_last_line_is_left_out_and_other_damage_is_named(tmp_path):

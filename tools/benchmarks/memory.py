@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 from ssl_ext.engine.activation_checkpointing import recompute_stages
 from ssl_ext.env import peak_resident_bytes
 from ssl_ext.errors import UserError
+from ssl_ext.processes import in_a_new_process
 
 from .compare import MIB, table
 from .options import CONFIGS
@@ -53,7 +52,6 @@ METHODS = {
     "vicreg": "vicreg/vicreg_resnet18_1xb256-adam-200e_cifar10",
 }
 PLAIN, RECOMPUTED = "plain", "recomputed"
-START_METHOD = "spawn"  # a forked process starts with the memory of its parent
 PARTS = 4
 DATASET = 50_000  # entries of memory banks: CIFAR's training images
 WARMUP_BATCH = 16  # the smallest that all batch norms here accept
@@ -106,17 +104,15 @@ def measure(config: str, *, batch_size: int, **settings: Any) -> Iterator[tuple[
 
 
 def in_new_process(settings: dict[str, Any]) -> Usage:
-    """Call :func:`measure_step` in a new process with the same number of torch threads.
+    """Call :func:`measure_step` in a new process.
 
     Raises:
         UserError: As :func:`measure_step`, or the process was killed.
     """
-    threads = (torch.get_num_threads(),)
-    with ProcessPoolExecutor(1, get_context(START_METHOD), torch.set_num_threads, threads) as pool:
-        try:
-            return pool.submit(measure_step, **settings).result()
-        except BrokenProcessPool as error:
-            raise UserError(f"The step of {settings['config']} was killed: {error}") from error
+    try:
+        return in_a_new_process(measure_step, **settings)
+    except BrokenProcessPool as error:
+        raise UserError(f"The step of {settings['config']} was killed: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -192,7 +188,7 @@ def measure_step(
     The batch is processed in ``parts`` equal parts (``accumulative_counts``), with
     ``activation_checkpointing`` if ``checkpointing``.
     """
-    libraries = peak_resident()
+    libraries = peak_resident_bytes()
     config = training_config(config, stem)
     model = model_in_training(config, dataset=DATASET)
     if checkpointing:
@@ -207,7 +203,7 @@ def measure_step(
         buffers=_bytes(model.buffers()),
         optimizer=_bytes(value for value in states if torch.is_tensor(value)),
         libraries=libraries,
-        resident=peak_resident(),
+        resident=peak_resident_bytes(),
         device=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         coupling=model.batch_dependence,
     )
@@ -234,18 +230,6 @@ def update(model: nn.Module, optimizer: OptimWrapper, batch_size: int, size: int
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
-
-
-def peak_resident() -> int:
-    """Peak resident bytes of this process since its program started.
-
-    ``ru_maxrss`` of a new process includes memory of its parent; ``VmHWM`` of Linux does not.
-    """
-    try:
-        with open("/proc/self/status", encoding="utf-8") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return peak_resident_bytes()
 
 
 def memory_table(found: Mapping[str, Mapping[str, Usage]], title: str) -> Table:

@@ -19,7 +19,7 @@ from .traffic import Traffic, norm_passes, norm_traffic, sent_bytes
 from .workload import model_in_training, training_config
 
 TESTS = CONFIGS.parent / "tests"
-BATCH = 256
+BATCH, SIZE = 256, 32
 WORLDS = (8, 64, 512)
 BANDWIDTH, START, HOP = 40e9, 10e-6, 5e-6  # bytes/s, s, s
 PAGE = f"""# Scaling: bytes per step, and a projection to many GPUs
@@ -100,6 +100,6 @@ def sent_on(config: Config) -> list[Sent]:
     model = model_in_training(config, dataset=DATASET, device="cpu")
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
     weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    passes = norm_passes(model, lambda: update(model, optimizer, WARMUP_BATCH, 32, 1))
-    losses = {world: traffic(model, config.model, BATCH, world) for world in WORLDS}
+    passes = norm_passes(model, lambda: update(model, optimizer, WARMUP_BATCH, SIZE, 1))
+    losses = {world: traffic(model, config.model, BATCH, world, SIZE) for world in WORLDS}
     return [Sent(world, weights, norm_traffic(passes, world), losses[world]) for world in WORLDS]

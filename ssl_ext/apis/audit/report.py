@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Group
@@ -39,6 +39,7 @@ class Part:
 class Audit:
     """Result of an audit: ``problems`` invalidate results, ``notes`` do not.
 
+    ``drawn`` has the class counts of the first draw of each number of labels that was asked for.
     ``duplicates`` lists sets of identical images as ``{split: file names or rows}``. ``shared_groups`` maps
     pairs such as ``'train, test'`` to the groups with images in both splits.
     """
@@ -48,6 +49,7 @@ class Audit:
     duplicates: list[dict[str, list[str | int]]]
     problems: list[str]
     notes: list[str]
+    drawn: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def write(self, path: str | os.PathLike) -> None:
         """Write the result as JSON."""
@@ -60,12 +62,14 @@ class Audit:
             numbers = [str(part.images), str(part.labelled), "-" if part.groups is None else str(part.groups)]
             channels = (" ".join(f"{value:.3f}" for value in values) for values in (part.mean, part.std))
             about.add_row(name, *numbers, _size(part.sizes), *channels)
-        names = list(dict.fromkeys(name for part in self.splits.values() for name in part.classes))
-        classes = Table("class", *self.splits)
+        columns = {name: part.classes for name, part in self.splits.items()} | self.drawn
+        names = list(dict.fromkeys(name for counts in columns.values() for name in counts))
+        classes = Table("class", *columns)
         for name in names[:MANY]:
-            classes.add_row(name, *(str(part.classes.get(name, "-")) for part in self.splits.values()))
+            classes.add_row(name, *(str(counts.get(name, "-")) for counts in columns.values()))
         if len(names) > MANY:
-            classes.add_row(f"and {len(names) - MANY} more", *("" for _ in self.splits))
+            classes.add_row(f"and {len(names) - MANY} more", *("" for _ in columns))
+        classes.add_row("all", *(str(sum(counts.values())) for counts in columns.values()))
         lines = [f"problem: {line}" for line in self.problems] + [f"note: {line}" for line in self.notes]
         return Group(about, classes, *(lines or ["no problem found"]))
 

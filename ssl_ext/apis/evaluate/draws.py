@@ -54,7 +54,7 @@ def rows_of(images: Tensor, labels: Labels, splits: Splits) -> Rows:
         UserError: No class has two labelled rows, so nothing can be held out.
     """
     groups = splits.groups
-    drawn = _draw(images, labels, groups if labels.by_group else None)
+    drawn = drawn_rows(images, labels, groups if labels.by_group else None)
     if splits.val is not None:
         return Rows(drawn, drawn, None)
     left = images.clone()
@@ -72,7 +72,8 @@ def rows_of(images: Tensor, labels: Labels, splits: Splits) -> Rows:
     return Rows(drawn, drawn, held)
 
 
-def _draw(images: Tensor, labels: Labels, groups: np.ndarray | None) -> Tensor:
+def drawn_rows(images: Tensor, labels: Labels, groups: np.ndarray | None = None) -> Tensor:
+    """Draw rows from the labels of all images; whole ``groups`` if they are given."""
     if labels.whole:
         return labelled_rows(images).nonzero()[:, 0]
     draw: Callable[..., Tensor] = random_subset

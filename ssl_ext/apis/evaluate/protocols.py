@@ -21,7 +21,7 @@ from ssl_ext.evaluation import (
     quality_figures,
     train_classifier,
 )
-from ssl_ext.models.evaluated import first_view, view_features
+from ssl_ext.models.evaluated import EvaluatedModel, first_view, view_features
 
 from .data import EvaluationData, SeededData
 from .networks import Networks
@@ -30,7 +30,7 @@ from .plan import Measurement
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcome and cost of a measurement, and further entries of its row."""
+    """Outcome and cost of a measurement, further entries of its row, and its network (None: raw pixels)."""
 
     outcome: Outcome
     cost: dict[str, float]
@@ -39,6 +39,7 @@ class Measured:
     source: dict[str, Any]
     seeded: SeededData
     recipe: str
+    network: EvaluatedModel | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Protocols:
 
     ``recipes`` maps the names of papers' recipes, and None for the config's, to recipes. ``planned`` are all
     measurements: linear probes of one network on the same number of rows are fitted together, and their time
-    is divided equally (``cost.fitted_together``).
+    is divided equally (``cost.fitted_together``). Trained networks are those of the ``keep`` epoch.
     """
 
     def __init__(
@@ -65,8 +66,9 @@ class Protocols:
         networks: Networks,
         data: dict[str | None, EvaluationData],
         planned: Iterable[Measurement] = (),
+        keep: str = "best",
     ) -> None:
-        self.recipes, self.networks, self.data = recipes, networks, data
+        self.recipes, self.networks, self.data, self.keep = recipes, networks, data, keep
         planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
@@ -102,7 +104,9 @@ class Protocols:
             features = self.networks.features(one, data.data)
             source["features"], settings = features.about, {**settings, **features.settings}
         recipe = self.recipes[one.recipe].names[one.recipe_key]
-        return Measured(*self._taken(self._key(one)), job.sizes, settings, source, data, recipe)
+        outcome, cost = self._taken(self._key(one))
+        network: Any = outcome.network or self.networks.get(one)
+        return Measured(outcome, cost, job.sizes, settings, source, data, recipe, network)
 
     def _taken(self, key: tuple) -> tuple[Outcome, dict[str, float]]:
         """Return an outcome; free it (it holds the scores of all images) after its last planned use."""
@@ -210,7 +214,7 @@ class Protocols:
             outcome = train_classifier(
                 network, source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
                 val=data.val(labels), test=source.splits.test, preprocess=network.clean, augment=view,
-                recipe=settings.recipe, device=source.device, seed=labels.draw_seed,
+                recipe=settings.recipe, device=source.device, seed=labels.draw_seed, leave=self.keep,
                 eval_batch_size=source.loading["batch_size"], num_workers=source.loading["num_workers"],
                 **source.task,
             )  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import logging
-import re
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -21,43 +21,17 @@ from mmengine.logging import print_log
 from ssl_ext.config.data import data_content
 from ssl_ext.datasets.files import locked
 from ssl_ext.env import package_versions, source_commit
-from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import ResultRow, read_results, text_hash, write_results
+from ssl_ext.evaluation import ResultRow, text_hash, write_results
 from ssl_ext.evaluation.class_counts import class_counts, majority, short_counts
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.predictions import Predictions
 from ssl_ext.evaluation.results import unconverged
-from ssl_ext.files import check_file, check_writable, replacing
+from ssl_ext.files import check_writable, replacing
 
 from .data import EvaluationData
+from .files import OWN_FOLDERS, PREDICTIONS, RESULTS, SUBSETS, Earlier, SavedNetworks, read_earlier, store
 from .plan import Labels, Measurement
 from .protocols import Measured
-
-RESULTS, SUBSETS, PREDICTIONS = "results.json", "subsets.npz", "predictions"
-Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
-
-
-def read_earlier(folder: Path) -> Earlier:
-    """Read the result rows of a folder by measurement, and its drawn subsets by name.
-
-    Raises:
-        UserError: A file is damaged, and would be overwritten.
-    """
-    rows, subsets, path = {}, {}, folder / RESULTS
-    try:
-        if path.exists():
-            with user_errors(f"'{path}' is damaged"):
-                rows = {measurement_key(row): row for row in read_results(path)}
-        if (path := folder / SUBSETS).exists():
-            with (
-                user_errors(f"'{path}' is damaged"),
-                np.load(check_file(path), allow_pickle=False) as content,
-            ):
-                subsets = dict(content)
-    except UserError as error:
-        reason = str(error).removesuffix(".")
-        raise UserError(f"{reason}. Rename or delete {path.name}, or give another folder (--out).") from error
-    return rows, subsets
 
 
 class ResultRows:
@@ -72,13 +46,21 @@ class ResultRows:
         folder: Folder of the files.
         device: Device of the networks.
         earlier: Rows and subsets already in the folder, from :func:`read_earlier`.
+        networks: Writer of the trained networks, if they are kept.
 
     Raises:
         UserError: The folder cannot be written to.
     """
 
-    def __init__(self, config: Config, folder: Path, device: torch.device, earlier: Earlier) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        device: torch.device,
+        earlier: Earlier,
+        networks: SavedNetworks | None = None,
+    ) -> None:
+        self.folder, self.networks = folder, networks
         plain = config.to_dict()
         self.about = {
             "config": config.filename,
@@ -130,14 +112,19 @@ class ResultRows:
             target=measurement.target,
             by=labels.by,
             recipe=measured.recipe,
+            curves=measured.outcome.curves,
         )
+        if self.networks and (path := self.networks.save(row, measurement, measured)):
+            inside = path.resolve().is_relative_to(self.folder.resolve())
+            row.saved = os.path.relpath(path, self.folder) if inside else str(path.resolve())
         if (predictions := measured.outcome.predictions) is not None:
             self._add_predictions(row, measurement, predictions.placed(data.splits.test))
         self.rows.append(row)
         replaced = self.earlier.pop(measurement_key(row), None)
         self._write()
-        if replaced is not None and replaced.predictions is not None:
+        if replaced is not None:
             self._remove(replaced.predictions)
+            self._remove(replaced.saved if row.saved else None)
         shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
@@ -177,16 +164,13 @@ class ResultRows:
         digest = hashlib.sha256(content).hexdigest()[:16]
         if digest not in self.intervals:
             self.intervals[digest] = predictions.described_intervals()
-        words = re.sub(r"[^A-Za-z0-9.]+", "-", measurement.words)
-        row.intervals, row.predictions = self.intervals[digest], f"{PREDICTIONS}/{words}_{digest}.npz"
-        if is_main_process() and not (self.folder / row.predictions).exists():
-            with replacing(self.folder / row.predictions) as file:
-                file.write(content)
+        path = store(self.folder / PREDICTIONS, measurement.words, content, ".npz")
+        row.intervals, row.predictions = self.intervals[digest], f"{PREDICTIONS}/{path.name}"
 
-    def _remove(self, name: str) -> None:
-        """Delete a file of predictions that no row refers to any more."""
-        used = {row.predictions for row in (*self.rows, *self.earlier.values())}
-        if is_main_process() and name not in used and Path(name).parent == Path(PREDICTIONS):
+    def _remove(self, name: str | None) -> None:
+        """Delete a file of scores or weights in a folder of this evaluation that no row refers to."""
+        used = {name for row in (*self.rows, *self.earlier.values()) for name in (row.predictions, row.saved)}
+        if is_main_process() and name and name not in used and Path(name).parent in OWN_FOLDERS:
             (self.folder / name).unlink(missing_ok=True)
 
     def _describe(self, labels: Labels, measured: Measured) -> dict[str, Any]:

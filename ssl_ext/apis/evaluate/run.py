@@ -17,14 +17,16 @@ from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow
+from ssl_ext.exporting.classifier import classifier_name
 from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .data import load_data
+from .files import NETWORKS, SavedNetworks, read_earlier
 from .networks import Networks
 from .plan import Measurement, plan
 from .protocols import Protocols
 from .request import Request
-from .rows import ResultRows, read_earlier
+from .rows import ResultRows
 
 
 def evaluate(
@@ -49,6 +51,8 @@ def evaluate(
     recipes: Sequence[str] = (),
     options: dict | None = None,
     ema: bool = False,
+    save: bool | str | os.PathLike = False,
+    save_which: str = "best",
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
 
@@ -78,7 +82,8 @@ def evaluate(
 
     Args:
         config: A config, or the path of a config file.
-        checkpoint: Weights to evaluate; None for a randomly initialised network.
+        checkpoint: Weights to evaluate; None for a randomly initialised network. A file of ``save`` gives
+            its trained network.
         protocols: Names of protocols.
         labels_per_class: Numbers of labels per class for additional linear probes (frozen) and fine-tuned
             networks (unfrozen).
@@ -103,6 +108,9 @@ def evaluate(
             them. Default: this project's recipes, with the changes in ``config.evaluation``.
         options: Config keys to override.
         ema: Load the EMA weights of the file (``state_dict_ema``) instead of the raw weights.
+        save: Keep every trained classifier (:func:`ssl_ext.exporting.load_classifier`) in this folder, or
+            with True in ``out_dir/networks``; ``saved`` of the rows are their paths.
+        save_which: Epoch of the kept classifiers, ``'best'`` on validation or ``'last'``.
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
@@ -113,8 +121,9 @@ def evaluate(
         UserError: Bad input; settings are checked before features are computed.
     """
     config = load_config(config, options, required=("model", "evaluation_dataset"))
+    named = None if checkpoint is None else method or classifier_name(checkpoint) or str(config.model.type)
     request = Request(
-        (method or str(config.model.type)) if checkpoint is not None else None,
+        named,
         protocols,
         labels_per_class,
         budgets,
@@ -141,7 +150,10 @@ def evaluate(
 
     init_process_group()
     device = choose_device(device)
-    table = ResultRows(config, folder, device, earlier)
+    kept = None
+    if save:
+        kept = SavedNetworks(folder / NETWORKS if save is True else Path(save), save_which, config)
+    table = ResultRows(config, folder, device, earlier, kept)
     networks = Networks(
         config,
         checkpoint,
@@ -152,6 +164,8 @@ def evaluate(
         precision=settings[None].precision,
         renamed=method is not None,
     )
+    if kept:
+        kept.announce(measurements, networks.main)
     data = load_data(configs, networks.main, folder / "features", request.seeds)
     if request.by_group and data[None].splits.groups is None:
         raise UserError(
@@ -161,7 +175,7 @@ def evaluate(
         raise UserError(
             "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
-    measure = Protocols(settings, networks, data, measurements).measure
+    measure = Protocols(settings, networks, data, measurements, save_which).measure
     for measurement in measurements:
         table.add(measurement, measure(measurement))
     return table.rows

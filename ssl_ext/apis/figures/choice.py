@@ -50,7 +50,7 @@ def choose(
     }
     fitting = {}
     for (name, condition), members in found.items():
-        if kept := [row for row in members if _fits(row, name, wanted)]:
+        if kept := [row for row in members if fits(row, name, wanted)]:
             fitting[name, condition] = kept
     if len(fitting) != 1:
         asked = ", ".join(f"{key}={value}" for key, value in wanted.items())
@@ -69,7 +69,8 @@ def _names(row: ResultRow, name: str) -> tuple[str, str]:
     return row.method, f"{name} (1)" if name == row.method else name
 
 
-def _fits(row: ResultRow, name: str, wanted: Mapping[str, str]) -> bool:
+def fits(row: ResultRow, name: str, wanted: Mapping[str, str]) -> bool:
+    """Tell if a row, whose method is called ``name``, has the wanted values."""
     return all(
         value in (_names(row, name) if key == "method" else (str(getattr(row, key)),))
         for key, value in wanted.items()

@@ -19,6 +19,7 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
+from ssl_ext.exporting.classifier import classifier_name
 from ssl_ext.files import distinct_names
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.selfsup.base import TrainableModel
@@ -50,7 +51,8 @@ def embedding_figure(
 
     Args:
         config: A config with ``evaluation_dataset``.
-        checkpoints: Weights of the backbone; each has a panel, or a row of panels.
+        checkpoints: Weights of the backbone; each has a panel, or a row of panels. A file of
+            ``tools/evaluate.py --save`` is named by its training.
         method: ``'pca'``, ``'tsne'`` or ``'umap'``.
         perplexity: Perplexities of t-SNE; for several checkpoints there is a row per checkpoint.
         points: Maximum number of images.
@@ -88,7 +90,7 @@ def embedding_figure(
             f"--perplexity is {wrong[0]:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
         )
 
-    names = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
+    names = _names(checkpoints)
     panels: dict[str, np.ndarray] = {}
     for name, checkpoint in zip(names, checkpoints, strict=True):
         model = random_network(config, seed=0)
@@ -122,6 +124,13 @@ def _features(config: Config, model: TrainableModel, cache: Path, dataset: Any, 
     with user_errors("model"):
         path = embedding.cache_file(cache, dataset, split)
         return cached_features(embedding.embed, dataset, path=path, model=model, **loading_settings(config))
+
+
+def _names(checkpoints: Sequence[str | os.PathLike]) -> list[str]:
+    """Name classifiers by their training, if those differ, and other files by their paths."""
+    files = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
+    words = [classifier_name(path) or name for path, name in zip(checkpoints, files, strict=True)]
+    return words if len(set(words)) == len(words) else files
 
 
 def _excluded(words: Sequence[str], classes: Sequence[str]) -> list[int]:

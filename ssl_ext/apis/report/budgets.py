@@ -47,7 +47,7 @@ def budget_grid(
                     continue
                 columns[labels] = _order(labels)
                 text = stat_text(line, metric, count=True)
-                if near := references.of_rows(line.rows, metric):
+                if near := references.of_rows(line.rows, metric, line.which):
                     reference, differences = near
                     place = f"{name} on {comparison.data}, {mode}, {labels} ({reference.source})"
                     printed = _published(reference.figure, metric)

@@ -12,8 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ssl_ext.config.load import load_config, parse_options
-from ssl_ext.config.locate import FOLDER
-from ssl_ext.config.papers import Cell, find_tables, read_table
+from ssl_ext.config.papers import Cell, find_config, find_tables, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
@@ -53,7 +52,8 @@ def mode_of(condition: Condition) -> str:
 class Reference:
     """A published figure, in [0, 1] for accuracies, and its cell in the published table.
 
-    ``recipes`` are readings of the publication's recipe; ``folder`` holds the configs that cells name.
+    ``recipes`` are readings of the publication's recipe, ``which`` is its epoch (None: unknown), and
+    ``folder`` is that of the table.
     """
 
     figure: float
@@ -63,6 +63,7 @@ class Reference:
     condition: Condition
     recipes: Sequence[str]
     folder: Path
+    which: str | None = None
 
     @property
     def method(self) -> str:
@@ -98,15 +99,14 @@ class Reference:
         return self._load(stem) if isinstance(stem, str) and not stem.endswith(".pth") else None
 
     def _load(self, stem: str, options: Sequence[str] = ()) -> Config:
-        for folder in (self.folder, FOLDER):
-            if found := sorted(folder.glob(f"*/{stem}.py")):
-                return load_config(found[0], parse_options(options))
-        raise UserError(f"A table of published figures names {stem}.py, which is not in '{self.folder}/*'.")
+        return load_config(find_config(stem, self.folder), parse_options(options))
 
-    def differences(self, row: ResultRow) -> list[str]:
-        """List the differences of a row from the publication, including facts that are not recorded."""
+    def differences(self, row: ResultRow, which: str) -> list[str]:
+        """List the differences of a row's epoch from the publication, including facts not recorded."""
         trained = row.protocol not in UNTRAINED or not self.recipes
         found = [self._recipe(row)] if trained and row.recipe not in self.recipes else []
+        if self.which not in (None, which) and row.best != row.last:
+            found.append(f"it is of the {which} epoch, not of the {self.which} (--which {self.which})")
         network = {key: self.config.model.to_dict().get(key) for key in ("backbone", "neck")}
         if self.method == "supervised":
             del network["neck"]
@@ -183,11 +183,13 @@ class References:
 
     entries: Sequence[Reference] = ()
 
-    def of_rows(self, rows: Sequence[ResultRow], metric: str) -> tuple[Reference, list[str]] | None:
-        """Return the published figure closest to the repeats and their differences, or None."""
+    def of_rows(
+        self, rows: Sequence[ResultRow], metric: str, which: str
+    ) -> tuple[Reference, list[str]] | None:
+        """Return the published figure closest to an epoch of the repeats and their differences, or None."""
         near = [entry for entry in self.entries if all(entry.of_row(row, metric) for row in rows)]
         found = [
-            (entry, list(dict.fromkeys(words for row in rows for words in entry.differences(row))))
+            (entry, list(dict.fromkeys(words for row in rows for words in entry.differences(row, which))))
             for entry in near
         ]
         return min(found, key=lambda one: len(one[1]), default=None)
@@ -215,10 +217,8 @@ def read_references(place: str | os.PathLike) -> References:
                     f"'{path}': metric '{cell.metric}' is unknown; allowed are {', '.join(METRICS)}."
                 )
             figure = cell.published / scale
-            folder = path.resolve().parents[1]
-            entries.append(
-                Reference(figure, cell.metric, table.source, cell, condition, table.recipes, folder)
-            )
+            about = cell, condition, table.recipes, table.folder, table.which
+            entries.append(Reference(figure, cell.metric, table.source, *about))
     return References(entries)
 
 

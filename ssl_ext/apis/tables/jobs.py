@@ -95,7 +95,8 @@ def write_job(folder: Path, job: Job) -> None:
     """Write ``job.json`` unless it has that content; ``folder`` is the job's."""
     path, text = folder / JOB, json.dumps(asdict(job), indent=2)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+        # The next call of the driver would write it again.
+        write_text(path, text, durable=False)
 
 
 def read_job(folder: Path) -> Job:
@@ -108,7 +109,7 @@ def read_job(folder: Path) -> Job:
 
 
 def read_state(folder: Path) -> State:
-    """Read ``state.json``; a job without one is open.
+    """Read ``state.json``; a job without one, or with one that a power failure left empty, is open.
 
     Raises:
         UserError: The file is damaged.
@@ -117,14 +118,14 @@ def read_state(folder: Path) -> State:
     try:
         return read_json(path, State, "a state of tools/table.py")
     except UserError:
-        if path.exists():
+        if path.exists() and path.stat().st_size:
             raise
         return State()
 
 
 def write_state(folder: Path, state: State) -> None:
     """Write ``state.json``; the caller holds the job's lock."""
-    write_text(folder / STATE, json.dumps(asdict(state)))
+    write_text(folder / STATE, json.dumps(asdict(state)), durable=state.status in (DONE, FAILED))
 
 
 def newest_checkpoint(folder: Path) -> Path:

@@ -54,10 +54,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Box:
-    """A cell for all seeds: its figures by recipe, and its runs, or a ``note`` why it has none."""
+    """A cell for all seeds: its figures by recipe, and its runs, or a ``note`` why it has none.
+
+    ``recipes`` are those of its figures, also of those that are not measured yet; empty if there is one only.
+    """
 
     at: Mapping[str, Any]
     metric: str
+    protocol: str
+    recipes: Sequence[str]
     figures: Mapping[str, Figure]
     runs: Sequence[Run]
     note: str | None

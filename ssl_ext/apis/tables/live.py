@@ -41,7 +41,7 @@ class LiveTable:
     """Context that draws a table while its jobs run; call it as often as you like.
 
     The files are written again when the state of a job changed. A terminal shows the table, and the running
-    and failed jobs below it; without a terminal nothing is printed.
+    and failed jobs below it, until the block ends; without a terminal nothing is printed.
 
     Args:
         folder: The table's folder, with ``plan.json``.
@@ -50,7 +50,7 @@ class LiveTable:
 
     def __init__(self, folder: Path, console: Console) -> None:
         self.folder, self.scores = folder, Scores(folder)
-        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self.due = 0.0
         self.drawn: Any = None
 
@@ -81,6 +81,19 @@ class LiveTable:
             self.live.update(renderable(layout), refresh=True)
         took = time.monotonic() - start
         self.due = start + max(EVERY, took / SHARE)
+
+
+def show_table(folder: Path, console: Any) -> None:
+    """Print a planned table as it stands to a :class:`ssl_ext.cli.console.PlainConsole`; write its files.
+
+    Raises:
+        UserError: The folder has no plan, or a file is damaged.
+    """
+    layout = Scores(folder).read()
+    console.print_grids(table_grids(layout))
+    for line in status_lines(layout):
+        console.print(line, soft_wrap=True)
+    console.wrote(*write_outputs(layout, folder))
 
 
 def renderable(layout: Layout) -> Group:

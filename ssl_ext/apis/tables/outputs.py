@@ -15,14 +15,16 @@ from ssl_ext.evaluation.identity import mark, spread_notes
 from ssl_ext.evaluation.results import OWN
 from ssl_ext.evaluation.significance import T_FROM
 
-from .jobs import DONE, FAILED, OPEN, RUNNING
+from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job
 from .layout import Box, Figure, Layout
+from .plan import JOBS
 from .published import title
 
 LISTED = 20  # failed and running runs in the notes
 INTERVALS = (
     "[a,b] is the 95 % interval over seeds (Student's t), or over the test images of one seed (bootstrap)."
 )
+PROBES = ("linear", "transfer")  # protocols whose own recipe is a linear probe solved to convergence
 STATUSES = (DONE, RUNNING, FAILED, OPEN)
 
 
@@ -84,16 +86,12 @@ def table_title(layout: Layout) -> str:
 def header(layout: Layout) -> list[str]:
     """Names of the row axes, then words of each column, with its recipe if there are several."""
     names = [words for words, _ in layout.columns]
-    linear = {j for _, j, figure in layout.figures() if figure.rows[0].protocol == "linear"}
-    columns = [
-        f"{words}: {_recipe(recipe, j in linear)}" if recipe and names.count(words) > 1 else words
-        for j, (words, recipe) in enumerate(layout.columns)
-    ]
+    columns = []
+    for j, (words, recipe) in enumerate(layout.columns):
+        probe = any(row[j].protocol in PROBES for row in layout.boxes)
+        shown = "converged" if probe and recipe == OWN else recipe
+        columns.append(f"{words}: {shown}" if names.count(words) > 1 else words)
     return [*layout.plan.rows, *columns]
-
-
-def _recipe(recipe: str, linear: bool) -> str:
-    return "converged" if linear and recipe == OWN else recipe
 
 
 def cell_text(layout: Layout, row: int, column: int, published: Published) -> str:
@@ -181,13 +179,14 @@ def status_lines(layout: Layout) -> list[str]:
 def run_lines(layout: Layout, status: str) -> list[str]:
     """Config, options and seeds of the jobs with a status, and what is said of them; at most 20 lines."""
     found = {run.job: run.words for row in layout.boxes for box in row for run in box.of_status(status)}
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str], list[Job]] = {}
     for name, words in found.items():
         job = layout.jobs[name]
-        groups.setdefault((" ".join([job.config, *job.options]), words), []).append(job.seed)
+        groups.setdefault((" ".join([job.config, *job.options]), words), []).append(job)
     lines = [
-        f"{about}, seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}: {words}"
-        for (about, words), seeds in groups.items()
+        f"{about}, seed{'s' if len(jobs) > 1 else ''} {' '.join(str(job.seed) for job in jobs)}: {words}"
+        + (f" Log: {JOBS}/{jobs[0].id}/{LOG}" if status == FAILED else "")
+        for (about, words), jobs in groups.items()
     ]
     return [*lines[:LISTED], *([f"{len(lines) - LISTED} more"] if len(lines) > LISTED else [])]
 

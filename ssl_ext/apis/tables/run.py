@@ -13,12 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from ssl_ext.config.locate import FOLDER
-from ssl_ext.config.papers import Table, find_tables, read_table
+from ssl_ext.config.papers import Table, find_table, read_table
 
 from .checks import check_data, check_place, without_missing
-from .jobs import FAILED, LOG, OPEN, State, digest, read_state, write_state
-from .live import LiveTable
+from .estimates import estimate_table
+from .jobs import FAILED, OPEN, State, digest, read_state, write_state
+from .live import LiveTable, show_table
 from .local import WORKERS_LOG
 from .locks import take_lock
 from .overview import runs_table, summary
@@ -48,16 +48,6 @@ class Outcome:
     def failed(self) -> dict[str, State]:
         """Failed jobs."""
         return {name: state for name, state in self.states.items() if state.status == FAILED}
-
-
-def table_file(name: str) -> Path:
-    """File of a table: a path, or the stem of a table in ``configs/papers``.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    shipped = FOLDER / "papers" / f"{name}.py"
-    return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
 
 
 def plan_in(
@@ -147,21 +137,25 @@ def run_workers(
 
 def run_table(
     file: str,
-    console: Console,
+    console: Any,
     *,
     out: str | os.PathLike,
     workers: Workers,
     dry_run: bool = False,
+    show: bool = False,
+    estimate: bool = False,
     **settings: Any,
 ) -> int:
     """Plan and run the table of a file, and draw it meanwhile; see :func:`plan_in`.
 
     Args:
         file: Path of a table, or the name of one in ``configs/papers``.
-        console: Terminal to draw on.
+        console: Terminal to draw on (:class:`ssl_ext.cli.console.PlainConsole`).
         out: Folder of all tables.
         workers: The workers (:func:`.starters.choose_workers`).
         dry_run: Print the runs and their states only.
+        show: Print the table as it stands only, and write its files.
+        estimate: Print time and memory of the runs whose data are there only.
         settings: Further arguments of :func:`plan_in`.
 
     Returns:
@@ -170,28 +164,32 @@ def run_table(
     Raises:
         UserError: Bad input, before anything is started.
     """
-    path = table_file(file)
+    path = find_table(file)
     settings |= dict(file=path, most_processes=workers.most_processes)
     # Other cells, seeds or settings are another table, whose workers may run at the same time.
     choice = [settings.get(name) for name in CHOICE]
     name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
-    outcome = plan_in(read_table(path), name, out, dry_run=dry_run, **settings)
+    if show:
+        show_table(Path(out).resolve() / name, console)
+        return 0
+    outcome = plan_in(read_table(path), name, out, dry_run=dry_run or estimate, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     for note in plan.notes:
         console.print(note)
-    if dry_run:
-        console.print(runs_table(plan, jobs, outcome.states, outcome.images))
-    else:
+    if not dry_run and not estimate:
         with LiveTable(outcome.folder, console) as live:
             views: list[Callable[[], None]] = [Tail(outcome.folder, console), live]
             run_workers(outcome, workers.make, workers.n, views)
+        show_table(outcome.folder, console)
         if workers.note:
             console.print(workers.note)
+        return 1 if outcome.failed else 0
+    if estimate:
+        console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))
+    else:
+        console.print(runs_table(plan, jobs, outcome.states, outcome.images))
     for line in summary(plan, jobs, outcome.states):
         console.print(line)
-    for name, state in outcome.failed.items():
-        log = job_folder(outcome.folder, name) / LOG
-        console.print(f"failed: {state.said}\n  log: {log}", soft_wrap=True)
     return 1 if outcome.failed else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from ssl_ext.evaluation import Condition, ResultRow, Stat
 from ssl_ext.evaluation.identity import data_name
 from ssl_ext.evaluation.significance import seeds_interval
 from ssl_ext.json_files import read_json
+from ssl_ext.visualization.scalars import figure_of_epoch
 
-from .jobs import DONE, STATE, Job, State, read_job, read_state
+from .jobs import DONE, RUN, STATE, Job, State, read_job, read_state
 from .layout import Box, Ends, Figure, Layout, compared
 from .plan import JOBS, Cell, Plan, job_folder, read_plan
+from .planner import CURVE
 from .progress import run_of
 
-WHICH = "last"
 DETECTION = "detection.json"
 
 
@@ -41,6 +43,9 @@ class Scores:
         self._reasons: dict[str, list[str]] = {}
         self._intervals: dict[str, Ends] = {}
         self._papers: dict[str, PaperCell] | None = None
+        # Epoch of the figures: the last, unless the publication's is the best on validation.
+        self._which = "last"
+        self._log: dict[tuple[Path, str, int], float] = {}
         self._jobs: dict[str, Job] = {}
         self._states: dict[str, tuple[int, State]] = {}
 
@@ -62,11 +67,7 @@ class Scores:
         boxes = [
             [self._box(plan, row.get(name, []), jobs, states) for name in names] for row in groups.values()
         ]
-        spread = [
-            (j, recipe)
-            for j in range(len(names))
-            for recipe in dict.fromkeys(name for row in boxes for name in row[j].figures) or [None]
-        ]
+        spread = [(j, recipe) for j in range(len(names)) for recipe in _recipes([row[j] for row in boxes])]
         layout = Layout(
             plan,
             heads=list(groups),
@@ -97,7 +98,7 @@ class Scores:
         self, plan: Plan, cells: Sequence[Cell], jobs: Mapping[str, Job], states: Mapping[str, State]
     ) -> Box:
         if not cells:
-            return Box({}, "", {}, [], "not planned")
+            return Box({}, "", "", [], {}, [], "not planned")
         place, first = self.folder.parent / JOBS, cells[0]
         runs = []
         found: dict[str, dict[int, list[ResultRow]]] = {}
@@ -106,14 +107,19 @@ class Scores:
                 continue
             runs.append(run_of(cell.seed, cell.evaluate, jobs, states, place))
             if runs[-1].status == DONE:
-                for row in self._selected(place / cell.evaluate / str(jobs[cell.evaluate].results), cell):
+                for row in self._selected(place / cell.evaluate, jobs[cell.evaluate].results, cell):
                     found.setdefault(row.recipe, {}).setdefault(cell.seed, []).append(row)
         figures = {recipe: self._figure(plan, first, recipe, by_seed) for recipe, by_seed in found.items()}
-        return Box(first.at, first.metric, figures, runs, None if runs else first.note or "no config")
+        note = None if runs else first.note or "no config"
+        protocol = first.select.get("protocol", "")
+        return Box(first.at, first.metric, protocol, first.recipes, figures, runs, note)
 
-    def _selected(self, path: Path, cell: Cell) -> list[ResultRow]:
-        """Rows of a cell in a result file, under every recipe, that have its metric."""
+    def _selected(self, job: Path, results: str | None, cell: Cell) -> list[ResultRow]:
+        """Rows of a cell in a job's result file, under every recipe, that have its metric."""
         select = {name: value for name, value in cell.select.items() if name != "recipe"}
+        if select.get("protocol") == CURVE:
+            return [self._logged(job / RUN, cell)]
+        path = job / str(results)
         return [
             row
             for row in self._read(path)
@@ -127,20 +133,33 @@ class Scores:
             self._rows[path] = stamp, rows
         return self._rows[path][1]
 
+    def _logged(self, run: Path, cell: Cell) -> ResultRow:
+        """A figure of a training's log as a result row; NaN if it was not logged."""
+        key = run, cell.metric, cell.select["epoch"]
+        if key not in self._log:
+            try:
+                self._log[key] = figure_of_epoch(run, *key[1:])
+            except (FileNotFoundError, ValueError):
+                self._log[key] = math.nan
+        metrics = {cell.metric: self._log[key]}
+        return ResultRow("training", CURVE, metrics, metrics, {}, {}, cell.seed)
+
     def _figure(
         self, plan: Plan, cell: Cell, recipe: str, by_seed: Mapping[int, Sequence[ResultRow]]
     ) -> Figure:
         rows = [row for found in by_seed.values() for row in found]
+        if self._papers is None:
+            table = read_table(plan.file) if plan.file else None
+            self._papers = {str(dict(paper.at)): paper for paper in (table.cells if table else [])}
+            self._which = (table and table.which) or self._which
         values = {
-            seed: float(np.mean([row.last[cell.metric] for row in found])) for seed, found in by_seed.items()
+            seed: float(np.mean([getattr(row, self._which)[cell.metric] for row in found]))
+            for seed, found in by_seed.items()
         }
         if len(rows) == 1:
-            stat = Stat.of_rows(rows, cell.metric, WHICH)
+            stat = Stat.of_rows(rows, cell.metric, self._which)
         else:
             stat = Stat.of([*values.values()])._replace(interval=seeds_interval([*values.values()]))
-        if self._papers is None:
-            papers = read_table(plan.file).cells if plan.file else []
-            self._papers = {str(dict(paper.at)): paper for paper in papers}
         paper = self._papers.get(str(cell.at))
         if paper is None or paper.printed == "-":
             return Figure(recipe, values, rows, stat)
@@ -148,7 +167,7 @@ class Scores:
 
     def _unlike(self, plan: Plan, paper: PaperCell, rows: Sequence[ResultRow]) -> list[str]:
         """Differences of the rows from the publication."""
-        folder = Path(str(plan.file)).resolve().parents[1]
+        folder = Path(str(plan.file)).parent
         found: dict[str, None] = {}
         for row in rows:
             about = [row.source.get(key) for key in ("network", "pretraining", "checkpoint", "data")]
@@ -157,7 +176,7 @@ class Scores:
                 condition = Condition.from_row(row)
                 reference = Reference(0.0, paper.metric, plan.source, paper, condition, plan.recipes, folder)
                 try:
-                    self._reasons[key] = reference.differences(row)
+                    self._reasons[key] = reference.differences(row, self._which)
                 except UserError as error:
                     self._reasons[key] = [str(error)]
             found |= dict.fromkeys(self._reasons[key])
@@ -170,7 +189,7 @@ class Scores:
             row = first.rows[0]
             pair = Pair(data_name(row), Condition.from_row(row), first.rows, second.rows)
             try:
-                found = image_differences(load_scores(pair), WHICH, [metric])
+                found = image_differences(load_scores(pair), self._which, [metric])
             except UserError:
                 found = []
             self._intervals[key] = found[0][3] if found else None
@@ -182,6 +201,12 @@ def _reference(plan: Plan, heads: Sequence[Sequence[str]]) -> int:
     wanted = {plan.rows.index(axis): str(value) for axis, value in plan.reference.items()}
     fits = (i for i, head in enumerate(heads) if all(head[place] == v for place, v in wanted.items()))
     return next(fits, 0)
+
+
+def _recipes(boxes: Sequence[Box]) -> list[str | None]:
+    """Recipes of the figures of a column, planned ones first; None without figures."""
+    found = dict.fromkeys(name for box in boxes for name in (*box.recipes, *box.figures))
+    return [*found] or [None]
 
 
 def _detections(path: Path) -> list[ResultRow]:

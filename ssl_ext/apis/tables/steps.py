@@ -149,6 +149,7 @@ def _start(folder: Path, job: Job, lock: Lock, state: State) -> Step:
     with open(folder / LOG, "ab") as log:
         log.write(os.fsencode(f"$ {shlex.join(words)}\n"))
         log.flush()
+        start = log.tell()
         child = subprocess.Popen(
             words,
             cwd=job.cwd,
@@ -161,7 +162,7 @@ def _start(folder: Path, job: Job, lock: Lock, state: State) -> Step:
             # Ctrl-C in a terminal goes to the driver only, which tells its workers.
             start_new_session=True,
         )
-        return Step(folder, job, lock, state, child, log.tell())
+        return Step(folder, job, lock, state, child, start)
 
 
 def argv(folder: Path, job: Job) -> list[str]:

@@ -36,6 +36,7 @@ class AMix(BlockMixing, MomentumClassifier):
         feature_stage: l, the backbone stage whose feature maps the block gets, counted from 1.
         adjust_lam: Rescale the masks of the classifier's mixtures to a mean of exactly λ.
         mask_decay: Decay the weight of the mask loss to 0 by a cosine over the run.
+        constant_mask: Replace all masks by the constant λ, the control of the learned mask.
         **kwargs: ``momentum``, ``momentum_schedule``, ``backbone``, ``head`` and ``data_preprocessor``.
 
     Raises:
@@ -56,6 +57,7 @@ class AMix(BlockMixing, MomentumClassifier):
         feature_stage: int = 3,
         adjust_lam: bool = False,
         mask_decay: bool = False,
+        constant_mask: bool = False,
         **kwargs,
     ) -> None:
         last = kwargs["backbone"].get("out_indices", (3,))[-1]
@@ -69,6 +71,7 @@ class AMix(BlockMixing, MomentumClassifier):
             lam_per=lam_per,
             adjust_lam=adjust_lam,
             mask_decay=mask_decay,
+            constant_mask=constant_mask,
         )
         self.block_head = MODELS.build(dict(self.head_defaults, **(block_head or {}), type="MixBlockHead"))
 
@@ -87,11 +90,16 @@ class AMix(BlockMixing, MomentumClassifier):
     def block_loss(self, images: Tensor, outputs: Sequence[Tensor], data_samples: dict) -> dict[str, Tensor]:
         """Named losses of the block; ``outputs`` are the copy's backbone outputs for the plain images."""
         mixed, mask = self.mix(images, outputs[0])
+
+        def embed(images: Tensor) -> Tensor:
+            return pool_features(self.deployed.backbone(images))
+
         with frozen(self.deployed):
-            z_mix = pool_features(self.deployed.backbone(mixed.images))
+            z_mix, z_mixup = embed(mixed.images), self.embed_mixup(images, mixed, embed)
             logits = self.block_logits(z_mix)
         labels = self.block_labels(data_samples)
-        terms = self.block_head.loss(logits, z_mix, pool_features(outputs), labels, mixed, mask)
+        keys = pool_features(outputs)
+        terms = self.block_head.loss(logits, z_mix, keys, labels, mixed, mask, z_mixup=z_mixup)
         if "loss_mask" in terms:
             terms["loss_mask"] = self.mask_scale * terms["loss_mask"]
         return terms | self.block_figures()

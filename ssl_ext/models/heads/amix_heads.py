@@ -57,10 +57,13 @@ class BlockLosses:
         logits: Tensor | None = None,
         labels: Tensor | None = None,
         known: Tensor | None = None,
+        z_mixup: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of mixed images, by names ``loss_block_<name>``, and ``larger_source_top1``.
+        """Losses of mixed images, by names ``loss_block_<name>``, and one or two statistics.
 
-        The latter is the fraction of mixtures with |λ − ½| > 0.2 that are closer to their larger source.
+        ``larger_source_top1`` is the fraction of mixtures with |λ − ½| > 0.2 that are closer to their larger
+        source; ``bce_minus_mixup``, with ``z_mixup``, is the loss ``'bce'`` minus that of MixUp: below 0 the
+        sources are easier to recognise than in MixUp's mixtures.
 
         Args:
             names: A subset of ``BLOCK_LOSSES``.
@@ -72,6 +75,7 @@ class BlockLosses:
             logits: (N, classes) of the mixed images, for ``'ce'`` and ``'pbce'``.
             labels: (N,), classes of the plain images.
             known: (N,) bool, False for plain images without a class; None if all have one.
+            z_mixup: (N, D) unit vectors of MixUp's mixtures with the same λ and permutation.
         """
         partners, settings = keys[mixed.permutation], dict(temperature=self.temperature)
         found = {}
@@ -90,6 +94,11 @@ class BlockLosses:
             clear = (mixed.lam - 0.5).abs() > CLEAR
             hits = clear & (nearer == (mixed.lam > 0.5))
             found["larger_source_top1"] = hits.sum() / clear.sum().clamp(min=1)
+            if z_mixup is not None:
+                learned, reference = (
+                    mixup_bce(x, keys, partners, mixed.lam, **settings) for x in (z, z_mixup)
+                )
+                found["bce_minus_mixup"] = learned - reference
         return found
 
     def mask_terms(self, mask: Tensor, lam: Tensor, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
@@ -178,6 +187,8 @@ class MixBlockHead(BlockLosses, nn.Module):
         labels: Tensor,
         mixed: Mixed,
         mask: Tensor,
+        *,
+        z_mixup: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Weighted terms and logged statistics by name.
 
@@ -188,6 +199,7 @@ class MixBlockHead(BlockLosses, nn.Module):
             labels: (N,) int64, classes of the plain images.
             mixed: Permutation and λ of the mixtures.
             mask: (N, 1, H, W), masks of the mixtures, in [0, 1].
+            z_mixup: (N, D) features of MixUp's mixtures with the same λ and permutation.
         """
         z_mix, keys, excluded = unit_rows(z_mix), unit_rows(keys.detach()), None
         negatives = keys
@@ -195,7 +207,15 @@ class MixBlockHead(BlockLosses, nn.Module):
             excluded = no_negatives(mixed.permutation, labels if self.mask_labels else None)
             negatives = gather(keys)
         terms = self.block_terms(
-            self.losses, z_mix, keys, negatives, mixed, excluded=excluded, logits=logits, labels=labels
+            self.losses,
+            z_mix,
+            keys,
+            negatives,
+            mixed,
+            excluded=excluded,
+            logits=logits,
+            labels=labels,
+            z_mixup=None if z_mixup is None else unit_rows(z_mixup),
         )
         return terms | self.mask_terms(mask, mixed.lam)
 

@@ -34,6 +34,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         feature_stage: l, the backbone stage whose feature maps the block gets, counted from 1.
         adjust_lam: Rescale the masks of the network's mixtures to a mean of exactly λ.
         mask_decay: Decay the weight of the mask loss to 0 by a cosine over the run.
+        constant_mask: Replace all masks by the constant λ, the control of the learned mask.
         **kwargs: ``pipeline`` of :class:`MixedMoCo`, and arguments of :class:`MoCo`.
 
     Raises:
@@ -52,6 +53,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         feature_stage: int = 3,
         adjust_lam: bool = True,
         mask_decay: bool = False,
+        constant_mask: bool = False,
         **kwargs,
     ) -> None:
         names = tuple(block_losses)
@@ -75,6 +77,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
             lam_per=lam_per,
             adjust_lam=adjust_lam,
             mask_decay=mask_decay,
+            constant_mask=constant_mask,
         )
         self.label_queue: Queue | None = None
         if mask_labels:
@@ -107,6 +110,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
         classifier = self.label_source.classifier if self.by_class else None
         with frozen(self.key_network, *([] if classifier is None else [classifier])):
             pooled, z = self.embed_frozen(mixed.images)
+            z_mixup = self.embed_mixup(step.images, mixed, lambda images: self.embed_frozen(images)[1])
             logits = None if classifier is None else classifier(pooled)
         losses = self.head.block_terms(
             self.block_losses,
@@ -118,6 +122,7 @@ class AMixMoCo(BlockMixing, MixedMoCo):
             logits=logits,
             labels=step.labels,
             known=None if self.label_source is None else self.label_source.known(step.labels),
+            z_mixup=z_mixup,
         )
         figures = self.head.mask_terms(mask, mixed.lam, self.mask_scale)
         return dict(losses, **figures, **self.block_figures())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_ext.losses import unit_rows
-from ssl_ext.models.utils import ClusterBank, LabelSource, pool_features
+from ssl_ext.models.utils import ClusterBank, LabelSource, pool_features, shuffled
 
 from .moco import MoCo
 
@@ -124,14 +124,10 @@ class MixedMoCo(MoCo):
         """Unit vectors (N, D) of images (N, C, H, W), from the online network."""
         return unit_rows(self.project(self.extract_embedding(images)))
 
-    @torch.no_grad()
     def embed_keys(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled features (N, C) and unit vectors (N, D) of the key network, on the shuffled batch."""
-        order = torch.randperm(len(images), device=images.device)
-        features = pool_features(self.key_network.backbone(images[order]))
-        keys = unit_rows(self.key_network.neck((features,))[0])
-        back = order.argsort()
-        return features[back], keys[back]
+        """Pooled features (N, C) and unit vectors (N, D) of the key network, in shuffled batches."""
+        features, keys = shuffled(self.embed_frozen, images)
+        return features, keys
 
     def embed_frozen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (N, C) and unit vectors (N, D) of the key network, with gradient to the images.

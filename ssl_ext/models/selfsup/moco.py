@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from ssl_ext.losses import unit_rows
-from ssl_ext.models.utils import MomentumNetwork, Queue
+from ssl_ext.models.utils import MomentumNetwork, Queue, shuffled
 from ssl_ext.registry import MODELS
 
 from .base import EMAModel, SelfSupervisedModel
@@ -23,10 +22,10 @@ class MoCo(EMAModel, SelfSupervisedModel):
     queue's length).
 
     Batch statistics leak which key belongs to a query: both are normalised over the same images, the queue's
-    keys over other batches. Therefore the key batch is shuffled, and ``norm_cfg=dict(type="SplitBN")`` in
-    backbone and neck normalises over parts of a batch, so that a query and its key fall into different parts.
-    (The paper shuffles across processes for the same reason; synchronised statistics would undo it, so
-    ``SplitBN`` is never converted to them.)
+    keys over other batches. Therefore keys are computed in random order, across processes as in the paper,
+    and ``norm_cfg=dict(type="SplitBN")`` in backbone and neck normalises over parts of a process's images, so
+    that a query and its key fall into different parts. (Synchronised statistics would undo it, so ``SplitBN``
+    is never converted to them.)
 
     Args:
         queue_size: K, number of negatives.
@@ -53,9 +52,7 @@ class MoCo(EMAModel, SelfSupervisedModel):
         """Named, weighted loss terms of a query view and a key view, each (N, C, H, W)."""
         view_query, view_key = inputs
         queries = [unit_rows(z) for z in self.neck((self.extract_embedding(view_query),))]
-        order = torch.randperm(len(view_key), device=view_key.device)
-        # The argsort of a permutation is its inverse, which restores the order of the queries.
-        keys = [unit_rows(z)[order.argsort()] for z in self.key_network(view_key[order])]
+        keys = [unit_rows(z) for z in shuffled(self.key_network, view_key)]
         losses = self.compare(queries, keys, [queue.snapshot() for queue in self.queues])
         if self.training:
             for queue, key in zip(self.queues, keys, strict=True):

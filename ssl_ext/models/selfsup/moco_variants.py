@@ -9,6 +9,7 @@ from ssl_ext.losses import i_mix_terms, mochi_terms, unit_rows
 from ssl_ext.mixups import mixup
 from ssl_ext.mixups.mixed import beta
 from ssl_ext.models.heads import MoCoHead
+from ssl_ext.models.utils import shuffled
 from ssl_ext.registry import MODELS
 from ssl_ext.values import check_at_least, check_positive
 
@@ -53,8 +54,7 @@ class IMix(MoCo):
         lam = beta(self.alpha, count, device)
         mixtures, _ = mixup(view_query, lam, permutation)
         query = unit_rows(self.project(self.extract_embedding(mixtures)))
-        order = torch.randperm(count, device=device)
-        key = unit_rows(self.key_network(view_key[order])[0])[order.argsort()]
+        key = unit_rows(shuffled(self.key_network, view_key)[0])
         losses = self.head.loss(query, key, self.queues[0].snapshot(), permutation, lam)
         if self.training:
             self.queues[0].enqueue(key)

@@ -12,6 +12,7 @@ from .momentum import MomentumNetwork, check_momentum, momentum_at
 from .pooling import pool_features
 from .queue import Queue
 from .running_statistics import running_statistics_kept
+from .shuffling import shuffled
 from .split_batch_norm import SplitBN
 from .stages import backbone_stages, count_stages, stage_features, stage_replaced
 
@@ -33,6 +34,7 @@ __all__ = [
     "momentum_at",
     "pool_features",
     "running_statistics_kept",
+    "shuffled",
     "stage_features",
     "stage_replaced",
 ]

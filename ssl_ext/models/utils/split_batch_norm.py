@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_ext.losses import world_size
 from ssl_ext.registry import MODELS
 
 
@@ -13,14 +14,15 @@ from ssl_ext.registry import MODELS
 class SplitBN(nn.Module):
     """Batch normalisation with separate training statistics for ``num_splits`` equal parts of the batch.
 
-    Row i belongs to part i mod ``num_splits``. MoCo needs it because statistics of the whole batch would leak
-    which key belongs to a query. Parameters, buffers and evaluation are those of
-    :class:`torch.nn.BatchNorm2d`, so state dicts are interchangeable. It is never converted to synchronised
-    batch normalisation.
+    The batch is that of all processes: each of W processes normalises its images in ``num_splits`` / W parts
+    (at least one). With P parts in a process, row i belongs to part i mod P. MoCo needs it because statistics
+    of the whole batch would leak which key belongs to a query. Parameters, buffers and evaluation are those
+    of :class:`torch.nn.BatchNorm2d`, so state dicts are interchangeable. It is never converted to
+    synchronised batch normalisation.
 
     Args:
         num_features: Number of channels C.
-        num_splits: Number of parts.
+        num_splits: Number of parts; a multiple of the number of processes, or a divisor of it.
         eps: Added to the variance.
         momentum: Weight of the new statistics (averaged over the parts) in the running statistics.
 
@@ -51,17 +53,19 @@ class SplitBN(nn.Module):
         """Normalise x (N, C, ...) over each channel.
 
         Raises:
-            ValueError: In training mode, the batch does not split into equal parts of two or more.
+            ValueError: In training mode, the parts cannot be shared equally among the processes, or the batch
+                does not split into equal parts of two or more.
         """
         if not self.training:
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        splits, rows = self.num_splits, len(x)
+        splits, rows = self._own_splits(), len(x)
         if rows % splits or rows < 2 * splits:
             raise ValueError(
                 f"A batch of {rows} images cannot be normalised in {splits} equal parts of two or more: "
-                f"train_dataloader.batch_size must be a multiple of norm_cfg.num_splits (with drop_last)."
+                f"train_dataloader.batch_size must be a multiple of norm_cfg.num_splits (with drop_last), "
+                "divided by the number of processes."
             )
         means, variances = self.running_mean.repeat(splits), self.running_var.repeat(splits)
         # One call for all parts, which are moved to the channel axis.
@@ -81,3 +85,13 @@ class SplitBN(nn.Module):
             self.running_var.copy_(variances.view(splits, -1).mean(0))
             self.num_batches_tracked.add_(1)
         return out.reshape(x.shape)
+
+    def _own_splits(self) -> int:
+        """Parts of this process's batch."""
+        splits, world = self.num_splits, world_size()
+        if splits % world and world % splits:
+            raise ValueError(
+                f"norm_cfg.num_splits is {splits}; with {world} processes it must be a multiple or a divisor "
+                f"of {world}."
+            )
+        return max(1, splits // world)

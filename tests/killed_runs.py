@@ -52,7 +52,10 @@ class RecordHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         losses = {name: float(value) for name, value in outputs.items()}
-        self.steps.append(dict(indices=data_batch["indices"].tolist(), losses=losses))
+        # A detection batch has no indices.
+        samples = data_batch.get("data_samples", ())
+        indices = [s["image_id"] for s in samples] if samples else data_batch["indices"].tolist()
+        self.steps.append(dict(indices=indices, losses=losses))
 
     def after_train(self, runner):
         model = getattr(runner.model, "module", runner.model)

@@ -1,0 +1,167 @@
+"""Predictions of a kept classifier for images, as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+
+from ssl_ext.datasets import ArrayDataset
+from ssl_ext.datasets.decode import image_names
+from ssl_ext.datasets.file_dataset import FileDataset
+from ssl_ext.datasets.image_files import read_square
+from ssl_ext.datasets.npz import npz_images
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import batches
+from ssl_ext.evaluation.calibration import entropy
+from ssl_ext.exporting.classifier import Classifier, Prediction, load_classifier
+from ssl_ext.files import check_file, replacing, shown
+
+FILE = "file"
+"""Column of a CSV file with the paths of images."""
+
+
+class PillowFiles(FileDataset):
+    """Image files that are resized as :class:`ssl_ext.datasets.ImageFiles` resizes them."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one sample, like FileDataset."""
+        image = read_square(Path(self.files[index]), self.image_size, self.channels)
+        return {"inputs": image, "labels": self.labels[index], "indices": torch.tensor(index)}
+
+
+def predict(
+    model: str | os.PathLike,
+    source: str | os.PathLike,
+    *,
+    out: str | os.PathLike | None = None,
+    data_root: str | os.PathLike | None = None,
+    split: str = "test",
+    batch_size: int = 256,
+    num_workers: int = 0,
+    device: str | torch.device | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Classify images and write one line for each to a CSV file.
+
+    Columns: ``file`` (or ``row``); ``p(CLASS)``, the probability of each class at the temperature that was
+    fitted on validation images; ``decision``, the class, or those with a probability above one half for
+    several labels (``|`` between them), which the temperature does not change; ``above_threshold``, the
+    classes whose probability exceeds that of 90 % of the negative validation images; ``entropy`` in nats;
+    ``distance`` to the training images (:func:`ssl_ext.evaluation.calibration.feature_distance`); and
+    ``distance_rank``, the share of the validation images that are nearer: 1 is farther than all of them.
+
+    Args:
+        model: File of ``tools/evaluate.py --save``.
+        source: Folder of images, searched recursively; CSV file with a column ``file``; or ``.npz`` file with
+            the images of ``split``. Files are resized and cropped to the size of the training images.
+        out: File to write; default ``SOURCE_predictions.csv`` in the current folder.
+        data_root: Folder of the paths of a CSV file; default: its own.
+        split: Split of an ``.npz`` file.
+        batch_size: Images per forward pass.
+        num_workers: Processes that decode image files.
+        device: Default CUDA if available.
+        overwrite: Replace an existing file.
+
+    Raises:
+        UserError: A file is missing or damaged, or images of another size or number of channels.
+    """
+    if batch_size < 1 or num_workers < 0:
+        raise UserError(f"--batch-size is {batch_size}, --num-workers is {num_workers}: at least 1 and 0.")
+    path = Path(out) if out else Path(f"{Path(source).stem}_predictions.csv")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise UserError(f"'{shown(path)}' exists: give another --out, or --overwrite.")
+    classifier = load_classifier(model, device)
+    with user_errors(f"'{shown(source)}'"):
+        key, names, dataset = _images(classifier, Path(source), data_root, split)
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        labels = _columns(classifier)
+        about = ("decision", "above_threshold", "entropy", "distance", "distance_rank")
+        lines.writerow([key, *(f"p({name})" for name in labels), *about])
+        found = iter(names)
+        for batch in batches(dataset, None, batch_size=batch_size, num_workers=num_workers):
+            rows = _rows(classifier, classifier.predict(batch["inputs"]), labels)
+            lines.writerows([next(found), *row] for row in rows)
+    with replacing(path) as file:
+        file.write(text.getvalue().encode(errors="backslashreplace"))
+    print_log(f"{len(names)} images by '{shown(model)}' ({classifier.about['name']})", logger="current")
+    return path
+
+
+def _columns(classifier: Classifier) -> list[str]:
+    """Names of the columns of the scores: of all classes, or for ``binary`` of the second."""
+    names = classifier.classes or list(map(str, range(classifier.num_classes)))
+    return list(names[1:] if classifier.task == "binary" else names)
+
+
+def _rows(classifier: Classifier, found: Prediction, labels: Sequence[str]) -> Iterator[list[str]]:
+    """Fields of each image after its name."""
+    names = classifier.classes or list(map(str, range(classifier.num_classes)))
+    limits = classifier.calibration.thresholds
+    above = found.calibrated > torch.tensor(limits or [2.0], dtype=torch.float64)
+    columns = zip(
+        found.scores, found.calibrated, above, entropy(found.calibrated, classifier.task), found.distance,
+        found.rank, strict=True,
+    )  # fmt: skip
+    for scores, calibrated, over, spread, distance, rank in columns:
+        if classifier.task == "multi-label":
+            decision = "|".join(name for name, score in zip(labels, scores, strict=True) if score > 0.5)
+        else:
+            chosen = int(scores[0] > 0.5) if classifier.task == "binary" else int(scores.argmax())
+            decision = names[chosen]
+        yield [
+            *(f"{value:.6g}" for value in calibrated.tolist()),
+            decision,
+            "|".join(name for name, one in zip(labels, over.tolist(), strict=True) if one),
+            *(f"{float(value):.6g}" for value in (spread, distance, rank)),
+        ]
+
+
+def _images(
+    classifier: Classifier, source: Path, data_root: Any, split: str
+) -> tuple[str, Sequence[Any], Any]:
+    """Heading of the names, names and data set of a source."""
+    height, width = classifier.image_size
+    channels = len(classifier.network.model.normalization[0]) if classifier.network.model.normalization else 3
+    if source.suffix.lower() == ".npz":
+        images = npz_images(check_file(source), split, as_rgb=channels == 3)
+        if (shape := tuple(images.shape[1:])) != (channels, height, width):
+            raise ValueError(f"its images are {shape}, but the classifier takes {(channels, height, width)}")
+        return "row", range(len(images)), ArrayDataset(images)
+    if height != width:
+        raise ValueError(f"image files are cut to squares, but the classifier takes {height} x {width}")
+    if source.is_dir():
+        root, names = source, image_names(source)
+    else:
+        root, names = Path(data_root) if data_root else source.parent, _listed(check_file(source))
+    if missing := [name for name in names if not (root / name).is_file()]:
+        raise ValueError(f"{len(missing)} of {len(names)} files are missing in '{root}': {missing[0]} first")
+    kind = str(classifier.dataset.get("type")).rpartition(".")[2]
+    files = (PillowFiles if kind == "ImageFiles" else FileDataset)(image_size=height, channels=channels)
+    files.set_files(
+        [str(root / name) for name in names], [-1] * len(names), classes=(), split="train",
+        available_splits=("train",),
+    )  # fmt: skip
+    return FILE, [shown(name) for name in names], files
+
+
+def _listed(path: Path) -> list[str]:
+    """Paths in the column ``file`` of a CSV file, in order."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file, skipinitialspace=True)
+            if FILE not in (lines.fieldnames or ()):
+                raise ValueError(f"no column {FILE!r} in its first line")
+            names = [(line[FILE] or "").strip() for line in lines]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"not a CSV file in UTF-8 ({error})") from error
+    if not all(names) or not names:
+        raise ValueError("it lists no files" if not names else "a line names no file")
+    return names
