@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import codecs
+import difflib
 import errno
 import io
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from .processes import follow_parent
@@ -76,6 +77,16 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, KeyError) and text.isidentifier():
         return f"the key {text!r} is missing"
     return text[:MAX_LENGTH] or type(error).__name__
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """End of a sentence that names the most similar known word; empty if none is similar.
+
+    >>> did_you_mean("trimx", ["simclr", "trimix"]), did_you_mean("x", ["trimix"])
+    ("; did you mean 'trimix'?", '')
+    """
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def in_ascii(text: str) -> str:

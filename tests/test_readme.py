@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 ROOT = Path(__file__).parent.parent
@@ -15,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
 COMMANDS = [line for language, block in BLOCKS if language == "bash" for line in block.splitlines()]
 # Run by tools/quickstart.sh's own use and by the continuous integration.
-ELSEWHERE = ("bash tools/quickstart.sh", "bash tools/test.sh")
+ELSEWHERE = ("bash tools/quickstart.sh", "bash tools/test.sh", "source .venv")
 ONE_EPOCH = "--cfg-options train_cfg.max_epochs=1"
 # Shorter arguments for slow commands.
 LESS = {
@@ -43,7 +44,9 @@ def clone(tmp_path_factory):
     images, labels = load_digits(return_X_y=True)
     images = np.repeat((images * 15).astype(np.uint8).reshape(-1, 8, 8, 1), 3, axis=3)
     images = images.repeat(4, axis=1).repeat(4, axis=2)
-    (folder / "data").mkdir()
+    for number, (image, label) in enumerate(zip(images[:60], labels[:60], strict=True)):
+        (folder / f"data/mine/{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"data/mine/{label}/{number}.png")
     np.savez(
         folder / "data" / "mine.npz",
         x_train=images[:70],

@@ -13,6 +13,7 @@ from ssl_ext.errors import run_tool, user_errors
 COMMANDS = {
     "augment": "two views of each image of a batch, here and with transforms per image",
     "step": "a training step of the runner and a bare loop",
+    "detect": "epochs of a detector here and in the loop of torchvision's reference",
     "epoch": "epochs of a config as shipped and with one setting changed",
     "gpu": "steps of several methods on a GPU, captured and eager, and their network passes alone",
     "files": "from JPEG files and packs of them to batches, here and in MMPretrain",

@@ -1,7 +1,7 @@
 _base_ = [
     "../_base_/datasets/cifar10-10k.py",
     "../_base_/models/classifier-resnet18.py",
-    "../_base_/views/pad-crop-flip-32px.py",
+    "../_base_/views/pad-crop-flip.py",
     "../_base_/schedules/sgd-cosine-30e.py",
     "../_base_/classification_runtime.py",
 ]

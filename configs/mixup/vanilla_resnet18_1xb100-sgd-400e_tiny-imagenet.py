@@ -1,7 +1,7 @@
 _base_ = [
     "../_base_/datasets/tiny_imagenet.py",
     "../_base_/models/classifier-resnet18.py",
-    "../_base_/views/resized-crop-flip-64px.py",
+    "../_base_/views/resized-crop-flip.py",
     "../_base_/schedules/sgd-cosine-400e.py",
     "../_base_/classification_runtime.py",
 ]

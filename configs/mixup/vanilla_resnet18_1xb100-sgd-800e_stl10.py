@@ -1,7 +1,7 @@
 _base_ = [
     "../_base_/datasets/stl10.py",
     "../_base_/models/classifier-resnet18.py",
-    "../_base_/views/resized-crop-flip-96px.py",
+    "../_base_/views/resized-crop-flip.py",
     "../_base_/schedules/sgd-cosine-800e.py",
     "../_base_/classification_runtime.py",
 ]

@@ -6,7 +6,8 @@ AXES = dict(
 )
 ROWS, COLUMNS = ["row"], ["metric"]
 CONFIG = "{method}_resnet50_8xb32-sgd-200e_imagenet"
-EVALUATE = dict(protocols="detection", config="{method}_resnet50-c4_8xb2-sgd-24k_voc0712")
+# Three seeds of the detector, from one pretraining.
+EVALUATE = dict(protocols="detection", config="{method}_resnet50-c4_8xb2-sgd-24k_voc0712", pretrain_seed=0)
 SEEDS = range(3)
 METRIC, UNIT = "{metric}", "%"
 SOURCE = "AMix, Table 6"

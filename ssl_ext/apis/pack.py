@@ -17,10 +17,10 @@ from mmengine.logging import print_log
 
 from ssl_ext.config.data import build_dataset
 from ssl_ext.config.load import load_config
+from ssl_ext.datasets.entries import read_entries
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import locked
 from ssl_ext.datasets.folder import folder_splits
-from ssl_ext.datasets.image_files import read_entries
 from ssl_ext.datasets.mapped import read_arrays, write_arrays
 from ssl_ext.datasets.packed import AGAIN, images_file, index_file, partial_file
 from ssl_ext.datasets.packing import RECORD, Form, encoded_images, read_records
@@ -102,7 +102,7 @@ def _settings(
 
 def _splits(settings: dict[str, Any]) -> tuple[str, ...]:
     if settings["type"] == "FolderDataset":
-        return folder_splits(settings["data_root"])
+        return folder_splits(settings["data_root"], settings.get("test_share"))
     return _listed(settings, "train", Form()).available_splits
 
 
@@ -113,7 +113,11 @@ def _listed(settings: dict[str, Any], split: str, form: Form) -> FileDataset:
         if not issubclass(DATASETS.get(settings["type"]) or object, FileDataset):
             raise UserError(f"{settings['type']} does not read image files, so there is nothing to pack.")
         return build_dataset("SOURCE", options)
-    csv = {key: settings[key] for key in ("labels_file", "group", "test_share") if key in settings}
+    csv = {
+        key: settings[key]
+        for key in ("labels_file", "group", "test_share", "class_folders")
+        if key in settings
+    }
     with user_errors("SOURCE"):
         root, entries, classes, available = read_entries(settings["data_root"], **csv)
     kept = [entry for entry in entries if entry.split == split]
@@ -121,6 +125,7 @@ def _listed(settings: dict[str, Any], split: str, form: Form) -> FileDataset:
     labels = [classes.index(entry.label) if entry.label else -1 for entry in kept]
     files = Paths.of([entry.file for entry in kept], root=str(root))
     found.set_files(files, labels, classes=classes, split=split, available_splits=available)
+    found.task = settings.get("task", found.task)
     found.groups = np.array([entry.group for entry in kept]) if entries[0].group else None
     return found
 
@@ -223,6 +228,8 @@ def _finish(
     for array in arrays.values():
         content.update(np.ascontiguousarray(array).data)
     meta = dict(header, arrays=form.size is not None, side=form.size or form.short_side)
-    meta |= dict(channels=form.channels, classes=data.classes or (), content=content.hexdigest())
+    meta |= dict(
+        channels=form.channels, task=data.task, classes=data.classes or (), content=content.hexdigest()
+    )
     write_arrays(index_file(root, split), meta, arrays)
     journal.unlink()

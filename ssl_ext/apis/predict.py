@@ -13,9 +13,9 @@ import torch
 from mmengine.logging import print_log
 
 from ssl_ext.datasets import ArrayDataset
-from ssl_ext.datasets.decode import image_names
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.image_files import read_square
+from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.npz import npz_images
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import batches

@@ -160,9 +160,8 @@ def prepare(
     if resume_from and config.randomness.get("seed") is None:
         # It determines the order of the images.
         config.randomness.seed = stored_meta(resume_from).get("meta", {}).get("seed")
-    config.randomness.seed = set_random_seed(
-        config.randomness.get("seed"), config.randomness.get("deterministic", False)
-    )
+    seed, deterministic = config.randomness.get("seed"), config.randomness.get("deterministic", False)
+    config.randomness.seed = set_random_seed(seed, deterministic)
     fit_learning_rate(config, get_world_size())
     loader: Any = build_train_loader(config)
     # Built before training, so that wrong paths are reported now.

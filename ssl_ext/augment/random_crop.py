@@ -12,9 +12,9 @@ from ssl_ext.augment.sampling import check_size, whole
 class RandomCrop(Augmentation):
     """Pad each image by ``padding`` pixels on all sides and crop ``size`` at a random place.
 
-    ``padding_mode`` is 'reflect' (without repeating the border) or 'zeros'. Images (N, C, H, W)
-    become (N, C, *size). Parameters drawn: ``top``, ``left`` (N,), int64, in pixels of the padded
-    image.
+    ``size`` is that of the image by default. ``padding_mode`` is 'reflect' (without repeating the border) or
+    'zeros'. Images (N, C, H, W) become (N, C, *size). Parameters drawn: ``top``, ``left`` (N,), int64, in
+    pixels of the padded image.
 
     Raises ValueError for a negative padding, another mode, a size larger than the padded image, or
     a reflected padding that is not smaller than the image sides.
@@ -27,12 +27,12 @@ class RandomCrop(Augmentation):
 
     def __init__(
         self,
-        size: int | tuple[int, int],
+        size: int | tuple[int, int] | None = None,
         padding: int = 0,
         padding_mode: Literal["reflect", "zeros"] = "reflect",
     ) -> None:
         super().__init__()
-        self.size = check_size("RandomCrop.size", size)
+        self.size = None if size is None else check_size("RandomCrop.size", size)
         if not isinstance(padding, int) or padding < 0:
             raise ValueError(f"RandomCrop.padding must be an integer of at least 0, got {padding}")
         if padding_mode not in ("reflect", "zeros"):
@@ -48,21 +48,24 @@ class RandomCrop(Augmentation):
                 f"RandomCrop.padding {self.padding} cannot be reflected in images of "
                 f"{height} x {width} pixels: it must be smaller than each side"
             )
-        if self.size[0] > height + 2 * self.padding or self.size[1] > width + 2 * self.padding:
+        size = self.size or (height, width)
+        if size[0] > height + 2 * self.padding or size[1] > width + 2 * self.padding:
             raise ValueError(
-                f"RandomCrop.size {self.size} is larger than images of {height} x {width} pixels "
+                f"RandomCrop.size {size} is larger than images of {height} x {width} pixels "
                 f"with padding {self.padding}"
             )
-        return (shape[0], shape[1], *self.size)
+        return (shape[0], shape[1], *size)
 
     def _params(self, numbers: Tensor, shape: Shape) -> Params:
-        places = (side + 2 * self.padding - out + 1 for side, out in zip(shape[2:], self.size, strict=True))
+        sizes = zip(shape[2:], self.size or shape[2:], strict=True)
+        places = (side + 2 * self.padding - out + 1 for side, out in sizes)
         top, left = map(whole, numbers, places)
         return {"top": top, "left": left}
 
     def _transform_planes(self, planes: Tensor, params: Params) -> Tensor:
-        rows, row_inside = self._pixels(params["top"], planes.shape[2], self.size[0])
-        columns, column_inside = self._pixels(params["left"], planes.shape[3], self.size[1])
+        height, width = self.size or planes.shape[2:]
+        rows, row_inside = self._pixels(params["top"], planes.shape[2], height)
+        columns, column_inside = self._pixels(params["left"], planes.shape[3], width)
         sample = torch.arange(planes.shape[1], device=planes.device).view(-1, 1, 1)
         crops = planes[:, sample, rows.unsqueeze(2), columns.unsqueeze(1)]
         if self.padding_mode == "zeros":

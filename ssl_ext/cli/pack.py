@@ -10,8 +10,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_ext.config.locate import config_file
 from ssl_ext.errors import UserError
-from ssl_ext.files import check_file, check_writable
+from ssl_ext.files import check_writable
 
 from .arguments import add_options
 
@@ -39,7 +40,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args = vars(parser.parse_args(words))
     check, source = args.pop("check"), Path(args["source"]).expanduser()
     if not source.is_dir():
-        check_file(source)
+        config_file(args["source"])
     if not check:
         if args["out"] is None:
             raise UserError("Give the folder of the pack: ssl-ext pack SOURCE OUT.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ssl_ext.config.locate import base_of
 from ssl_ext.errors import UserError
 from ssl_ext.files import file_fault
 
@@ -14,7 +15,13 @@ from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
     """Parse and run; ``words`` default to the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("config", help=CONFIG_HELP)
+    parser.add_argument("config", help=f"{CONFIG_HELP}; with --data also a method, such as trimix")
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="train on these images: a folder (with or without class folders), a .npz or a .csv file; the "
+        "config for them is written",
+    )
     parser.add_argument("--work-dir", help="folder of the run (work_dirs/<config name>)")
     parser.add_argument(
         "--resume",
@@ -40,11 +47,19 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args = vars(parser.parse_args(words))
     resume = args["resume"]
     # A resumed run does not read its initial weights again.
-    check_paths({**args, "init": None} if resume == "auto" else args)
+    checked = {**args, "init": None} if resume == "auto" else args
+    if data := args.pop("data"):
+        checked = {**checked, "config": None}
+        base_of(args["config"])
+    check_paths(checked)
     if resume and resume != "auto" and (fault := file_fault(resume)):
         raise UserError(f"--resume '{resume}' {fault}; give a checkpoint, or 'auto' for the newest one.")
 
     from ssl_ext.apis import parse_options, pretrain
 
     args["options"] = parse_options(args["options"])
+    if data:
+        from ssl_ext.config.own_config import own_config
+
+        args["config"] = own_config(args["config"], data, args["work_dir"])
     pretrain(args.pop("config"), **args)

@@ -1,17 +1,17 @@
-"""Checks of arguments of classes that MMEngine builds late: loop, optimiser wrapper, schedulers."""
+"""Checks of arguments of data sets and of classes that MMEngine builds late: loop, optimiser, schedulers."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
 
 from ssl_ext.engine.loop import EpochLoop, IterLoop
-from ssl_ext.errors import UserError
-from ssl_ext.registry import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
+from ssl_ext.errors import UserError, did_you_mean
+from ssl_ext.registry import DATASETS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 
 from .keys import near_key
 
@@ -50,19 +50,40 @@ def check_arguments(config: Config) -> None:
         _check(key, scheduler, kind, ("type", "convert_to_iter_based"))
 
 
+def check_dataset(key: str, settings: Mapping[str, Any]) -> None:
+    """Check the keys of a data set.
+
+    Raises:
+        UserError: The class is not registered, an argument is unknown, or one without default is missing.
+    """
+    kind = _class(key, DATASETS, settings["type"])
+    _check(key, settings, kind, ("type", "_scope_"))
+    given = set(settings)
+    for name, required in _parameters(kind)[0].items():
+        if required and name not in given | GIVEN:
+            raise UserError(f"{key}: {kind.__name__} needs {name}: set {key}.{name}.")
+
+
 def _class(key: str, registry: Registry, name: Any) -> type:
     found = registry.get(name) if isinstance(name, str) else name
     if found is None:
-        raise UserError(f"{key}: type={name!r} is not a registered {registry.name}.")
+        near = did_you_mean(str(name), _names(registry)) or "."
+        raise UserError(f"{key}: type={name!r} is not a registered {registry.name}{near}")
     return found
+
+
+def _names(registry: Registry | None) -> Iterator[str]:
+    while registry is not None:
+        yield from registry.module_dict
+        registry = registry.parent
 
 
 def _check(key: str, settings: Mapping[str, Any], kind: type, more: Collection[str]) -> None:
     """Raise UserError for a key that is neither an argument of the class nor one of ``more``."""
-    arguments = _arguments(kind)
-    if arguments is None:
+    arguments, others = _parameters(kind)
+    if others:
         return
-    known = (arguments | set(more)) - GIVEN
+    known = (set(arguments) | set(more)) - GIVEN
     for name in settings:
         if name not in known:
             near = near_key(name, known)
@@ -70,14 +91,20 @@ def _check(key: str, settings: Mapping[str, Any], kind: type, more: Collection[s
             raise UserError(f"The config has the unknown key {key}.{name} of {kind.__name__}; {offered}")
 
 
-def _arguments(kind: type) -> set[str] | None:
-    """Argument names of a class and of the bases that get its ``**kwargs``; None if any are accepted."""
-    names: set[str] = set()
+def _parameters(kind: type) -> tuple[dict[str, bool], bool]:
+    """Arguments of a class and of the bases that get its ``**kwargs``.
+
+    Returns:
+        For each argument whether it is required, and whether any other is accepted too.
+    """
+    names: dict[str, bool] = {}
     for base in inspect.getmro(kind)[:-1]:
         if "__init__" not in vars(base):
             continue
         parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        for p in parameters:
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                names.setdefault(p.name, p.default is p.empty)
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            return names
-    return None
+            return names, False
+    return names, True

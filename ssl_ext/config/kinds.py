@@ -74,7 +74,7 @@ KINDS = {
     "train_dataloader.batch_size": COUNT,
     "train_dataloader.num_workers": WORKERS,
     "train_dataloader.drop_last": SWITCH,
-    "evaluation_dataset": BUILT,
+    "evaluation_dataset": _or_none(BUILT),
     "evaluation": DICT,
     "evaluation.batch_size": COUNT,
     "evaluation.num_workers": WORKERS,

@@ -6,6 +6,7 @@ is replaced by another config with overrides.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,11 @@ from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, did_you_mean
 from ssl_ext.files import file_fault, shown
 from ssl_ext.json_files import read_json, read_yaml
+
+from .methods import METHODS
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -70,9 +73,40 @@ def config_file(path: str | os.PathLike) -> Path:
     """
     source = successor(path)[0]
     file = FOLDER / source.removeprefix(SHIPPED) if source.startswith(SHIPPED) else Path(source)
-    if fault := file_fault(file):
-        raise UserError(f"Config '{shown(path)}' {fault}.")
-    return file
+    if not (fault := file_fault(file)):
+        return file
+    if str(path) in METHODS:
+        raise UserError(
+            f"'{path}' is a method: give your images too (--data FOLDER), or a config such as "
+            f"{SHIPPED}{METHODS[str(path)]}."
+        )
+    raise UserError(f"Config '{shown(path)}' {fault}{_near_config(str(path))}.".replace("?.", "?"))
+
+
+def base_of(method: str) -> str:
+    """Return the config of a method's short name, or the absolute path of a config.
+
+    Raises:
+        UserError: Neither a name nor the path of a config.
+    """
+    if method in METHODS:
+        return SHIPPED + METHODS[method]
+    if method.endswith(".py") or "/" in method:
+        config_file(method)
+        return method if method.startswith(SHIPPED) else str(Path(method).absolute())
+    near = did_you_mean(method, METHODS) or f"; known are {', '.join(METHODS)}."
+    raise UserError(f"{method!r} is not a method{near}")
+
+
+def _near_config(path: str) -> str:
+    """End of a sentence that names a similar config: beside the path, of the package, or a method."""
+    folder, name = os.path.split(path)
+    beside = {place.name: str(place) for place in sorted(Path(folder or ".").glob("*.py"))}
+    place = SHIPPED if path.startswith(SHIPPED) else "configs/" if path.startswith("configs/") else ""
+    shipped = {file.name: str(file.relative_to(FOLDER)) for file in sorted(FOLDER.glob("[!_]*/**/*.py"))}
+    known = {**{n: f"{place or SHIPPED}{rest}" for n, rest in shipped.items()}, **beside}
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"; did you mean '{known[near[0]]}'?" if near else did_you_mean(path, METHODS)
 
 
 def read_config(path: str | os.PathLike) -> Config:

@@ -32,7 +32,8 @@ def build_model(config: Config) -> TrainableModel:
     The preprocessor is built from the config keys ``data_preprocessor`` (mean and std) and ``views``, which
     can be inherited from different files. ``model.data_preprocessor`` overrides both.
 
-    The projector's ``in_channels`` is replaced where it is not the size of the backbone's features.
+    ``in_channels`` of the projector (or classifier) and of a mix block are replaced where they are not the
+    size of the backbone's features.
 
     Raises:
         UserError: A class that is not registered, or an invalid argument.
@@ -44,26 +45,34 @@ def build_model(config: Config) -> TrainableModel:
             **copy.deepcopy(config.data_preprocessor),
         )
     with user_errors("model"):
-        _fit_projector(settings)
+        _fit_widths(settings)
         model = adapted(MODELS.build(settings))
     with _quiet(), user_errors("model, initial weights"):
         model.init_weights()
     return model
 
 
-def _fit_projector(settings: dict) -> None:
-    """Set ``neck.in_channels`` of a model config to the size of the backbone's features."""
-    neck = settings.get("neck")
-    if not isinstance(neck, dict) or "in_channels" not in neck:
+def _fit_widths(settings: dict) -> None:
+    """Set ``in_channels`` of projector (or classifier) and mix block to the size of the features they get."""
+    if not (backbone := settings.get("backbone")):
         return
-    size = feature_size(settings["backbone"])
-    if size and neck["in_channels"] != size:
-        print_log(
-            f"model.neck.in_channels is {neck['in_channels']}, and model.backbone has {size} features: "
-            f"the projector takes {size}.",
-            logger="current",
-        )
-        neck["in_channels"] = size
+    stage = settings.get("feature_stage", 3)
+    first = "neck" if settings.get("neck") else "head"
+    for key, network, words in (
+        (first, backbone, "model.backbone"),
+        ("mix_block", dict(backbone, out_indices=(stage - 1,)), f"stage {stage} of model.backbone"),
+    ):
+        part = settings.get(key)
+        if not isinstance(part, dict) or "in_channels" not in part:
+            continue
+        size = feature_size(network)
+        if size and part["in_channels"] != size:
+            print_log(
+                f"model.{key}.in_channels is {part['in_channels']}, and {words} has {size} features: "
+                f"{size} is used.",
+                logger="current",
+            )
+            part["in_channels"] = size
 
 
 def feature_size(backbone: dict) -> int | None:

@@ -18,7 +18,8 @@ takes the values of a cell by axis. It returns None for a cell without a config,
 - ``init``: stem of the config whose weights initialise the pretraining.
 
 Three values of ``protocols`` in ``EVALUATE`` are no evaluations but figures of the training:
-``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem) and
+``classification`` (accuracies of a classifier), ``detection`` (of the detector ``config``, a stem, with
+overrides ``options``; all seeds start from the pretraining of ``pretrain_seed``, if it is given) and
 ``log`` (a curve: ``METRIC`` is a key of the training's log, read after ``epoch``; or ``epoch_seconds``, the
 time of that epoch).
 """

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ssl_ext.engine.activation_checkpointing import checked_stages
@@ -20,11 +19,11 @@ from ssl_ext.files import shown
 from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
 
 from .arguments import check_arguments
+from .images import check_channels, check_split_norms, warn_of_misfits
 from .load import load_config
 from .recipes import read_recipes
 
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
-IMAGENET_STEM_MIN = 64
 
 
 def training_config(
@@ -133,15 +132,15 @@ def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
     """Check that data set, preprocessor and network fit together.
 
     Raises:
-        UserError: Too few images for one batch, a batch of one, or numbers of views or channels that
-            differ.
+        UserError: Too few images for one batch, a batch of one or not divisible by ``num_splits``, or
+            numbers of views or channels that differ.
     """
-    info = getattr(loader.dataset, "metainfo", {})
     batch_size = config.train_dataloader.get("batch_size", 1)
     try:
         model.check_batch_size(batch_size)
     except ValueError as error:
         raise UserError(str(error)) from error
+    check_split_norms(batch_size, model)
     if len(loader) == 0:
         raise UserError(
             f"The training split has {len(loader.dataset)} images, less than one batch of {batch_size}: "
@@ -164,29 +163,8 @@ def check_batches(config: Config, loader: Any, model: TrainableModel) -> None:
         )
     with user_errors("train_dataloader.dataset"):
         model.check_dataset(loader.dataset)
-    channels = info.get("channels")
-    expected = len(model.normalization[0]) if model.normalization else channels
-    if channels and channels != expected:
-        raise UserError(
-            f"The data set has {channels} channels and data_preprocessor.mean has {expected} values: "
-            "give one mean and std per channel, or load the images with as_rgb=True."
-        )
-    stem = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
-    if stem is not None and channels and stem.in_channels != channels:
-        raise UserError(
-            f"The data set has {channels} channels and the backbone takes {stem.in_channels}: set "
-            "model.backbone.in_channels, or load the images with as_rgb=True."
-        )
-    image_size = info.get("image_size")
-    if stem is not None and image_size is not None:
-        side = image_size if isinstance(image_size, int) else max(image_size)
-        if side <= IMAGENET_STEM_MIN and stem.kernel_size[0] == 7:
-            warnings.warn(
-                f"Images of {side} px are used with an ImageNet stem (7x7 convolution, stride 2, max "
-                "pooling); model.backbone.type='ResNet_CIFAR' is slower but usually several points more "
-                "accurate.",
-                stacklevel=2,
-            )
+    check_channels(loader.dataset, model)
+    warn_of_misfits(config, loader.dataset, model)
 
 
 def check_memory_options(config: Config, model: TrainableModel) -> None:

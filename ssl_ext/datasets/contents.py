@@ -43,6 +43,19 @@ class Contents:
         return np.sqrt(np.nanmean(self.squares, axis=0) - np.square(self.mean)).tolist()
 
 
+def channel_statistics(dataset: Any, count: int) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, pixels in [0, 1], of ``count`` evenly spaced images.
+
+    The images are those that a network sees, resized and cropped.
+    """
+    rows = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist()
+    with torch.random.fork_rng(devices=[]):  # random crops
+        images = [torch.as_tensor(dataset[row]["inputs"]).cpu().numpy() for row in rows]
+    values = np.stack([*map(_moments, images)]).mean(0)
+    mean, square = values[: len(values) // 2], values[len(values) // 2 :]
+    return mean.tolist(), np.sqrt(np.clip(square - np.square(mean), 0, None)).tolist()
+
+
 def image_contents(dataset: Any, *, num_workers: int = 0) -> Contents:
     """Read every image; files are neither resized nor cropped, and other data sets give their samples."""
     loader = DataLoader(_Summaries(dataset), batch_size=None, collate_fn=_same, num_workers=num_workers)
@@ -99,6 +112,11 @@ def _summary(pixels: np.ndarray) -> tuple[bytes, list[float]]:
     """Return digest and statistics of a uint8 image (C, H, W)."""
     pixels = np.ascontiguousarray(pixels)
     digest = hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=DIGEST).digest()
-    values = pixels.reshape(len(pixels), -1) / 255
     flags = [pixels.min() == pixels.max(), bool((pixels == pixels[:1]).all())]
-    return digest, [*pixels.shape[1:], *flags, *values.mean(1).tolist(), *np.square(values).mean(1).tolist()]
+    return digest, [*pixels.shape[1:], *flags, *_moments(pixels).tolist()]
+
+
+def _moments(pixels: np.ndarray) -> np.ndarray:
+    """Mean and mean square of each channel of a uint8 image (C, H, W), (2 C,)."""
+    values = pixels.reshape(len(pixels), -1) / 255
+    return np.concatenate([values.mean(1), np.square(values).mean(1)])

@@ -11,6 +11,8 @@ from mmengine.logging import print_log
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import check_split, damaged_file
 from ssl_ext.datasets.listing import Listing, holds_images, image_folder, list_images
+from ssl_ext.datasets.paths import Paths
+from ssl_ext.datasets.test_share import check_test_share, drawn_for_test
 from ssl_ext.registry import DATASETS
 
 USUAL_SPLITS = ("train", "val", "test")
@@ -29,6 +31,8 @@ class FolderDataset(FileDataset):
     Args:
         split: sub-folder of ``data_root``; None or ``'train'`` for a folder without splits.
         data_root: the folder.
+        test_share: fraction of each class that is the split ``'test'`` of a folder without splits, in (0, 1);
+            see :func:`.drawn_for_test`. None: all images are ``'train'``.
         download: must be False.
         **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
 
@@ -43,6 +47,7 @@ class FolderDataset(FileDataset):
         split: str | None = None,
         data_root: str = "data/images",
         *,
+        test_share: float | None = None,
         download: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -50,12 +55,16 @@ class FolderDataset(FileDataset):
         if download:
             raise ValueError(f"dataset.download=True: {data_root} is a local folder and cannot be downloaded")
         root = image_folder(data_root, "FolderDataset")
-        folder, available, sources = _layout(root, split)
+        folder, available, sources = _layout(root, split, drawn=test_share is not None)
         listing = list_images(folder)
         classes = _classes(folder, listing, sources)
+        files, labels = listing.files, _labels(folder, listing, classes)
+        if folder == root and test_share is not None:
+            rows = _drawn(files, labels, split or "train", test_share)
+            files, labels = Paths.of(map(files.name, rows), root=files.root), labels[rows]
         self.set_files(
-            listing.files,
-            _labels(folder, listing, classes),
+            files,
+            labels,
             classes=classes,
             split=split or "train",
             available_splits=available,
@@ -66,24 +75,35 @@ def _sub_folders(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if os.path.isdir(e.path) and not e.name.startswith("."))
 
 
-def folder_splits(data_root: str | Path) -> tuple[str, ...]:
-    """Names of the splits with images of a folder."""
+def folder_splits(data_root: str | Path, test_share: float | None = None) -> tuple[str, ...]:
+    """Names of the splits with images of a folder; see FolderDataset for ``test_share``."""
     root = image_folder(data_root, "FolderDataset")
     found = _sub_folders(root)
     if not any(name in found for name in USUAL_SPLITS):
-        return ("train",)
+        return ("train",) if test_share is None else ("train", "test")
     return tuple(name for name in found if holds_images(root / name))
 
 
-def _layout(root: Path, split: str | None) -> tuple[Path, tuple[str, ...], list[Path]]:
+def _layout(root: Path, split: str | None, *, drawn: bool) -> tuple[Path, tuple[str, ...], list[Path]]:
     """Return the folder of the split, the names of all splits, and the folders that define the classes."""
     found = _sub_folders(root)
     usual = [name for name in USUAL_SPLITS if name in found]
     if split not in found and not usual:
-        check_split(split or "train", ("train",), f"FolderDataset {root} (no split sub-folders)")
-        return root, ("train",), [root]
+        available = ("train", "test") if drawn else ("train",)
+        check_split(split or "train", available, f"FolderDataset {root} (no split sub-folders)")
+        return root, available, [root]
     folder = root / check_split(split, tuple(found), f"FolderDataset {root}")
     return folder, tuple(found), [root / name for name in usual or found]
+
+
+def _drawn(files: Paths, labels: np.ndarray, split: str, test_share: float) -> list[int]:
+    """Rows of a split drawn from class folders."""
+    check_test_share(test_share)
+    if labels.max() < 0:
+        raise ValueError("dataset.test_share needs class folders: a test split is drawn from each class")
+    names = [files.name(row) for row in range(len(files))]
+    tested = drawn_for_test(names, list(map(str, labels)), test_share)
+    return [row for row, name in enumerate(names) if (name in tested) == (split == "test")]
 
 
 def _top_folders(listing: Listing) -> list[str]:

@@ -82,6 +82,7 @@ class PackedDataset(FileDataset):
             split=split,
             available_splits=available,
         )
+        self.task = self.metainfo["task"] = meta["task"]
         if "group ends" in arrays:
             self.groups = np.array(list(Paths(arrays["groups"], arrays["group ends"])))
         self.content = meta["content"]

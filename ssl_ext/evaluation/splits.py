@@ -14,14 +14,14 @@ import numpy as np
 class Splits:
     """The data sets of one evaluation.
 
-    ``test`` is the reported split, named ``test_name``. ``val`` is None if validation data are held out
-    of ``train`` (:func:`ssl_ext.evaluation.subsets.hold_out`).
+    ``test`` is the reported split, named ``test_name``; None without labelled images. ``val`` is None if
+    validation data are held out of ``train`` (:func:`ssl_ext.evaluation.subsets.hold_out`).
     """
 
     train: Any
-    val: Any | None
-    test: Any
-    test_name: str
+    val: Any | None = None
+    test: Any = None
+    test_name: str = ""
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -31,6 +31,8 @@ class Splits:
     @property
     def settings(self) -> dict[str, str]:
         """Description of the splits for result rows."""
+        if not self.test_name:
+            return {"test_split": "none (no labels)", "val_split": "none"}
         held_out = "held out of train" if self.groups is None else "held out of train by group"
         return {
             "test_split": "test" if self.test_name == "test" else "val (the set has no test split)",
@@ -60,7 +62,11 @@ def load_splits(build: Callable[[str], Any], *, test: bool = True) -> Splits:
     available = tuple(train.available_splits)
     reported = next((split for split in ("test", "val") if split in available), None)
     if reported is None:
-        raise ValueError(f"evaluation_dataset has the splits {available}: a test or a val split is needed")
+        raise ValueError(
+            f"evaluation_dataset has the splits {available}: a test or a val split is needed; set "
+            "evaluation_dataset.test_share=0.3 to draw one from a folder of class folders, or "
+            "evaluation_dataset=None without labels"
+        )
     val = build("val") if reported == "test" and "val" in available else None
     splits = Splits(train, val, build(reported) if test else None, reported)
     for (first, second), names in splits.shared_groups().items():

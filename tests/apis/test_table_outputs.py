@@ -10,20 +10,21 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from ssl_ext.apis.report.references import Reference
 from ssl_ext.apis.tables import live
 from ssl_ext.apis.tables.jobs import DONE, FAILED, RUNNING, Job, State, write_state
 from ssl_ext.apis.tables.outputs import (
     differences_grid,
     figures_grid,
-    status_lines,
     table_csv,
     table_grids,
 )
 from ssl_ext.apis.tables.page import render_table
 from ssl_ext.apis.tables.plan import Cell, Plan, job_folder, write_plan
 from ssl_ext.apis.tables.scores import Scores
+from ssl_ext.apis.tables.status import status_lines
 from ssl_ext.config.papers import find_tables, read_table
-from ssl_ext.evaluation import ResultRow, write_results
+from ssl_ext.evaluation import ResultRow, read_results, write_results
 
 NASTY = "<b>50 % of_all</b> & more"
 SEEDS = range(6)
@@ -148,7 +149,7 @@ def test_a_named_reference_row(table):
     values = fill(table)
     write_plan(table.folder, type(table.plan)(**{**vars(table.plan), "reference": {"method": "new"}}), {})
     layout = table.read()
-    assert layout.figure(1, 1).difference is None
+    assert layout.figure(1, 1).difference is None and layout.figure(0, 1).difference.base == 1
     assert layout.figure(0, 1).difference.over.mean == pytest.approx((values[0] - values[1]).mean())
 
 
@@ -274,6 +275,46 @@ def test_every_table_is_drawn_with_nothing_done(path, tmp_path):
     assert {text for row in grid.rows for text in row[len(table.rows) :]} <= {"open", "-"}
     assert render_table(layout, tmp_path).count("<tr>") == len(grid.rows) + 3
     assert len(table_csv(layout).splitlines()) == len(table.cells) + 1
-    if table.reference:
-        head = dict(zip(table.rows, layout.heads[layout.reference], strict=True))
-        assert table.reference.items() <= head.items()
+
+
+def test_figures_of_other_data_labels_or_protocols_are_not_compared(tmp_path):
+    table = Written(tmp_path, rows=("a", "b", "c", "d"), columns=("linear",))
+    for seed in SEEDS:
+        for k, row in enumerate("abcd"):
+            data = {"dataset": {"type": "CIFAR10" if row in "ab" else "STL10"}}
+            table.done(row, "linear", seed, 0.1 * k + 0.001 * seed + 0.0001 * k * seed, source=data)
+    layout = table.read()
+    differences = [layout.figure(i, 0).difference for i in range(4)]
+    assert [one and one.base for one in differences] == [None, 0, None, 2]
+    assert [layout.figure(i, 0).best for i in range(4)] == [False, True, False, True]
+    assert (
+        differences_grid(layout).title
+        == "Difference from the first row of the same data, labels and protocol"
+    )
+
+
+def test_published_figures_stand_beside_comparable_ones_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Reference,
+        "differences",
+        lambda self, row, which: [] if row.recipe in self.recipes else ["another recipe"],
+    )
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "AXES = dict(method=['base', 'new'], protocol=['linear'])\nROWS, COLUMNS = ['method'], ['protocol']\n"
+        "CONFIG, EVALUATE, SEEDS = '{method}', dict(protocols='linear'), [0]\n"
+        "METRIC, UNIT, SOURCE, PUBLISHED = 'acc', '%', 'A paper', '86.10 -'.replace(' ', chr(10))\n"
+    )
+    table = Written(tmp_path, file=path, seeds=[0], columns=("linear",))
+    write_plan(table.folder, type(table.plan)(**{**vars(table.plan), "recipes": ["thesis"]}), {})
+    for row in ("base", "new"):
+        table.done(row, "linear", 0, 0.8, recipe="thesis")
+        job = table.place(f"evaluate-{row}-linear-0") / "run" / "results.json"
+        own = ResultRow(row, "linear", {"acc": 0.9}, {"acc": 0.9}, {}, {}, 0)
+        write_results(job, [*read_results(job), own])
+    grid = figures_grid(table.read())
+    assert grid.rows[:2] == [["base", "80.00 (86.10)", "90.00 †"], ["new", "80.00", "90.00"]]
+    assert grid.notes[:2] == [
+        f"In brackets: {NASTY}",
+        "† not comparable with the published figure, because another recipe: base (linear: converged).",
+    ]

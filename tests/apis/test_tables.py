@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from tables import ForkedLocal
 
 from ssl_ext.apis.tables import Job, Plan, State, locks, read_state
@@ -25,6 +24,7 @@ from ssl_ext.apis.tables.planning import plan_table
 from ssl_ext.apis.tables.run import Outcome, plan_in, run_table, run_workers
 from ssl_ext.apis.tables.starters import Workers
 from ssl_ext.apis.tables.steps import BLOCKED, BUSY, MAX_DEATHS, WAITS, Step, argv, begin
+from ssl_ext.cli.console import PlainConsole
 from ssl_ext.config.papers import read_table
 from ssl_ext.errors import UserError
 
@@ -355,7 +355,7 @@ def test_leases_where_there_are_no_locks(shell, monkeypatch):
     assert not is_held(folder) and take_lock(folder).number == 3
 
 
-def test_the_command_runs_a_table_and_tries_failed_jobs_again(place):
+def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, capsys):
     run = partial(
         run_table,
         str(place / "table.py"),
@@ -364,13 +364,13 @@ def test_the_command_runs_a_table_and_tries_failed_jobs_again(place):
         only=["batch=256"],
         seeds=[0],
     )
-    console = Console(file=open(place / "said.txt", "w"), width=200)  # noqa: SIM115
+    console = PlainConsole()
+    console.width = 200
     assert run(console, dry_run=True) == 0 and not (place / "out").exists()
     assert run(console) == 0
-    console.file.flush()
-    said = (place / "said.txt").read_text()
+    said = capsys.readouterr().out
     assert "table-" in said and "4" in said and "1 open" in said
-    assert "done pretrain-" in said and "evaluate: 1 done" in said
+    assert "done pretrain-" in said and "2 jobs: 2 done, 0 running, 0 failed, 0 open." in said
     (folder,) = (path for path in (place / "out").iterdir() if path.name != "jobs")
     assert (folder / "table.html").is_file()
     # Failed jobs stay so until they are asked for.

@@ -125,6 +125,14 @@ def test_rotation_equals_torchvision(shape):
         assert (view - expected).abs().max() < 1e-4
 
 
+def test_padded_crop_has_the_size_of_the_image_by_default():
+    images = images_of((5, 3, 12, 17))
+    same, given = RandomCrop(padding=4), RandomCrop((12, 17), padding=4)
+    draws = [crop(images, torch.Generator().manual_seed(3)) for crop in (same, given)]
+    assert torch.equal(*draws) and draws[0].shape == images.shape
+    assert same(images[..., :9], torch.Generator().manual_seed(3)).shape == (5, 3, 12, 9)
+
+
 @pytest.mark.parametrize(("mode", "theirs"), [("reflect", "reflect"), ("zeros", "constant")])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_padded_crop_equals_torchvision(shape, mode, theirs):

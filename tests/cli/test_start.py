@@ -40,6 +40,8 @@ WRONG = {
     ("evaluate", CONFIG, "--transfer-to", CONFIG, "no.py"): "Config 'no.py' does not exist.",
     ("audit", "no.py"): "Config 'no.py' does not exist.",
     ("audit", CONFIG, "--out", "."): "--out '.' is a folder; give a file.",
+    ("pack", "no"): "Config 'no' does not exist.",
+    ("pack", "."): "Give the folder of the pack: ssl-ext pack SOURCE OUT.",
     ("export", "no.pth", "--to", "timm"): "Checkpoint 'no.pth' does not exist.",
     ("predict", "no.pth", "."): "Checkpoint 'no.pth' does not exist.",
     ("report", "no"): "'no' does not exist.",

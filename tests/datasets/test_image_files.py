@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from ssl_ext.datasets import ImageFiles, image_files
+from ssl_ext.datasets import FolderDataset, ImageFiles, image_files
 
 
 @pytest.fixture
@@ -88,6 +89,7 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
         (["name,label", "a.png,1"], "no column 'file' in its first line, only name, label"),
         (["file,label"], "lists no files"),
         (["file,label", "a.png,1", "a.png,2"], "line 3: file 'a.png' is empty or listed twice"),
+        (["file;label;split", "a.png;1;train"], "separates its columns by semicolons: save it with commas"),
         (["file,label,split", "a.png,1,training"], "line 2: split 'training' is none of train, val, test"),
         (["file,label,split", "a.png,1,test", "b.jpg,1,"], "a split for some files only"),
         (["file,label,split", "broken.png,1,train"], "holds no readable image"),
@@ -116,3 +118,55 @@ def test_a_file_that_is_not_there_is_named(folder):
 def test_options_out_of_range(options, folder):
     with pytest.raises(ValueError, match=f"dataset.{next(iter(options))} must"):
         ImageFiles(data_root=folder / "images", **{"image_size": 8, **options})
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Twelve images in two class folders, and one in a folder of each split."""
+    for number in range(12):
+        for place in (
+            f"whole/{'ab'[number % 2]}/{number}.png",
+            f"{('train', 'val')[number % 2]}/b/{number}.png",
+        ):
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (9, 9), (number, 0, 0)).save(tmp_path / place)
+    return tmp_path
+
+
+def test_a_test_split_of_class_folders(classes):
+    options = dict(data_root=classes / "whole", image_size=8, test_share=0.3)
+    parts = {}
+    for split in ("train", "test"):
+        stored = ImageFiles(split, class_folders=True, **options)
+        read = FolderDataset(split, **options)
+        assert [f"{classes}/whole/{name}" for name in stored.files] == read.files
+        assert stored.classes == read.classes == ("a", "b") and stored.available_splits == ("train", "test")
+        assert stored.labels.tolist() == read.labels.tolist()
+        assert np.bincount(stored.labels).tolist() == dict(train=[4, 4], test=[2, 2])[split]
+        assert torch.equal(stored.images[0], read[0]["inputs"])
+        parts[split] = set(read.files)
+    assert not parts["train"] & parts["test"] and len(parts["train"] | parts["test"]) == 12
+    # The draw is a function of the names: more images move none to another split.
+    Image.new("RGB", (9, 9)).save(classes / "whole/a/more.png")
+    assert parts["test"] <= set(FolderDataset("test", **options).files)
+
+
+def test_folders_of_splits_are_not_drawn_from(classes):
+    for name in ("train", "val"):
+        for data in (
+            ImageFiles(name, data_root=classes, image_size=8, class_folders=True, test_share=0.5),
+            FolderDataset(name, data_root=classes, image_size=8, test_share=0.5),
+        ):
+            assert (len(data), data.labels.tolist()) == (6, [0] * 6) and "test" not in data.available_splits
+
+
+def test_class_folders_that_are_not_there(classes):
+    plain = classes / "whole/a"
+    with pytest.raises(ValueError, match="no class folders with images .*dataset.class_folders"):
+        ImageFiles(data_root=plain, image_size=8, class_folders=True)
+    with pytest.raises(ValueError, match=r"dataset\.test_share needs class folders"):
+        FolderDataset("test", data_root=plain, image_size=8, test_share=0.3)
+    with pytest.raises(ValueError, match=r"dataset\.test_share must lie between 0 and 1, got 0"):
+        FolderDataset("test", data_root=classes / "whole", image_size=8, test_share=0)
+    with pytest.raises(ValueError, match="give one source of labels"):
+        ImageFiles(data_root=plain, image_size=8, class_folders=True, labels_file="x.csv")

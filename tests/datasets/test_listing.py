@@ -1,5 +1,6 @@
 """Paths in one buffer, mapped arrays, and the index of a large folder."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -7,7 +8,9 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
+from ssl_ext.config.data import build_train_loader
 from ssl_ext.datasets import DefaultSampler, FolderDataset, listing
 from ssl_ext.datasets.listing import image_names, list_images
 from ssl_ext.datasets.mapped import MappedArray, read_arrays, write_arrays
@@ -212,3 +215,13 @@ def test_seeded_rows_are_made_one_at_a_time(folder):
     sampler = DefaultSampler(data, shuffle=True, seed=0)
     sampler.skip = 3
     assert [(int(row), row.seed) for row in sampler] == [(int(found[3]), found[3].seed)]
+
+
+def test_a_garbage_collection_in_a_worker_leaves_inherited_objects_alone(folder, tiny_config, monkeypatch):
+    (folder / "b.png").unlink()
+    count = lambda data, index: dict(inputs=torch.tensor(gc.get_freeze_count()))  # noqa: E731
+    monkeypatch.setattr(FolderDataset, "__getitem__", count)
+    dataset = dict(type="FolderDataset", data_root=str(folder), image_size=8)
+    tiny_config.train_dataloader.update(dataset=dataset, batch_size=2, num_workers=1)
+    batch = next(iter(build_train_loader(tiny_config)))
+    assert batch["inputs"].min() > 10_000 > gc.get_freeze_count()

@@ -117,7 +117,15 @@ def test_groups_and_splits_of_a_csv_file_are_kept(tmp_path):
         assert data.labels.tolist() == files.labels.tolist()
         assert data.groups.tolist() == files.groups.tolist()
         assert (data.classes, data.files) == (files.classes, files.files)
-        assert (data.available_splits, data.num_classes) == (("test", "train"), 2)
+        assert (data.available_splits, data.num_classes, data.task) == (("test", "train"), 2, "multi-class")
+    config = tmp_path / "mine.py"
+    settings = dict(
+        options, type="ImageFiles", data_root=str(tmp_path / "images"), task="binary", image_size=8
+    )
+    config.write_text(f"evaluation_dataset = {settings}")
+    pack(config, tmp_path / "binary", workers=0)
+    data = PackedDataset("train", str(tmp_path / "binary"), image_size=8)
+    assert data.task == data.metainfo["task"] == "binary" and data.groups.tolist() == ["l2", "l0"]
 
 
 def test_the_files_of_a_config_are_packed(folder, tmp_path):

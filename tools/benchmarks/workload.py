@@ -235,6 +235,11 @@ def start_ours(
     loader = Runner.build_dataloader(dict(config.train_dataloader, dataset=dataset), seed=seed)
     if loader.persistent_workers:
         loader.generator = torch.Generator()
+    lend_runner(config, model, loader, name, use)
+
+
+def lend_runner(config: Config, model: nn.Module, loader: DataLoader, name: str, use: Use) -> None:
+    """Build the runner of a model and its loader, and call ``use`` with it as a contender."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as config.work_dir:
         warnings.simplefilter("ignore", UserWarning)  # warns of the effect of a stem on accuracy
         check_batches(config, loader, model)

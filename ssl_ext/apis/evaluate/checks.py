@@ -26,8 +26,11 @@ def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[in
     Raises:
         UserError: Images that the network does not accept.
     """
-    train, test = splits.train, torch.as_tensor(splits.test.labels).cpu()
+    train = splits.train
     check_images(network, train, key)
+    if splits.test is None:
+        return
+    test = torch.as_tensor(splits.test.labels).cpu()
     count = int(labelled_rows(test).sum())
     if count < FEW_TEST_IMAGES:
         _warn(f"{key}: only {count} test images; one image changes accuracy by {100 / count:.1f} points.")

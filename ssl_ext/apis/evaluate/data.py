@@ -33,14 +33,16 @@ from .plan import Labels
 
 @dataclass(frozen=True)
 class Features:
-    """Features of every split, and ``about``: their size, spread and effective rank.
+    """Features of every split (those of test are None without labels).
+
+    ``about``: their size, spread and effective rank.
 
     ``settings`` are the precision and its measured error, empty for float32.
     """
 
     train: FeatureBank
     val: FeatureBank | None
-    test: FeatureBank
+    test: FeatureBank | None
     about: dict[str, Any]
     settings: dict[str, Any]
 
@@ -49,7 +51,7 @@ class EvaluationData:
     """Splits of ``config.evaluation_dataset`` and features of networks on them.
 
     Args:
-        config: Config with ``evaluation_dataset``.
+        config: Config with ``evaluation_dataset``, or with ``train_dataloader`` if no labels are needed.
         loading: ``batch_size`` and ``num_workers`` for reading images.
         cache_dir: Folder of cached features.
         device: Device for computing features.
@@ -75,10 +77,12 @@ class EvaluationData:
         train = self.splits.train
         self.labels = torch.as_tensor(train.labels).cpu()
         self.task: dict[str, Any] = dict(num_classes=train.num_classes, task=train.task)
+        self._seeded: dict[int, SeededData] = {}
+        if self.splits.test is None:
+            return
         self.test_images = int(labelled_rows(torch.as_tensor(self.splits.test.labels)).sum())
         val = self.splits.val
         self.val_images = 0 if val is None else int(labelled_rows(torch.as_tensor(val.labels)).sum())
-        self._seeded: dict[int, SeededData] = {}
         known = self.labels[labelled_rows(self.labels)]
         if not len(known) or not self.test_images:
             split = "train" if not len(known) else self.splits.test_name
@@ -89,6 +93,12 @@ class EvaluationData:
                 f"{self.key}: all {len(known)} labelled training images are of one class ({only}); there is "
                 "nothing to classify."
             )
+
+    @property
+    def dataset(self) -> Any:
+        """Settings of the data set."""
+        config = self.config.to_dict()
+        return config.get("evaluation_dataset") or config["train_dataloader"]["dataset"]
 
     @property
     def image_size(self) -> tuple[int, ...]:
@@ -105,7 +115,9 @@ class EvaluationData:
         """Features of all splits, each image embedded once; raw pixels without a network."""
         train = self._bank(network, self.splits.train, "train")
         val = None if self.splits.val is None else self._bank(network, self.splits.val, "val").labelled()
-        test = self._bank(network, self.splits.test, self.splits.test_name).labelled()
+        test = None
+        if self.splits.test is not None:
+            test = self._bank(network, self.splits.test, self.splits.test_name).labelled()
         about = {
             "dim": train.features.shape[1],
             "rankme": rankme(train.features.to(self.device)),
@@ -119,7 +131,7 @@ class EvaluationData:
         """A precision below float32, and its relative error on the first batch of the test split."""
         if network is None or network.precision == FLOAT32:
             return {}
-        images = next(batches(self.splits.test, None, **self.loading))["inputs"]
+        images = next(batches(self.splits.test or self.splits.train, None, **self.loading))["inputs"]
         return {"precision": network.precision, "precision_error": network.relative_error(images)}
 
     def _bank(self, network: EvaluatedModel | None, dataset: Any, split: str) -> FeatureBank:
@@ -158,6 +170,7 @@ class SeededData:
     def banks(self, features: Features, labels: Labels) -> Banks:
         """Return the features for fitting, selection and reporting, on the device."""
         device, rows = self.data.device, self.rows(labels)
+        assert features.test is not None
         fit, test = features.train.select(rows.fit).to(device), features.test.to(device)
         if rows.held is None:
             assert features.val is not None

@@ -48,11 +48,14 @@ def rows_of(images: Tensor, labels: Labels, splits: Splits) -> Rows:
 
     Labels are drawn from the whole split. Without a validation split, rows that were not drawn are held out
     for selection. If all rows were drawn, a part of them is held out and the model is refitted on all rows
-    after selection. A group (patient, lesion, slide) is never split.
+    after selection. A group (patient, lesion, slide) is never split. Data without labels give all rows.
 
     Raises:
         UserError: No class has two labelled rows, so nothing can be held out.
     """
+    if splits.test is None:
+        every = torch.arange(len(images))
+        return Rows(every, every, None)
     groups = splits.groups
     drawn = drawn_rows(images, labels, groups if labels.by_group else None)
     if splits.val is not None:

@@ -101,7 +101,7 @@ class ResultRows:
             cost=measured.cost,
             source={
                 **self.about,
-                "dataset": data.config.to_dict()["evaluation_dataset"],
+                "dataset": data.dataset,
                 "classes": data.splits.train.classes,
                 **self._content(data),
                 **measured.source,
@@ -150,7 +150,7 @@ class ResultRows:
                 for name, split in named.items()
                 if split is not None
             }
-            single = data.task["task"] != "multi-label"
+            single = data.task["task"] != "multi-label" and data.splits.test is not None
             self.contents[id(data)] = {
                 "data": data_content(data.splits),
                 "class_counts": {name: short_counts(found) for name, found in counts.items()},

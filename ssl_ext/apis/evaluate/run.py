@@ -56,6 +56,8 @@ def evaluate(
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
 
+    Without it (no labels) ``quality`` alone can be measured, on the training images.
+
     Protocols, with their recipes in ``config.evaluation``:
 
     - ``knn`` (recipe ``knn``), ``linear`` (``linear``), ``cluster`` (``cluster``): on frozen features.
@@ -120,7 +122,7 @@ def evaluate(
     Raises:
         UserError: Bad input; settings are checked before features are computed.
     """
-    config = load_config(config, options, required=("model", "evaluation_dataset"))
+    config = load_config(config, options, required=("model",))
     named = None if checkpoint is None else method or classifier_name(checkpoint) or str(config.model.type)
     request = Request(
         named,
@@ -136,6 +138,8 @@ def evaluate(
         by,
         recipes,
     )
+    if config.get("evaluation_dataset") is None:
+        _check_unlabelled(config, request)
     settings = {name: read_recipes(config, name) for name in (None, *request.recipes)}
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
@@ -181,6 +185,18 @@ def evaluate(
     return table.rows
 
 
+def _check_unlabelled(config: Config, request: Request) -> None:
+    if set(request.protocols) != {"quality"} or request.labels_per_class or "supervised" in request.baselines:
+        raise UserError(
+            "The config has no evaluation_dataset (images with labels): without it only --protocols quality "
+            "is measured, on the training images."
+        )
+    if not (config.get("train_dataloader") or {}).get("dataset"):
+        raise UserError(
+            "The config has neither evaluation_dataset nor train_dataloader.dataset to evaluate on."
+        )
+
+
 def _check_recipes(recipes: dict[str | None, Recipes], measurements: Sequence[Measurement]) -> None:
     for one in measurements:
         own = recipes[one.recipe]
@@ -197,7 +213,7 @@ def _load_targets(request: Request) -> dict[str | None, Config]:
     targets: dict[str | None, Config] = {}
     for name, source in request.targets.items():
         targets[name] = load_config(source)
-        if "evaluation_dataset" not in targets[name]:
+        if targets[name].get("evaluation_dataset") is None:
             raise UserError(f"--transfer-to {name}: this config lacks evaluation_dataset.")
     return targets
 

@@ -15,6 +15,7 @@ from ssl_ext.errors import in_ascii
 from .escape import latex, markdown
 
 TERMINAL = 80  # characters in a line
+WIDE = 7  # columns that fit a page of LaTeX
 WORDS = 8  # minimum width of a column of words
 BREAKS = re.compile(r"(?<!±)(?<!\+-) ")  # where a number may wrap
 
@@ -89,13 +90,15 @@ class Grid:
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def latex(self) -> str:
-        """Return a LaTeX ``table`` for the package booktabs."""
+        """Return a LaTeX ``table`` for booktabs; one of many columns is scaled to the page (graphicx)."""
         header, *rows = (" & ".join(cells) + r" \\" for cells in self._escaped(latex, r"\textbf{{{}}}"))
         caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
+        wide = len(self.header) > WIDE
         form = "l" * self.words + "r" * (len(self.header) - self.words)
         lines = [
-            r"\begin{table}", r"\caption{" + latex(caption) + "}", r"\begin{tabular}{" + form + "}",
-            r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}",
+            r"\begin{table}", r"\caption{" + latex(caption) + "}", *[r"\resizebox{\linewidth}{!}{"] * wide,
+            r"\begin{tabular}{" + form + "}", r"\toprule", header, r"\midrule", *rows, r"\bottomrule",
+            r"\end{tabular}", *["}"] * wide, r"\end{table}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ssl_ext.evaluation import METRICS, ResultRow, Stat
+from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
+from ssl_ext.evaluation.identity import data_name
 from ssl_ext.evaluation.metric_names import Metric
+from ssl_ext.evaluation.results import UNTRAINED
 from ssl_ext.evaluation.significance import SeedDifference, clear_best, holm, seed_difference
 
 from .jobs import Job, State
@@ -21,13 +23,14 @@ Ends = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of a figure from that of the reference row, over shared seeds.
+    """Difference of a figure from that of row ``base``, over shared seeds.
 
     With one seed ``over`` has the interval of a paired bootstrap over test images, if scores are stored.
     ``p`` is that of the paired t-test, with Holm's correction for all tests of the table; None for fewer than
     five seeds.
     """
 
+    base: int
     over: SeedDifference
     p: float | None = None
 
@@ -83,14 +86,13 @@ class Layout:
 
     ``heads`` are the values of the row axes. ``columns`` pairs the words of a column with a recipe, or None
     if it has no figures; a column with figures under several recipes is there for each. ``boxes[i][j]`` is
-    the cell of row i in column j. ``reference`` is the index of the row that the others are compared with.
+    the cell of row i in column j.
     """
 
     plan: Plan
     heads: Sequence[Sequence[str]]
     columns: Sequence[tuple[str, str | None]]
     boxes: Sequence[Sequence[Box]]
-    reference: int
     jobs: Mapping[str, Job]
     states: Mapping[str, State]
 
@@ -110,17 +112,28 @@ OverImages = Callable[[Figure, Figure, str], Ends]
 
 
 def compared(layout: Layout, over_images: OverImages) -> Layout:
-    """Mark the best figures, and add differences from the reference row with corrected p-values."""
+    """Mark the best figures, and add differences from reference rows with corrected p-values.
+
+    Figures of a column are compared if they have the same data, labels and kind of protocol
+    (:func:`_comparable`): with the first of them whose row has the values ``plan.reference``, or else with
+    the first of all.
+    """
     new: dict[tuple[int, int], Figure] = {}
+    wanted = {layout.plan.rows.index(axis): str(value) for axis, value in layout.plan.reference.items()}
     for column in range(len(layout.columns)):
-        found = {i: one for i in range(len(layout.heads)) if (one := layout.figure(i, column))}
-        best = _best(found, layout.boxes[0][column].format.better)
-        base = found.get(layout.reference)
-        for i, figure in found.items():
-            difference = None
-            if base is not None and i != layout.reference:
-                difference = _difference(figure, base, layout.boxes[i][column].metric, over_images)
-            new[i, column] = replace(figure, best=i == best, difference=difference)
+        groups: dict[tuple, dict[int, Figure]] = {}
+        for i in range(len(layout.heads)):
+            if figure := layout.figure(i, column):
+                groups.setdefault(_comparable(figure), {})[i] = figure
+        for found in groups.values():
+            box = layout.boxes[next(iter(found))][column]
+            best = _best(found, box.format.better)
+            named = [i for i in found if all(layout.heads[i][at] == value for at, value in wanted.items())]
+            base = next(iter(named or found))
+            for i, figure in found.items():
+                over = None if i == base else _difference(figure, found[base], box.metric, over_images)
+                difference = Difference(base, over) if over else None
+                new[i, column] = replace(figure, best=i == best, difference=difference)
     tested = {key: p for key, figure in new.items() if (p := _t_p(figure)) is not None}
     for key, p in zip(tested, holm(list(tested.values())), strict=True):
         if difference := new[key].difference:
@@ -135,6 +148,13 @@ def compared(layout: Layout, over_images: OverImages) -> Layout:
     return replace(layout, boxes=boxes)
 
 
+def _comparable(figure: Figure) -> tuple:
+    """Data set, labels, and protocol; all protocols that train on labels are of one kind."""
+    row = figure.rows[0]
+    kind = row.protocol if row.protocol in UNTRAINED else "trained"
+    return data_name(row), Condition.from_row(row).labels, kind
+
+
 def _best(found: Mapping[int, Figure], better: int) -> int | None:
     rows = [i for i, figure in found.items() if better and not math.isnan(figure.stat.mean)]
     means = [better * found[i].stat.mean for i in rows]
@@ -142,12 +162,12 @@ def _best(found: Mapping[int, Figure], better: int) -> int | None:
     return None if best is None else rows[best]
 
 
-def _difference(figure: Figure, base: Figure, metric: str, over_images: OverImages) -> Difference | None:
+def _difference(figure: Figure, base: Figure, metric: str, over_images: OverImages) -> SeedDifference | None:
     first, second = _shared(figure, base)
     if not first:
         return None
     over = seed_difference(first, second)
-    return Difference(over._replace(ends=over_images(figure, base, metric)) if over.n == 1 else over)
+    return over._replace(ends=over_images(figure, base, metric)) if over.n == 1 else over
 
 
 def _shared(first: Figure, second: Figure) -> tuple[list[float], list[float]]:

@@ -15,9 +15,10 @@ from rich.text import Text
 from ssl_ext.files import replacing
 
 from .layout import Layout
-from .outputs import figures_grid, status_lines, table_csv, table_grids, table_markdown
+from .outputs import figures_grid, table_csv, table_grids, table_latex, table_markdown
 from .page import render_table
 from .scores import Scores
+from .status import status_lines
 
 EVERY = 2.0  # seconds between two readings
 SHARE = 0.1  # most of the time that is spent on reading and drawing
@@ -27,7 +28,7 @@ def write_outputs(layout: Layout, folder: Path) -> list[Path]:
     """Write ``table.html``, ``.tex``, ``.csv`` and ``.md`` to the table's folder, each atomically."""
     texts = {
         "table.html": render_table(layout, folder),
-        "table.tex": "\n".join(grid.latex() for grid in table_grids(layout)),
+        "table.tex": table_latex(layout),
         "table.csv": table_csv(layout),
         "table.md": table_markdown(layout),
     }

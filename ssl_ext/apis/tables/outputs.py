@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ssl_ext.apis.compare.words import difference_text, p_text
@@ -12,20 +13,16 @@ from ssl_ext.apis.report.escape import markdown, spreadsheet
 from ssl_ext.apis.report.grid import Grid
 from ssl_ext.apis.report.references import Published
 from ssl_ext.evaluation.identity import mark, spread_notes
-from ssl_ext.evaluation.results import OWN
 from ssl_ext.evaluation.significance import T_FROM
 
-from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job
+from .headings import header, places, reference_text, table_title
+from .jobs import FAILED
 from .layout import Box, Figure, Layout
-from .plan import JOBS
-from .published import title
+from .status import STATUSES, status_lines, status_text
 
-LISTED = 20  # failed and running runs in the notes
 INTERVALS = (
     "[a,b] is the 95 % interval over seeds (Student's t), or over the test images of one seed (bootstrap)."
 )
-PROBES = ("linear", "transfer")  # protocols whose own recipe is a linear probe solved to convergence
-STATUSES = (DONE, RUNNING, FAILED, OPEN)
 
 
 def table_grids(layout: Layout) -> list[Grid]:
@@ -68,30 +65,16 @@ def differences_grid(layout: Layout) -> Grid:
             rows.append([*head, *cells])
     found = [figure.difference for *_, figure in layout.figures() if figure.difference]
     tests = sum(difference.p is not None for difference in found)
-    reference = ", ".join(layout.heads[layout.reference])
     notes = [
         "Means over shared seeds, with 95 % intervals (Student's t; one seed: paired bootstrap over images).",
-        f"p: paired t-test over at least {T_FROM} seeds, with Holm's correction for the {tests} tests of the "
-        "table.",
     ]
-    return Grid(f"Difference from {reference}", header(layout), rows, len(layout.plan.rows), notes)
-
-
-def table_title(layout: Layout) -> str:
-    """Publication and metric."""
-    metrics = {box.metric for row in layout.boxes for box in row if box.metric}
-    return title(layout.plan.source, metrics, layout.plan.unit)
-
-
-def header(layout: Layout) -> list[str]:
-    """Names of the row axes, then words of each column, with its recipe if there are several."""
-    names = [words for words, _ in layout.columns]
-    columns = []
-    for j, (words, recipe) in enumerate(layout.columns):
-        probe = any(row[j].protocol in PROBES for row in layout.boxes)
-        shown = "converged" if probe and recipe == OWN else recipe
-        columns.append(f"{words}: {shown}" if names.count(words) > 1 else words)
-    return [*layout.plan.rows, *columns]
+    notes += [
+        f"p: paired t-test over at least {T_FROM} seeds, with Holm's correction for the {tests} tests of the "
+        "table."
+    ] * bool(tests)
+    return Grid(
+        f"Difference from {reference_text(layout)}", header(layout), rows, len(layout.plan.rows), notes
+    )
 
 
 def cell_text(layout: Layout, row: int, column: int, published: Published) -> str:
@@ -125,12 +108,6 @@ def interval_text(figure: Figure, box: Box) -> str:
     return "" if ends is None else f"[{scale * ends[0]:.{digits}f},{scale * ends[1]:.{digits}f}]"
 
 
-def status_text(box: Box) -> str:
-    """State of a cell without a figure: the most telling of its runs; ``-`` without runs."""
-    found = [status for status in (RUNNING, FAILED, OPEN) if box.of_status(status)]
-    return found[0] if found else "no figure" if box.runs else "-"
-
-
 def difference_words(figure: Figure, box: Box) -> list[str]:
     """A difference with its interval, and the p-value; empty without one."""
     if figure.difference is None:
@@ -140,71 +117,19 @@ def difference_words(figure: Figure, box: Box) -> list[str]:
     return [text] if p is None else [text, f"p={p_text(p)}".replace("=<", "<")]
 
 
-def places(layout: Layout, cells: Sequence[tuple[int, int]]) -> str:
-    """Words that name cells: rows, with columns where not all cells of a row are meant."""
-    columns = header(layout)[len(layout.plan.rows) :]
-    named = []
-    for i, head in enumerate(layout.heads):
-        found = [j for row, j in cells if row == i]
-        with_figures = [j for j in range(len(columns)) if layout.figure(i, j)]
-        if found:
-            every = found in (with_figures, list(range(len(columns))))
-            listed = "" if every else f" ({'; '.join(columns[j] for j in found)})"
-            named.append(", ".join(head) + listed)
-    return ", ".join(named)
-
-
-def counts(layout: Layout) -> dict[str, int]:
-    """Number of jobs by state."""
-    running = {run.job for row in layout.boxes for box in row for run in box.of_status(RUNNING)}
-    found = dict.fromkeys(STATUSES, 0)
-    for name, state in layout.states.items():
-        status = OPEN if state.status == RUNNING and name not in running else state.status
-        found[status] += 1
-    return found
-
-
-def counts_text(layout: Layout) -> str:
-    """Number of jobs by state, as a sentence."""
-    number = counts(layout)
-    return f"{len(layout.jobs)} jobs: " + ", ".join(f"{number[one]} {one}" for one in STATUSES) + "."
-
-
-def status_lines(layout: Layout) -> list[str]:
-    """Sentences on the number of jobs by state, on failed and running ones, and on cells without runs."""
-    runs = [f"{status}: {line}" for status in (FAILED, RUNNING) for line in run_lines(layout, status)]
-    return [counts_text(layout), *runs, *left_out_lines(layout)]
-
-
-def run_lines(layout: Layout, status: str) -> list[str]:
-    """Config, options and seeds of the jobs with a status, and what is said of them; at most 20 lines."""
-    found = {run.job: run.words for row in layout.boxes for box in row for run in box.of_status(status)}
-    groups: dict[tuple[str, str], list[Job]] = {}
-    for name, words in found.items():
-        job = layout.jobs[name]
-        groups.setdefault((" ".join([job.config, *job.options]), words), []).append(job)
-    lines = [
-        f"{about}, seed{'s' if len(jobs) > 1 else ''} {' '.join(str(job.seed) for job in jobs)}: {words}"
-        + (f" Log: {JOBS}/{jobs[0].id}/{LOG}" if status == FAILED else "")
-        for (about, words), jobs in groups.items()
-    ]
-    return [*lines[:LISTED], *([f"{len(lines) - LISTED} more"] if len(lines) > LISTED else [])]
-
-
-def left_out_lines(layout: Layout) -> list[str]:
-    """A sentence for each reason why cells have no runs."""
-    without: dict[str, list[tuple[int, int]]] = {}
-    for i, row in enumerate(layout.boxes):
-        for j, box in enumerate(row):
-            if box.note:
-                without.setdefault(box.note, []).append((i, j))
-    return [f"not run: {note.rstrip('.')}: {places(layout, cells)}." for note, cells in without.items()]
-
-
 def table_markdown(layout: Layout) -> str:
     """All tables and the state of the jobs."""
     status = "\n".join(f"- {markdown(line)}" for line in status_lines(layout))
     return "\n".join([*(grid.markdown() for grid in table_grids(layout)), f"{status}\n"])
+
+
+def table_latex(layout: Layout) -> str:
+    """All tables, for booktabs and graphicx; captions do not say why figures are not comparable."""
+    figures, *others = table_grids(layout)
+    notes = [note for note in figures.notes if not note.startswith("†")]
+    if len(notes) < len(figures.notes):
+        notes.append("† not comparable with the published figure")
+    return "\n".join(grid.latex() for grid in (replace(figures, notes=notes), *others))
 
 
 def table_csv(layout: Layout) -> str:

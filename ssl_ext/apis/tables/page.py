@@ -12,23 +12,13 @@ from ssl_ext.apis.report.page import template
 from ssl_ext.apis.report.references import Published
 
 from .curves import HEIGHT, WIDTH, loss_points
+from .headings import header, reference_text, table_title
 from .jobs import DONE, FAILED, LOG, OPEN, RUN, RUNNING, Job, State
 from .layout import Layout
-from .outputs import (
-    STATUSES,
-    counts,
-    difference_words,
-    figures_grid,
-    header,
-    interval_text,
-    left_out_lines,
-    run_lines,
-    status_text,
-    table_title,
-    value_text,
-)
+from .outputs import difference_words, figures_grid, interval_text, value_text
 from .plan import JOBS
 from .progress import duration
+from .status import STATUSES, counts, left_out_lines, run_lines, status_text
 
 REFRESH = 30  # seconds, while jobs are open
 
@@ -50,7 +40,7 @@ def render_table(layout: Layout, folder: Path) -> str:
         bar=[(status, number[status], round(100 * number[status] / total, 2)) for status in STATUSES],
         header=header(layout),
         heads=len(layout.plan.rows),
-        reference=", ".join(layout.heads[layout.reference]),
+        reference=reference_text(layout),
         compared=any(figure.difference for *_, figure in layout.figures()),
         rows=[
             {

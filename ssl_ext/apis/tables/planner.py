@@ -63,10 +63,11 @@ class Planner:
             other = find_config(cell.pretrain, table.folder)
             trained = self.training(other, self.options, seed)
         elif cell.pretrain:
+            first = asked.get("pretrain_seed", seed)
             init = find_config(cell.init, table.folder) if cell.init else None
-            after = self.training(init, self.options, seed) if init else None
+            after = self.training(init, self.options, first) if init else None
             results = RESULTS[CLASSIFICATION] if protocol == CLASSIFICATION else None
-            trained = self.training(path, options, seed, after=after, results=results)
+            trained = self.training(path, options, first, after=after, results=results)
         plain = replace(plain, pretrain=trained)
         if protocol == CLASSIFICATION:
             return replace(plain, evaluate=trained, select=dict(protocol=CLASSIFICATION, seed=seed))
@@ -75,7 +76,13 @@ class Planner:
         if protocol == DETECTION:
             detector = find_config(asked["config"], table.folder)
             job = self.training(
-                detector, [], seed, after=trained, weights=weights, results=RESULTS[DETECTION], stage="detect"
+                detector,
+                asked.get("options", []),
+                seed,
+                after=trained,
+                weights=weights,
+                results=RESULTS[DETECTION],
+                stage="detect",
             )
             return replace(plain, evaluate=job)
         return self._evaluated(plain, path, options, asked, weights, table)

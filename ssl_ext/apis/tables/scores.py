@@ -73,7 +73,6 @@ class Scores:
             heads=list(groups),
             columns=[(names[j], recipe) for j, recipe in spread],
             boxes=[[row[j] for j, _ in spread] for row in boxes],
-            reference=_reference(plan, list(groups)),
             jobs=jobs,
             states=states,
         )
@@ -194,13 +193,6 @@ class Scores:
                 found = []
             self._intervals[key] = found[0][3] if found else None
         return self._intervals[key]
-
-
-def _reference(plan: Plan, heads: Sequence[Sequence[str]]) -> int:
-    """Index of the reference row: the first with the plan's values, or the first of all."""
-    wanted = {plan.rows.index(axis): str(value) for axis, value in plan.reference.items()}
-    fits = (i for i, head in enumerate(heads) if all(head[place] == v for place, v in wanted.items()))
-    return next(fits, 0)
 
 
 def _recipes(boxes: Sequence[Box]) -> list[str | None]:

@@ -80,10 +80,11 @@ class ImageClassifier(TrainableModel):
         if bool((labels < 0).any()):
             missing = int((labels < 0).sum())
             raise ValueError(
-                f"{missing} of {len(labels)} training images have no label; a classifier needs all."
+                f"{missing} of {len(labels)} training images have no label; a classifier needs all "
+                "(a self-supervised method, such as TriMix, needs none)."
             )
         if dataset.num_classes != self.num_classes:
             raise ValueError(
                 f"the images have {dataset.num_classes} classes and model.head.num_classes is "
-                f"{self.num_classes}; they must be equal."
+                f"{self.num_classes}: set model.head.num_classes={dataset.num_classes}."
             )

@@ -26,6 +26,7 @@ class ClusterBank(MemoryBank):
         num_clusters: K, at most n.
         momentum: m of the moving averages of the embeddings, at least 0 and below 1.
         min_size: Smaller clusters are dissolved; capped at half of the mean size, n / K.
+        key: Config key of ``num_clusters``, for the message of an error.
 
     Raises:
         ValueError: A number out of range.
@@ -36,13 +37,20 @@ class ClusterBank(MemoryBank):
     started: Tensor
 
     def __init__(
-        self, size: int, dim: int, num_clusters: int, *, momentum: float = 0.5, min_size: int = 20
+        self,
+        size: int,
+        dim: int,
+        num_clusters: int,
+        *,
+        momentum: float = 0.5,
+        min_size: int = 20,
+        key: str = "model.head.num_clusters",
     ) -> None:
         super().__init__(size, dim, momentum=momentum)
         if not isinstance(num_clusters, int) or not 2 <= num_clusters <= size:
             raise ValueError(
-                f"{num_clusters!r} clusters of {size} images: at least 2 are needed, and an image for each "
-                "(config keys model.num_clusters, model.labels.num_classes)."
+                f"{num_clusters!r} clusters of {size} images, at least one image each: set "
+                f"{key}={max(2, min(size // 20, size))}."
             )
         if not isinstance(min_size, int) or min_size < 1:
             raise ValueError(f"min_size of a cluster is {min_size!r}; it must be at least 1.")

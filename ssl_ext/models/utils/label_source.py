@@ -59,7 +59,9 @@ class LabelSource(nn.Module):
         if not 0 <= momentum < 1:
             raise ValueError(f"model.labels.momentum is {momentum}; it must be at least 0 and below 1.")
         self.source, self.num_classes, self.dim, self.interval = source, num_classes, dim, interval
-        self.settings = dict(momentum=momentum, min_size=min_size)
+        self.settings: dict[str, Any] = dict(
+            momentum=momentum, min_size=min_size, key="model.labels.num_classes"
+        )
         self.classifier = nn.Linear(in_channels, num_classes) if classifier else None
         self.bank: ClusterBank | None = None
         self.partial = False
@@ -95,7 +97,7 @@ class LabelSource(nn.Module):
         if dataset.num_classes != self.num_classes:
             raise ValueError(
                 f"the images have {dataset.num_classes} classes and model.labels.num_classes is "
-                f"{self.num_classes}; they must be equal."
+                f"{self.num_classes}: set model.labels.num_classes={dataset.num_classes}."
             )
 
     def check_batch(self, batch: dict) -> None:

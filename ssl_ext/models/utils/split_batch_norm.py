@@ -60,7 +60,7 @@ class SplitBN(nn.Module):
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        splits, rows = self._own_splits(), len(x)
+        splits, rows = self.own_splits(), len(x)
         if rows % splits or rows < 2 * splits:
             raise ValueError(
                 f"A batch of {rows} images cannot be normalised in {splits} equal parts of two or more: "
@@ -86,7 +86,7 @@ class SplitBN(nn.Module):
             self.num_batches_tracked.add_(1)
         return out.reshape(x.shape)
 
-    def _own_splits(self) -> int:
+    def own_splits(self) -> int:
         """Parts of this process's batch."""
         splits, world = self.num_splits, world_size()
         if splits % world and world % splits:

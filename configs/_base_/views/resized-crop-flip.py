@@ -1,9 +1,9 @@
-# One view: ImageNet's supervised augmentation at 96 px.
+# One view of the image's own size: ImageNet's supervised augmentation.
 views = [
     dict(
         repeats=1,
         transforms=[
-            dict(type="RandomResizedCrop", size=96),
+            dict(type="RandomResizedCrop"),
             dict(type="RandomHorizontalFlip"),
         ],
     )

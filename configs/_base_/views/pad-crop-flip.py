@@ -1,9 +1,9 @@
-# One view: CIFAR's supervised augmentation.
+# One view of the image's own size: CIFAR's supervised augmentation.
 views = [
     dict(
         repeats=1,
         transforms=[
-            dict(type="RandomCrop", size=32, padding=4),
+            dict(type="RandomCrop", padding=4),
             dict(type="RandomHorizontalFlip"),
         ],
     )

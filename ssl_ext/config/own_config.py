@@ -1,0 +1,174 @@
+"""A config for a user's images, from a method and the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+
+from ssl_ext.errors import UserError
+from ssl_ext.files import shown, write_text
+
+from .load import load_config
+from .locate import base_of
+from .methods import METHODS
+from .own_images import OwnImages, find_images
+
+FOLDER = Path("work_dirs")
+SMALL_STEM_MAX = 64
+FEWEST = 16
+
+
+class Code(str):
+    """An expression in the written config."""
+
+
+class Machine:
+    """Choices that depend on the device: largest images, width of ResNet-18, batch size, steps."""
+
+    def __init__(self) -> None:
+        gpu = torch.cuda.is_available()
+        self.words = torch.cuda.get_device_name() if gpu else f"{os.cpu_count()} CPU cores"
+        self.largest, self.channels, self.batch, self.steps = (
+            (224, 64, 256, 20_000) if gpu else (64, 16, 64, 2_000)
+        )
+        self.processes = int(os.environ.get("WORLD_SIZE", 1))
+
+
+def own_config(method: str, data: str | os.PathLike, work_dir: str | os.PathLike | None = None) -> Path:
+    """Write a config that trains a method on a user's images, and log it.
+
+    Args:
+        method: Short name (:data:`.METHODS`), or the path of a config to inherit from.
+        data: Folder of images, ``.npz`` file or CSV file.
+        work_dir: Folder of the run, for the commands in the config; default: the config's path without
+            ending.
+
+    Returns:
+        Path of the config: ``work_dirs/<method>_<name of the data>.py``.
+
+    Raises:
+        UserError: An unknown method, unreadable data, too few images or no labels for a supervised method;
+            or the file exists with another content.
+    """
+    base, machine = base_of(method), Machine()
+    images = find_images(data, machine.largest)
+    name = method if method in METHODS else Path(base).stem
+    path = FOLDER / f"{name}_{re.sub(r'[^A-Za-z0-9.-]+', '-', images.path.stem) or 'images'}.py"
+    text = config_text(base, images, machine, path, Path(work_dir or path.with_suffix("")))
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UserError(
+            f"'{path}' exists, and differs from the config for these images (it was edited, or they were "
+            f"changed): train it (ssl-ext train {path}), or delete it."
+        )
+    if int(os.environ.get("RANK", 0)) == 0:
+        write_text(path, text)
+        print_log(f"Config written to {path}; edit it as you like:\n\n{text}", logger="current")
+    return path
+
+
+def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run: Path) -> str:
+    """Text of a config; see :func:`own_config`."""
+    settings = load_config(base)
+    count = images.images // machine.processes
+    if count < FEWEST:
+        raise UserError(
+            f"'{shown(images.path)}' has {images.images} training images; at least "
+            f"{FEWEST * machine.processes} are needed."
+        )
+    batch = min(machine.batch, max(FEWEST, count // 2 // FEWEST * FEWEST))
+    epochs = min(2000, max(10, round(machine.steps / (count // batch))))
+    small = max(images.image_size) <= SMALL_STEM_MAX
+    backbone: dict[str, Any] = dict(type="ResNet_CIFAR" if small else "ResNet")
+    backbone |= dict(stem_channels=machine.channels, base_channels=machine.channels)
+    model = {"backbone": backbone, **_fitted(settings, images, batch)}
+    loader: dict[str, Any] = dict(batch_size=batch)
+    if not images.in_memory:
+        workers = max(1, min(8, (os.cpu_count() or 1) // machine.processes))
+        loader |= dict(num_workers=workers, persistent_workers=True)
+    optimizer = settings.optim_wrapper.optimizer
+    height, width = images.image_size
+    evaluated = "None" if images.labels is None else "files"
+    if images.labels:
+        evaluated = f"dict(**files, {_literal(images.labels).removeprefix('dict(')}"
+    lines = [
+        f"# {settings.model.type} on '{shown(images.path)}': {images.images} training images of {height} x "
+        f"{width} px. Written for {machine.words}.",
+        *(f"# {note}" for note in images.notes),
+        f"# Train again after an edit:  ssl-ext train {path} --work-dir {run} --overwrite",
+        f"# Evaluate:                   ssl-ext evaluate {path} {run}/epoch_{epochs}.pth"
+        + ("" if images.labels is not None else " --protocols quality"),
+        f"# Export the backbone:        ssl-ext export {run}/epoch_{epochs}.pth --to torchvision",
+        _code("_base_", base),
+        "",
+        "# Images for training, and with labels, for accuracies.",
+        _code("files", {"_delete_": True, **images.files}),
+        _code("train_dataloader", {**loader, "dataset": Code('dict(**files, split="train")')}),
+        f"evaluation_dataset = {evaluated}",
+        "# Mean and standard deviation of the channels, pixels in [0, 1].",
+        _code("data_preprocessor", dict(mean=images.mean, std=images.std)),
+        f"# ResNet-18 with {machine.channels} channels (64 is the full width), and the stem for "
+        f"{'small' if small else 'large'} images.",
+        _code("model", model),
+        f"# {count // batch} steps an epoch, about {epochs * (count // batch)} in all.",
+        _code("train_cfg", dict(max_epochs=epochs)),
+        _code("default_hooks", dict(checkpoint=dict(interval=max(1, epochs // 10)))),
+    ]
+    if optimizer.type == "SGD" and batch != (given := settings.train_dataloader.batch_size):
+        rate = float(f"{optimizer.lr * batch / given:g}")
+        lines += [
+            f"# {optimizer.lr:g} for batches of {given}.",
+            _code("optim_wrapper", dict(optimizer=dict(lr=rate))),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _fitted(settings: Any, images: OwnImages, batch: int) -> dict[str, Any]:
+    """Settings of the model that depend on the number of images, classes or the batch."""
+    model, given = settings.model, settings.model.get("head", {})
+    changes: dict[str, Any] = {}
+    head: dict[str, Any] = {}
+    if "num_classes" in given:
+        if images.classes < 2:
+            raise UserError(
+                f"{model.type} is supervised and needs a label for every image of '{shown(images.path)}': "
+                "give class folders or a file of labels, or choose a self-supervised method, such as trimix."
+            )
+        head["num_classes"] = images.classes
+    clusters = max(2, images.images // 20)
+    if "num_clusters" in given:
+        head["num_clusters"] = min(given["num_clusters"], clusters)
+    if "whitening_size" in given:
+        head["whitening_size"] = min(given["whitening_size"], batch)
+        changes["neck"] = dict(out_channels=min(model.neck.out_channels, batch // 2))
+    if head:
+        changes["head"] = head
+    if model.get("labels"):
+        changes["labels"] = dict(num_classes=min(model.labels.num_classes, clusters))
+    if "queue_size" in model:
+        changes["queue_size"] = min(model.queue_size, images.images // batch * batch)
+    if "mix_block" in model:
+        changes["feature_stage"] = 3
+    return changes
+
+
+def _code(key: str, value: Any) -> str:
+    """Python code of a setting, in lines of at most 110 characters where values allow it."""
+    line = f"{key} = {_literal(value)}"
+    if len(line) <= 110 or not isinstance(value, dict):
+        return line
+    inner = "".join(f"    {name}={_literal(item)},\n" for name, item in value.items())
+    return f"{key} = dict(\n{inner})"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, Code):
+        return value
+    if isinstance(value, dict):
+        return f"dict({', '.join(f'{key}={_literal(item)}' for key, item in value.items())})"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

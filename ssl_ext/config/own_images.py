@@ -1,0 +1,195 @@
+"""A user's images: their form, number, size, classes and statistics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssl_ext.datasets.contents import channel_statistics
+from ssl_ext.datasets.decode import open_image, upright_size
+from ssl_ext.datasets.entries import SPLITS, listed_files
+from ssl_ext.datasets.listing import image_names
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.files import shown
+
+from .data import build_dataset
+
+# Images of which sides and statistics are computed.
+SAMPLE = 200
+IN_MEMORY = 0.25
+"""Part of the machine's memory that images may fill; others are decoded on access."""
+TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """A user's images.
+
+    ``files`` is the config of the data set without split, ``labels`` further settings with which it has
+    labels and a test or val split (None: it has not). ``images`` counts the training images, ``image_size``
+    is their height and width in pixels, ``classes`` is 0 unless every training image has one class. ``notes``
+    are sentences about the images.
+    """
+
+    path: Path
+    files: dict[str, Any]
+    labels: dict[str, Any] | None
+    images: int
+    classes: int
+    image_size: tuple[int, int]
+    mean: list[float]
+    std: list[float]
+    notes: list[str]
+
+    @property
+    def in_memory(self) -> bool:
+        """True unless images are decoded on access."""
+        return self.files["type"] != "FolderDataset"
+
+
+def find_images(path: str | os.PathLike, largest: int) -> OwnImages:
+    """Examine a folder of images (with or without class folders), a ``.npz`` file, or a CSV file.
+
+    Args:
+        path: The folder or file.
+        largest: Largest height and width of images that are resized.
+
+    Raises:
+        UserError: There is no such path, or the data set cannot be read; the message names its class.
+    """
+    place = Path(path).expanduser().absolute()
+    if not place.exists():
+        raise UserError(f"--data '{shown(place)}' does not exist.")
+    with user_errors(f"--data '{shown(place)}'"):
+        if place.is_dir():
+            return _folder(place, largest)
+        if place.suffix.lower() == ".npz":
+            return _npz(place)
+        if place.suffix.lower() == ".csv":
+            return _csv(place, largest)
+        raise UserError("give a folder of images, a .npz file or a .csv file.")
+
+
+def _described(
+    path: Path,
+    files: dict[str, Any],
+    dataset: Any,
+    notes: Sequence[str],
+    labels: dict[str, Any] | None = None,
+    whole: int | None = None,
+) -> OwnImages:
+    """Describe a data set.
+
+    Args:
+        path: What the user gave.
+        files: Config of the data set without split.
+        dataset: Its training split, with labels if there are any.
+        notes: Sentences about the images.
+        labels: Further settings for labels.
+        whole: Number of images, if training uses all of them, without labels.
+    """
+    known, notes = torch.as_tensor(dataset.labels) >= 0, list(notes)
+    labelled = bool(known.any()) and dataset.num_classes >= 2
+    tested = bool({"test", "val"} & set(dataset.available_splits))
+    if not labelled:
+        notes.append("No classes: features are measured without labels (--protocols quality).")
+    elif not tested:
+        notes.append("No test or val split: accuracies are not measured.")
+    mean, std = channel_statistics(dataset, SAMPLE)
+    height, width = dataset.metainfo["image_size"]
+    return OwnImages(
+        path,
+        files,
+        labels or {} if labelled and tested else None,
+        len(dataset) if whole is None else whole,
+        dataset.num_classes if labelled and known.ndim == 1 and bool(known.all()) and not whole else 0,
+        (int(height), int(width)),
+        [round(value, 4) for value in mean],
+        [max(0.01, round(value, 4)) for value in std],
+        notes,
+    )
+
+
+def _folder(root: Path, largest: int) -> OwnImages:
+    names = image_names(root)
+    size, notes = _image_size([root / name for name in names], largest)
+    splits = [name for name in SPLITS if (root / name).is_dir()]
+    depth = 2 if splits else 1
+    classes = sorted({name.split(os.sep)[depth - 1] for name in names if name.count(os.sep) >= depth})
+    in_memory = len(names) * 3 * size**2 < IN_MEMORY * _memory()
+    kind = "ImageFiles" if in_memory else "FolderDataset"
+    files: dict[str, Any] = dict(type=kind, data_root=str(root), image_size=size)
+    if len(classes) < 2:
+        return _described(root, files, build_dataset("--data", dict(files, split="train")), notes)
+    notes.append(f"{len(classes)} class folders: {_listed(classes)}.")
+    if not splits:
+        files["test_share"] = TEST_SHARE
+        notes.append(f"No folders train, val or test: {TEST_SHARE:.0%} of each class are the test split.")
+    # Lists the files, but decodes none.
+    dataset = build_dataset("--data", dict(files, type="FolderDataset", split="train"))
+    if in_memory:
+        files["class_folders"] = True
+    return _described(root, files, dataset, notes)
+
+
+def _npz(path: Path) -> OwnImages:
+    files: dict[str, Any] = dict(type="NPZDataset", data_root=str(path))
+    dataset = build_dataset("--data", dict(files, split="train"))
+    if dataset.metainfo["channels"] == 1:
+        files["as_rgb"] = True
+        dataset = build_dataset("--data", dict(files, split="train"))
+    return _described(path, files, dataset, [f"{dataset.num_classes} classes."])
+
+
+def _csv(path: Path, largest: int) -> OwnImages:
+    listed = listed_files(path)
+    folders = (path.with_suffix(""), path.parent)
+    root = next((folder for folder in folders if (folder / listed[0]).exists()), None)
+    if root is None:
+        raise UserError(
+            f"its first file, {listed[0]!r}, is neither in '{shown(folders[0])}' nor in "
+            f"'{shown(folders[1])}'."
+        )
+    names = image_names(root)
+    size, notes = _image_size([root / name for name in listed], largest)
+    while len(names) * 3 * size**2 > IN_MEMORY * _memory() and size > 32:
+        size //= 2
+    files: dict[str, Any] = dict(type="ImageFiles", data_root=str(root), image_size=size)
+    labels = dict(labels_file=str(path))
+    dataset = build_dataset("--data", dict(files, **labels, split="train"))
+    if len(listed) >= len(names) / 2:
+        return _described(path, files | labels, dataset, notes)
+    notes.append(f"{len(listed)} of {len(names)} images are listed: all are used, without labels.")
+    return _described(path, files, dataset, notes, labels, len(names))
+
+
+def _image_size(paths: Sequence[Path], largest: int) -> tuple[int, list[str]]:
+    """Size for images of these files: the median of their shorter sides, at most ``largest``."""
+    sides = []
+    for row in np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int):
+        try:
+            with open_image(paths[row]) as image:
+                sides.append(min(upright_size(image)))
+        except (OSError, ValueError, SyntaxError):
+            continue
+    if not sides:
+        raise UserError("no image can be read.")
+    median = int(np.median(sides))
+    size = min(median, largest)
+    size = size if size <= 32 else size // 16 * 16
+    return size, [f"Shorter sides have {min(sides)} to {max(sides)} px (median {median})."]
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
