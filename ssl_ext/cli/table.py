@@ -81,9 +81,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from ssl_ext.config.papers import find_table
 
+    file = find_table(args.file)
+
     from .console import PlainConsole
 
-    file, console = find_table(args.file), PlainConsole()
+    console = PlainConsole()
     if args.published:
         from ssl_ext.apis.tables.published import published_grid
 
@@ -93,13 +95,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from ssl_ext.apis.tables.run import run_table
     from ssl_ext.apis.tables.starters import choose_workers
 
-    workers = choose_workers(
-        gpus=args.gpus,
-        workers=args.workers,
-        slurm_workers=args.slurm,
-        sbatch=args.sbatch,
-        ray_workers=args.ray,
-    )
+    workers = choose_workers(**{name: getattr(args, name) for name in STARTERS})
     settings = {name: value for name, value in vars(args).items() if name not in (*OTHERS, *STARTERS)}
     settings |= dict(workers=workers, train_args=words[cut + 1 :])
     sys.exit(run_table(settings.pop("file"), console, **settings))

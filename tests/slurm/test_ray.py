@@ -96,4 +96,4 @@ def test_a_table_through_killed_workers_and_a_killed_driver(tmp_path):
 def test_without_ray_there_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"--ray: Ray is not installed: pip install 'ssl_ext\[ray\]'\."):
-        choose_workers(ray_workers=2)
+        choose_workers(ray=2)

@@ -12,9 +12,10 @@ import torch
 
 from ssl_ext.errors import UserError
 
-from . import ray, slurm
 from .local import Local
 from .plan import Starter
+from .ray import Ray, most_gpus
+from .slurm import Slurm, require_slurm
 
 
 @dataclass(frozen=True)
@@ -35,28 +36,28 @@ def choose_workers(
     *,
     gpus: Sequence[str] | None = None,
     workers: int = 1,
-    slurm_workers: int | None = None,
+    slurm: int | None = None,
     sbatch: str = "",
-    ray_workers: int | None = None,
+    ray: int | None = None,
 ) -> Workers:
     """Choose workers.
 
     Args:
         gpus: Ids of GPUs of this machine, one worker on each; None: all.
         workers: Workers on the CPU of this machine, without GPUs.
-        slurm_workers: Instead, workers in Slurm, for jobs of each number of processes.
+        slurm: Instead, workers in Slurm, for jobs of each number of processes.
         sbatch: More arguments of sbatch.
-        ray_workers: Instead, workers on a Ray cluster.
+        ray: Instead, workers on a Ray cluster.
 
     Raises:
         UserError: There is no such GPU, Slurm or Ray.
     """
-    if slurm_workers:
-        slurm.require_slurm()
-        note = f"{slurm_workers} workers are queued or run in Slurm; the same command tops them up."
-        return Workers(partial(slurm.Slurm, arguments=shlex.split(sbatch)), slurm_workers, None, note)
-    if ray_workers:
-        return Workers(partial(ray.Ray, workers=ray_workers), ray_workers, max(1, ray.most_gpus()))
+    if slurm:
+        require_slurm()
+        note = f"{slurm} workers are queued or run in Slurm; the same command tops them up."
+        return Workers(partial(Slurm, arguments=shlex.split(sbatch)), slurm, None, note)
+    if ray:
+        return Workers(partial(Ray, workers=ray), ray, max(1, most_gpus()))
     devices = local_gpus(gpus)
     make = partial(Local, gpus=devices, workers=workers)
     return Workers(make, len(devices) or workers, len(set(devices)) or 1)
