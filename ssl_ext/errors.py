@@ -23,6 +23,7 @@ UNKNOWN_NAME = re.compile(r"(\S+) is not in the \w+::([\w ]+) registry")
 REGISTERED_IN = {"model": "ssl_ext/models/selfsup/__init__.py", "dataset": "ssl_ext/datasets/__init__.py"}
 IN_WORKER = "\nOriginal Traceback "
 MAX_LENGTH = 2000
+NEEDED = ("torch", "torchvision", "mmengine", "mmcv", "mmpretrain", "numpy", "PIL", "rich")
 # 128 + SIGINT, the status that shells use.
 INTERRUPT_STATUS = 130
 # System errors that the user can correct: no space, or no permission.
@@ -32,6 +33,14 @@ REFUSED = (*FULL, errno.EACCES, errno.EPERM)
 PRINTABLE = "ssl_ext.printable"
 ASCII = {"±": "+-", "×": "x", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
 ASCII |= {"·": ".", "†": "+", "‡": "++", "λ": "lambda", "µ": "u", "’": "'", "“": '"', "”": '"'}
+
+
+def missing_package(name: str) -> str:
+    """Return the sentence for a package that this interpreter does not have."""
+    return (
+        f"{sys.executable} has no package {name!r}: activate the environment of the project (source "
+        ".venv/bin/activate), or install ssl-ext there."
+    )
 
 
 class UserError(ValueError):
@@ -85,7 +94,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("trimx", ["simclr", "trimix"]), did_you_mean("x", ["trimix"])
     ("; did you mean 'trimix'?", '')
     """
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -153,6 +162,12 @@ def run_tool(main: Callable[[], None]) -> None:
             raise
         name = f"'{error.filename}'" if error.filename else "the output"
         sys.stderr.write(f"error: {name}: {error.strerror}.\n")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if os.environ.get(TRACEBACK_SWITCH) or package not in NEEDED:
+            raise
+        sys.stderr.write(f"error: {missing_package(package)}\n")
         sys.exit(2)
     except SystemExit as stop:
         # Status 128 + signal: all processes received the signal and have saved.

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from .errors import UserError
+from .errors import UserError, did_you_mean
 
 
 def shown(path: str | os.PathLike) -> str:
@@ -57,8 +57,17 @@ def check_file(path: str | os.PathLike, what: str = "") -> Path:
     """
     path = Path(path).expanduser()
     if fault := file_fault(path):
-        raise UserError(f"{what} '{shown(path)}' {fault}.".lstrip())
+        raise UserError(f"{what} '{shown(path)}' {fault}{near_path(path) or '.'}".lstrip())
     return path
+
+
+def near_path(path: str | os.PathLike) -> str:
+    """End of a sentence with the name most similar to the first missing part of a path; may be empty."""
+    whole = Path(path)
+    missing = next((part for part in [*reversed(whole.parents), whole] if not os.path.lexists(part)), None)
+    if missing is None or not missing.parent.is_dir():
+        return ""
+    return did_you_mean(shown(missing.name), sorted(map(shown, os.listdir(missing.parent))))
 
 
 def check_writable(folder: str | os.PathLike, option: str, what: str = "Results") -> None:

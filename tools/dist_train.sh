@@ -9,6 +9,12 @@ if [ $# -lt 2 ]; then
 fi
 CONFIG=$1
 GPUS=$2
+case $GPUS in
+  '' | *[!0-9]*)
+    echo "error: '$GPUS' is not a number of processes: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]" >&2
+    exit 2
+    ;;
+esac
 shift 2
 # Slurm sends its warning (SIGUSR1) to every process of a job. The training processes save and exit; the
 # launcher must ignore the signal, which would kill it, and wait for them. After SIGTERM it waits 30 seconds

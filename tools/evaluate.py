@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint with any protocols, baselines and seeds, in one table."""
 
-from ssl_ext.cli.evaluate import main
-from ssl_ext.errors import run_tool
+from _door import enter
 
 if __name__ == "__main__":
-    run_tool(main)
+    enter("evaluate")

@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Export the backbone of a checkpoint to another format, after checking that features are equal."""
 
-from ssl_ext.cli.export import main
-from ssl_ext.errors import run_tool
+from _door import enter
 
 if __name__ == "__main__":
-    run_tool(main)
+    enter("export")

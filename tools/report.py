@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Join the results of evaluations in tables (console, CSV, Markdown, LaTeX) and an HTML page."""
 
-from ssl_ext.cli.report import main
-from ssl_ext.errors import run_tool
+from _door import enter
 
 if __name__ == "__main__":
-    run_tool(main)
+    enter("report")

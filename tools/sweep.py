@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Train and evaluate every point of a grid over config keys."""
 
-from ssl_ext.cli.sweep import main
-from ssl_ext.errors import run_tool
+from _door import enter
 
 if __name__ == "__main__":
-    run_tool(main)
+    enter("sweep")

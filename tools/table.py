@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Run a table of experiments: every cell, every seed."""
 
-from ssl_ext.cli.table import main
-from ssl_ext.errors import run_tool
+from _door import enter
 
 if __name__ == "__main__":
-    run_tool(main)
+    enter("table")

@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Pretrain a model on the CPU, on one GPU, or with torchrun (tools/dist_train.sh)."""
 
-from ssl_ext.cli.train import main
-from ssl_ext.errors import run_tool
+from _door import enter
 
 if __name__ == "__main__":
-    run_tool(main)
+    enter("train")

@@ -83,9 +83,6 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     file = find_table(args.file)
 
-    from ssl_ext.apis.tables.run import run_table
-    from ssl_ext.apis.tables.starters import choose_workers
-
     from .console import PlainConsole
 
     console = PlainConsole()
@@ -94,6 +91,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
         grid = published_grid(file)
         return console.print_grids([grid]) if args.published == "text" else _write(grid.markdown())
+
+    from ssl_ext.apis.tables.run import run_table
+    from ssl_ext.apis.tables.starters import choose_workers
 
     workers = choose_workers(**{name: getattr(args, name) for name in STARTERS})
     settings = {name: value for name, value in vars(args).items() if name not in (*OTHERS, *STARTERS)}

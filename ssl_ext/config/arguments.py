@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 
 from ssl_ext.engine.loop import EpochLoop, IterLoop
 from ssl_ext.errors import UserError, did_you_mean
-from ssl_ext.registry import DATASETS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
+from ssl_ext.registry import DATASETS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 
 from .keys import near_key
 
@@ -48,6 +48,33 @@ def check_arguments(config: Config) -> None:
                 "have: choose a schedule over steps or epochs."
             )
         _check(key, scheduler, kind, ("type", "convert_to_iter_based"))
+
+
+def check_model(settings: Mapping[str, Any]) -> None:
+    """Check the keys of a model and of its parts.
+
+    Raises:
+        UserError: A class has no argument of that name, for example because a base config sets it for another
+            class.
+    """
+    parts = {f"model.{name}": part for name, part in settings.items() if isinstance(part, Mapping)}
+    for key, part in {"model": settings, **parts}.items():
+        name = part.get("type")
+        kind = MODELS.get(name) if isinstance(name, str) else name
+        if not inspect.isclass(kind):
+            continue
+        if key != "model" and _passes_on(kind):
+            continue  # perhaps to its parts
+        arguments, others = _parameters(kind)
+        known = {*arguments, "type", "init_cfg", "_scope_"} - GIVEN
+        if not others and (wrong := [name for name in part if name not in known]):
+            near = near_key(wrong[0], known)
+            advice = (
+                f"did you mean {key}.{near}?"
+                if near
+                else f"if a base config sets it for another class, give {key} whole, with _delete_=True."
+            )
+            raise UserError(f"{kind.__name__} has no argument {wrong[0]} ({key}.{wrong[0]}): {advice}")
 
 
 def check_dataset(key: str, settings: Mapping[str, Any]) -> None:
@@ -89,6 +116,11 @@ def _check(key: str, settings: Mapping[str, Any], kind: type, more: Collection[s
             near = near_key(name, known)
             offered = f"did you mean {key}.{near}?" if near else f"known are {', '.join(sorted(known))}."
             raise UserError(f"The config has the unknown key {key}.{name} of {kind.__name__}; {offered}")
+
+
+def _passes_on(kind: type) -> bool:
+    """True if the constructor has ``**kwargs``."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values())
 
 
 def _parameters(kind: type) -> tuple[dict[str, bool], bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,8 @@ def read_config(path: str | os.PathLike) -> Config:
         patch("mmengine.config.config.open", _open_text, create=True),
         patch("mmengine.load", _load_values),
         patch("mmengine.config.config.load", _load_values),
+        # Modules of custom_imports may lie beside the config.
+        patch.object(sys, "path", [*sys.path, str(file.parent.absolute())]),
     ):
         config = Config.fromfile(file)
     if SHIPPED in config.text:

@@ -21,6 +21,8 @@ from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.models.utils import pool_features
 from ssl_ext.registry import MODELS
 
+from .arguments import check_model
+
 Embedding = EvaluatedModel  # former name
 # Config of a backbone, as text → size of its features.
 _FEATURE_SIZES: dict[str, int | None] = {}
@@ -44,6 +46,7 @@ def build_model(config: Config) -> TrainableModel:
             {"type": "MultiViewPreprocessor", "views": config.get("views", ())},
             **copy.deepcopy(config.data_preprocessor),
         )
+    check_model(settings)
     with user_errors("model"):
         _fit_widths(settings)
         model = adapted(MODELS.build(settings))

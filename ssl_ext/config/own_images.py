@@ -16,7 +16,7 @@ from ssl_ext.datasets.decode import open_image, upright_size
 from ssl_ext.datasets.entries import SPLITS, listed_files
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.files import shown
+from ssl_ext.files import near_path, shown
 
 from .data import build_dataset
 
@@ -65,7 +65,7 @@ def find_images(path: str | os.PathLike, largest: int) -> OwnImages:
     """
     place = Path(path).expanduser().absolute()
     if not place.exists():
-        raise UserError(f"--data '{shown(place)}' does not exist.")
+        raise UserError(f"--data '{shown(place)}' does not exist{near_path(place) or '.'}")
     with user_errors(f"--data '{shown(place)}'"):
         if place.is_dir():
             return _folder(place, largest)

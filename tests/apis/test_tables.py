@@ -356,28 +356,21 @@ def test_leases_where_there_are_no_locks(shell, monkeypatch):
 
 
 def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, capsys):
-    run = partial(
-        run_table,
-        str(place / "table.py"),
-        workers=Workers(ForkedLocal, 1, 1),
-        out=place / "out",
-        only=["batch=256"],
-        seeds=[0],
-    )
-    console = PlainConsole()
-    console.width = 200
-    assert run(console, dry_run=True) == 0 and not (place / "out").exists()
-    assert run(console) == 0
+    choice = dict(out=place / "out", only=["batch=256"], seeds=[0], workers=Workers(ForkedLocal, 1, 1))
+    run = partial(run_table, str(place / "table.py"), PlainConsole(), **choice)
+    assert run(dry_run=True) == 0 and not (place / "out").exists()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pretrain: 1 open evaluate: 1 open" in said and "train_dataloader.batch_size=" in said
+    assert run() == 0
     said = capsys.readouterr().out
-    assert "table-" in said and "4" in said and "1 open" in said
-    assert "done pretrain-" in said and "2 jobs: 2 done, 0 running, 0 failed, 0 open." in said
+    assert "done pretrain-" in said and "done evaluate-" in said
     (folder,) = (path for path in (place / "out").iterdir() if path.name != "jobs")
-    assert (folder / "table.html").is_file()
+    assert folder.name.startswith("table-") and (folder / "table.html").is_file()
     # Failed jobs stay so until they are asked for.
     (job,) = (place / "out" / "jobs").glob("evaluate-*")
     write_state(job, State("failed", said="x"))
-    assert run(console) == 1 and read_state(job).status == "failed"
-    assert run(console, retry_failed=True) == 0 and read_state(job).status == "done"
+    assert run() == 1 and read_state(job).status == "failed"
+    assert run(retry_failed=True) == 0 and read_state(job).status == "done"
 
 
 def test_a_worker_imports_no_torch():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, did_you_mean
 from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, RECIPES, UNITS
 
 MAX_DRAWS = 1000
@@ -43,7 +43,9 @@ class Request:
         known = dict(protocols=PROTOCOLS, baselines=BASELINES, modes=MODES, recipes=RECIPES)
         for what, allowed in known.items():
             if wrong := [str(name) for name in getattr(self, what) if name not in allowed]:
-                raise UserError(f"{what}: {', '.join(wrong)} unknown; allowed are {', '.join(allowed)}.")
+                near = did_you_mean(wrong[0], allowed)
+                named = near or f"; allowed are {', '.join(allowed)}."
+                raise UserError(f"{what}: {', '.join(wrong)} unknown{named}")
         if self.by not in UNITS:
             raise UserError(f"by: {self.by!r} unknown; allowed are {', '.join(UNITS)}.")
         self._check_numbers()
