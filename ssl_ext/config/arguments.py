@@ -130,13 +130,17 @@ def _parameters(kind: type) -> tuple[dict[str, bool], bool]:
         For each argument whether it is required, and whether any other is accepted too.
     """
     names: dict[str, bool] = {}
+    outermost = None
     for base in inspect.getmro(kind)[:-1]:
         if "__init__" not in vars(base):
             continue
+        outermost = outermost or base
         parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
         for p in parameters:
             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-                names.setdefault(p.name, p.default is p.empty)
+                # A subclass passes the positional arguments of its base itself.
+                passed = base is not outermost and p.kind is not p.KEYWORD_ONLY
+                names.setdefault(p.name, p.default is p.empty and not passed)
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             return names, False
     return names, True
