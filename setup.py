@@ -46,6 +46,7 @@ setup(
     extras_require={
         "bench": bench,
         "export": export,
+        "ray": ["ray>=2.9"],
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",

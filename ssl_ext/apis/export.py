@@ -51,8 +51,8 @@ class ExportReport:
         return [
             f"wrote {self.path}",
             f"{about['method']}, {about['network']} network: {architecture}",
-            f"{self.matched} of {self.tensors} tensors matched; the {about['features']} features differ from "
-            f"the checkpoint's by at most {self.difference:.1e}",
+            f"{self.matched} of {self.tensors} tensors matched; the {about['features']} "
+            f"{about['outputs']} differ from the checkpoint's by at most {self.difference:.1e}",
             f"input: {about['input']}",
             f"channels {about['channel_order']}, mean {about['mean']}, std {about['std']}",
             *(line.replace("FILE", repr(str(self.path))) for line in about["loading"]),
@@ -130,6 +130,7 @@ def export(
             classifier.image_size[0],
         )
         extra = dict(classes=classifier.classes, task=classifier.task, training=classifier.about["name"])
+        extra["outputs"] = "probabilities"
     matched = set(names) & set(report.matched)
     if name != "online":
         _check_loaded(names, report, name, checkpoint)
@@ -206,6 +207,7 @@ def _about(
         method=str(config.model.type),
         network=network,
         features=_num_features(backbone, len(mean), image_size),
+        outputs="features",
         input=f"float32 (N, {len(mean)}, H, W), pixels in [0, 1] minus mean, divided by std",
         mean=mean,
         std=std,

@@ -21,6 +21,7 @@ from ssl_ext.datasets.entries import read_entries
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import locked
 from ssl_ext.datasets.folder import folder_splits
+from ssl_ext.datasets.image_files import PillowFiles
 from ssl_ext.datasets.mapped import read_arrays, write_arrays
 from ssl_ext.datasets.packed import AGAIN, images_file, index_file, partial_file
 from ssl_ext.datasets.packing import RECORD, Form, encoded_images, read_records
@@ -121,7 +122,7 @@ def _listed(settings: dict[str, Any], split: str, form: Form) -> FileDataset:
     with user_errors("SOURCE"):
         root, entries, classes, available = read_entries(settings["data_root"], **csv)
     kept = [entry for entry in entries if entry.split == split]
-    found = FileDataset(image_size=form.size or 1, channels=form.channels)
+    found = PillowFiles(image_size=form.size or 1, channels=form.channels)
     labels = [classes.index(entry.label) if entry.label else -1 for entry in kept]
     files = Paths.of([entry.file for entry in kept], root=str(root))
     found.set_files(files, labels, classes=classes, split=split, available_splits=available)

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.datasets.file_dataset import FileDataset
-from ssl_ext.datasets.image_files import read_square
+from ssl_ext.datasets.image_files import PillowFiles
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.npz import npz_images
 from ssl_ext.errors import UserError, user_errors
@@ -25,15 +25,6 @@ from ssl_ext.files import check_file, replacing, shown
 
 FILE = "file"
 """Column of a CSV file with the paths of images."""
-
-
-class PillowFiles(FileDataset):
-    """Image files that are resized as :class:`ssl_ext.datasets.ImageFiles` resizes them."""
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one sample, like FileDataset."""
-        image = read_square(Path(self.files[index]), self.image_size, self.channels)
-        return {"inputs": image, "labels": self.labels[index], "indices": torch.tensor(index)}
 
 
 def predict(

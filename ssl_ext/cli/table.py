@@ -21,6 +21,7 @@ EXAMPLE = """examples:
 """
 
 OTHERS = ("work", "processes", "no_wait", "published")
+STARTERS = ("gpus", "workers", "slurm", "sbatch", "ray")
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -42,6 +43,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         help="a worker on each GPU listed; one listed twice is shared (all GPUs, else the CPU)",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers without GPUs (1)")
+    parser.add_argument("--slurm", type=int, metavar="N", help="top up to N workers in Slurm, then end")
+    parser.add_argument("--sbatch", default="", metavar="ARGUMENTS", help="with --slurm: arguments of sbatch")
+    parser.add_argument("--ray", type=int, metavar="N", help="N workers on the Ray cluster of RAY_ADDRESS")
     parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
     parser.add_argument("--show", action="store_true", help="print the planned table as it stands, and stop")
     parser.add_argument(
@@ -67,14 +71,17 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         sys.exit(work(_planned(args.work), args.processes, wait=not args.no_wait, say=_write))
     if args.file is None:
         raise UserError("Give a table file, or the name of one in configs/papers.")
-    if args.workers < 1:
-        raise UserError(f"--workers {args.workers}: at least 1 is needed.")
+    for name in ("workers", "slurm", "ray"):
+        if (n := getattr(args, name)) is not None and n < 1:
+            raise UserError(f"--{name} {n}: at least 1 is needed.")
+    if len(engines := [name for name in ("gpus", "slurm", "ray") if getattr(args, name)]) > 1:
+        raise UserError(f"--{engines[0]} and --{engines[1]} exclude each other.")
+    if args.sbatch and not args.slurm:
+        raise UserError("--sbatch needs --slurm.")
 
     from ssl_ext.config.papers import find_table
 
     file = find_table(args.file)
-
-    from ssl_ext.apis.tables.run import run_table
 
     from .console import PlainConsole
 
@@ -85,8 +92,13 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         grid = published_grid(file)
         return console.print_grids([grid]) if args.published == "text" else _write(grid.markdown())
 
-    settings = {name: value for name, value in vars(args).items() if name not in OTHERS}
-    sys.exit(run_table(settings.pop("file"), console, train_args=words[cut + 1 :], **settings))
+    from ssl_ext.apis.tables.run import run_table
+    from ssl_ext.apis.tables.starters import choose_workers
+
+    workers = choose_workers(**{name: getattr(args, name) for name in STARTERS})
+    settings = {name: value for name, value in vars(args).items() if name not in (*OTHERS, *STARTERS)}
+    settings |= dict(workers=workers, train_args=words[cut + 1 :])
+    sys.exit(run_table(settings.pop("file"), console, **settings))
 
 
 def _planned(folder: str) -> Path:

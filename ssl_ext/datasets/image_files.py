@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 from ssl_ext.datasets.array_dataset import ArrayDataset
 from ssl_ext.datasets.decode import check_image_options, read_image
 from ssl_ext.datasets.entries import Entry, read_entries
+from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.datasets.paths import Paths
 from ssl_ext.registry import DATASETS
@@ -80,6 +82,15 @@ class ImageFiles(ArrayDataset):
             groups=[entry.group for entry in kept] if entries[0].group else None,
         )
         self.files = Paths.of(entry.file for entry in kept)
+
+
+class PillowFiles(FileDataset):
+    """Image files that are resized as ImageFiles resizes them, decoded by the loader's workers."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one sample, like FileDataset."""
+        image = read_square(Path(self.files[index]), self.image_size, self.channels)
+        return {"inputs": image, "labels": self.labels[index], "indices": torch.tensor(index)}
 
 
 def read_square(path: Path, size: int, channels: int) -> torch.Tensor:

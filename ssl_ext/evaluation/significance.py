@@ -130,10 +130,20 @@ def clear_best(
     if not pairs:
         return None
     found = [paired(*pair) for pair in pairs]
-    tests = [seed_difference(a, b).t_p if a else None for a, b in found]
+    tests = [paired_t(a, b) for a, b in found]
     best = max(range(len(scores)), key=scores.__getitem__)
     p_values = holm([1.0 if p is None else p for p in tests])
     return best if max(p for p, pair in zip(p_values, pairs, strict=True) if best in pair) < ALPHA else None
+
+
+def paired_t(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float | None:
+    """P-value of the paired t-test; None for fewer than five pairs."""
+    if len(first) < T_FROM:
+        return None
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    if not difference.std():
+        return float(difference[0] == 0)
+    return float(stats.ttest_1samp(difference, 0.0).pvalue)
 
 
 def seeds_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
@@ -173,14 +183,12 @@ def seed_difference(first: Sequence[float], second: Sequence[float]) -> SeedDiff
     if n < 2:
         return SeedDifference(n, mean, None, None, None, None)
     deviation = float(difference.std(ddof=1))
-    t_p = wilcoxon_p = None
-    if n >= T_FROM:
-        t_p = float(stats.ttest_rel(a, b).pvalue) if deviation else float(mean == 0)
+    wilcoxon_p = None
     if n >= WILCOXON_FROM:
         wilcoxon_p = float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0
     needed = seeds_needed(mean, deviation)
     more = None if needed is None else max(0, needed - n)
-    return SeedDifference(n, mean, seeds_interval(difference), t_p, wilcoxon_p, more)
+    return SeedDifference(n, mean, seeds_interval(difference), paired_t(a, b), wilcoxon_p, more)
 
 
 def seeds_needed(difference: float, deviation: float) -> int | None:

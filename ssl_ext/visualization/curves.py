@@ -94,7 +94,7 @@ def loss_curves(
         panel.set_title(_title(key), fontsize=10)
         panel.set_xlabel(x, fontsize=9)
         panel.tick_params(labelsize=8)
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=x != "hours"))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=x != "hours", min_n_ticks=1))
         if x != "hours":  # the formatter writes 0.025 as "25m"
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(color="0.92", linewidth=0.7)

@@ -18,6 +18,7 @@ from ssl_ext.apis.tables.outputs import (
     figures_grid,
     table_csv,
     table_grids,
+    table_latex,
 )
 from ssl_ext.apis.tables.page import render_table
 from ssl_ext.apis.tables.plan import Cell, Plan, job_folder, write_plan
@@ -118,7 +119,8 @@ def test_a_table_with_nothing_done(table):
 
 def test_figures_are_means_over_draws_then_seeds_with_their_interval(table):
     values = fill(table)
-    grid = figures_grid(table.read())
+    layout = table.read()
+    grid = figures_grid(layout)
     for row, own in zip(grid.rows, 100 * values, strict=False):
         mean, low, high = map(float, re.findall(r"[\d.]+", row[2]))
         half = stats.t.ppf(0.975, 5) * stats.sem(own)
@@ -126,7 +128,8 @@ def test_figures_are_means_over_draws_then_seeds_with_their_interval(table):
             (own.mean(), own.mean() - half, own.mean() + half), abs=0.0051
         )
     assert grid.bold == {(1, 2)}
-    assert r"\textbf{52.99 {[}" in grid.latex() and "| **52.99 \\[" in grid.markdown()
+    std = 100 * values[1].std(ddof=1)
+    assert rf"\textbf{{52.99 $\pm$ {std:.2f}}}" in table_latex(layout) and "| **52.99 \\[" in grid.markdown()
 
 
 def test_differences_from_the_first_row_with_corrected_tests(table):

@@ -36,10 +36,10 @@ from torchvision.transforms import v2
 from ssl_ext.apis import build_model, load_config
 from ssl_ext.datasets.decode import read_image
 from ssl_ext.detection import VOCDetection, initialize
+from ssl_ext.env import peak_resident_bytes
 
 from .compare import MIB, compare, show
 from .files import PHOTOGRAPH, write_photographs
-from .memory import peak_resident
 from .options import CONFIGS, add_numbers
 from .workload import OURS, Contender, build_optimizer, lend_runner
 
@@ -213,7 +213,7 @@ def peak_alone(name: str, **settings: Any) -> int:
 
 
 def _peak(name: str, config: str, folder: str, batch_size: int, workers: int) -> int:
-    libraries = peak_resident()
+    libraries = peak_resident_bytes()
     work = Detection(load_config(config), folder, batch_size, workers, 1)
     with_both(work, lambda contenders: contenders[0].epoch(), only=name)
-    return peak_resident() - libraries
+    return peak_resident_bytes() - libraries

@@ -16,7 +16,8 @@ from mmengine.logging import print_log
 from ssl_ext.apis.tables.jobs import DONE, FAILED, LOG, RUN, State
 from ssl_ext.apis.tables.local import Local
 from ssl_ext.apis.tables.plan import JOBS, Cell, read_states
-from ssl_ext.apis.tables.run import Outcome, local_gpus, plan_in, run_workers
+from ssl_ext.apis.tables.run import Outcome, plan_in, run_workers
+from ssl_ext.apis.tables.starters import local_gpus
 from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.papers import Cell as TableCell

@@ -6,19 +6,28 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
 from ssl_ext.evaluation.identity import data_name
 from ssl_ext.evaluation.metric_names import Metric
 from ssl_ext.evaluation.results import UNTRAINED
-from ssl_ext.evaluation.significance import SeedDifference, clear_best, holm, seed_difference
+from ssl_ext.evaluation.significance import clear_best, holm, paired_t, seeds_interval
 
 from .jobs import Job, State
 from .plan import Plan
 from .progress import Run
 
 Ends = tuple[float, float] | None
+
+
+class Over(NamedTuple):
+    """Mean difference over ``n`` shared seeds, its 95 % interval and the p-value of the paired t-test."""
+
+    n: int
+    mean: float
+    ends: Ends
+    t_p: float | None
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Difference:
     """
 
     base: int
-    over: SeedDifference
+    over: Over
     p: float | None = None
 
 
@@ -162,12 +171,13 @@ def _best(found: Mapping[int, Figure], better: int) -> int | None:
     return None if best is None else rows[best]
 
 
-def _difference(figure: Figure, base: Figure, metric: str, over_images: OverImages) -> SeedDifference | None:
+def _difference(figure: Figure, base: Figure, metric: str, over_images: OverImages) -> Over | None:
     first, second = _shared(figure, base)
     if not first:
         return None
-    over = seed_difference(first, second)
-    return over._replace(ends=over_images(figure, base, metric)) if over.n == 1 else over
+    values = [a - b for a, b in zip(first, second, strict=True)]
+    ends = over_images(figure, base, metric) if len(values) == 1 else seeds_interval(values)
+    return Over(len(values), sum(values) / len(values), ends, paired_t(first, second))
 
 
 def _shared(first: Figure, second: Figure) -> tuple[list[float], list[float]]:

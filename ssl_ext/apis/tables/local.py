@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from ssl_ext.processes import ends_with_me
 
@@ -14,6 +15,19 @@ from .plan import worker_command
 
 WORKERS_LOG = "workers.log"
 RESTARTS = 100
+
+
+class Worker(Protocol):
+    """What a starter needs of a worker, as :class:`subprocess.Popen` has it."""
+
+    def poll(self) -> int | None:
+        """Exit status, or None while it runs."""
+
+    def terminate(self) -> None:
+        """Tell it to save and end."""
+
+    def wait(self) -> int:
+        """Wait until it has ended; its exit status."""
 
 
 class Local:
@@ -32,7 +46,7 @@ class Local:
         self, folder: Path, processes: int = 1, *, gpus: Sequence[str] = (), workers: int = 1
     ) -> None:
         self.folder, self.processes = folder, processes
-        self.slots: list[dict[str, str]] = []
+        self.slots: list[dict[str, Any]] = []
         if processes > 1:
             gpus = list(dict.fromkeys(gpus))
         for start in range(0, len(gpus) - processes + 1, processes):
@@ -42,7 +56,7 @@ class Local:
             threads = max(1, len(os.sched_getaffinity(0)) // (count * processes))
             threads = int(os.environ.get("OMP_NUM_THREADS", threads))
             self.slots = [{"OMP_NUM_THREADS": str(threads)}] * count
-        self.running: dict[int, subprocess.Popen] = {}
+        self.running: dict[int, Worker] = {}
         self.restarts = 0
 
     def start(self, n: int) -> int:
@@ -55,7 +69,7 @@ class Local:
                 self.running[number] = self._start(slot)
         return sum(worker.poll() is None for worker in self.running.values())
 
-    def _start(self, slot: dict[str, str]) -> subprocess.Popen:
+    def _start(self, slot: dict[str, Any]) -> Worker:
         with open(self.folder / WORKERS_LOG, "ab") as log:
             return subprocess.Popen(
                 worker_command(self.folder, self.processes),

@@ -33,17 +33,24 @@ def table_grids(layout: Layout) -> list[Grid]:
     return grids
 
 
-def figures_grid(layout: Layout) -> Grid:
-    """A row per row of the table; a column per column and recipe, with published figures in brackets."""
+def figures_grid(layout: Layout, *, intervals: bool = True) -> Grid:
+    """A row per row of the table; a column per column and recipe, with published figures in brackets.
+
+    Without ``intervals`` a figure has its standard deviation over seeds instead, as papers print it.
+    """
     published = Published()
     columns, words = range(len(layout.columns)), len(layout.plan.rows)
     rows = [
-        [*head, *(cell_text(layout, i, j, published) for j in columns)] for i, head in enumerate(layout.heads)
+        [*head, *(cell_text(layout, i, j, published, intervals=intervals) for j in columns)]
+        for i, head in enumerate(layout.heads)
     ]
     figures = [figure for *_, figure in layout.figures()]
     bold = frozenset((i, words + j) for i, j, figure in layout.figures() if figure.best)
     notes = [*layout.plan.notes, *published.notes(lambda cells: places(layout, cells))]
-    notes += [INTERVALS] * any(figure.stat.interval for figure in figures)
+    if intervals:
+        notes += [INTERVALS] * any(figure.stat.interval for figure in figures)
+    else:
+        notes += ["± is the standard deviation over seeds."] * any(figure.stat.n > 1 for figure in figures)
     notes += [
         "Bold: better than every other row by paired t-tests over seeds, with Holm's correction."
     ] * any(figure.best for figure in figures)
@@ -77,12 +84,14 @@ def differences_grid(layout: Layout) -> Grid:
     )
 
 
-def cell_text(layout: Layout, row: int, column: int, published: Published) -> str:
+def cell_text(layout: Layout, row: int, column: int, published: Published, *, intervals: bool) -> str:
     """A figure with its interval and the published one, else the state of the runs."""
     box, figure = layout.boxes[row][column], layout.figure(row, column)
     if figure is None:
         return status_text(box)
     text = figure_text(figure, box)
+    if not intervals:
+        text = figure.stat._replace(interval=None).text(box.metric) + mark(figure.rows)
     if figure.printed != "-":
         text += published.beside(figure.printed, layout.plan.source, (row, column), figure.reasons)
     return text
@@ -125,7 +134,7 @@ def table_markdown(layout: Layout) -> str:
 
 def table_latex(layout: Layout) -> str:
     """All tables, for booktabs and graphicx; captions do not say why figures are not comparable."""
-    figures, *others = table_grids(layout)
+    figures, others = figures_grid(layout, intervals=False), table_grids(layout)[1:]
     notes = [note for note in figures.notes if not note.startswith("†")]
     if len(notes) < len(figures.notes):
         notes.append("† not comparable with the published figure")

@@ -24,7 +24,7 @@ def runs_table(
     """
     table = Table(title=f"{plan.name}: {len(plan.cells)} cells, {len(plan.jobs)} jobs")
     for name in ("stage", "run", "processes", "steps", "seeds", "state"):
-        table.add_column(name, justify="right" if name in ("processes", "steps") else "left")
+        table.add_column(name, justify="right" if name in ("processes", "steps") else "left", overflow="fold")
     groups: dict[tuple[Any, ...], list[Job]] = {}
     for name in plan.jobs:
         job = jobs[name]

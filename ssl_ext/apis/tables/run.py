@@ -8,25 +8,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from ssl_ext.config.papers import Table, find_table, read_table
-from ssl_ext.errors import UserError
 
 from .checks import check_data, check_place, without_missing
 from .estimates import estimate_table
 from .jobs import FAILED, OPEN, State, digest, read_state, write_state
 from .live import LiveTable, show_table
-from .local import WORKERS_LOG, Local
+from .local import WORKERS_LOG
 from .locks import take_lock
 from .overview import runs_table, summary
 from .plan import Plan, Starter, job_folder, read_states, write_plan
 from .planning import Planned, plan_table
+from .starters import Workers
 
 POLL = 0.5
 CHOICE = ("only", "seeds", "options", "train_args")
@@ -50,16 +48,6 @@ class Outcome:
     def failed(self) -> dict[str, State]:
         """Failed jobs."""
         return {name: state for name, state in self.states.items() if state.status == FAILED}
-
-
-def local_gpus(gpus: Sequence[str] | None) -> list[str]:
-    """Ids of the GPUs to use: those given, else all of this machine; empty for the CPU."""
-    if gpus is None:
-        return [str(number) for number in range(torch.cuda.device_count())]
-    count = torch.cuda.device_count()
-    if wrong := [gpu for gpu in gpus if not gpu.isdigit() or int(gpu) >= count]:
-        raise UserError(f"--gpus {','.join(gpus)}: there is no GPU '{wrong[0]}', this machine has {count}.")
-    return list(gpus)
 
 
 def plan_in(
@@ -152,21 +140,19 @@ def run_table(
     console: Any,
     *,
     out: str | os.PathLike,
-    gpus: Sequence[str] | None = None,
-    workers: int = 1,
+    workers: Workers,
     dry_run: bool = False,
     show: bool = False,
     estimate: bool = False,
     **settings: Any,
 ) -> int:
-    """Plan and run the table of a file on this machine, and draw it meanwhile; see :func:`plan_in`.
+    """Plan and run the table of a file, and draw it meanwhile; see :func:`plan_in`.
 
     Args:
         file: Path of a table, or the name of one in ``configs/papers``.
         console: Terminal to draw on (:class:`ssl_ext.cli.console.PlainConsole`).
         out: Folder of all tables.
-        gpus: Ids of GPUs, one worker on each; None: all.
-        workers: Workers on the CPU, without GPUs.
+        workers: The workers (:func:`.starters.choose_workers`).
         dry_run: Print the runs and their states only.
         show: Print the table as it stands only, and write its files.
         estimate: Print time and memory of the runs whose data are there only.
@@ -179,8 +165,7 @@ def run_table(
         UserError: Bad input, before anything is started.
     """
     path = find_table(file)
-    devices = local_gpus(gpus)
-    settings |= dict(file=path, most_processes=len(set(devices)) or 1)
+    settings |= dict(file=path, most_processes=workers.most_processes)
     # Other cells, seeds or settings are another table, whose workers may run at the same time.
     choice = [settings.get(name) for name in CHOICE]
     name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
@@ -192,11 +177,12 @@ def run_table(
     for note in plan.notes:
         console.print(note)
     if not dry_run and not estimate:
-        make = partial(Local, gpus=devices, workers=workers)
         with LiveTable(outcome.folder, console) as live:
             views: list[Callable[[], None]] = [Tail(outcome.folder, console), live]
-            run_workers(outcome, make, len(devices) or workers, views)
+            run_workers(outcome, workers.make, workers.n, views)
         show_table(outcome.folder, console)
+        if workers.note:
+            console.print(workers.note)
         return 1 if outcome.failed else 0
     if estimate:
         console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))

@@ -32,6 +32,7 @@ from .jobs import (
     write_state,
 )  # fmt: skip
 from .locks import BEAT, Lock, take_lock
+from .slurm import on_nodes
 
 MAX_DEATHS = 10
 LOG_TAIL = 20_000
@@ -175,6 +176,8 @@ def argv(folder: Path, job: Job) -> list[str]:
     if words[0] != "ssl-ext":
         return words
     launcher: Sequence[str] = ()
+    if job.processes > 1 and os.environ.get("SLURM_JOB_NUM_NODES", "1") != "1":
+        return on_nodes(job.id, words[2:])
     if job.processes > 1:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
