@@ -68,6 +68,8 @@ def _fit_widths(settings: dict) -> None:
         part = settings.get(key)
         if not isinstance(part, dict) or "in_channels" not in part:
             continue
+        if key == "mix_block" and stage not in range(1, backbone.get("num_stages", 4) + 1):
+            continue  # the model names the allowed stages
         size = feature_size(network)
         if size and part["in_channels"] != size:
             print_log(
