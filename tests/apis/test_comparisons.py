@@ -1,9 +1,8 @@
 """Two models, or two methods over pretraining seeds, from stored results."""
 
-import importlib.util
+import importlib
 import re
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from ssl_ext.errors import UserError, run_tool
 from ssl_ext.evaluation import Predictions, ResultRow, Scored, evaluate_scores, write_results
 from ssl_ext.evaluation.significance import mcnemar, seed_difference
 
-TOOL = Path(__file__).parents[2] / "tools" / "compare.py"
 COUNT = 200
 LABELS = (torch.arange(COUNT) % 5 == 0).long()
 
@@ -143,9 +141,7 @@ def test_what_cannot_be_compared_is_named(tmp_path):
 
 
 def test_the_tool(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("compare_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = importlib.import_module("ssl_ext.cli.compare")
     for seed, name in enumerate("ab"):
         measured(tmp_path / name, 1.0, seed=seed)
     monkeypatch.setattr(sys, "argv", ["compare.py", str(tmp_path / "a"), str(tmp_path / "b")])

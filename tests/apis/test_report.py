@@ -2,13 +2,12 @@
 
 import base64
 import csv
-import importlib.util
+import importlib
 import json
 import re
 import statistics
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,6 @@ from ssl_ext.apis.report import Grid, report
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.evaluation import ResultRow, write_results
 
-TOOL = Path(__file__).parents[2] / "tools" / "report.py"
 DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -403,9 +401,7 @@ def test_bad_input_is_one_sentence(tmp_path):
 
 
 def test_the_tool(runs, tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("report_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = importlib.import_module("ssl_ext.cli.report")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["report.py", str(runs), "--metric", "acc"])
     tool.main()

@@ -1,9 +1,8 @@
 """Figures of config, network and logs; errors are one sentence."""
 
-import importlib.util
+import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +20,6 @@ from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.evaluation import ResultRow, write_results
 from ssl_ext.files import distinct_names
-
-TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 
 
 @pytest.fixture
@@ -229,9 +226,7 @@ def test_views_refuse(tiny_config):
 
 
 def test_tool_writes_both_formats_or_one_line(tiny_config_file, tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("visualize_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = importlib.import_module("ssl_ext.cli.visualize")
     words = ["visualize.py", "views", str(tiny_config_file), "--images", "2", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", [*words, "--cfg-options", "novalue"])
     with pytest.raises(SystemExit) as ended:

@@ -1,8 +1,7 @@
 """Figure of the mixing policies: mixtures agree with their masks; errors are one sentence."""
 
-import importlib.util
+import importlib
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from ssl_ext.mixups import adjust_mask
 from ssl_ext.models.utils import MixingPolicy
 from ssl_ext.names import DRAWN_POLICIES
 from ssl_ext.visualization import draw_mixed_grid
-
-TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 
 
 def drawn(axes):
@@ -148,9 +145,7 @@ def test_a_grid_needs_images_and_masks_that_fit(rows, lams, message):
 
 
 def test_the_tool_writes_both_formats(tiny_config_file, tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("visualize_mixing_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = importlib.import_module("ssl_ext.cli.visualize")
     words = ["--policies", "mixup", "--lams", "0.3", "--out"]
     monkeypatch.setattr(sys, "argv", ["visualize.py", "mixing", str(tiny_config_file), *words, str(tmp_path)])
     run_tool(tool.main)

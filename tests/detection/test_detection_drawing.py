@@ -1,10 +1,9 @@
 """Figures show the boxes of the annotations and of the detector."""
 
 import functools
-import importlib.util
+import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
 from ssl_ext.visualization import detection_panels
 
-TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 WIDTH, HEIGHT = 64, 48
 CLASSES = ("cell", "platelet")
 
@@ -169,9 +167,7 @@ def test_refusals(config, checkpoint, tiny_config, tmp_path):
 
 
 def test_tool_writes_both_formats(config, checkpoint, tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("visualize_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = importlib.import_module("ssl_ext.cli.visualize")
     config.dump(tmp_path / "detector.py")
     words = [
         "detections",
