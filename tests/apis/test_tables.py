@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tables import ForkedLocal
+from tables import Forked, ForkedLocal
 
 from ssl_ext.apis.tables import Job, Plan, State, locks, read_state
 from ssl_ext.apis.tables.jobs import write_state
@@ -291,6 +291,19 @@ def test_the_lock_lives_as_long_as_the_command(shell):
                                             capture_output=True, text=True).stdout)  # fmt: skip
     step.stop()
     assert step.finish() == "open" and step.state.deaths == 1 and step.state.code == 143
+
+
+def test_a_driver_that_is_told_to_stop_tells_its_jobs(shell, tmp_path):
+    outcome = shell(dict(a="trap 'exit 143' TERM; echo up; while sleep 0.05; do :; done"))
+    folder = job_folder(outcome.folder, "a")
+    with open(tmp_path / "said", "ab") as said:
+        driver = Forked(lambda: run_workers(outcome, Local, 1, []), said.fileno(), {})
+    until(lambda: "\nup" in ((folder / "log.txt").read_text() if (folder / "log.txt").exists() else ""))
+    driver.terminate()
+    assert driver.wait() == 143
+    state = read_state(folder)
+    assert (state.status, state.tries, state.deaths) == ("open", 1, 0)
+    until(lambda: not is_held(folder))
 
 
 def test_a_job_that_dies_without_progress_fails_in_the_end(shell):

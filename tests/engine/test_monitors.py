@@ -1,5 +1,6 @@
 """Monitored figures are correct and stored, and monitoring does not change the run."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -86,6 +87,7 @@ def test_probe_and_monitors_change_nothing_and_equal_the_plain_way(tiny_config, 
     built = Counter()
     init = Digits.__init__
 
+    @functools.wraps(init)
     def spy(self, split="train", **settings):
         built[split] += 1
         init(self, split=split, **settings)
