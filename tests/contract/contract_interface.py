@@ -138,6 +138,7 @@ def reached_parser(path):
     with (
         mock.patch.multiple(argparse.ArgumentParser, parse_args=stop, parse_known_args=stop),
         mock.patch.object(sys, "argv", [str(path)]),
+        mock.patch.object(sys, "path", [str(path.parent), *sys.path]),
         redirect_stdout(io.StringIO()),
     ):
         try:
