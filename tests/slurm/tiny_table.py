@@ -77,14 +77,15 @@ def repeated_steps(out):
     found = []
     for log in (out / "jobs").glob("pretrain-*/log.txt"):
         tries = log.read_text().split("\n$ ")
-        last = 0
+        last = length = 0
         for one in tries:
             steps = [tuple(map(int, words)) for words in STEP.findall(one)]
-            numbers = [(epoch - 1) * length + step for epoch, step, length in steps]
+            numbers = [(epoch - 1) * of + step for epoch, step, of in steps]
             if numbers:
-                found.append((max(0, last - numbers[0] + 1), steps[0][2]))
+                length = steps[0][2]
+                found.append((max(0, last - numbers[0] + 1), length))
                 last = max(last, *numbers)
-        assert last == EPOCHS * steps[0][2]
+        assert last == EPOCHS * length
     return found
 
 
