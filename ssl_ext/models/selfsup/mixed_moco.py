@@ -126,7 +126,7 @@ class MixedMoCo(MoCo):
 
     def embed_keys(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (N, C) and unit vectors (N, D) of the key network, in shuffled batches."""
-        features, keys = shuffled(self.embed_frozen, images)
+        features, keys = shuffled(self._features_and_keys, images)
         return features, keys
 
     def embed_frozen(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,10 +134,13 @@ class MixedMoCo(MoCo):
 
         Call it inside :func:`ssl_ext.models.utils.frozen`.
         """
-        features = pool_features(self.key_network.backbone(images))
-        return features, unit_rows(self.key_network.neck((features,))[0])
+        return self._features_and_keys(images)
 
     def between_steps(self, step: int) -> None:
         """Recompute the centroids every few steps."""
         if self.label_source is not None:
             self.label_source.between_steps(step)
+
+    def _features_and_keys(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = pool_features(self.key_network.backbone(images))
+        return features, unit_rows(self.key_network.neck((features,))[0])
