@@ -1,6 +1,5 @@
 """Errors name the nearest path, config, key or protocol, and what to do about a missing package or count."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,15 +97,7 @@ def test_the_number_of_processes_forgotten(arguments):
     )
 
 
-def test_a_package_that_is_not_installed(tmp_path, capsys):
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-S", ROOT / "tools/train.py", "config.py"]
-    ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1 and len(ended.stderr.splitlines()) == 1
-    assert "has no package 'ssl_ext': activate the environment" in ended.stderr
-
+def test_a_package_that_is_not_installed(capsys):
     def fail():
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 

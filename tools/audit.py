@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Audit the data of a config: groups and equal images in several splits, class counts, channels, sizes."""
 
-from _door import enter
+from ssl_ext.cli.audit import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("audit")
+    run_tool(main)

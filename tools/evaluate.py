@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint with any protocols, baselines and seeds, in one table."""
 
-from _door import enter
+from ssl_ext.cli.evaluate import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("evaluate")
+    run_tool(main)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Export the backbone of a checkpoint to another format, after checking that features are equal."""
 
-from _door import enter
+from ssl_ext.cli.export import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("export")
+    run_tool(main)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Classify images with a classifier that `tools/evaluate.py --save` kept."""
 
-from _door import enter
+from ssl_ext.cli.predict import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("predict")
+    run_tool(main)

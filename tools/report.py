@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Join the results of evaluations in tables (console, CSV, Markdown, LaTeX) and an HTML page."""
 
-from _door import enter
+from ssl_ext.cli.report import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("report")
+    run_tool(main)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Train and evaluate every point of a grid over config keys."""
 
-from _door import enter
+from ssl_ext.cli.sweep import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("sweep")
+    run_tool(main)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Run a table of experiments: every cell, every seed."""
 
-from _door import enter
+from ssl_ext.cli.table import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("table")
+    run_tool(main)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Pretrain a model on the CPU, on one GPU, or with torchrun (tools/dist_train.sh)."""
 
-from _door import enter
+from ssl_ext.cli.train import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("train")
+    run_tool(main)

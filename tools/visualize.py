@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Draw figures of a config, a run or a checkpoint as PNG and PDF."""
 
-from _door import enter
+from ssl_ext.cli.visualize import main
+from ssl_ext.errors import run_tool
 
 if __name__ == "__main__":
-    enter("visualize")
+    run_tool(main)

@@ -3,9 +3,9 @@
 A file defines ``AXES`` (name → values, or value → its word in ``CONFIG``), ``ROWS`` and ``COLUMNS`` (the axes
 of rows and columns), ``CONFIG`` (stem of the config), ``EVALUATE`` (arguments of ``tools/evaluate.py``),
 ``SEEDS`` (optional: 0), ``DRAWS`` (optional: draws of labels per seed, 5), ``METRIC``, ``UNIT`` (``"%"`` or
-``""``), ``SOURCE``, and ``PUBLISHED``: the figures as printed, or ``-``. ``RECIPES`` (optional) lists the
-recipes (:mod:`ssl_ext.config.recipes`) that implement the publication's, and ``WHICH`` (optional) is the
-epoch of its figures, ``"last"`` or ``"best"`` on validation; figures are only compared with these.
+``""``), ``SOURCE``, and ``PUBLISHED`` (optional): the figures as printed, or ``-``. ``RECIPES`` (optional)
+lists the recipes (:mod:`ssl_ext.config.recipes`) that implement the publication's, and ``WHICH`` (optional)
+is the epoch of its figures, ``"last"`` or ``"best"`` on validation; figures are only compared with these.
 ``REFERENCE`` (optional) gives, by row axis, the values of the row with which paired tests compare the others.
 ``SKIP`` (optional) lists, by axis, the values of cells without a config. The function ``cell`` (optional)
 takes the values of a cell by axis. It returns None for a cell without a config, else further words of
@@ -35,11 +35,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, did_you_mean
+from ssl_ext.evaluation.metric_names import METRICS
 from ssl_ext.files import file_fault
 from ssl_ext.names import RECIPES
 
 from .locate import FOLDER, config_file
+
+# Figures of a training, not of an evaluation.
+FIGURES = ("classification", "detection", "log")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def find_tables(place: str | os.PathLike) -> list[Path]:
     """
     place = Path(place)
     if not place.exists():
-        raise UserError(f"'{place}' does not exist.")
+        stems = [path.stem for path in (FOLDER / "papers").glob("*.py")]
+        raise UserError(f"'{place}' does not exist{did_you_mean(str(place), stems)}.")
     found = sorted(place.glob("*.py")) if place.is_dir() else [place]
     if not found or any(path.suffix != ".py" or file_fault(path) for path in found):
         raise UserError(f"'{place}' is not a Python file of published figures like those in configs/papers.")
@@ -104,6 +109,8 @@ def find_table(name: str) -> Path:
     Raises:
         UserError: There is no such file.
     """
+    if Path(name).is_dir():
+        raise UserError(f"'{name}' is a folder: give the file of one table.")
     shipped = FOLDER / "papers" / f"{name}.py"
     return find_tables(shipped if not Path(name).exists() and shipped.exists() else name)[0]
 
@@ -128,6 +135,8 @@ def read_table(path: str | os.PathLike) -> Table:
         repeats = list(content.get("SEEDS", (0,))), content.get("DRAWS", 5)
         place = Path(path).resolve().parent, which
         return Table(content["SOURCE"], content["UNIT"], cells, recipes, *sides, reference, *repeats, *place)
+    except KeyError as error:
+        raise UserError(f"'{path}' is not a table of a paper: {error} is missing.") from error
     except Exception as error:
         # The file is Python and can raise any exception.
         raise UserError(f"'{path}' is not a table of a paper ({type(error).__name__}: {error}).") from error
@@ -170,7 +179,8 @@ def _cells(content: Mapping[str, Any]) -> Iterator[Cell]:
     rows, columns = (
         list(itertools.product(*(axes[axis] for axis in content[side]))) for side in ("ROWS", "COLUMNS")
     )
-    figures = [line.split() for line in content["PUBLISHED"].strip().splitlines()]
+    blank = "\n".join(["- " * len(columns)] * len(rows))
+    figures = [line.split() for line in content.get("PUBLISHED", blank).strip().splitlines()]
     if len(figures) != len(rows) or any(len(line) != len(columns) for line in figures):
         raise ValueError(f"PUBLISHED must have {len(rows)} lines of {len(columns)} figures")
     for row, line in zip(rows, figures, strict=True):
@@ -192,6 +202,8 @@ def _cell(content: Mapping[str, Any], at: Mapping[str, Any], printed: str) -> Ce
         name: value.format(**words) if isinstance(value, str) else value
         for name, value in content["EVALUATE"].items()
     }
+    if (evaluate or {}).get("protocols") not in FIGURES and metric not in METRICS:
+        raise ValueError(f"METRIC {metric!r} is unknown; allowed are {', '.join(METRICS)}")
     known = {name: own[name] for name in ("options", "pretrain", "init") if name in own}
     config = content["CONFIG"].format(**words)
     return Cell(at, published, metric, config, evaluate=evaluate, printed=printed, **known)

@@ -143,9 +143,9 @@ def test_labels_weights_and_initial_weights(place):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(only=["colour=red"]), "the axes are batch, protocol"),
+        (dict(only=["colour=red"]), "one of the axes batch, protocol"),
         (dict(only=["batch=256,7"]), "--only batch=7: the table has 256, 512"),
-        (dict(only=["batch"]), "not of the form axis=value"),
+        (dict(only=["batch"]), "give axis=value,value"),
         (dict(seeds=[1, 1]), "each once"),
         (dict(options=["modle.x=1"]), "modle"),
     ],

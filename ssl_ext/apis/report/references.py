@@ -13,8 +13,8 @@ from mmengine.config import Config
 
 from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.papers import Cell, find_config, find_tables, read_table
-from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import METRICS, Condition, ResultRow
+from ssl_ext.errors import user_errors
+from ssl_ext.evaluation import Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
 from ssl_ext.evaluation.identity import flat
 from ssl_ext.evaluation.results import UNTRAINED
@@ -201,7 +201,7 @@ def read_references(place: str | os.PathLike) -> References:
     Configs are searched for in the folders beside the table's, then in the package.
 
     Raises:
-        UserError: The path does not exist, a file is not a table, or its metric is unknown.
+        UserError: The path does not exist, or a file is not a table.
     """
     entries = []
     for path in find_tables(place):
@@ -212,10 +212,6 @@ def read_references(place: str | os.PathLike) -> References:
                 condition = _condition(cell)
             if cell.published is None or condition is None:
                 continue
-            if cell.metric not in METRICS:
-                raise UserError(
-                    f"'{path}': metric '{cell.metric}' is unknown; allowed are {', '.join(METRICS)}."
-                )
             figure = cell.published / scale
             about = cell, condition, table.recipes, table.folder, table.which
             entries.append(Reference(figure, cell.metric, table.source, *about))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ssl_ext.errors import UserError
 from ssl_ext.files import write_text
 from ssl_ext.json_files import read_json
 
@@ -136,6 +137,16 @@ def read_plan(folder: Path) -> Plan:
     Raises:
         UserError: The file is missing or damaged.
     """
+    if not (folder / PLAN).exists():
+        others = sorted(path.name for path in folder.parent.glob(f"{folder.name}-*"))
+        raise UserError(
+            f"The table '{folder.name}' was not started in '{folder.parent}'"
+            + (
+                f" with these --only, --seeds and --cfg-options (others: {', '.join(others)})."
+                if others
+                else "."
+            )
+        )
     return read_json(folder / PLAN, Plan, "a plan of tools/table.py")
 
 

@@ -95,7 +95,7 @@ def _only(cells: Sequence[TableCell], only: Sequence[str]) -> Sequence[TableCell
         known = [str(cell.at[axis]) for cell in cells if axis in cell.at]
         if not equals or not known:
             axes = ", ".join(cells[0].at) if cells else ""
-            raise UserError(f"--only '{text}' is not of the form axis=value,value; the axes are {axes}.")
+            raise UserError(f"--only '{text}': give axis=value,value with one of the axes {axes}.")
         wanted = values.split(",") if values not in known else [values]
         if wrong := [value for value in wanted if value not in known]:
             raise UserError(f"--only {axis}={wrong[0]}: the table has {', '.join(dict.fromkeys(known))}.")
