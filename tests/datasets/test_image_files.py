@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ssl_ext.datasets import FolderDataset, ImageFiles, image_files
+from ssl_ext.datasets.test_share import drawn_for_test
 
 
 @pytest.fixture
@@ -81,6 +84,12 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
     assert sorted(train.files + test.files) == sorted(names)
     turned = ImageFiles("test", **table(tmp_path, "file,label", *reversed(lines)), test_share=0.3)
     assert sorted(turned.files) == sorted(test.files)
+
+
+def test_a_class_of_one_unit_and_names_of_other_bytes():
+    names = [os.fsdecode(b"caf\xe9%d" % index) for index in range(3)]
+    assert drawn_for_test(["one", "one"], ["ill", "ill"], 0.5) == set()
+    assert len(drawn_for_test(["one", *names], ["ill", "well", "well", "well"], 0.95) & {*names}) == 2
 
 
 @pytest.mark.parametrize(
