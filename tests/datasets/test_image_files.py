@@ -98,6 +98,7 @@ def test_a_class_of_one_unit_and_names_of_other_bytes():
         (["name,label", "a.png,1"], "no column 'file' in its first line, only name, label"),
         (["file,label"], "lists no files"),
         (["file,label", "a.png,1", "a.png,2"], "line 3: file 'a.png' is empty or listed twice"),
+        (["file,label", "a.png,1", "deep/.././a.png,2"], "line 3: .* is empty or listed twice"),
         (["file;label;split", "a.png;1;train"], "separates its columns by semicolons: save it with commas"),
         (["file,label,split", "a.png,1,training"], "line 2: split 'training' is none of train, val, test"),
         (["file,label,split", "a.png,1,test", "b.jpg,1,"], "a split for some files only"),
