@@ -108,7 +108,11 @@ def test_a_config_of_every_method_fits_without_a_warning(method, images):
             "150 to 150 px",
         ),
         ("plain.csv", dict(type="ImageFiles", image_size=26, labels_file="plain.csv"), "median 26"),
-        ("plain/some.csv", dict(type="ImageFiles", image_size=26), "12 of 40 images are listed"),
+        (
+            "plain/some.csv",
+            dict(type="ImageFiles", image_size=26),
+            "used, without labels, those of test among them",
+        ),
         ("grey.npz", dict(type="NPZDataset", as_rgb=True), "4 classes"),
         ("unlabelled.npz", dict(type="NPZDataset", as_rgb=True), "No classes"),
     ],
