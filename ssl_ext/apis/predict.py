@@ -23,6 +23,8 @@ from ssl_ext.evaluation.calibration import entropy
 from ssl_ext.exporting.classifier import Classifier, Prediction, load_classifier
 from ssl_ext.files import check_file, replacing, shown
 
+from .report.escape import spreadsheet
+
 FILE = "file"
 """Column of a CSV file with the paths of images."""
 
@@ -47,6 +49,7 @@ def predict(
     classes whose probability exceeds that of 90 % of the negative validation images; ``entropy`` in nats;
     ``distance`` to the training images (:func:`ssl_ext.evaluation.calibration.feature_distance`); and
     ``distance_rank``, the share of the validation images that are nearer: 1 is farther than all of them.
+    Names that a spreadsheet would run as a formula begin with an apostrophe.
 
     Args:
         model: File of ``tools/evaluate.py --save``.
@@ -79,7 +82,7 @@ def predict(
         found = iter(names)
         for batch in batches(dataset, None, batch_size=batch_size, num_workers=num_workers):
             rows = _rows(classifier, classifier.predict(batch["inputs"]), labels)
-            lines.writerows([next(found), *row] for row in rows)
+            lines.writerows([spreadsheet(next(found)), *row] for row in rows)
     with replacing(path) as file:
         file.write(text.getvalue().encode(errors="backslashreplace"))
     print_log(f"{len(names)} images by '{shown(model)}' ({classifier.about['name']})", logger="current")
@@ -109,8 +112,8 @@ def _rows(classifier: Classifier, found: Prediction, labels: Sequence[str]) -> I
             decision = names[chosen]
         yield [
             *(f"{value:.6g}" for value in calibrated.tolist()),
-            decision,
-            "|".join(name for name, one in zip(labels, over.tolist(), strict=True) if one),
+            spreadsheet(decision),
+            spreadsheet("|".join(name for name, one in zip(labels, over.tolist(), strict=True) if one)),
             *(f"{float(value):.6g}" for value in (spread, distance, rank)),
         ]
 

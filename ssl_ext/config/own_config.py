@@ -125,7 +125,15 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
             f"# {optimizer.lr:g} for batches of {given}.",
             _code("optim_wrapper", dict(optimizer=dict(lr=rate))),
         ]
-    return "\n".join(lines) + "\n"
+    lines = [_printable(line) if line.startswith("#") else line for line in lines]
+    # Lone surrogates stand for bytes of paths, and MMEngine replaces {{...}} also in texts and comments.
+    text = "\n".join(lines).encode(errors="backslashreplace").decode() + "\n"
+    return text.replace("{", "\\x7b")
+
+
+def _printable(line: str) -> str:
+    """Escape the characters that end a comment or do not print."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def _fitted(settings: Any, images: OwnImages, batch: int) -> dict[str, Any]:

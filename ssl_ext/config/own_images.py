@@ -165,7 +165,9 @@ def _csv(path: Path, largest: int) -> OwnImages:
     dataset = build_dataset("--data", dict(files, **labels, split="train"))
     if len(listed) >= len(names) / 2:
         return _described(path, files | labels, dataset, notes)
-    notes.append(f"{len(listed)} of {len(names)} images are listed: all are used, without labels.")
+    held = " and ".join(name for name in ("val", "test") if name in dataset.available_splits)
+    among = f", those of {held} among them" if held else ""
+    notes.append(f"{len(listed)} of {len(names)} images are listed: all are used, without labels{among}.")
     return _described(path, files, dataset, notes, labels, len(names))
 
 

@@ -97,9 +97,10 @@ def _read_csv(path: Path, group: str | None) -> list[Entry]:
     for number, entry in enumerate(entries, start=2):
         if entry.split and entry.split not in SPLITS:
             raise damaged_file(path, f"line {number}: split {entry.split!r} is none of {', '.join(SPLITS)}")
-        if not entry.file or entry.file in seen:
+        place = os.path.normpath(entry.file)
+        if not entry.file or place in seen:
             raise damaged_file(path, f"line {number}: file {entry.file!r} is empty or listed twice")
-        seen.add(entry.file)
+        seen.add(place)
     for name in ("split", "group"):
         if len({bool(getattr(entry, name)) for entry in entries}) > 1:
             raise damaged_file(path, f"names a {name} for some files only: name it for all or leave it out")

@@ -31,8 +31,18 @@ class MappedArray(np.memmap):
         return super().__reduce__()
 
 
-def map_array(path: str | os.PathLike, dtype: str, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
-    """Map an array of a file for reading; an empty array is not mapped."""
+def map_array(path: str | Path, dtype: str, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
+    """Map an array of a file for reading; an empty array is not mapped.
+
+    Raises:
+        ValueError: not a dtype of numbers: the bytes of a file must not become pointers to objects.
+    """
+    try:
+        known = np.dtype(dtype).kind in "biuf"
+    except (TypeError, ValueError, SyntaxError):
+        known = False
+    if not known:
+        raise damaged_file(path, f"has an array of dtype {dtype!r}, not of numbers")
     if 0 in shape:
         return np.empty(shape, dtype)
     return MappedArray(path, dtype, "r", offset, shape)
@@ -67,7 +77,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: truncated or changed since it was written.
+        ValueError: truncated, changed since it was written, or with an array of other than numbers.
     """
     with open(path, "rb") as file:
         magic, stored, length = file.read(len(MAGIC)), file.read(DIGEST), file.read(8)

@@ -12,8 +12,15 @@ def check_test_share(share: float) -> None:
         raise ValueError(f"dataset.test_share must lie between 0 and 1, got {share}")
 
 
+def hash_of_name(name: str) -> bytes:
+    """SHA-256 of a name's bytes, which need not be UTF-8."""
+    return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
+
+
 def drawn_for_test(units: Sequence[str], labels: Sequence[str], share: float) -> set[str]:
-    """Units of the test split: at least one and about ``share`` of each class.
+    """Units of the test split: about ``share`` of each class, at least one for test and one for training.
+
+    A class of one unit is for training.
 
     Units are ordered by a hash of their names, so the choice does not depend on their order.
 
@@ -28,6 +35,8 @@ def drawn_for_test(units: Sequence[str], labels: Sequence[str], share: float) ->
         if label:
             owners.setdefault(unit, label)
     classes: dict[str, list[str]] = {}
-    for unit in sorted(owners, key=lambda name: hashlib.sha256(name.encode()).digest()):
+    for unit in sorted(owners, key=hash_of_name):
         classes.setdefault(owners[unit], []).append(unit)
-    return {*chain(*(members[: max(1, round(share * len(members)))] for members in classes.values()))}
+    return {
+        *chain(*(each[: min(max(1, round(share * len(each))), len(each) - 1)] for each in classes.values()))
+    }

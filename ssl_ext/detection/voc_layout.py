@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.datasets.decode import EXTENSIONS
 from ssl_ext.datasets.files import damaged_file, missing_file
+from ssl_ext.datasets.test_share import hash_of_name
 
 Split = str | Sequence[str]
 LAYOUT = (
@@ -141,7 +141,7 @@ def _some(folder: Path) -> list[Path]:
 def _draw(files: Sequence[Path], *, test: bool, share: float, group: str | None) -> list[Path]:
     """Files of the drawn training or test split: whole groups, in the order of a hash of their names."""
     units = {path: group_of(path, group) if group else path.stem for path in files}
-    order = sorted(set(units.values()), key=lambda name: hashlib.sha256(name.encode()).digest())
+    order = sorted(set(units.values()), key=hash_of_name)
     if len(order) < 2:
         raise damaged_file(files[0].parent, "has one image or group only, so no test split can be drawn")
     tested = set(order[: min(max(1, round(share * len(order))), len(order) - 1)])

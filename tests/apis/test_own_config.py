@@ -1,6 +1,7 @@
 """``ssl-ext train METHOD --data IMAGES``: the written config fits the images and the machine."""
 
 import csv
+import os
 import warnings
 from pathlib import Path
 
@@ -107,7 +108,11 @@ def test_a_config_of_every_method_fits_without_a_warning(method, images):
             "150 to 150 px",
         ),
         ("plain.csv", dict(type="ImageFiles", image_size=26, labels_file="plain.csv"), "median 26"),
-        ("plain/some.csv", dict(type="ImageFiles", image_size=26), "12 of 40 images are listed"),
+        (
+            "plain/some.csv",
+            dict(type="ImageFiles", image_size=26),
+            "used, without labels, those of test among them",
+        ),
         ("grey.npz", dict(type="NPZDataset", as_rgb=True), "4 classes"),
         ("unlabelled.npz", dict(type="NPZDataset", as_rgb=True), "No classes"),
     ],
@@ -124,6 +129,25 @@ def test_the_form_of_the_images_decides_the_data_set(data, settings, note, image
     assert (config.evaluation_dataset is None) == (data in ("plain", "unlabelled.npz"))
     if data == "plain/some.csv":
         assert config.evaluation_dataset.labels_file == str(images / data)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"a\nraise SystemExit(1) #", b"a\rraise SystemExit(1) #", b"{{$HOME:x}}{{_base_.x}}{{{fileDirname}}}",
+        b"caf\xe9", b'"\\{{$HOME:x}}\\\xe9\xe2\x80\xa8', b"coding=utf-7",
+    ],
+)  # fmt: skip
+def test_names_are_text(name, tmp_path, caplog):
+    folder = tmp_path / os.fsdecode(name)
+    for number in range(40):
+        save(folder / f"{os.fsdecode(name)}{number % 2}" / f"{number}.png", number)
+    run = tmp_path / "runs" / folder.name
+    path = own_config("simclr", folder, run)
+    assert own_config("simclr", folder, run) == path
+    config = load_config(path)
+    assert config.files.data_root == str(folder) and len(build_train_loader(config).dataset) == 28
+    assert "raise" not in {line.partition(" ")[0] for line in path.read_text().splitlines()}
 
 
 def test_a_gpu_gets_larger_images_and_batches_and_the_full_width(images, monkeypatch):

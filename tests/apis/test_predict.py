@@ -108,7 +108,7 @@ def test_the_whole_classifier_in_onnx(trained, tmp_path):
 
 
 @pytest.mark.parametrize("trained", ["binary"], indirect=True)
-def test_files_are_read_as_in_training(trained, tmp_path):
+def test_files_are_read_as_in_training(trained, tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     files = [f"{number}.png" for number in range(3)]
     for name in files:
@@ -120,6 +120,30 @@ def test_files_are_read_as_in_training(trained, tmp_path):
         assert (key, names) == ("file", files)
         for row in range(3):
             assert torch.equal(dataset[row]["inputs"], known[row]["inputs"])
+    # Names that a spreadsheet would run are escaped.
+    (tmp_path / "images" / "0.png").rename(tmp_path / "images" / "=0.png")
+    classifier = replace(classifier, classes=("-a", "@b"))
+    classifier.calibration.thresholds[:] = [0.0]
+    monkeypatch.setattr(module, "load_classifier", lambda *_: classifier)
+    lines = read(predict(trained[0], tmp_path / "images", out=tmp_path / "out.csv"))
+    assert sorted(line["file"] for line in lines) == ["'=0.png", "1.png", "2.png"]
+    assert {line["decision"] for line in lines} <= {"'-a", "'@b"}
+    assert {line["above_threshold"] for line in lines} == {"'@b"}
+
+
+@pytest.mark.parametrize("trained", ["binary"], indirect=True)
+def test_held_out_images_are_not_their_own_reference(trained, tiny_config, tmp_path):
+    """Without a validation split the network is refitted on all 200 images."""
+    with np.load(tmp_path / "digits.npz") as content:
+        np.savez(tmp_path / "two.npz", **{key: content[key] for key in content if "val" not in key})
+    tiny_config.evaluation_dataset.data_root = str(tmp_path / "two.npz")
+    options = {"evaluation.finetune": dict(steps=2, batch_size=32, lr=3e-3, evaluations=2, augment=None)}
+    (row,) = evaluate(
+        tiny_config, None, protocols=["supervised"], save=True, out_dir=tmp_path / "two", device="cpu",
+        options=options,
+    )  # fmt: skip
+    calibration = load_classifier(tmp_path / "two" / row.saved, "cpu").calibration
+    assert len(calibration.bank) + len(calibration.distances) == 200
 
 
 @pytest.mark.parametrize("trained", ["binary"], indirect=True)

@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ssl_ext.datasets import FolderDataset, ImageFiles, image_files
+from ssl_ext.datasets.test_share import drawn_for_test
 
 
 @pytest.fixture
@@ -83,12 +86,19 @@ def test_a_drawn_test_split_has_its_share_of_every_class_and_stays(tmp_path):
     assert sorted(turned.files) == sorted(test.files)
 
 
+def test_a_class_of_one_unit_and_names_of_other_bytes():
+    names = [os.fsdecode(b"caf\xe9%d" % index) for index in range(3)]
+    assert drawn_for_test(["one", "one"], ["ill", "ill"], 0.5) == set()
+    assert len(drawn_for_test(["one", *names], ["ill", "well", "well", "well"], 0.95) & {*names}) == 2
+
+
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
         (["name,label", "a.png,1"], "no column 'file' in its first line, only name, label"),
         (["file,label"], "lists no files"),
         (["file,label", "a.png,1", "a.png,2"], "line 3: file 'a.png' is empty or listed twice"),
+        (["file,label", "a.png,1", "deep/.././a.png,2"], "line 3: .* is empty or listed twice"),
         (["file;label;split", "a.png;1;train"], "separates its columns by semicolons: save it with commas"),
         (["file,label,split", "a.png,1,training"], "line 2: split 'training' is none of train, val, test"),
         (["file,label,split", "a.png,1,test", "b.jpg,1,"], "a split for some files only"),

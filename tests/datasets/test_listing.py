@@ -13,7 +13,7 @@ import torch
 from ssl_ext.config.data import build_train_loader
 from ssl_ext.datasets import DefaultSampler, FolderDataset, listing
 from ssl_ext.datasets.listing import image_names, list_images
-from ssl_ext.datasets.mapped import MappedArray, read_arrays, write_arrays
+from ssl_ext.datasets.mapped import MappedArray, map_array, read_arrays, write_arrays
 from ssl_ext.datasets.paths import Paths
 from ssl_ext.errors import UserError
 
@@ -83,6 +83,16 @@ def test_mapped_arrays_are_shared_with_other_processes(tmp_path):
     assert np.array_equal(pickle.loads(pickle.dumps(found["a"][1:, 3:])), arrays["a"][1:, 3:])
     with pytest.raises(ValueError, match="read-only"):
         found["a"][0, 0] = 1
+
+
+def test_bytes_of_a_file_become_numbers_alone(tmp_path):
+    path = tmp_path / "arrays"
+    write_arrays(path, {}, {"x": np.array(["text"], "S8")})
+    with pytest.raises(UserError, match=r"arrays: has an array of dtype '\|S8', not of numbers"):
+        read_arrays(path)
+    for dtype in ("|O", "f8,O", "nonsense", "f8,,", [["a", "|O"]], {"a": 1}):
+        with pytest.raises(UserError, match="arrays: has an array of dtype .*, not of numbers"):
+            map_array(path, dtype, (1,))
 
 
 def test_an_unchanged_folder_is_listed_once(folder, tmp_path, walks):

@@ -130,7 +130,10 @@ class SavedNetworks:
         return store(self.folder, words, classifier.encoded(self.config), ".pth")
 
     def _calibration(self, measurement: Measurement, measured: Measured) -> Calibration:
-        """Temperature and thresholds from the validation scores, and features of some training images."""
+        """Temperature and thresholds from the validation scores, and features of some training images.
+
+        Images that were held out for validation are not among the latter: they would be at a distance of 0.
+        """
         seeded, network, labels = measured.seeded, measured.network, measurement.labels
         assert network is not None and measured.outcome.predictions is not None
         temperature, thresholds = 1.0, None
@@ -153,7 +156,7 @@ class SavedNetworks:
             )[0]
 
         held = seeded.val(labels)
-        bank = features(seeded.data.splits.train, seeded.rows(labels).trained).half()
+        bank = features(seeded.data.splits.train, seeded.rows(labels).fit).half()
         distances = feature_distance(features(held, torch.arange(len(held))), bank).sort().values
         return Calibration(temperature, thresholds, SPECIFICITY, bank, distances)
 
