@@ -4,6 +4,7 @@ import csv
 import fcntl
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,19 @@ def test_a_named_reference_row(table):
     layout = table.read()
     assert layout.figure(1, 1).difference is None and layout.figure(0, 1).difference.base == 1
     assert layout.figure(0, 1).difference.over.mean == pytest.approx((values[0] - values[1]).mean())
+
+
+@pytest.mark.parametrize("reference", [{}, {"method": "base"}])
+def test_no_other_row_stands_in_for_the_reference(tmp_path, reference):
+    table = Written(tmp_path, rows=("base", "new", "newer"), columns=("knn",))
+    write_plan(table.folder, replace(table.plan, reference=reference), {})
+    for seed in SEEDS:
+        for row in ("new", "newer"):
+            table.done(row, "knn", seed, 0.5 + 0.01 * seed * (row == "new"))
+    assert not any(figure.difference for *_, figure in table.read().figures())
+    table.done("base", "knn", 0, 0.5)
+    differences = [figure.difference for *_, figure in table.read().figures()]
+    assert [one and one.base for one in differences] == [None, 0, 0]
 
 
 def test_the_converged_probe_has_its_own_column(table):
