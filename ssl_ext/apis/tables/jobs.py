@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,14 @@ class State:
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write ``job.json`` unless it has that content; ``folder`` is the job's."""
-    path, text = folder / JOB, json.dumps(asdict(job), indent=2)
+    """Write ``job.json`` unless it has that content; ``folder`` is the job's.
+
+    ``results`` are kept if this table does not read them: another one does.
+    """
+    path = folder / JOB
+    if job.results is None and path.exists():
+        job = replace(job, results=read_job(folder).results)
+    text = json.dumps(asdict(job), indent=2)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         # The next call of the driver would write it again.
         write_text(path, text, durable=False)

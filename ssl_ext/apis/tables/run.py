@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from rich.console import Console
 
 from ssl_ext.config.papers import Table, find_table, read_table
+from ssl_ext.errors import sentence
 
 from .checks import check_data, check_place, without_missing
 from .estimates import estimate_table
@@ -108,9 +111,22 @@ def run_workers(
         outcome: A table whose plan is written.
         make: Makes a starter for the table's folder and a number of processes.
         n: Most workers.
-        views: Called about twice a second.
+        views: Called about twice a second; the first error of each is logged.
     """
     plan, folder = outcome.planned.plan, outcome.folder
+    if not plan.jobs:
+        return outcome
+    broken: set[Callable[[], None]] = set()
+
+    def look() -> None:
+        for view in views:
+            try:
+                view()
+            except Exception as error:  # a table that cannot be drawn does not stop its jobs
+                if view not in broken:
+                    broken.add(view)
+                    print_log(f"Not drawn: {sentence(error)}", logger="current", level=logging.WARNING)
+
     handlers = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         while True:
@@ -119,15 +135,13 @@ def run_workers(
                 starter = make(folder, processes)
                 try:
                     while starter.start(n) and starter.attached:
-                        for view in views:
-                            view()
+                        look()
                         time.sleep(POLL)
                 except BaseException:
                     starter.stop()
                     raise
             outcome.states = read_states(folder, plan)
-            for view in views:
-                view()
+            look()
             if not starter.attached or outcome.counts == before or not outcome.counts[OPEN]:
                 return outcome
     finally:
