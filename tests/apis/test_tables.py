@@ -140,6 +140,25 @@ def test_labels_weights_and_initial_weights(place):
     assert not job.options and not several.plan.notes
 
 
+def test_other_files_of_the_same_name_are_other_jobs(place, monkeypatch):
+    text = TABLE.replace("return dict(", "return dict(pretrain='w.pth' if batch == 512 else True, ")
+    (place / "table.py").write_text(text)
+    found = []
+    for folder, content in (("a", "1"), ("b", "1"), ("b", "2")):
+        (place / folder).mkdir(exist_ok=True)
+        (place / folder / "w.pth").write_text(content)
+        monkeypatch.chdir(place / folder)
+        trained, given = (planned(place, seeds=[0]).plan.cells[number] for number in (0, 2))
+        roots = [f"{key}.data_root=x" for key in ("train_dataloader.dataset", "evaluation_dataset")]
+        relative = planned(place, seeds=[0], options=roots).plan.cells[0]
+        found.append((trained.evaluate, relative.pretrain, relative.evaluate, given.evaluate))
+    plain, training, evaluation, weights = zip(*found, strict=True)
+    assert len(set(plain)) == 1
+    for ids in (training, evaluation):
+        assert ids[0] != ids[1] == ids[2]
+    assert weights[0] == weights[1] != weights[2]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
