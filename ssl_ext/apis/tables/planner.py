@@ -145,8 +145,8 @@ class Planner:
             for key, value in plain.items()
             if key not in NOT_TRAINING or (measures and key == "evaluation_dataset")
         }
-        start = self._identity(weights)
-        name = f"{stage}-{digest([content, seed, self.train_args, after, start, processes])}"
+        identity = self._identity(weights)
+        name = f"{stage}-{digest([content, seed, self.train_args, after, identity, processes])}"
         if name not in self.jobs or (results and not self.jobs[name].results):
             start = weights or (CHECKPOINT + after if after else None)
             command = ["ssl-ext", "train", str(path), "--work-dir", str(self.folder / name / RUN)]
