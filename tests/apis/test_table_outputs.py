@@ -227,6 +227,18 @@ def test_csv_has_full_precision_and_no_formulas(table):
     assert (failed["failed"], failed["said"], failed["mean"]) == ("1", "'=1+1", "")
 
 
+def test_csv_keeps_axes_that_are_called_like_its_columns_and_negative_numbers(table):
+    for seed in SEEDS:
+        table.done("base", "knn", seed, -0.5)
+    cells = [
+        replace(cell, at={"metric": cell.at["method"], "n": cell.at["protocol"]}) for cell in table.plan.cells
+    ]
+    write_plan(table.folder, replace(table.plan, rows=["metric"], columns=["n"], cells=cells), {})
+    one = next(csv.DictReader(io.StringIO(table_csv(table.read()))))
+    assert (one["axis_metric"], one["axis_n"], one["metric"], one["n"]) == ("base", "knn", "acc", "6")
+    assert one["values"] == " ".join(["-0.5"] * 6)
+
+
 def test_latex_is_escaped(table):
     (grid,) = table_grids(table.read())
     assert r"\textless{}b\textgreater{}50 \% of\_all" in grid.latex()
