@@ -433,6 +433,15 @@ def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, capsys):
     write_state(job, State("failed", said="x"))
     assert run() == 1 and read_state(job).status == "failed"
     assert run(retry_failed=True) == 0 and read_state(job).status == "done"
+    # A job that is left open is no success; another file of that name has no place here.
+    write_state(job, State("open"))
+    idle = type("Idle", (ForkedLocal,), dict(start=lambda self, n: 0))
+    assert run(workers=Workers(idle, 1, 1)) == 1
+    (place / "more").mkdir()
+    other = place / "more" / "table.py"
+    other.write_text(TABLE + "# mine\n")
+    with pytest.raises(UserError, match=r"is the folder of another table, '.*/table.py': rename"):
+        run_table(str(other), PlainConsole(), **choice)
 
 
 def test_a_worker_imports_no_torch():

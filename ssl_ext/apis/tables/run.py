@@ -16,16 +16,16 @@ from mmengine.logging import print_log
 from rich.console import Console
 
 from ssl_ext.config.papers import Table, find_table, read_table
-from ssl_ext.errors import sentence
+from ssl_ext.errors import UserError, sentence
 
 from .checks import check_data, check_place, without_missing
 from .estimates import estimate_table
-from .jobs import FAILED, OPEN, State, digest, read_state, write_state
+from .jobs import DONE, FAILED, OPEN, State, digest, read_state, write_state
 from .live import LiveTable, show_table
 from .local import WORKERS_LOG
 from .locks import take_lock
 from .overview import runs_table, summary
-from .plan import Plan, Starter, job_folder, read_states, write_plan
+from .plan import PLAN, Plan, Starter, job_folder, read_plan, read_states, write_plan
 from .planning import Planned, plan_table
 from .starters import Workers
 
@@ -173,7 +173,7 @@ def run_table(
         settings: Further arguments of :func:`plan_in`.
 
     Returns:
-        0; 1 if jobs failed.
+        0; 1 if jobs failed, or are not done when the workers have ended.
 
     Raises:
         UserError: Bad input, before anything is started.
@@ -183,6 +183,7 @@ def run_table(
     # Other cells, seeds or settings are another table, whose workers may run at the same time.
     choice = [settings.get(name) for name in CHOICE]
     name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
+    _check_file(path, Path(out).resolve() / name)
     if show:
         show_table(Path(out).resolve() / name, console)
         return 0
@@ -197,7 +198,9 @@ def run_table(
         show_table(outcome.folder, console)
         if workers.note:
             console.print(workers.note)
-        return 1 if outcome.failed else 0
+        if workers.note:
+            return 1 if outcome.failed else 0
+        return 0 if set(outcome.counts) <= {DONE} else 1
     if estimate:
         console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))
     else:
@@ -205,6 +208,15 @@ def run_table(
     for line in summary(plan, jobs, outcome.states):
         console.print(line)
     return 1 if outcome.failed else 0
+
+
+def _check_file(path: Path, folder: Path) -> None:
+    """Raise UserError if the folder has the plan of another file of the same name."""
+    other = read_plan(folder).file if (folder / PLAN).exists() else None
+    if other and Path(other).exists() and Path(other).read_bytes() != path.read_bytes():
+        raise UserError(
+            f"'{folder}' is the folder of another table, '{other}': rename '{path}' or give another --out."
+        )
 
 
 def _leave(number: int, frame: object) -> None:
