@@ -101,7 +101,9 @@ def _warn_of_stem(side: int, model: TrainableModel) -> None:
 
 def _warn_of_views(config: Config, height: int, width: int, model: TrainableModel) -> None:
     """Warn if every view is much smaller than the images, or larger."""
-    views = getattr(model.data_preprocessor, "views", ())
+    if not isinstance(model.data_preprocessor, MultiViewPreprocessor):
+        return
+    views: Any = model.data_preprocessor.views
     outputs = [view.output_shape((1, 3, height, width))[2:] for view in views]
     misfit = [not VIEW_SHARE <= out[0] / height <= 1 for out in outputs]
     if not misfit or not all(misfit):

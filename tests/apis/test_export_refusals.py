@@ -1,21 +1,19 @@
 """Export errors, after which no file is written."""
 
 import importlib
-import runpy
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
 from ssl_ext.apis import build_model, export, load_config, timm_resnet, torchvision_resnet
+from ssl_ext.cli.export import main as export_tool
 from ssl_ext.config.stored import config_of_checkpoint, read_plain_config
 from ssl_ext.engine import write_checkpoint
-from ssl_ext.errors import UserError
+from ssl_ext.errors import UserError, run_tool
 from ssl_ext.exporting import TorchvisionFile, largest_difference
 
-TOOL = Path(__file__).parent.parent.parent / "tools" / "export.py"
 BACKBONE = dict(type="ResNet_CIFAR", depth=18, out_indices=(3,), stem_channels=8, base_channels=8)
 
 
@@ -209,15 +207,15 @@ def test_plain_configs_are_read_as_mmengine_writes_them(tiny_config):
 
 def test_tool_says_what_it_wrote_and_ends_with_a_sentence(checkpoint, capsys, monkeypatch):
     monkeypatch.setattr(
-        sys, "argv", [str(TOOL), str(checkpoint), "--to", "torchvision", "--image-size", "16"]
+        sys, "argv", ["export.py", str(checkpoint), "--to", "torchvision", "--image-size", "16"]
     )
-    runpy.run_path(str(TOOL))["main"]()
+    export_tool()
     said = capsys.readouterr().out
     assert f"wrote {checkpoint.parent / 'export' / 'epoch_1_torchvision.pth'}" in said
     assert "tensors matched" in said
     assert "channels RGB, mean [0.5, 0.5, 0.5], std [0.25, 0.25, 0.25]" in said
     assert "net.load_state_dict(torch.load('" in said
     with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(TOOL), run_name="__main__")
+        run_tool(export_tool)
     assert stop.value.code == 2
     assert "--overwrite" in capsys.readouterr().err

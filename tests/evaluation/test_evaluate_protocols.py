@@ -413,7 +413,7 @@ def test_rows_that_are_drawn_and_rows_that_choose(val, config, tmp_path):
 )
 def test_no_group_is_drawn_and_also_held_out(labels):
     images, groups = torch.arange(200) % 3, np.arange(200) // 5
-    splits = Splits(SimpleNamespace(groups=groups), None, None, "test")
+    splits = Splits(SimpleNamespace(groups=groups), test=SimpleNamespace(), test_name="test")
     for one in (labels, replace(labels, by_group=True), Labels(0)):
         rows = rows_of(images, one, splits)
         assert len(rows.held) and not set(groups[rows.fit]) & set(groups[rows.held])

@@ -167,7 +167,7 @@ def measure(config: str, options: Sequence[str], since: float) -> Measured:
             runner.train()
         image, images = _features(runner) if "evaluation_dataset" in loaded else (0.0, 0)
     batch = loaded.train_dataloader.get("batch_size", 1)
-    device = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
+    reserved = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
     return Measured(
         start=watch.start,
         step=statistics.median(watch.steps),
@@ -176,8 +176,8 @@ def measure(config: str, options: Sequence[str], since: float) -> Measured:
         monitors=watch.monitors,
         batch=batch,
         resident=peak_resident_bytes(),
-        device=device,
-        largest_batch=_largest_batch(batch, watch.idle, device) if device else None,
+        device=reserved,
+        largest_batch=_largest_batch(batch, watch.idle, reserved) if reserved else None,
         image=image,
         images=images,
     )
@@ -200,10 +200,7 @@ def _features(runner: Any) -> tuple[float, int]:
 
 
 def _largest_batch(batch: int, idle: int, peak: int) -> int:
-    """Images per step that fit the GPU.
-
-    >>> torch.cuda.is_available() or _largest_batch(1, 0, 1)
-    """
+    """Images per step that fit the GPU."""
     per_image = max(1.0, (peak - idle) / batch)
     total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     return int((USABLE * total - idle) / per_image)
