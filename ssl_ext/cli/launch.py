@@ -10,6 +10,7 @@ import sys
 
 from torch.distributed import TCPStore, run
 from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import static_tcp_rendezvous
 
 from ssl_ext.errors import UserError, run_tool
@@ -64,7 +65,12 @@ def stay_on_loopback() -> None:
 
 
 def main() -> None:
-    """Launch as ``torchrun`` does, with its arguments."""
+    """Launch as ``torchrun`` does, with its arguments.
+
+    Raises:
+        SystemExit: With status 128 + signal, as shells have it, after a signal to this process or if one
+            ended the first process that failed.
+    """
     args = run.parse_args(sys.argv[1:])
     if args.nnodes == "1":
         check_port(args.master_addr, args.master_port)
@@ -75,9 +81,16 @@ def main() -> None:
     try:
         run.main(sys.argv[1:])
     except SignalException as stop:
-        if stop.sigval != signal.SIGINT:
+        if stop.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from stop
+        raise SystemExit(128 + stop.sigval) from stop
+    except ChildFailedError as error:
+        code = error.get_first_failure()[1].exitcode
+        if 0 <= code < 128:
             raise
-        raise KeyboardInterrupt from stop
+        # Saved after a signal, or killed: no error of the program.
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(128 - code if code < 0 else code) from error
 
 
 if __name__ == "__main__":

@@ -84,14 +84,15 @@ def delong(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> Delon
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for multiple testing (Holm, 1979); keeps their order.
+    """Correct p-values for multiple testing (Holm, 1979); keeps their order. NaN is no test and stays NaN.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+    corrected, largest = [math.nan] * len(p_values), 0.0
+    known = [index for index, p in enumerate(p_values) if not math.isnan(p)]
+    for rank, index in enumerate(sorted(known, key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(known) - rank) * p_values[index]))
         corrected[index] = largest
     return corrected
 
@@ -137,10 +138,10 @@ def clear_best(
 
 
 def paired_t(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float | None:
-    """P-value of the paired t-test; None for fewer than five pairs."""
-    if len(first) < T_FROM:
-        return None
+    """P-value of the paired t-test; None for fewer than five pairs or values that are not finite."""
     difference = np.asarray(first, float) - np.asarray(second, float)
+    if len(difference) < T_FROM or not np.isfinite(difference).all():
+        return None
     if not difference.std():
         return float(difference[0] == 0)
     return float(stats.ttest_1samp(difference, 0.0).pvalue)

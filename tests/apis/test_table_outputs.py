@@ -4,6 +4,7 @@ import csv
 import fcntl
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,19 @@ def test_a_named_reference_row(table):
     assert layout.figure(0, 1).difference.over.mean == pytest.approx((values[0] - values[1]).mean())
 
 
+@pytest.mark.parametrize("reference", [{}, {"method": "base"}])
+def test_no_other_row_stands_in_for_the_reference(tmp_path, reference):
+    table = Written(tmp_path, rows=("base", "new", "newer"), columns=("knn",))
+    write_plan(table.folder, replace(table.plan, reference=reference), {})
+    for seed in SEEDS:
+        for row in ("new", "newer"):
+            table.done(row, "knn", seed, 0.5 + 0.01 * seed * (row == "new"))
+    assert not any(figure.difference for *_, figure in table.read().figures())
+    table.done("base", "knn", 0, 0.5)
+    differences = [figure.difference for *_, figure in table.read().figures()]
+    assert [one and one.base for one in differences] == [None, 0, 0]
+
+
 def test_the_converged_probe_has_its_own_column(table):
     fill(table)
     job = table.place("evaluate-new-linear-0")
@@ -211,6 +225,18 @@ def test_csv_has_full_precision_and_no_formulas(table):
     assert float(one["difference"]) == pytest.approx((values[1] - values[0]).mean())
     failed = next(r for r in records if (r["method"], r["protocol"]) == ("base", "knn"))
     assert (failed["failed"], failed["said"], failed["mean"]) == ("1", "'=1+1", "")
+
+
+def test_csv_keeps_axes_that_are_called_like_its_columns_and_negative_numbers(table):
+    for seed in SEEDS:
+        table.done("base", "knn", seed, -0.5)
+    cells = [
+        replace(cell, at={"metric": cell.at["method"], "n": cell.at["protocol"]}) for cell in table.plan.cells
+    ]
+    write_plan(table.folder, replace(table.plan, rows=["metric"], columns=["n"], cells=cells), {})
+    one = next(csv.DictReader(io.StringIO(table_csv(table.read()))))
+    assert (one["axis_metric"], one["axis_n"], one["metric"], one["n"]) == ("base", "knn", "acc", "6")
+    assert one["values"] == " ".join(["-0.5"] * 6)
 
 
 def test_latex_is_escaped(table):

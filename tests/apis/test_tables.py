@@ -16,7 +16,7 @@ import torch
 from tables import Forked, ForkedLocal
 
 from ssl_ext.apis.tables import Job, Plan, State, locks, read_state
-from ssl_ext.apis.tables.jobs import write_state
+from ssl_ext.apis.tables.jobs import read_job, write_job, write_state
 from ssl_ext.apis.tables.local import Local
 from ssl_ext.apis.tables.locks import is_held, take_lock
 from ssl_ext.apis.tables.plan import job_folder, write_plan
@@ -138,6 +138,25 @@ def test_labels_weights_and_initial_weights(place):
     assert set(several.plan.processes.values()) == {2}
     job = next(job for job in several.jobs.values() if job.processes == 2)
     assert not job.options and not several.plan.notes
+
+
+def test_other_files_of_the_same_name_are_other_jobs(place, monkeypatch):
+    text = TABLE.replace("return dict(", "return dict(pretrain='w.pth' if batch == 512 else True, ")
+    (place / "table.py").write_text(text)
+    found = []
+    for folder, content in (("a", "1"), ("b", "1"), ("b", "2")):
+        (place / folder).mkdir(exist_ok=True)
+        (place / folder / "w.pth").write_text(content)
+        monkeypatch.chdir(place / folder)
+        trained, given = (planned(place, seeds=[0]).plan.cells[number] for number in (0, 2))
+        roots = [f"{key}.data_root=x" for key in ("train_dataloader.dataset", "evaluation_dataset")]
+        relative = planned(place, seeds=[0], options=roots).plan.cells[0]
+        found.append((trained.evaluate, relative.pretrain, relative.evaluate, given.evaluate))
+    plain, training, evaluation, weights = zip(*found, strict=True)
+    assert len(set(plain)) == 1
+    for ids in (training, evaluation):
+        assert ids[0] != ids[1] == ids[2]
+    assert weights[0] == weights[1] != weights[2]
 
 
 @pytest.mark.parametrize(
@@ -276,6 +295,26 @@ def test_a_failing_job_stops_only_those_that_wait_for_it(shell):
     assert "failed a" in log and "out of luck" in log and "done d" in log
 
 
+def test_a_view_that_fails_stops_no_job_and_no_jobs_need_no_worker(shell, monkeypatch):
+    def view():
+        calls.append(None)
+        raise FileNotFoundError("run/None")
+
+    calls, said = [], []
+    monkeypatch.setattr("ssl_ext.apis.tables.run.print_log", lambda text, **more: said.append(text))
+    outcome = run_workers(shell(dict(a="sleep 1")), Local, 1, [view])
+    assert outcome.counts == {"done": 1} and len(calls) > 1
+    assert said == ["Not drawn: run/None"]
+    assert run_workers(shell({}), Local, 1, [view]).states == {}
+
+
+def test_the_results_that_another_table_reads_are_kept(tmp_path):
+    job = Job("pretrain-a", "pretrain", [], ".", results="run/detection.json")
+    write_job(tmp_path, job)
+    write_job(tmp_path, replace(job, results=None, cwd="/"))
+    assert read_job(tmp_path) == replace(job, cwd="/")
+
+
 def test_the_lock_lives_as_long_as_the_command(shell):
     folder = job_folder(shell(dict(a="trap 'exit 143' TERM; while sleep 0.05; do :; done")).folder, "a")
     step = begin(folder)
@@ -366,6 +405,16 @@ def test_leases_where_there_are_no_locks(shell, monkeypatch):
     assert is_held(folder)
     second.release()
     assert not is_held(folder) and take_lock(folder).number == 3
+    # A process with locks respects the lease of one without.
+    monkeypatch.undo()
+    assert take_lock(folder) is None
+    # A holder whose lease was taken writes no state, even if its command had ended by then.
+    folder = job_folder(shell(dict(c="exit 0")).folder, "c")
+    monkeypatch.setenv(locks.LEASES, "1")
+    step = begin(folder)
+    os.utime(folder / ".claim.1", (0, 0))
+    assert take_lock(folder).number == 2
+    assert step.finish() is None and read_state(folder).status == "running"
 
 
 def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, capsys):
@@ -384,6 +433,15 @@ def test_the_command_runs_a_table_and_tries_failed_jobs_again(place, capsys):
     write_state(job, State("failed", said="x"))
     assert run() == 1 and read_state(job).status == "failed"
     assert run(retry_failed=True) == 0 and read_state(job).status == "done"
+    # A job that is left open is no success; another file of that name has no place here.
+    write_state(job, State("open"))
+    idle = type("Idle", (ForkedLocal,), dict(start=lambda self, n: 0))
+    assert run(workers=Workers(idle, 1, 1)) == 1
+    (place / "more").mkdir()
+    other = place / "more" / "table.py"
+    other.write_text(TABLE + "# mine\n")
+    with pytest.raises(UserError, match=r"is the folder of another table, '.*/table.py': rename"):
+        run_table(str(other), PlainConsole(), **choice)
 
 
 def test_a_worker_imports_no_torch():

@@ -167,7 +167,7 @@ def test_the_launcher_is_told_to_stop(config, tmp_path, number):
             os.kill(worker, number)
     process.send_signal(number)
     text, _ = process.communicate(timeout=300)
-    assert process.returncode not in (0, None), text
+    assert process.returncode == 143, text
     assert text.count(f"{number.name} received: saved") == 1, text
     newest = newest_checkpoint(tmp_path / "run")
     assert newest.name == "interrupted.pth"
@@ -179,6 +179,17 @@ def test_the_launcher_is_told_to_stop(config, tmp_path, number):
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     assert f"resumed epoch: {step // 3}, iter: {step}" in text
+
+
+def test_the_launcher_ends_like_its_process(tmp_path):
+    for name, command in dict(killed="kill -9 $$", left="exit 143", failed="exit 3").items():
+        script = tmp_path / f"{name}.sh"
+        script.write_text(f'[ "$RANK" = 1 ] || exec sleep 30\n{command}\n')
+        words = [sys.executable, "-m", "ssl_ext.cli.launch", f"--master_port={free_port()}", "--no-python"]
+        words += ["--nproc_per_node=2", "sh", script]
+        ended = subprocess.run(words, env=environment(), capture_output=True, text=True)
+        assert ended.returncode == dict(killed=137, left=143, failed=1)[name], ended.stderr
+        assert "Root Cause" in ended.stderr
 
 
 @pytest.mark.slow

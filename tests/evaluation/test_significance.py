@@ -15,6 +15,7 @@ from ssl_ext.evaluation.significance import (
     holm,
     mcnemar,
     over_seeds,
+    paired_t,
     seed_difference,
     seeds_needed,
 )
@@ -98,6 +99,10 @@ def test_holm_by_its_definition():
     for order in itertools.permutations(range(4)):
         assert holm([p[i] for i in order]) == pytest.approx([expected[i] for i in order])
     assert holm([]) == []
+    # NaN is no test: the others are corrected as without it.
+    found = holm([0.04, math.nan, 0.01])
+    assert found[::2] == pytest.approx([0.04, 0.02]) and math.isnan(found[1])
+    assert paired_t([*range(5), math.nan], [0.5] * 6) is None
 
 
 def test_seeds_are_compared_as_by_scipy():

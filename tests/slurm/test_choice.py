@@ -6,6 +6,7 @@ import pytest
 
 from ssl_ext.apis.tables.ray import Ray
 from ssl_ext.apis.tables.slurm import Slurm, on_nodes
+from ssl_ext.apis.tables.starters import local_gpus
 from ssl_ext.cli.table import main
 from ssl_ext.errors import UserError
 
@@ -27,6 +28,15 @@ def test_bad_choices_are_one_sentence(words, message, monkeypatch):
     with pytest.raises(UserError) as error:
         main(["trimix_table1", *words])
     assert message in str(error.value)
+
+
+def test_workers_use_visible_gpus_only(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for visible, ids in (("2, GPU-8932f937", ["2", "GPU-8932f937"]), ("", ["0", "1"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert local_gpus(None) == ids and local_gpus(["1", "0", "1"]) == [ids[1], ids[0], ids[1]]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert local_gpus(None) == []
 
 
 @pytest.fixture
@@ -69,10 +79,11 @@ def test_several_nodes_need_a_checkout(monkeypatch, tmp_path):
 
 
 def test_workers_on_ray_share_gpus(monkeypatch, tmp_path):
-    nodes = [dict(Alive=True, Resources=dict(GPU=count)) for count in (1, 2)]
+    nodes = [dict(Alive=True, Resources=dict(GPU=count, CPU=8)) for count in (1, 2)]
+    nodes.append(dict(Alive=True, Resources=dict(CPU=1)))
     cluster = SimpleNamespace(cluster_resources=lambda: dict(GPU=3, CPU=16), nodes=lambda: nodes)
     monkeypatch.setattr("ssl_ext.apis.tables.ray.connect", lambda: cluster)
-    for workers, share, cpus in ((2, 1, 8), (3, 1, 5), (4, 0.5, 4), (7, 1 / 3, 2)):
+    for workers, share, cpus in ((1, 1, 8), (2, 1, 8), (3, 1, 5), (4, 0.5, 4), (7, 1 / 3, 2)):
         assert Ray(tmp_path, workers=workers).slots == [dict(num_gpus=share, num_cpus=cpus)] * workers
     assert Ray(tmp_path, 2, workers=2).slots[0]["num_gpus"] == 2
     with pytest.raises(UserError, match="--ray: a job needs 8 GPUs of one machine; the largest has 2"):

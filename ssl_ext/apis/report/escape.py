@@ -9,6 +9,8 @@ from typing import Any
 MARKUP = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|^[#+-](?= )")
 # Characters that start a formula in spreadsheets.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+NUMBER = r"-?[\d.]+(e[+-]?\d+)?"
+NUMBERS = re.compile(rf"{NUMBER}( {NUMBER})*|-")
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -38,9 +40,10 @@ def latex(text: str) -> str:
 
 
 def spreadsheet(value: Any) -> Any:
-    """Prefix a text that a spreadsheet would run as a formula with an apostrophe.
+    """Prefix a text that a spreadsheet would run as a formula with an apostrophe; numbers are none.
 
-    >>> spreadsheet("=1+1"), spreadsheet(-0.5), spreadsheet("SimCLR")
-    ("'=1+1", -0.5, 'SimCLR')
+    >>> [spreadsheet(value) for value in ("=1+1", -0.5, "-1+1", "-0.5 1e-05", "-")]
+    ["'=1+1", -0.5, "'-1+1", '-0.5 1e-05', '-']
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    formula = isinstance(value, str) and value.startswith(FORMULA) and not NUMBERS.fullmatch(value)
+    return f"'{value}" if formula else value

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ssl_ext.json_files import read_json
 JOB, STATE, LOG, RUN = "job.json", "state.json", "log.txt", "run"
 STAGES = ("pretrain", "evaluate", "finetune", "transfer", "detect")
 OPEN, RUNNING, DONE, FAILED = "open", "running", "done", "failed"
+PATHS = ("data_root", "checkpoint")  # keys of configs
 CHECKPOINT = "checkpoint:"
 """A command word ``checkpoint:<job id>`` stands for the newest checkpoint of that job."""
 
@@ -92,8 +94,14 @@ class State:
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write ``job.json`` unless it has that content; ``folder`` is the job's."""
-    path, text = folder / JOB, json.dumps(asdict(job), indent=2)
+    """Write ``job.json`` unless it has that content; ``folder`` is the job's.
+
+    ``results`` are kept if this table does not read them: another one does.
+    """
+    path = folder / JOB
+    if job.results is None and path.exists():
+        job = replace(job, results=read_job(folder).results)
+    text = json.dumps(asdict(job), indent=2)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         # The next call of the driver would write it again.
         write_text(path, text, durable=False)
@@ -145,11 +153,20 @@ def newest_checkpoint(folder: Path) -> Path:
 
 
 def digest(content: Any) -> str:
-    """First 12 hexadecimal digits of the SHA-256 of a content; the key ``download`` is ignored."""
+    """First 12 hexadecimal digits of the SHA-256 of a content; the key ``download`` is ignored.
+
+    Relative paths (:data:`PATHS`) are those of the current folder.
+    """
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {str(key): plain(item) for key, item in value.items() if key != "download"}
+            return {
+                str(key): os.path.abspath(item)
+                if key in PATHS and isinstance(item, str) and "://" not in item
+                else plain(item)
+                for key, item in value.items()
+                if key != "download"
+            }
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
     text = json.dumps(plain(content), sort_keys=True, default=str)

@@ -124,8 +124,8 @@ def compared(layout: Layout, over_images: OverImages) -> Layout:
     """Mark the best figures, and add differences from reference rows with corrected p-values.
 
     Figures of a column are compared if they have the same data, labels and kind of protocol
-    (:func:`_comparable`): with the first of them whose row has the values ``plan.reference``, or else with
-    the first of all.
+    (:func:`_comparable`): with the first of them whose row has the values ``plan.reference``, or without
+    ``reference`` with the first of all. None has a difference while that figure is not measured.
     """
     new: dict[tuple[int, int], Figure] = {}
     wanted = {layout.plan.rows.index(axis): str(value) for axis, value in layout.plan.reference.items()}
@@ -138,10 +138,14 @@ def compared(layout: Layout, over_images: OverImages) -> Layout:
             box = layout.boxes[next(iter(found))][column]
             best = _best(found, box.format.better)
             named = [i for i in found if all(layout.heads[i][at] == value for at, value in wanted.items())]
-            base = next(iter(named or found))
+            base = named[0] if named else None
+            if base is not None and not wanted and any(_awaited(layout, i, column) for i in range(base)):
+                base = None
             for i, figure in found.items():
-                over = None if i == base else _difference(figure, found[base], box.metric, over_images)
-                difference = Difference(base, over) if over else None
+                over = None
+                if base is not None and i != base:
+                    over = _difference(figure, found[base], box.metric, over_images)
+                difference = Difference(base, over) if base is not None and over else None
                 new[i, column] = replace(figure, best=i == best, difference=difference)
     tested = {key: p for key, figure in new.items() if (p := _t_p(figure)) is not None}
     for key, p in zip(tested, holm(list(tested.values())), strict=True):
@@ -155,6 +159,13 @@ def compared(layout: Layout, over_images: OverImages) -> Layout:
         for i, row in enumerate(layout.boxes)
     ]
     return replace(layout, boxes=boxes)
+
+
+def _awaited(layout: Layout, row: int, column: int) -> bool:
+    """True if a cell has runs but no figure yet under the column's recipe."""
+    box = layout.boxes[row][column]
+    measured = layout.figure(row, column) is not None
+    return bool(box.runs) and not measured and (not box.recipes or layout.columns[column][1] in box.recipes)
 
 
 def _comparable(figure: Figure) -> tuple:

@@ -52,6 +52,9 @@ def take_lock(folder: Path) -> Lock | None:
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_leased(folder):
+                os.close(handle)
+                return None
             return Lock(folder, handle)
         except BlockingIOError:
             os.close(handle)
@@ -73,8 +76,7 @@ def take_lock(folder: Path) -> Lock | None:
 
 def is_held(folder: Path) -> bool:
     """True while a process runs the job in ``folder``."""
-    number = _newest(folder)
-    if number and not _is_void(folder, number):
+    if _is_leased(folder):
         return True
     try:
         handle = os.open(folder / LOCK, os.O_RDWR)
@@ -98,6 +100,11 @@ def _claim(folder: Path, number: int) -> Path:
 def _newest(folder: Path) -> int:
     found = (name.removeprefix(".claim.") for name in os.listdir(folder) if name.startswith(".claim."))
     return max(map(int, found), default=0)
+
+
+def _is_leased(folder: Path) -> bool:
+    number = _newest(folder)
+    return bool(number) and not _is_void(folder, number)
 
 
 def _is_void(folder: Path, number: int) -> bool:

@@ -158,8 +158,7 @@ def _records(layout: Layout) -> Iterator[dict[str, Any]]:
             figure = layout.figure(i, j)
             over = figure.difference.over if figure and figure.difference else None
             ends = (figure.stat.interval if figure else None) or ("", "")
-            yield {
-                **{axis: box.at.get(axis, "") for axis in (*layout.plan.rows, *layout.plan.columns)},
+            record = {
                 "metric": box.metric,
                 "recipe": figure.recipe if figure else "",
                 "mean": figure.stat.mean if figure else "",
@@ -181,3 +180,7 @@ def _records(layout: Layout) -> Iterator[dict[str, Any]]:
                 or "",
                 "jobs": " ".join(run.shared[-1] for run in box.runs),
             }
+            axes = (*layout.plan.rows, *layout.plan.columns)
+            # An axis may be called like one of these.
+            at = {f"axis_{axis}" if axis in record else axis: box.at.get(axis, "") for axis in axes}
+            yield at | record

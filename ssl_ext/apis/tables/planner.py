@@ -15,6 +15,7 @@ from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.papers import Cell as TableCell
 from ssl_ext.config.papers import Table, find_config
 from ssl_ext.config.training import training_config
+from ssl_ext.engine.weights.files import weights_hash
 
 from .evaluations import Evaluation, evaluation_of
 from .jobs import CHECKPOINT, RUN, Job, digest
@@ -45,6 +46,7 @@ class Planner:
         self.notes: dict[str, None] = {}
         self.evaluations: dict[str, Evaluation] = {}
         self.ids: dict[str, str] = {}
+        self.hashes: dict[str, str] = {}
         self.configs: dict[tuple[Any, ...], Any] = {}
 
     def add(self, cell: TableCell, seed: int, table: Table) -> Cell:
@@ -103,8 +105,8 @@ class Planner:
             asked["transfer_to"] = [str(find_config(name, table.folder)) for name in targets]
         evaluation, select, recipes = evaluation_of(asked, table.recipes)
         content = [
-            cell.pretrain, weights, cell.seed, table.draws, evaluation.fixed, sorted(evaluation.shared),
-            {key: config.get(key) for key in EVALUATED},
+            cell.pretrain, self._identity(weights), cell.seed, table.draws, evaluation.fixed,
+            sorted(evaluation.shared), {key: config.get(key) for key in EVALUATED},
         ]  # fmt: skip
         data = [("evaluation_dataset", config.evaluation_dataset)]
         data += [(WEIGHTS, dict(file=weights))] if weights else []
@@ -143,7 +145,8 @@ class Planner:
             for key, value in plain.items()
             if key not in NOT_TRAINING or (measures and key == "evaluation_dataset")
         }
-        name = f"{stage}-{digest([content, seed, self.train_args, after, weights, processes])}"
+        identity = self._identity(weights)
+        name = f"{stage}-{digest([content, seed, self.train_args, after, identity, processes])}"
         if name not in self.jobs or (results and not self.jobs[name].results):
             start = weights or (CHECKPOINT + after if after else None)
             command = ["ssl-ext", "train", str(path), "--work-dir", str(self.folder / name / RUN)]
@@ -183,6 +186,12 @@ class Planner:
             f"{path.stem} is for {wanted} processes of {batch} images; here {processes} of {images}."
         ] = None
         return processes, [f"train_dataloader.batch_size={images}"]
+
+    def _identity(self, weights: str | None) -> str | None:
+        """Hash of a weight file, read once; its path if it is missing."""
+        if weights and os.path.isfile(weights) and weights not in self.hashes:
+            self.hashes[weights] = weights_hash(weights)
+        return self.hashes.get(weights, weights) if weights else None
 
     def finish(self, draws: int) -> None:
         """Make the jobs of the evaluations, now that all cells are known."""

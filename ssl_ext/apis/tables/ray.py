@@ -40,13 +40,18 @@ class Ray(Local):
         most = most_gpus()
         resources = self.ray.cluster_resources()
         gpus, cpus = resources.get("GPU", 0), resources.get("CPU", 1)
+        # A task must fit on one machine; those that have no part in the work (head nodes) do not count.
+        alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        smallest = min(
+            (node.get("CPU", 1) for node in alive if node.get("GPU" if gpus else "CPU")), default=1
+        )
         share: float = processes
         if processes == 1:
             # An equal part of a GPU, so that every worker finds room on one.
             share = 1 / -(-workers // max(int(gpus), 1)) if gpus else 0
         elif processes > most:
             raise UserError(f"--ray: a job needs {processes} GPUs of one machine; the largest has {most}.")
-        self.slots = [dict(num_gpus=share, num_cpus=max(1, int(cpus // workers)))] * workers
+        self.slots = [dict(num_gpus=share, num_cpus=max(1, int(min(cpus // workers, smallest))))] * workers
 
     def _start(self, slot: dict[str, Any]) -> Any:
         # Ray runs no killed task again by itself: this class does, as it does for workers of this machine.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -11,18 +12,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from rich.console import Console
 
 from ssl_ext.config.papers import Table, find_table, read_table
+from ssl_ext.errors import UserError, sentence
 
 from .checks import check_data, check_place, without_missing
 from .estimates import estimate_table
-from .jobs import FAILED, OPEN, State, digest, read_state, write_state
+from .jobs import DONE, FAILED, OPEN, State, digest, read_state, write_state
 from .live import LiveTable, show_table
 from .local import WORKERS_LOG
 from .locks import take_lock
 from .overview import runs_table, summary
-from .plan import Plan, Starter, job_folder, read_states, write_plan
+from .plan import PLAN, Plan, Starter, job_folder, read_plan, read_states, write_plan
 from .planning import Planned, plan_table
 from .starters import Workers
 
@@ -108,9 +111,22 @@ def run_workers(
         outcome: A table whose plan is written.
         make: Makes a starter for the table's folder and a number of processes.
         n: Most workers.
-        views: Called about twice a second.
+        views: Called about twice a second; the first error of each is logged.
     """
     plan, folder = outcome.planned.plan, outcome.folder
+    if not plan.jobs:
+        return outcome
+    broken: set[Callable[[], None]] = set()
+
+    def look() -> None:
+        for view in views:
+            try:
+                view()
+            except Exception as error:  # a table that cannot be drawn does not stop its jobs
+                if view not in broken:
+                    broken.add(view)
+                    print_log(f"Not drawn: {sentence(error)}", logger="current", level=logging.WARNING)
+
     handlers = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         while True:
@@ -119,15 +135,13 @@ def run_workers(
                 starter = make(folder, processes)
                 try:
                     while starter.start(n) and starter.attached:
-                        for view in views:
-                            view()
+                        look()
                         time.sleep(POLL)
                 except BaseException:
                     starter.stop()
                     raise
             outcome.states = read_states(folder, plan)
-            for view in views:
-                view()
+            look()
             if not starter.attached or outcome.counts == before or not outcome.counts[OPEN]:
                 return outcome
     finally:
@@ -159,7 +173,7 @@ def run_table(
         settings: Further arguments of :func:`plan_in`.
 
     Returns:
-        0; 1 if jobs failed.
+        0; 1 if jobs failed, or are not done when the workers have ended.
 
     Raises:
         UserError: Bad input, before anything is started.
@@ -169,6 +183,7 @@ def run_table(
     # Other cells, seeds or settings are another table, whose workers may run at the same time.
     choice = [settings.get(name) for name in CHOICE]
     name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
+    _check_file(path, Path(out).resolve() / name)
     if show:
         show_table(Path(out).resolve() / name, console)
         return 0
@@ -183,7 +198,9 @@ def run_table(
         show_table(outcome.folder, console)
         if workers.note:
             console.print(workers.note)
-        return 1 if outcome.failed else 0
+        if workers.note:
+            return 1 if outcome.failed else 0
+        return 0 if set(outcome.counts) <= {DONE} else 1
     if estimate:
         console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))
     else:
@@ -191,6 +208,15 @@ def run_table(
     for line in summary(plan, jobs, outcome.states):
         console.print(line)
     return 1 if outcome.failed else 0
+
+
+def _check_file(path: Path, folder: Path) -> None:
+    """Raise UserError if the folder has the plan of another file of the same name."""
+    other = read_plan(folder).file if (folder / PLAN).exists() else None
+    if other and Path(other).exists() and Path(other).read_bytes() != path.read_bytes():
+        raise UserError(
+            f"'{folder}' is the folder of another table, '{other}': rename '{path}' or give another --out."
+        )
 
 
 def _leave(number: int, frame: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,10 +65,15 @@ def choose_workers(
 
 
 def local_gpus(gpus: Sequence[str] | None) -> list[str]:
-    """Ids of the GPUs to use: those given, else all of this machine; empty for the CPU."""
-    if gpus is None:
-        return [str(number) for number in range(torch.cuda.device_count())]
+    """Ids of the GPUs to use: those given, else all that this process sees; empty for the CPU.
+
+    Given numbers count the GPUs of ``CUDA_VISIBLE_DEVICES``, if it is set.
+    """
     count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    ids = [name.strip() for name in visible.split(",")][:count]
+    if gpus is None:
+        return ids
     if wrong := [gpu for gpu in gpus if not gpu.isdigit() or int(gpu) >= count]:
         raise UserError(f"--gpus {','.join(gpus)}: there is no GPU '{wrong[0]}', this machine has {count}.")
-    return list(gpus)
+    return [ids[int(gpu)] for gpu in gpus]

@@ -72,6 +72,8 @@ class Step:
                     self.child.kill()
                     self.child.wait()
                     return None
+        if not self.lock.renew():
+            return None
         self.state = self._ended(code)
         write_state(self.folder, self.state)
         self.lock.release()
