@@ -18,12 +18,11 @@ from ssl_ext.datasets.image_files import PillowFiles
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.npz import npz_images
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.escape import spreadsheet
 from ssl_ext.evaluation import batches
 from ssl_ext.evaluation.calibration import entropy
 from ssl_ext.exporting.classifier import Classifier, Prediction, load_classifier
 from ssl_ext.files import check_file, replacing, shown
-
-from .report.escape import spreadsheet
 
 FILE = "file"
 """Column of a CSV file with the paths of images."""

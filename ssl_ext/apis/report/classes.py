@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_ext.escape import spreadsheet
 from ssl_ext.evaluation import Predictions
 from ssl_ext.evaluation.operating import FIGURES, Figure, class_figures
 
 from .comparison import Comparison, Line
-from .escape import spreadsheet
 from .text import variant_label
 
 

@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ssl_ext.errors import in_ascii
-
-from .escape import latex, markdown
+from ssl_ext.escape import latex, markdown
 
 TERMINAL = 80  # characters in a line
 WIDE = 7  # columns that fit a page of LaTeX

@@ -8,13 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ssl_ext.escape import spreadsheet
 from ssl_ext.evaluation import METRICS, Condition, ResultRow
 from ssl_ext.evaluation.identity import mark, spread_notes
 from ssl_ext.evaluation.stats import interval_notes, majority_stat
 from ssl_ext.evaluation.tables import MAJORITY
 
 from .comparison import Comparison, Line
-from .escape import spreadsheet
 from .grid import Grid
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from ssl_ext.apis.compare.words import difference_text, p_text
-from ssl_ext.apis.report.escape import markdown, spreadsheet
 from ssl_ext.apis.report.grid import Grid
 from ssl_ext.apis.report.references import Published
+from ssl_ext.escape import markdown, spreadsheet
 from ssl_ext.evaluation.identity import mark, spread_notes
 from ssl_ext.evaluation.significance import T_FROM
 
