@@ -125,7 +125,7 @@ def free_port():
 
 
 def environment(**more):
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    paths = [*map(str, Path(__file__).parents[:2]), os.environ.get("PYTHONPATH", "")]
     return dict(
         os.environ,
         PYTHON=sys.executable,

@@ -198,7 +198,6 @@ def run_table(
         show_table(outcome.folder, console)
         if workers.note:
             console.print(workers.note)
-        if workers.note:
             return 1 if outcome.failed else 0
         return 0 if set(outcome.counts) <= {DONE} else 1
     if estimate:
