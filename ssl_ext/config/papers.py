@@ -36,14 +36,10 @@ from pathlib import Path
 from typing import Any
 
 from ssl_ext.errors import UserError, did_you_mean
-from ssl_ext.evaluation.metric_names import METRICS
 from ssl_ext.files import file_fault
 from ssl_ext.names import RECIPES
 
 from .locate import FOLDER, config_file
-
-# Figures of a training, not of an evaluation.
-FIGURES = ("classification", "detection", "log")
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def find_tables(place: str | os.PathLike) -> list[Path]:
     place = Path(place)
     if not place.exists():
         stems = [path.stem for path in (FOLDER / "papers").glob("*.py")]
-        raise UserError(f"'{place}' does not exist{did_you_mean(str(place), stems)}.")
+        raise UserError(f"'{place}' does not exist{did_you_mean(str(place), stems) or '.'}")
     found = sorted(place.glob("*.py")) if place.is_dir() else [place]
     if not found or any(path.suffix != ".py" or file_fault(path) for path in found):
         raise UserError(f"'{place}' is not a Python file of published figures like those in configs/papers.")
@@ -202,8 +198,6 @@ def _cell(content: Mapping[str, Any], at: Mapping[str, Any], printed: str) -> Ce
         name: value.format(**words) if isinstance(value, str) else value
         for name, value in content["EVALUATE"].items()
     }
-    if (evaluate or {}).get("protocols") not in FIGURES and metric not in METRICS:
-        raise ValueError(f"METRIC {metric!r} is unknown; allowed are {', '.join(METRICS)}")
     known = {name: own[name] for name in ("options", "pretrain", "init") if name in own}
     config = content["CONFIG"].format(**words)
     return Cell(at, published, metric, config, evaluate=evaluate, printed=printed, **known)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ssl_ext.errors import UserError
+
 
 class Metric(NamedTuple):
     """Formatting of a metric: heading, factor (100 for percent) and decimals.
@@ -59,3 +61,9 @@ SHOWN = (
     ("silhouette_pca2", "silhouette_pca50", "nmi", "ari"),
     QUALITY[:6],
 )
+
+
+def check_metric(name: str, place: str) -> None:
+    """Raise UserError for a metric that no result has; ``place`` begins the sentence."""
+    if name not in METRICS:
+        raise UserError(f"{place}: metric '{name}' is unknown; allowed are {', '.join(METRICS)}.")

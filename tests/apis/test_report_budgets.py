@@ -270,7 +270,7 @@ def test_what_was_measured_unlike_has_rows_of_its_own(folder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (dict(metric=["map"], published="1"), "METRIC 'map' is unknown"),
+        (dict(metric=["map"], published="1"), "metric 'map' is unknown"),
         (dict(published="much .957"), "could not convert"),
         (dict(published=".771"), "PUBLISHED must have 1 lines of 2 figures"),
         (dict(ROWS=["row"]), r"must name each of \['arm', 'labels', 'metric'\] once"),

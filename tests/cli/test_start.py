@@ -47,7 +47,7 @@ WRONG = {
     ("report", "no"): "'no' does not exist.",
     ("report", ".", "--references", "no.yml"): "'no.yml' does not exist.",
     ("sweep", "no.py", "a=1,2"): "Config 'no.py' does not exist.",
-    ("table", "no_table"): "'no_table' does not exist.",
+    ("table", "trimix_tabel1"): "'trimix_tabel1' does not exist; did you mean 'trimix_table1'?",
     ("table",): "Give a table file, or the name of one in configs/papers.",
     ("table", "trimix_table1", "--workers", "0"): "--workers 0: at least 1 is needed.",
     ("table", "--work", "no"): "--work 'no' has no plan.json: give the folder of a planned table.",

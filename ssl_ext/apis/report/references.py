@@ -17,6 +17,7 @@ from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
 from ssl_ext.evaluation.identity import flat
+from ssl_ext.evaluation.metric_names import check_metric
 from ssl_ext.evaluation.results import UNTRAINED
 
 from .comparison import data_name
@@ -201,7 +202,7 @@ def read_references(place: str | os.PathLike) -> References:
     Configs are searched for in the folders beside the table's, then in the package.
 
     Raises:
-        UserError: The path does not exist, or a file is not a table.
+        UserError: The path does not exist, a file is not a table, or its metric is unknown.
     """
     entries = []
     for path in find_tables(place):
@@ -212,6 +213,7 @@ def read_references(place: str | os.PathLike) -> References:
                 condition = _condition(cell)
             if cell.published is None or condition is None:
                 continue
+            check_metric(cell.metric, f"'{path}'")
             figure = cell.published / scale
             about = cell, condition, table.recipes, table.folder, table.which
             entries.append(Reference(figure, cell.metric, table.source, *about))

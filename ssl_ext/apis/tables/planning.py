@@ -11,6 +11,7 @@ from typing import Any
 from ssl_ext.config.papers import Cell as TableCell
 from ssl_ext.config.papers import Table
 from ssl_ext.errors import UserError
+from ssl_ext.evaluation.metric_names import check_metric
 
 from .jobs import Job
 from .plan import JOBS, Cell, Plan
@@ -63,6 +64,9 @@ def plan_table(
     every = list(table.seeds if seeds is None else seeds)
     if not every or len(set(every)) < len(every):
         raise UserError(f"--seeds {every}: give at least one seed, each once.")
+    for cell in chosen:
+        if cell.config and (cell.evaluate or {}).get("protocols") != "log":
+            check_metric(cell.metric, f"METRIC of {name}")
     cells: dict[tuple[int, int], Cell] = {}
     # The first seed of all cells first.
     for seed in every:
