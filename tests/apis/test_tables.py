@@ -184,6 +184,8 @@ def test_missing_data_stop_the_table_or_are_skipped(place):
     read = partial(plan_in, read_table(place / "table.py"), "table", place / "out")
     with pytest.raises(UserError, match=r"A data set is missing.*CIFAR10: nothing found at .*nowhere"):
         read()
+    planned = read(dry_run=True).planned
+    assert len(planned.jobs) == 8 and "Missing: " in planned.plan.notes[-1]
     assert not (place / "out").exists()
     outcome = read(skip_missing=True)
     assert len(outcome.planned.jobs) == 4

@@ -82,6 +82,11 @@ def _built(key: str, settings: Mapping[str, Any], detection: bool) -> int | str:
         return str(error)
 
 
+def missing_data(faults: Mapping[str, str]) -> list[str]:
+    """The different sentences of ``faults``; the same data set is read under several keys."""
+    return list({text.partition(": ")[2] or text: text for text in faults.values()}.values())
+
+
 def without_missing(planned: Planned, faults: Mapping[str, str], *, skip: bool) -> Planned:
     """The plan without the jobs that ``faults`` names, and without those that wait for them.
 
@@ -90,8 +95,7 @@ def without_missing(planned: Planned, faults: Mapping[str, str], *, skip: bool) 
     """
     if not faults:
         return planned
-    # The same data set is read under several keys.
-    sentences = list({text.partition(": ")[2] or text: text for text in faults.values()}.values())
+    sentences = missing_data(faults)
     if not skip:
         count = "A data set is" if len(sentences) == 1 else f"{len(sentences)} data sets are"
         raise UserError(

@@ -18,7 +18,7 @@ from rich.console import Console
 from ssl_ext.config.papers import Table, find_table, read_table
 from ssl_ext.errors import UserError, sentence
 
-from .checks import check_data, check_place, without_missing
+from .checks import check_data, check_place, missing_data, without_missing
 from .estimates import estimate_table
 from .jobs import DONE, FAILED, OPEN, State, digest, read_state, write_state
 from .live import LiveTable, show_table
@@ -71,7 +71,7 @@ def plan_in(
         out: Folder of all tables.
         skip_missing: Leave out cells whose data are missing.
         retry_failed: Open failed jobs again.
-        dry_run: Write nothing; missing data are no error.
+        dry_run: Write nothing; missing data are a note of the plan.
         settings: Further arguments of :func:`.planning.plan_table`.
 
     Raises:
@@ -81,7 +81,11 @@ def plan_in(
     planned = plan_table(table, name, out, **settings)
     folder = Path(out).resolve() / name
     faults, images = check_data(planned, folder, every=dry_run)
-    planned = without_missing(planned, faults, skip=skip_missing or dry_run)
+    if dry_run and not skip_missing:
+        notes = [f"Missing: {text}" for text in missing_data(faults)]
+        planned = replace(planned, plan=replace(planned.plan, notes=[*planned.plan.notes, *notes]))
+    else:
+        planned = without_missing(planned, faults, skip=skip_missing)
     if not dry_run:
         write_plan(folder, planned.plan, planned.jobs)
         if retry_failed:
@@ -187,6 +191,7 @@ def run_table(
     if show:
         show_table(Path(out).resolve() / name, console)
         return 0
+    settings["skip_missing"] = settings.get("skip_missing", False) or estimate
     outcome = plan_in(read_table(path), name, out, dry_run=dry_run or estimate, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     for note in plan.notes:
