@@ -16,6 +16,7 @@ from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import runner as mmengine_runner
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Splits
@@ -23,6 +24,7 @@ from ssl_ext.registry import RUNNERS
 
 from .activation_checkpointing import recompute_stages
 from .compilation import compile_backbones
+from .fixed_buckets import FixedBuckets
 from .hooks.finite_guard import check_finite
 from .hooks.process_state import process_state
 from .hooks.random_state import random_state
@@ -106,12 +108,16 @@ class PretrainRunner(Runner):
         if self.cfg.get("channels_last", False):
             model = model.to(memory_format=torch.channels_last)
         if not is_distributed() or torch.cuda.is_available() or is_model_wrapper(model):
-            return super().wrap_model(model_wrapper_cfg, model)
-        return MMDistributedDataParallel(
-            module=model,
-            broadcast_buffers=False,
-            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
-        )
+            wrapped = super().wrap_model(model_wrapper_cfg, model)
+        else:
+            wrapped = MMDistributedDataParallel(
+                module=model,
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get("find_unused_parameters", False),
+            )
+        if isinstance(wrapped, DistributedDataParallel):
+            wrapped.reducer = FixedBuckets(wrapped.reducer)  # type: ignore[assignment]
+        return wrapped
 
     def train(self) -> nn.Module:
         """Train; call the ``release`` method of hooks however training ends."""
