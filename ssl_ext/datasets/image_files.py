@@ -17,6 +17,7 @@ from ssl_ext.datasets.entries import Entry, read_entries
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import check_split, damaged_file, missing_file
 from ssl_ext.datasets.paths import Paths
+from ssl_ext.files import shown
 from ssl_ext.registry import DATASETS
 
 NAMED = 5  # damaged files listed in a warning
@@ -115,7 +116,7 @@ def _decode(
         try:
             image = read_square(root / entry.file, size, channels)
         except FileNotFoundError as error:
-            by_hand = "the CSV file lists it, with a path below data_root"
+            by_hand = f"the CSV file lists {entry.file!r}, a path below {shown(root)} (config key: data_root)"
             raise missing_file(root / entry.file, "ImageFiles", by_hand, can_download=False) from error
         except ValueError as error:
             damaged.append(str(error))
