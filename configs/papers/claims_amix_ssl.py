@@ -2,7 +2,8 @@
 
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, 16 epochs. A step of AMix-I takes 2.4 times as long
 as MoCo's and 1.3 times as long as with MixUp, so these also have longer rows. The constant mask λ is the
-control, with the same draws. A run takes 7 to 18 minutes on two cores.
+control, with the same draws. From the time of its steps, a run is expected to take 7 to 18 minutes on two
+cores.
 """
 
 AXES = dict(

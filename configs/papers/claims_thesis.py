@@ -2,8 +2,8 @@
 
 Blood cells, 30 epochs of SimCLR instead of 2,000, the thesis's network at full width (28 px with the ImageNet
 stem). Augmentations ``nat`` and ``nov``, frozen or fine-tuned. Any file ``bloodmnist.npz`` of its format
-does. A pretraining takes about 14 minutes on two cores. At full length: thesis_table71.py to
-thesis_table73.py.
+does. From the time of its steps, a pretraining is expected to take 14 minutes on two cores. At full length:
+thesis_table71.py to thesis_table73.py.
 """
 
 AXES = dict(

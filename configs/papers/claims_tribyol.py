@@ -1,8 +1,9 @@
 """TriBYOL's claim on two cores: in batches of 32 it beats BYOL; at equal epochs and at equal compute.
 
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, the poster's projector, predictor and momentum, 14
-epochs. A step of TriBYOL has three views, one of BYOL two: 21 epochs of BYOL take as long. A run takes 8 to
-13 minutes on two cores. The same rows at full size: tribyol_readings.py.
+epochs. A step of TriBYOL has three views, one of BYOL two: 21 epochs of BYOL take as long. From the time of
+its steps, a run is expected to take 8 to 13 minutes on two cores. The same rows at full size:
+tribyol_readings.py.
 """
 
 AXES = dict(arm=["byol", "byol-21e", "tribyol"], protocol=["knn", "linear"])

@@ -1,8 +1,8 @@
 """TriMix's claim on two cores: its terms improve Barlow Twins; at equal epochs and at equal compute.
 
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, 20 epochs. A step of TriMix passes three batches,
-one of Barlow Twins two: 30 epochs of Barlow Twins take as long. A run takes 9 to 16 minutes on two cores. The
-same rows at full size: trimix_readings.py.
+one of Barlow Twins two: 30 epochs of Barlow Twins take as long. From the time of its steps, a run is expected
+to take 9 to 16 minutes on two cores. The same rows at full size: trimix_readings.py.
 """
 
 AXES = dict(

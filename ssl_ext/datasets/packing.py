@@ -25,7 +25,7 @@ RECORD = np.dtype([("length", "<i8"), ("checksum", "<u4"), ("plain", "?"), ("siz
 
 @dataclass(frozen=True)
 class Form:
-    """How images are stored; see :func:`pack`."""
+    """Size and format of stored images; see :func:`pack`."""
 
     size: int | None = None
     short_side: int | None = None

@@ -50,7 +50,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier tells about N images.
+    """Probabilities and distances of N images.
 
     ``scores`` (N, C) are the classifier's probabilities, and ``calibrated`` those at its temperature.
     ``distance`` (N,) is that to the training features, and ``rank`` (N,) the share of the validation images

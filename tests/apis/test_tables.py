@@ -325,7 +325,7 @@ def test_the_lock_lives_as_long_as_the_command(shell):
     step.child.kill()
     step.child.wait()
     until(lambda: not is_held(folder))
-    # A command that is told to stop is open again, and has not died.
+    # After SIGTERM the job is open, and no death is counted.
     step = begin(folder)
     assert (step.state.tries, step.state.deaths) == (2, 1)
     until(lambda: "sleep" in subprocess.run(["ps", "-o", "args=", "--ppid", str(step.child.pid)],

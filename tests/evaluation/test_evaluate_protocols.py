@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from digit_files import save_digits
 from mmengine.config import Config
 from rich.console import Console
 
@@ -37,16 +38,6 @@ TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
 SHORT = dict(epochs=2, min_steps=None, batch_size=8, lr=1e-2, evaluations=2)
 
 
-def save_digits(path, counts, channels=3, one_class=False):
-    arrays = {}
-    for split, count in counts.items():
-        digits = Digits(split, image_size=8, channels=channels)
-        arrays[f"x_{split}"], labels = digits.images[:count].numpy(), digits.labels[:count].numpy()
-        arrays[f"y_{split}"] = 0 * labels + 4 if one_class else labels
-    np.savez(path, **arrays)
-    return dict(type="NPZDataset", data_root=str(path), layout="NCHW")
-
-
 def write_config(path, dataset):
     path.write_text(f"evaluation_dataset = {dataset!r}\n")
 
@@ -64,15 +55,6 @@ def config(tiny_config, tmp_path):
         cluster=dict(restarts=1),
     )
     return tiny_config
-
-
-@pytest.fixture
-def checkpoint(config, tmp_path):
-    path = tmp_path / "run" / "epoch_2.pth"
-    path.parent.mkdir()
-    network = random_network(config, seed=7, device=torch.device("cpu"))
-    torch.save({"state_dict": network.state_dict()}, path)
-    return path
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from digit_files import save_digits
 from mmengine.config import Config
 
 from ssl_ext.apis import evaluate, export, load_classifier
 from ssl_ext.apis.evaluate import files
 from ssl_ext.apis.evaluate.rows import ResultRows
 from ssl_ext.apis.figures import confusion_figure, embedding_figure
-from ssl_ext.config.networks import random_network
-from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
 
 SHORT = dict(epochs=4, min_steps=None, batch_size=8, lr=5e-2, evaluations=4, augment=None)
@@ -22,25 +21,10 @@ TRAINED = ("linear", "linear-aug", "finetune", "supervised", "budget", "semi", "
 @pytest.fixture
 def config(tiny_config, tmp_path):
     """The tiny network on 40 training, 20 validation and 100 test digits."""
-    arrays = {}
-    for split, count in dict(train=40, val=20, test=100).items():
-        digits = Digits(split, image_size=8)
-        arrays |= {f"x_{split}": digits.images[:count].numpy(), f"y_{split}": digits.labels[:count].numpy()}
-    np.savez(tmp_path / "digits.npz", **arrays)
-    tiny_config.evaluation_dataset = dict(
-        type="NPZDataset", data_root=str(tmp_path / "digits.npz"), layout="NCHW"
-    )
+    counts = dict(train=40, val=20, test=100)
+    tiny_config.evaluation_dataset = save_digits(tmp_path / "digits.npz", counts)
     tiny_config.evaluation.update(linear_aug=dict(epochs=3, milestones=[], lr=1.0), finetune=SHORT)
     return tiny_config
-
-
-@pytest.fixture
-def checkpoint(config, tmp_path):
-    path = tmp_path / "run" / "epoch_2.pth"
-    path.parent.mkdir()
-    network = random_network(config, seed=7, device=torch.device("cpu"))
-    torch.save({"state_dict": network.state_dict()}, path)
-    return path
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def file(place, peer_config):
 
 @pytest.fixture
 def whole(place, file):
-    """What a table that was never killed holds."""
+    """Weights and scores of the table without kills."""
     out = place / "whole"
     subprocess.run([*COMMAND, file, "--workers", "2", "--out", out], check=True, timeout=SECONDS)
     return content(out)
@@ -88,5 +88,5 @@ def test_thirty_kills(engine, place, file, whole, request, record_property):
     now = content(out)
     assert len(read_plan(out / "tiny").cells) == 24
     assert same(whole, now)
-    # A training that is told to stop saves, so that only killed ones take steps again.
+    # A training saves after SIGTERM; only killed trainings repeat steps.
     assert all(steps <= epoch for steps, epoch in repeated_steps(out))

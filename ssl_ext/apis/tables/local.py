@@ -18,7 +18,7 @@ RESTARTS = 100
 
 
 class Worker(Protocol):
-    """What a starter needs of a worker, as :class:`subprocess.Popen` has it."""
+    """A worker process, for example a :class:`subprocess.Popen`."""
 
     def poll(self) -> int | None:
         """Exit status, or None while it runs."""
@@ -27,7 +27,7 @@ class Worker(Protocol):
         """Tell it to save and end."""
 
     def wait(self) -> int:
-        """Wait until it has ended; its exit status."""
+        """Wait until it has ended; return its exit status."""
 
 
 class Local:
