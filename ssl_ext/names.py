@@ -10,6 +10,7 @@ BASELINES = ("pixels", "untrained", "supervised")
 MODES = ("frozen", "unfrozen")
 RECIPES = ("own", "trimix-sgd", "trimix-adam", "moco", "amix", "amix-imagenet", "barlow-twins", "thesis")
 UNITS = ("image", "group")
+BALANCES = ("weights", "sampling", "undersampling")
 BUDGETS = (100, 250, 1000, "all")
 FRACTIONS = (0.01, 0.1, 1.0)
 

@@ -20,6 +20,7 @@ ROOMS = (
         "apis.tables",
         "apis.compare",
         "apis.report",
+        "apis.label_curve",
         "apis.evaluate",
         "apis.pretrain",
         "apis.export",

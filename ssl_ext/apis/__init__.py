@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .audit import audit
     from .evaluate import evaluate
     from .export import export
+    from .label_curve import label_curve
     from .pack import pack
     from .predict import predict
     from .pretrain import pretrain
@@ -22,6 +23,7 @@ __all__ = [
     "build_model",
     "evaluate",
     "export",
+    "label_curve",
     "load_classifier",
     "load_config",
     "pack",
@@ -36,6 +38,7 @@ PLACES = {
     "build_model": "ssl_ext.config.networks",
     "evaluate": "ssl_ext.apis.evaluate.run",
     "export": "ssl_ext.apis.export",
+    "label_curve": "ssl_ext.apis.label_curve",
     "load_classifier": "ssl_ext.exporting",
     "load_config": "ssl_ext.config.load",
     "pack": "ssl_ext.apis.pack",

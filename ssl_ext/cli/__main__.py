@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "evaluate a checkpoint",
     "audit": "examine the data of a config",
     "pack": "pack image files for fast loading",
+    "label-curve": "measure scores over numbers of labels and extrapolate",
     "export": "write a backbone for another program",
     "predict": "classify images with a trained classifier",
     "report": "join the results of many evaluations",
@@ -29,7 +30,7 @@ def dispatch() -> None:
         prog="ssl-ext",
         description="Self-supervised visual representation learning.",
         epilog="commands:\n"
-        + "".join(f"  {name:<10} {words}\n" for name, words in COMMANDS.items())
+        + "".join(f"  {name:<11} {words}\n" for name, words in COMMANDS.items())
         + "\n'ssl-ext COMMAND --help' lists the arguments of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -37,7 +38,7 @@ def dispatch() -> None:
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the command")
     args = parser.parse_args()
-    command = import_module(f"ssl_ext.cli.{args.command}")
+    command = import_module(f"ssl_ext.cli.{args.command.replace('-', '_')}")
     command.main(args.arguments, prog=f"{parser.prog} {args.command}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ssl_ext.config.locate import config_file
 from ssl_ext.files import check_file
+from ssl_ext.names import BALANCES
 
 CONFIG_HELP = "config file, such as configs/trimix/...py"
 
@@ -29,6 +30,30 @@ def add_weight_options(parser: argparse.ArgumentParser, weights: str = "weights"
         help=f"accept {weights} that lack tensors of the backbone",
     )
     parser.add_argument("--ema", action="store_true", help=f"load the EMA {weights} of the file (timm)")
+
+
+def label_budget(word: str) -> int | str:
+    """A number of labels, or another word such as ``all``."""
+    return int(word) if word.isdigit() else word
+
+
+class _Balance(argparse.Action):
+    """One name, or numbers."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        try:
+            values = [float(word) for word in values]
+        except ValueError:
+            values = " ".join(values)
+        setattr(namespace, self.dest, values)
+
+
+def add_balance(parser: argparse.ArgumentParser) -> None:
+    """Add ``--balance``: a name in :data:`ssl_ext.names.BALANCES`, or a weight for each class."""
+    parser.add_argument(
+        "--balance", nargs="+", metavar="HOW", action=_Balance,
+        help=f"training on unequal classes: {' '.join(BALANCES)}, or a weight for each class (as they are)",
+    )  # fmt: skip
 
 
 def check_checkpoint(path: str) -> None:

@@ -17,11 +17,7 @@ from ssl_ext.names import (
     UNITS,
 )
 
-from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
-
-
-def _budget(word: str) -> int | str:
-    return int(word) if word.isdigit() else word
+from .arguments import CONFIG_HELP, add_balance, add_options, add_weight_options, check_paths, label_budget
 
 
 def _listed(values: Sequence[Any]) -> str:
@@ -42,7 +38,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     )
     parser.add_argument(
         "--budgets",
-        type=_budget,
+        type=label_budget,
         metavar="N",
         help=f"numbers of labels for the protocol budget ({_listed(BUDGETS)})",
         **several,
@@ -68,6 +64,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--recipe", dest="recipes", metavar="NAME", **several,
         help=f"recipes: {_listed(RECIPES)} (own, with the changes in the config)",
     )  # fmt: skip
+    add_balance(parser)
     parser.add_argument(
         "--which", choices=("last", "best"), help="epoch of the table (both where they differ)"
     )

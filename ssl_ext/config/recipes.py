@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import Recipe, check_knn, check_probe, linear_probe
+from ssl_ext.evaluation import Balance, Recipe, check_knn, check_probe, linear_probe
 from ssl_ext.evaluation.results import OWN
 from ssl_ext.models import build_augmentation
 from ssl_ext.models.evaluated import FLOAT32, PRECISIONS
@@ -73,7 +73,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 """Settings by recipe and protocol; others are the defaults of :class:`Recipe` and ``linear_probe``."""
-NOT_IN_RECIPES = {"num_classes", "task", "seed", "keep_epoch", "val_features", "val_labels"}
+NOT_IN_RECIPES = {"num_classes", "task", "seed", "keep_epoch", "val_features", "val_labels", "balance"}
 LINEAR = {p.name for p in inspect.signature(linear_probe).parameters.values() if p.kind is p.KEYWORD_ONLY}
 IMAGES = {field.name for field in fields(Recipe)} - {"key"} | {"augment"}
 KEYS: dict[str, set[str]] = {
@@ -103,7 +103,7 @@ class ImageRecipe:
 
 @dataclass(frozen=True)
 class Recipes:
-    """The recipes of a config or of a paper, and the ``precision`` of features.
+    """The recipes of a config or of a paper, ``precision`` of features and ``balance`` of classes.
 
     A protocol that a paper does not describe is None. ``names`` maps each protocol to the name of its
     recipe: the paper's, ``'own'``, or ``'custom'`` if the config changes it.
@@ -117,19 +117,20 @@ class Recipes:
     finetune: ImageRecipe | None
     precision: str
     names: dict[str, str]
+    balance: Balance | None = None
 
 
 def read_recipes(config: Config, name: str | None = None) -> Recipes:
     """Read and check the recipes of a config, or those of ``name`` in :data:`RECIPES`.
 
-    The config does not change a named recipe: only ``knn``, ``cluster``, ``quality`` and the settings of
-    features are then read from ``config.evaluation``.
+    The config does not change a named recipe: only ``knn``, ``cluster``, ``quality``, ``balance`` and the
+    settings of features are then read from ``config.evaluation``.
 
     Raises:
         UserError: An unknown key or a value out of range.
     """
     given = config.to_dict().get("evaluation") or {}
-    _allow("evaluation", given, {"batch_size", "num_workers", "precision", *KEYS, *NO_LONGER_READ})
+    _allow("evaluation", given, {"batch_size", "num_workers", "precision", "balance", *KEYS, *NO_LONGER_READ})
     for key in NO_LONGER_READ:
         if key in given:
             print_log(f"evaluation.{key} is ignored: few labels use the recipe of all.", logger="current")
@@ -153,6 +154,7 @@ def read_recipes(config: Config, name: str | None = None) -> Recipes:
         images: dict[str, Any] = {
             key: _image_recipe(key, settings.pop(key)) for key in ("linear_aug", "finetune")
         }
+        balance = Balance.of(given.get("balance"))
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
     restarts = settings["cluster"].get("restarts", 1)
@@ -164,7 +166,7 @@ def read_recipes(config: Config, name: str | None = None) -> Recipes:
     precision = given.get("precision", FLOAT32)
     if precision not in PRECISIONS:
         raise UserError(f"evaluation.precision={precision!r}: allowed are {', '.join(PRECISIONS)}.")
-    return Recipes(**settings, **images, precision=precision, names=names)
+    return Recipes(**settings, **images, precision=precision, names=names, balance=balance)
 
 
 def _check_linear(settings: dict[str, Any]) -> None:

@@ -1,14 +1,16 @@
 """Evaluation protocols and metrics, independent of methods, configs and checkpoints."""
 
+from .balance import Balance, Weighting
 from .clustering import cluster_protocol, fit_pca
 from .conditions import Condition
 from .feature_bank import FeatureBank, cache_key, cached_features, dataset_fingerprint, weights_fingerprint
 from .features import batches, evaluation_mode, extract_features
 from .finetune import train_classifier
 from .knn import check_knn, choose_k, knn_classify
-from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes, most_together
+from .linear import LinearProbe, check_probe, linear_probe, linear_probes
 from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
+from .linear_rows import ProbeData, most_together
 from .metric_names import METRICS
 from .metrics import accuracy, auc, auprc, calibration_error, evaluate_scores, top1
 from .predictions import Predictions, Scored
@@ -25,6 +27,7 @@ from .tasks import TASKS, labelled_rows
 __all__ = [
     "METRICS",
     "TASKS",
+    "Balance",
     "Banks",
     "Condition",
     "FeatureBank",
@@ -38,6 +41,7 @@ __all__ = [
     "Scored",
     "Splits",
     "Stat",
+    "Weighting",
     "accuracy",
     "aggregate",
     "alignment",

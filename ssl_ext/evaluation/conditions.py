@@ -19,7 +19,7 @@ MODES = {
 
 
 class Condition(NamedTuple):
-    """Fields that repeats of a measurement share: protocol, labels, mode, target, unit and recipe."""
+    """Fields that repeats of a measurement share: protocol, labels, mode, target, unit, recipe, balance."""
 
     protocol: str
     labels_per_class: int | None = None
@@ -29,6 +29,7 @@ class Condition(NamedTuple):
     target: str | None = None
     by: str | None = None
     recipe: str = OWN
+    balance: str | None = None
 
     @classmethod
     def from_row(cls, row: ResultRow) -> Condition:
@@ -56,6 +57,8 @@ class Condition(NamedTuple):
         'transfer to PathMNIST, 10 labels/class, frozen'
         >>> Condition("linear", recipe="trimix-sgd").words
         'linear, all labels, trimix-sgd'
+        >>> Condition("linear", balance="class weights").words
+        'linear, all labels, class weights'
         """
         unit = "labels" if self.by is None else f"{self.by}s"
         parts = ["kNN" if self.protocol == "knn" else self.protocol]
@@ -73,4 +76,4 @@ class Condition(NamedTuple):
             parts.append(self.mode)
         if self.recipe != OWN and self.protocol not in UNTRAINED:
             parts.append("recipe not recorded" if self.recipe == UNRECORDED else self.recipe)
-        return ", ".join(parts)
+        return ", ".join([*parts, *([self.balance] if self.balance else [])])

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ssl_ext.capture import Graph
 
+from .balance import Balance, Weighting, row_weights, settings_of
 from .features import batches, evaluation_mode
 from .fitting import Batch, fit
 from .linear_head import LinearHead, initial_layer
-from .metrics import accuracy
 from .predictions import Scored
 from .protocols import Outcome
 from .recipe import Recipe
@@ -33,10 +33,11 @@ CURVES = ("step", "epoch", "loss", "acc", "val_loss", "val_acc")
 
 
 class _Fitted(NamedTuple):
-    """A trained network, and its weights at the selected check."""
+    """A trained network, its weights at the selected check, and the class weights of its loss."""
 
     model: _Classifier
     kept: dict[str, Any]
+    table: Tensor | None
 
 
 class _Classifier(nn.Module):
@@ -75,6 +76,7 @@ def train_classifier(
     num_workers: int = 0,
     device: torch.device | str = "cpu",
     seed: int = 0,
+    balance: Balance | None = None,
 ) -> Outcome:
     """Train a network with a linear head on rows of a data set; report test metrics of last and best weights.
 
@@ -100,12 +102,14 @@ def train_classifier(
         num_workers: Processes that decode images; leave 0 for images held in memory.
         device: Device to train on.
         seed: Seed of the head, the order of the images and the augmentation.
+        balance: Class weights or sampling for unequal classes.
 
     Raises:
         ValueError: Fewer than two rows, unlabelled rows, or a non-finite loss.
     """
+    known, weighting = torch.as_tensor(train.labels).cpu(), Weighting(balance, num_classes, task)
     for part in (rows, rows if refit_rows is None else refit_rows):
-        labels = torch.as_tensor(train.labels).cpu()[part.cpu()]
+        labels = known[part.cpu()]
         if len(part) < 2 or not bool(labelled_rows(labels).all()):
             raise ValueError(f"{len(part)} images to train on: at least 2, all labelled, are needed")
     augmented = augment or preprocess
@@ -123,7 +127,8 @@ def train_classifier(
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:
             logits, labels = model(augmented(images)), labels.to(device, non_blocking=True)
-            value = classification_loss(logits, labels, task)
+            weights = None if table is None else row_weights(labels, table)
+            value = classification_loss(logits, labels, task, weights)
             with torch.no_grad():
                 terms: tuple[Any, ...] = value * len(labels), right_logits(logits, labels, task), len(labels)
                 for total, term in zip(totals, terms, strict=True):
@@ -137,7 +142,8 @@ def train_classifier(
             for total in totals:
                 total.zero_()
 
-        checks, kept = itertools.count(1), dict[str, Any]()
+        checks, kept, own = itertools.count(1), dict[str, Any](), known[rows.cpu()]
+        table = weighting.table(own.to(device))
         totals = [torch.zeros((), device=device) for _ in range(3)]  # of loss, right predictions and images
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
@@ -148,9 +154,9 @@ def train_classifier(
         learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
         fit(
             learned, source, loss, count=len(rows), recipe=recipe, generator=generator, watch=watch,
-            recorder=Graph if torch.device(device).type == "cuda" else None,
+            recorder=Graph if torch.device(device).type == "cuda" else None, chances=weighting.chances(own),
         )  # fmt: skip
-        return _Fitted(model, kept)
+        return _Fitted(model, kept, table)
 
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     seen: dict[str, Any] = {}
@@ -158,7 +164,8 @@ def train_classifier(
 
     def better(model: nn.Module, check: int, step: int, epoch: int, loss: float, acc: float) -> bool:
         seen.update(zip(("scores", "labels"), score(model, val), strict=True), step=step, check=check)
-        rate, val_loss = (of(seen["scores"], seen["labels"], task) for of in (accuracy, cross_entropy_of))
+        rate = weighting.accuracy(seen["scores"], seen["labels"])
+        val_loss = cross_entropy_of(seen["scores"], seen["labels"], task)
         for name, value in zip(CURVES, (step, epoch, loss, acc, val_loss, rate), strict=True):
             curves[name].append(value)
         if rate <= best.get("rate", -1.0):
@@ -182,6 +189,7 @@ def train_classifier(
             if end is not None:
                 found.model.load_state_dict(end)
     settings = {
+        **settings_of(found.table),
         **recipe.settings,
         "batch_size": min(recipe.batch_size, len(rows)),
         "seed": seed,

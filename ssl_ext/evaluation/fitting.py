@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_ext.capture import Numbers, Rates, Recorder, Replayed, own_stream, pinned
 
+from .balance import epoch_order
 from .recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
@@ -29,6 +30,7 @@ def fit(
     generator: torch.Generator,
     watch: Callable[[int, int], None],
     recorder: type[Recorder] | None = None,
+    chances: Tensor | None = None,
 ) -> None:
     """Minimise ``loss(inputs, labels)`` over shuffled batches of ``count`` rows.
 
@@ -44,6 +46,8 @@ def fit(
         generator: Random generator that shuffles the rows in every epoch.
         watch: Called as ``watch(step, epoch)`` at the recipe's checks, both counted from 1.
         recorder: Class that records and replays the steps of full batches, such as a CUDA graph.
+        chances: Relative frequencies (count,) with which each epoch draws the rows, with replacement; None:
+            every row once.
 
     Raises:
         ValueError: The loss is not finite at a check.
@@ -56,7 +60,7 @@ def fit(
     step = 0
     with own_stream(recorder):
         while step < total:
-            parts = list(torch.randperm(count, generator=generator).split(size))
+            parts = list(epoch_order(count, chances, generator).split(size))
             parts[per_epoch - 1 :] = [torch.cat(parts[per_epoch - 1 :])]
             for inputs, labels in islice(source(parts), total - step):
                 value = take_step(inputs, labels, recipe.rate(step, total, per_epoch))

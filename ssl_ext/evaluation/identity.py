@@ -13,10 +13,21 @@ from .results import ResultRow, unconverged
 REPEATS = (
     *("seed", "seed_matters", "chosen_on_validation", "k_used", "labels", "precision_error"),
     "last_epoch_fall",
+    "class_weights",
 )
 PLACES = ("type", "name", "data_root", "download", "split")
 GENERIC = ("NPZDataset", "FolderDataset", "ImageFiles", "PackedDataset")
-CONDITION = ("protocol", "labels_per_class", "budget", "fraction", "mode", "target", "by", "recipe")
+CONDITION = (
+    "protocol",
+    "labels_per_class",
+    "budget",
+    "fraction",
+    "mode",
+    "target",
+    "by",
+    "recipe",
+    "balance",
+)
 LABELS = CONDITION[1:4]
 FROZEN = ("knn", "cluster", "quality", "linear", "linear-aug")
 

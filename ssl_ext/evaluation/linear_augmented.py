@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .balance import Balance, Weighting, row_weights, settings_of
 from .feature_bank import FeatureBank
 from .features import batches, evaluation_mode
 from .fitting import Batch, Source, fit
 from .linear import LinearProbe
 from .linear_head import LinearHead, initial_layer
-from .metrics import accuracy
 from .protocols import Outcome, scored
 from .recipe import Recipe
 from .tasks import classification_loss, num_outputs
@@ -34,11 +34,15 @@ def train_head(
     dtype: torch.dtype = torch.float32,
     rate: Callable[[LinearHead], float] | None = None,
     keep_check: int | None = None,
+    table: Tensor | None = None,
+    chances: Tensor | None = None,
 ) -> LinearProbe:
     """Train a linear layer on batches of features (B, width) and labels from ``source``.
 
     ``best`` is the head of highest ``rate`` (the first of equal ones) at the recipe's checks; without
-    ``rate`` it is the head at check ``keep_check``, counted from 1, or the last one.
+    ``rate`` it is the head at check ``keep_check``, counted from 1, or the last one. ``table``
+    has class weights of the loss (:func:`ssl_ext.evaluation.balance.normalized`), ``chances`` are those of
+    :func:`.fitting.fit`.
     """
     generator = torch.Generator().manual_seed(seed)
     start = initial_layer(width, num_outputs(num_classes, task), generator)
@@ -48,7 +52,8 @@ def train_head(
     checks = itertools.count(1)
 
     def loss(features: Tensor, labels: Tensor) -> Tensor:
-        value = classification_loss(F.linear(features, weight, bias), labels, task)
+        weights = None if table is None else row_weights(labels, table)
+        value = classification_loss(F.linear(features, weight, bias), labels, task, weights)
         losses.append(value.detach())
         return value
 
@@ -64,12 +69,20 @@ def train_head(
         elif check == keep_check:
             kept.update(best=head(), epoch=epoch)
 
-    fit([weight, bias], source, loss, count=count, recipe=recipe, generator=generator, watch=watch)
+    fit(
+        [weight, bias], source, loss, count=count, recipe=recipe, generator=generator, watch=watch,
+        chances=chances,
+    )  # fmt: skip
     last = head()
     chosen = {"best_epoch": kept["epoch"]}
     if rate is not None:
         chosen |= {"validation_accuracy": kept["accuracy"], "best_check": kept["check"]}
-    settings = {**recipe.settings, "seed": seed, "last_epoch_fall": _fall(losses, count, recipe)}
+    settings = {
+        **settings_of(table),
+        **recipe.settings,
+        "seed": seed,
+        "last_epoch_fall": _fall(losses, count, recipe),
+    }
     return LinearProbe(last, kept["best"] or last, settings, chosen)
 
 
@@ -96,6 +109,7 @@ def augmented_linear_protocol(
     task: str = "multi-class",
     num_workers: int = 0,
     seed: int = 0,
+    balance: Balance | None = None,
 ) -> Outcome:
     """Train a linear layer on features of augmented images of a frozen network.
 
@@ -116,13 +130,14 @@ def augmented_linear_protocol(
         task: Kind of labels.
         num_workers: Processes that decode images; 0 for images in memory.
         seed: Seed of initialisation, order of images and augmentation.
+        balance: Class weights or sampling for unequal classes.
 
     Raises:
         ValueError: No rows, or the loss is not finite.
     """
     if len(rows) == 0:
         raise ValueError("no training row is labelled: a linear probe needs labels")
-    device = test.features.device
+    device, weighting = test.features.device, Weighting(balance, num_classes, task)
 
     def fit_layer(rows: Tensor, **options: Any) -> LinearProbe:
         def source(parts: Sequence[Tensor]) -> Iterator[Batch]:
@@ -131,14 +146,17 @@ def augmented_linear_protocol(
                     features = embed(batch["inputs"]).float()
                 yield features.to(device), batch["labels"].to(device)
 
+        labels = torch.as_tensor(train.labels).cpu()[rows.cpu()]
+        table = weighting.table(labels)
         torch.manual_seed(seed)
         return train_head(
             source, count=len(rows), width=test.features.shape[1], num_classes=num_classes, task=task,
-            recipe=recipe, seed=seed, device=device, **options,
+            recipe=recipe, seed=seed, device=device, chances=weighting.chances(labels),
+            table=None if table is None else table.to(device), **options,
         )  # fmt: skip
 
     def rate(head: LinearHead) -> float:
-        return accuracy(head.scores(val.features), val.labels, task)
+        return weighting.accuracy(head.scores(val.features), val.labels)
 
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .balance import epoch_order
 from .linear_head import initial_layer
 from .metrics import right_predictions
 from .recipe import Recipe
@@ -27,7 +28,9 @@ class Problems:
 
     ``features`` (S, N, D) and ``labels`` (S, N) or (S, N, L), or (1, …) if all problems share them;
     ``val_features`` and ``val_labels`` likewise. Without validation rows ``keep_epochs`` (S,) are the
-    selected epochs, 0 for the last one.
+    selected epochs, 0 for the last one. ``weights`` and ``val_weights``, shaped as the labels, multiply the
+    loss and the correct validation predictions; ``chances`` has for each problem the relative frequencies
+    with which its rows are drawn, or None.
     """
 
     features: Tensor
@@ -36,14 +39,17 @@ class Problems:
     val_features: Tensor | None = None
     val_labels: Tensor | None = None
     keep_epochs: Sequence[int] = ()
+    weights: Tensor | None = None
+    val_weights: Tensor | None = None
+    chances: Sequence[Tensor | None] = ()
 
 
 @dataclass(frozen=True)
 class Layers:
     """Weights (S, C, D) and biases (S, C) after the last epoch and after the selected epoch.
 
-    ``epochs`` (S,) are the selected epochs, ``right`` (S,) their correct predictions on validation rows, -1
-    without validation; ``fall`` (S,) is the share by which the training loss fell in the last epoch.
+    ``epochs`` (S,) are the selected epochs, ``right`` (S,) their (weighted) correct predictions on validation
+    rows, -1 without validation; ``fall`` (S,) is the share by which the training loss fell in the last epoch.
     """
 
     weight: Tensor
@@ -51,7 +57,7 @@ class Layers:
     best_weight: Tensor
     best_bias: Tensor
     epochs: list[int]
-    right: list[int]
+    right: list[float]
     fall: list[float]
 
 
@@ -70,20 +76,25 @@ def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recip
     weight, bias = (torch.stack(part).to(x) for part in zip(*starts, strict=True))
     steps = _Steps(problems, weight, bias, task, recipe)
     best_weight, best_bias = weight.clone(), bias.clone()
-    epochs, right = (torch.full((count,), value, device=x.device) for value in (recipe.epochs, -1))
+    epochs = torch.full((count,), recipe.epochs, device=x.device)
+    right = torch.full((count,), -1.0, dtype=torch.float64, device=x.device)
     keep = [epoch or recipe.epochs for epoch in problems.keep_epochs] or [recipe.epochs] * count
     wanted = torch.tensor(keep).to(x.device)
     losses: list[Tensor] = []
     before = weight.new_zeros(count)
+    chances = problems.chances or [None] * count
     for epoch in range(1, recipe.epochs + 1):
         if epoch == recipe.epochs:
             before = _training_losses(problems, weight, bias, task)
-        orders = [torch.randperm(x.shape[1], generator=generator) for generator in generators]
+        orders = [
+            epoch_order(x.shape[1], own, generator)
+            for own, generator in zip(chances, generators, strict=True)
+        ]
         losses.append(steps.epoch(torch.stack(orders), epoch))
         if x.is_cpu:
             _check_finite(losses[-1].item(), epoch * steps.per_epoch, recipe)
         if problems.val_features is not None:
-            found = _right(problems, weight, bias, task)
+            found = _right(problems, weight, bias, task).double()
             better, right = found > right, torch.maximum(found, right)
         elif epoch in keep:
             better = wanted == epoch
@@ -108,6 +119,7 @@ class _Steps:
         shared, rows, _ = problems.features.shape
         self.size = size = min(recipe.batch_size, rows)
         self.features, self.labels = problems.features.flatten(0, 1), problems.labels.flatten(0, 1)
+        self.weights = None if problems.weights is None else problems.weights.flatten(0, 1)
         # Row r of problem s has flat index s N + r.
         self.offset = torch.arange(len(weight)).unsqueeze(1) * (rows if shared > 1 else 0)
         self.per_epoch = math.ceil(rows / size)
@@ -140,12 +152,13 @@ class _Steps:
     def _step(self, step: int, order: Tensor, rate: float | Tensor) -> None:
         rows = order[:, step * self.size : (step + 1) * self.size].flatten()
         labels = self.labels.index_select(0, rows)
+        weights = None if self.weights is None else self.weights.index_select(0, rows)
         features = self.features.index_select(0, rows).view(len(self.weight), -1, self.features.shape[1])
         logits = torch.baddbmm(self.bias.unsqueeze(1), features, self.weight.transpose(1, 2))
         if (step + 1) % self.block == 0 or step + 1 == self.per_epoch:
-            self.loss = classification_loss(logits.flatten(0, 1), labels, self.task)
+            self.loss = classification_loss(logits.flatten(0, 1), labels, self.task, weights)
         # Of each problem's mean loss, over its rows and, where there are several, its labels.
-        error = prediction_error(logits.flatten(0, 1), labels, self.task).view_as(logits)
+        error = prediction_error(logits.flatten(0, 1), labels, self.task, weights).view_as(logits)
         error /= logits.shape[1] * (logits.shape[2] if self.task == "multi-label" else 1)
         self.weight.grad, self.bias.grad = torch.bmm(error.transpose(1, 2), features), error.sum(1)
         self.optimizer.param_groups[0]["lr"] = rate
@@ -169,12 +182,12 @@ class _Steps:
 
 
 def _right(problems: Problems, weight: Tensor, bias: Tensor, task: str) -> Tensor:
-    """Return the number of correct predictions (S,) of every layer on its validation rows."""
+    """Return the (weighted) number of correct predictions (S,) of every layer on its validation rows."""
     assert problems.val_features is not None and problems.val_labels is not None
     rows = problems.val_features.expand(len(weight), -1, -1)
     logits = torch.baddbmm(bias.unsqueeze(1), rows, weight.transpose(1, 2))
     scores = probabilities(logits.flatten(0, 1), task).view_as(logits)
-    return right_predictions(scores, problems.val_labels, task)
+    return right_predictions(scores, problems.val_labels, task, problems.val_weights)
 
 
 def _training_losses(problems: Problems, weight: Tensor, bias: Tensor, task: str) -> Tensor:
@@ -183,10 +196,13 @@ def _training_losses(problems: Problems, weight: Tensor, bias: Tensor, task: str
     size = max(1, LOSS_LOGITS // weight.shape[1])
     found = []
     for i, (own_weight, own_bias) in enumerate(zip(weight, bias, strict=True)):
-        features, labels = (part[i if shared > 1 else 0] for part in (problems.features, problems.labels))
+        own = i if shared > 1 else 0
         total = weight.new_zeros(())
-        for x, y in zip(features.split(size), labels.split(size), strict=True):
-            total += classification_loss(F.linear(x, own_weight, own_bias), y, task) * len(x)
+        for first in range(0, rows, size):
+            at = slice(first, first + size)
+            weights = None if problems.weights is None else problems.weights[own, at]
+            logits = F.linear(problems.features[own, at], own_weight, own_bias)
+            total += classification_loss(logits, problems.labels[own, at], task, weights) * len(logits)
         found.append(total / rows)
     return torch.stack(found)
 

@@ -23,7 +23,13 @@ LOGITS = 1 << 26
 
 
 def fit_logistic_regressions(
-    x: Sequence[Tensor], y: Sequence[Tensor], *, num_classes: int, task: str, strengths: Sequence[float]
+    x: Sequence[Tensor],
+    y: Sequence[Tensor],
+    *,
+    num_classes: int,
+    task: str,
+    strengths: Sequence[float],
+    weights: Sequence[Tensor | None] = (),
 ) -> list[dict[float, LinearHead]]:
     """:func:`solve_logistic_regressions` of problems of equal shape, by strength."""
     room = max(1, LOGITS // (len(x[0]) * num_classes))
@@ -33,11 +39,13 @@ def fit_logistic_regressions(
     heads: list[dict[float, LinearHead]] = [{} for _ in x]
     for first in range(0, len(x), count):
         features, labels = (torch.stack(list(part[first : first + count])) for part in (x, y))
+        own_weights = [one for one in weights[first : first + count] if one is not None]
+        terms = torch.stack(own_weights) if own_weights else None
         for low in range(0, len(strengths), width):
             own = list(strengths[low : low + width])
             weight, bias = solve_logistic_regressions(
                 features, labels, torch.tensor(own, dtype=torch.float64).to(features.device),
-                num_classes=num_classes, task=task,
+                num_classes=num_classes, task=task, weights=terms,
             )  # fmt: skip
             for i, found in enumerate(heads[first : first + count]):
                 found.update(
@@ -48,7 +56,7 @@ def fit_logistic_regressions(
 
 
 def solve_logistic_regressions(
-    x: Tensor, y: Tensor, strengths: Tensor, *, num_classes: int, task: str
+    x: Tensor, y: Tensor, strengths: Tensor, *, num_classes: int, task: str, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Minimise mean cross-entropy + l2/2 ‖weight‖² for P problems at S strengths; weights (P, S, C, D).
 
@@ -63,13 +71,19 @@ def solve_logistic_regressions(
         strengths: l2 (S,), float64.
         num_classes: Number of classes, or of labels.
         task: ``'multi-class'``, ``'ordinal'``, ``'binary'`` or ``'multi-label'``.
+        weights: Weights of the cross-entropy of each row or label, shaped as ``y``; None for equal weights.
     """
+    terms = None if weights is None else weights.view(*weights.shape[:2], -1).double()
+
+    def of(problems: list[int]) -> Tensor | None:
+        return None if terms is None else terms[problems]
+
     if task in ("binary", "multi-label"):
         target = y.view(*y.shape[:2], -1).double()
         first = target[:, :1]
         # A column with a single label gets targets of 1/2, for which the zero initialisation is the minimum.
         constant = (target == first).all(1, keepdim=True)
-        weight, bias = _solve(x, torch.where(constant, 0.5, target), strengths, softmax=False)
+        weight, bias = _solve(x, torch.where(constant, 0.5, target), strengths, softmax=False, terms=terms)
         return weight, torch.where(constant, torch.where(first > 0, math.inf, -math.inf), bias)
     target = torch.nn.functional.one_hot(y, num_classes).double()
     present = target.sum(1) > 0
@@ -79,7 +93,9 @@ def solve_logistic_regressions(
     more = [i for i, count in enumerate(counts) if count > 2]
     if more:
         offset = torch.where(present[more], 0.0, LOWEST).double()
-        weight[more], own = _solve(x[more], target[more], strengths, softmax=True, offset=offset)
+        weight[more], own = _solve(
+            x[more], target[more], strengths, softmax=True, offset=offset, terms=of(more)
+        )
         # A constant in all biases changes no probability.
         there = present[more].unsqueeze(1).double()
         bias[more] += own - (own * there).sum(2, keepdim=True) / there.sum(2, keepdim=True)
@@ -87,16 +103,25 @@ def solve_logistic_regressions(
     if two:
         second = num_classes - 1 - present[two].flip(1).int().argmax(1)
         column = target[two].gather(2, second.view(-1, 1, 1).expand(-1, x.shape[1], 1))
-        own_weight, own = _solve(x[two], column, strengths, softmax=False)
+        own_weight, own = _solve(x[two], column, strengths, softmax=False, terms=of(two))
         rows = torch.tensor(two, device=x.device)
         weight[rows, :, second], bias[rows, :, second] = own_weight[:, :, 0], own[:, :, 0]
     return weight, bias
 
 
 def _solve(
-    x: Tensor, target: Tensor, strengths: Tensor, *, softmax: bool, offset: Tensor | None = None
+    x: Tensor,
+    target: Tensor,
+    strengths: Tensor,
+    *,
+    softmax: bool,
+    offset: Tensor | None = None,
+    terms: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Weights and biases for targets (P, N, C), with a constant (P, C) added to the logits."""
+    """Weights and biases for targets (P, N, C), with a constant (P, C) added to the logits.
+
+    ``terms`` are the weights (P, N, 1) of the rows, or (P, N, C) of sigmoids.
+    """
     data = x.double()
     mean = data.mean(1, keepdim=True)
     data = data - mean
@@ -116,7 +141,7 @@ def _solve(
     data = torch.cat([data, torch.ones_like(data[:, :, :1])], 2)
     penalty = torch.nn.functional.pad(strengths.view(-1, 1).expand(-1, spread.shape[1]), (0, 1))
     reach = 1 + mean.abs().amax(2)
-    problem = Problem(data, target, penalty.unsqueeze(1), softmax, offset)
+    problem = Problem(data, target, penalty.unsqueeze(1), softmax, offset, terms)
     minimize = minimize_together if x.is_cuda else minimize_in_turn
     found = minimize(problem, reach, len(strengths))
     weight = found[..., :-1] @ basis.mT.unsqueeze(1)

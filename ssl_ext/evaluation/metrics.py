@@ -100,16 +100,18 @@ def accuracy(scores: Tensor, labels: Tensor, task: str = "multi-class", *, thres
     return float(accuracy_score(y, prediction))
 
 
-def right_predictions(scores: Tensor, labels: Tensor, task: str) -> Tensor:
+def right_predictions(scores: Tensor, labels: Tensor, task: str, weights: Tensor | None = None) -> Tensor:
     """Numbers (S,) of correct predictions of S sets of scores (S, N, C), without device synchronisation.
 
     ``labels`` (S, N) or (1, N); for ``multi-label`` (·, N, L), with one prediction per row and label.
-    Divided by the number of predictions it is the :func:`accuracy`.
+    Divided by the number of predictions it is the :func:`accuracy`; ``weights``, shaped as ``labels``,
+    multiply each prediction.
     """
     if task == "multi-label":
-        return ((scores > 0.5) == (labels == 1)).sum((1, 2))
-    guess = (scores[..., 0] > 0.5).long() if task == "binary" else scores.argmax(2)
-    return (guess == labels).sum(1)
+        right = (scores > 0.5) == (labels == 1)
+    else:
+        right = ((scores[..., 0] > 0.5).long() if task == "binary" else scores.argmax(2)) == labels
+    return (right if weights is None else right * weights).flatten(1).sum(1)
 
 
 def top1(scores: Tensor, labels: Tensor) -> float:

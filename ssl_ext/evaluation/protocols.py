@@ -10,8 +10,9 @@ from torch import nn
 
 from .feature_bank import FeatureBank
 from .knn import choose_k, knn_classify
-from .linear import LinearProbe, ProbeData, linear_probes
+from .linear import LinearProbe, linear_probes
 from .linear_head import LinearHead
+from .linear_rows import ProbeData
 from .metrics import evaluate_scores
 from .predictions import Predictions, Scored
 

@@ -20,7 +20,11 @@ from ssl_ext.files import shown, write_text
 from ssl_ext.json_files import OTHERS, read_json
 
 # The entries that other parts of the library read, as :func:`ssl_ext.json_files.read_json` checks them.
-METRIC_TYPES = {"confusion": list[list[int]], OTHERS: float | None}
+METRIC_TYPES = {
+    "confusion": list[list[int]],
+    "multilabel_confusion": list[list[list[int]]],
+    OTHERS: float | None,
+}
 OBJECT = dict[str, Any] | None
 SETTINGS = {"chosen_on_validation": OBJECT, "labels": OBJECT}
 SOURCE = {
@@ -59,6 +63,7 @@ class ResultRow:
     to the result file, and ``saved`` that of the trained network, if it was kept. ``recipe`` is ``'own'``,
     ``'custom'`` (set in the config), the name of a paper's recipe, or ``'not recorded'``. ``curves`` holds
     training and validation figures of a trained network at its checks (:data:`.finetune.CURVES`).
+    ``balance`` says how unequal classes were trained on (:class:`.balance.Balance`).
     """
 
     method: str
@@ -82,6 +87,7 @@ class ResultRow:
     recipe: str = OWN
     curves: Annotated[dict[str, Any], ENDS] = field(default_factory=dict)
     saved: str | None = None
+    balance: str | None = None
 
 
 def unconverged(row: ResultRow) -> float | None:

@@ -75,7 +75,8 @@ def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> 
     """Column of a condition in the wide table."""
     if condition.protocol == "supervised":
         linear = [c for cells in methods.values() for c in cells if c.protocol == "linear"]
-        alike = [c for c in linear if (c.labels, c.target) == (condition.labels, condition.target)]
+        own = condition.labels, condition.target, condition.balance
+        alike = [c for c in linear if (c.labels, c.target, c.balance) == own]
         return max(alike, key=lambda c: c.recipe == condition.recipe, default=condition)
     return condition
 

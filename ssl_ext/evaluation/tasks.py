@@ -43,16 +43,19 @@ def num_outputs(num_classes: int, task: str) -> int:
     return 1 if task == "binary" else num_classes
 
 
-def classification_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:
+def classification_loss(logits: Tensor, labels: Tensor, task: str, weights: Tensor | None = None) -> Tensor:
     """Mean cross-entropy of (N, C) logits: softmax, or sigmoid for ``binary``/``multi-label``.
 
-    ``labels`` is int64 (N,), or 0/1 (N, L) for ``multi-label``.
+    ``labels`` is int64 (N,), or 0/1 (N, L) for ``multi-label``; ``weights``, shaped alike, multiply each term
+    of the mean.
     """
     if task == "multi-label":
-        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weights)
     if task == "binary":
-        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
-    return F.cross_entropy(logits, labels)
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), weights)
+    if weights is None:
+        return F.cross_entropy(logits, labels)
+    return (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
 
 
 def right_logits(logits: Tensor, labels: Tensor, task: str) -> Tensor:
@@ -84,14 +87,16 @@ def probabilities(logits: Tensor, task: str) -> Tensor:
     return torch.softmax(logits, dim=1)
 
 
-def prediction_error(logits: Tensor, labels: Tensor, task: str) -> Tensor:
+def prediction_error(logits: Tensor, labels: Tensor, task: str, weights: Tensor | None = None) -> Tensor:
     """Probabilities minus targets (N, C): the gradient of each row's cross-entropy by its logits.
 
-    The formula is the same for softmax and sigmoid. :func:`classification_loss` is a mean over rows (and
-    labels), so its gradient is this divided by their number.
+    The formula is the same for softmax and sigmoid; ``weights``, shaped as ``labels``, multiply it.
+    :func:`classification_loss` is a mean over rows (and labels), so its gradient is this divided by their
+    number.
     """
     error = probabilities(logits, task)
     if task in ("multi-label", "binary"):
-        return error.sub_(labels.view_as(error))
-    minus = error.new_full((1, 1), -1.0).expand(len(error), 1)
-    return error.scatter_add_(1, labels.unsqueeze(1), minus)
+        error.sub_(labels.view_as(error))
+    else:
+        error.scatter_add_(1, labels.unsqueeze(1), error.new_full((1, 1), -1.0).expand(len(error), 1))
+    return error if weights is None else error.mul_(weights.view(len(error), -1))

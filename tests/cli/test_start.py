@@ -21,7 +21,7 @@ answers = {}
 for line in json.loads(sys.argv[1]):
     command, *words = line
     try:
-        importlib.import_module(f"ssl_ext.cli.{command}").main(words)
+        importlib.import_module(f"ssl_ext.cli.{command.replace('-', '_')}").main(words)
     except UserError as error:
         answers[" ".join(line)] = str(error)
     except SystemExit as end:
@@ -44,6 +44,7 @@ WRONG = {
     ("pack", "."): "Give the folder of the pack: ssl-ext pack SOURCE OUT.",
     ("export", "no.pth", "--to", "timm"): "Checkpoint 'no.pth' does not exist.",
     ("predict", "no.pth", "."): "Checkpoint 'no.pth' does not exist.",
+    ("label-curve", "no.py"): "Config 'no.py' does not exist.",
     ("report", "no"): "'no' does not exist.",
     ("report", ".", "--references", "no.yml"): "'no.yml' does not exist.",
     ("sweep", "no.py", "a=1,2"): "Config 'no.py' does not exist.",

@@ -28,7 +28,7 @@ from ssl_ext.config.recipes import RECIPES, read_recipes
 from ssl_ext.datasets import ArrayDataset, Digits, NPZDataset
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import Splits, aggregate, linear, quality_figures, results_table
+from ssl_ext.evaluation import Splits, aggregate, linear_rows, quality_figures, results_table
 from ssl_ext.models.evaluated import EvaluatedModel, view_features
 from ssl_ext.names import RECIPES as NAMES
 
@@ -201,7 +201,7 @@ def test_probes_on_equally_many_rows_are_fitted_together_with_the_same_rows_of_r
     assert shared == {("TriMix", *one): 4 if any(one) else 2 for one in few} | {
         ("untrained", *one): 2 if any(one) else 1 for one in few
     }
-    monkeypatch.setitem(linear.TOGETHER, "cpu", 0)
+    monkeypatch.setitem(linear_rows.TOGETHER, "cpu", 0)
     alone = run("linear", "budget", **asked)
     assert not any("fitted_together" in row.cost for row in alone)
     for one, other in zip(rows, alone, strict=True):

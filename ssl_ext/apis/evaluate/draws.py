@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ssl_ext.evaluation import (
     labels_per_class_subset,
     random_subset,
 )
+from ssl_ext.evaluation.class_counts import class_counts
 
 from .plan import Labels
 
@@ -76,7 +77,12 @@ def rows_of(images: Tensor, labels: Labels, splits: Splits) -> Rows:
 
 
 def drawn_rows(images: Tensor, labels: Labels, groups: np.ndarray | None = None) -> Tensor:
-    """Draw rows from the labels of all images; whole ``groups`` if they are given."""
+    """Draw rows from the labels of all images; whole ``groups`` if they are given, before undersampling."""
+    if labels.undersampled:
+        drawn = drawn_rows(images, replace(labels, undersampled=False), groups)
+        counts = class_counts(images[drawn], int(images.max()) + 1)
+        smallest = min(count for count in counts if count)
+        return drawn[labels_per_class_subset(images[drawn], smallest, seed=labels.draw_seed)]
     if labels.whole:
         return labelled_rows(images).nonzero()[:, 0]
     draw: Callable[..., Tensor] = random_subset

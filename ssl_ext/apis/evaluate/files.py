@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ KINDS = ("frozen", "linear-aug", "unfrozen")
 SPECIFICITY = 0.9
 BANK = 2000
 """Largest number of training images, and of validation images, whose features are kept or compared."""
+SHARED = ("method", "protocol", "mode", "target", "balance", "seed")
+"""Fields that a measurement and its row have in common."""
+CONTENT = ("config_hash", "network", "data")
+"""Entries of a row's ``source`` that a repeated measurement would equal."""
 LEFT_OUT = ("cost", "curves", "intervals", "predictions", "saved")
 """Fields of a result row that a classifier's file does not repeat."""
 
@@ -62,6 +66,25 @@ def read_earlier(folder: Path) -> Earlier:
         reason = str(error).removesuffix(".")
         raise UserError(f"{reason}. Rename or delete {path.name}, or give another folder (--out).") from error
     return rows, subsets
+
+
+def earlier_row(
+    rows: Iterable[ResultRow], one: Measurement, about: dict[str, Any], recipe: str
+) -> ResultRow | None:
+    """The row of a measurement, with its recipe, and config, weights and data as in ``about``."""
+    labels, trains = one.labels, one.kind in KINDS
+    wanted: dict[str, Any] = {name: getattr(one, name) for name in SHARED}
+    wanted |= {"labels_per_class": labels.per_class, "budget": labels.budget, "fraction": labels.fraction}
+    wanted |= {"draw": labels.draw, "by": labels.by, **({"recipe": recipe} if trains else {})}
+    for row in rows:
+        hashes = [(source.get("checkpoint") or {}).get("sha256") for source in (row.source, about)]
+        if (
+            hashes[0] == hashes[1]
+            and all(getattr(row, name) == value for name, value in wanted.items())
+            and all(_plain(row.source.get(name)) == _plain(about.get(name)) for name in CONTENT)
+        ):
+            return row
+    return None
 
 
 def store(folder: Path, words: str, content: bytes, ending: str) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ssl_ext.evaluation import Condition
+from ssl_ext.evaluation import Balance, Condition
+from ssl_ext.evaluation.balance import UNDERSAMPLING
 from ssl_ext.evaluation.results import OWN, UNTRAINED
 
 from .request import Request
@@ -17,7 +18,8 @@ class Labels:
 
     At most one of ``per_class`` (labels of each class), ``budget`` (labels in all) and ``fraction`` (share of
     each class) is set. ``seed`` is the seed of the measurement; ``draw`` counts the draws of one seed.
-    ``by_group``: groups are counted and drawn instead of labels.
+    ``by_group``: groups are counted and drawn instead of labels. ``undersampled``: of the labels drawn, or of
+    all, each class keeps as many as the smallest class has.
     """
 
     seed: int
@@ -26,16 +28,22 @@ class Labels:
     fraction: float | None = None
     draw: int | None = None
     by_group: bool = False
+    undersampled: bool = False
 
     @property
     def by(self) -> str | None:
         """``'group'`` for a draw of groups, else None."""
-        return "group" if self.by_group and not self.whole else None
+        return "group" if self.by_group and not self.every else None
+
+    @property
+    def every(self) -> bool:
+        """True if no number or share of labels is given."""
+        return self.per_class is None and self.budget is None and self.fraction in (None, 1)
 
     @property
     def whole(self) -> bool:
         """True for all labels."""
-        return self.per_class is None and self.budget is None and self.fraction in (None, 1)
+        return self.every and not self.undersampled
 
     @property
     def draw_seed(self) -> int:
@@ -51,11 +59,14 @@ class Labels:
         """
         if self.whole:
             return "all"
+        if self.every:
+            return f"undersampled_seed-{self.seed}"
+        end = "_undersampled" if self.undersampled else ""
         unit = "groups-" if self.by_group else ""
         if self.fraction is not None:
-            return f"{unit}fraction-{self.fraction:g}_seed-{self.seed}"
+            return f"{unit}fraction-{self.fraction:g}_seed-{self.seed}{end}"
         kind = f"random-{self.budget}" if self.per_class is None else f"per-class-{self.per_class}"
-        return f"{unit}{kind}_seed-{self.seed}_draw-{self.draw}"
+        return f"{unit}{kind}_seed-{self.seed}_draw-{self.draw}{end}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class Measurement:
 
     ``kind`` is the computation: ``'knn'``, ``'cluster'``, ``'quality'``, ``'linear-aug'``, ``'frozen'`` (a
     linear probe on features) or ``'unfrozen'`` (a trained network). ``target`` is the data set of a transfer,
-    ``recipe`` the name of a recipe (:data:`ssl_ext.config.recipes.RECIPES`), None for that of the config.
+    ``recipe`` the name of a recipe (:data:`ssl_ext.config.recipes.RECIPES`), None for that of the config,
+    ``balance`` that of :class:`ssl_ext.evaluation.Balance` in words.
     """
 
     method: str
@@ -73,6 +85,7 @@ class Measurement:
     labels: Labels
     target: str | None = None
     recipe: str | None = None
+    balance: str | None = None
 
     @property
     def recipe_key(self) -> str:
@@ -101,7 +114,7 @@ class Measurement:
         labels = self.labels
         condition = Condition(
             self.protocol, labels.per_class, labels.budget, labels.fraction, self.mode, self.target,
-            labels.by, self.recipe or OWN,
+            labels.by, self.recipe or OWN, self.balance,
         )  # fmt: skip
         draw = "" if labels.draw is None else f", draw {labels.draw}"
         return f"{self.method}: {condition.words}, seed {self.seed}{draw}"
@@ -123,11 +136,19 @@ def plan(request: Request) -> list[Measurement]:
     if "supervised" in (*request.protocols, *request.baselines):
         measurements += [one for seed in request.seeds for one in _supervised(request, seed)]
     return [
-        replace(one, recipe=recipe) if trains else one
+        _trained(one, recipe, request.balance) if trains else one
         for one in measurements
         for trains in [one.kind not in UNTRAINED]
         for recipe in (request.recipes if trains and request.recipes else (None,))
     ]
+
+
+def _trained(one: Measurement, recipe: str | None, balance: Balance | None) -> Measurement:
+    """A measurement that trains, with its recipe and its balance of classes."""
+    if balance is None:
+        return replace(one, recipe=recipe)
+    labels = replace(one.labels, undersampled=balance.kind == UNDERSAMPLING)
+    return replace(one, recipe=recipe, balance=balance.words, labels=labels)
 
 
 def _of_method(request: Request, method: str, seed: int, trainable: bool) -> Iterator[Measurement]:

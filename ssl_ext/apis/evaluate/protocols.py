@@ -69,6 +69,7 @@ class Protocols:
         keep: str = "best",
     ) -> None:
         self.recipes, self.networks, self.data, self.keep = recipes, networks, data, keep
+        self.balance = recipes[None].balance
         planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
@@ -183,7 +184,8 @@ class Protocols:
         def run() -> list[Outcome]:
             others = [self._banks(one, self._seeded(one)) for one in together[1:]]
             seeds = [one.labels.draw_seed for one in together]
-            return linear_protocols([banks, *others], **data.data.task, seeds=seeds, recipe=recipe)
+            settings = {**recipe, "balance": self.balance}
+            return linear_protocols([banks, *others], **data.data.task, seeds=seeds, recipe=settings)
 
         return _Job(run, banks.sizes, together, self.networks.normalization(measurement))
 
@@ -198,7 +200,8 @@ class Protocols:
                 lambda images: network.features((view or network.clean)(images)),
                 source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
                 val=banks.val, test=banks.test, model=network.model, recipe=settings.recipe,
-                num_workers=source.loading["num_workers"], seed=measurement.seed, **source.task,
+                num_workers=source.loading["num_workers"], seed=measurement.seed, balance=self.balance,
+                **source.task,
             )  # fmt: skip
             return [outcome]
 
@@ -216,7 +219,7 @@ class Protocols:
                 val=data.val(labels), test=source.splits.test, preprocess=network.clean, augment=view,
                 recipe=settings.recipe, device=source.device, seed=labels.draw_seed, leave=self.keep,
                 eval_batch_size=source.loading["batch_size"], num_workers=source.loading["num_workers"],
-                **source.task,
+                balance=self.balance, **source.task,
             )  # fmt: skip
             return [outcome]
 

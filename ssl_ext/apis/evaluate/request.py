@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError, did_you_mean
+from ssl_ext.evaluation import Balance
 from ssl_ext.names import BASELINES, BUDGETS, FRACTIONS, MODES, PROTOCOLS, RECIPES, UNITS
 
 MAX_DRAWS = 1000
@@ -18,6 +19,8 @@ MAX_DRAWS = 1000
 @dataclass(frozen=True)
 class Request:
     """The arguments of ``evaluate`` without repetitions; ``method`` names the checkpoint's algorithm.
+
+    ``balance`` is that of ``config.evaluation``.
 
     Raises:
         UserError: An unknown name, a number out of range, or options that no protocol uses.
@@ -35,6 +38,7 @@ class Request:
     seeds: Sequence[int]
     by: str = UNITS[0]
     recipes: Sequence[str] = ()
+    balance: Balance | None = None
 
     def __post_init__(self) -> None:
         lists = ("protocols", "labels_per_class", "budgets", "fractions", "modes", "baselines", "seeds")

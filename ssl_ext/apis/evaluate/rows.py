@@ -29,7 +29,17 @@ from ssl_ext.evaluation.results import unconverged
 from ssl_ext.files import check_writable, replacing
 
 from .data import EvaluationData
-from .files import OWN_FOLDERS, PREDICTIONS, RESULTS, SUBSETS, Earlier, SavedNetworks, read_earlier, store
+from .files import (
+    OWN_FOLDERS,
+    PREDICTIONS,
+    RESULTS,
+    SUBSETS,
+    Earlier,
+    SavedNetworks,
+    earlier_row,
+    read_earlier,
+    store,
+)
 from .plan import Labels, Measurement
 from .protocols import Measured
 
@@ -112,6 +122,7 @@ class ResultRows:
             target=measurement.target,
             by=labels.by,
             recipe=measured.recipe,
+            balance=measurement.balance,
             curves=measured.outcome.curves,
         )
         if self.networks and (path := self.networks.save(row, measurement, measured)):
@@ -129,17 +140,21 @@ class ResultRows:
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
         used = row.settings["labels"]
-        words = (
-            f"{used['trained_on']} labels, {used['chose']} for selection"
-            if used["chose"]
-            else (f"{used['trained_on']} labels")
-        )
+        words = f"{used['trained_on']} labels" + f", {used['chose']} for selection" * bool(used["chose"])
         print_log(f"{measurement.words}: {text} ({words}) in {row.cost['wall_s']:.1f} s", logger="current")
         if (fall := unconverged(row)) is not None:
             self._warn(
                 f"{measurement.words}: the training loss still fell by {100 * fall:.1f} % in the last epoch; "
                 "the probe is not converged."
             )
+
+    def take(self, one: Measurement, source: dict[str, Any], data: EvaluationData, recipe: str) -> bool:
+        """Add the row of an earlier measurement with the same config, weights and data, if there is one."""
+        about = {**self.about, **source, **self._content(data)}
+        found = earlier_row(self.earlier.values(), one, about, recipe)
+        if found is not None:
+            self.rows.append(self.earlier.pop(measurement_key(found)))
+        return found is not None
 
     def _content(self, data: EvaluationData) -> dict[str, Any]:
         """Return fingerprints, files and class counts of the splits."""
@@ -187,7 +202,7 @@ class ResultRows:
         if short:
             few = ", ".join(f"{index} ({count})" for index, count in short.items())
             self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {few}.")
-        if labels.budget is not None and units < labels.budget:
+        if labels.budget is not None and units < labels.budget and not labels.undersampled:
             self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         name, data = labels.name, seeded.data

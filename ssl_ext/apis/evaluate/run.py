@@ -15,12 +15,13 @@ from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
 from ssl_ext.engine import init_process_group
-from ssl_ext.errors import UserError
-from ssl_ext.evaluation import ResultRow
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import Balance, ResultRow
+from ssl_ext.evaluation.balance import KEY
 from ssl_ext.exporting.classifier import classifier_name
 from ssl_ext.names import DEFAULT_PROTOCOLS
 
-from .data import load_data
+from .data import EvaluationData, load_data
 from .files import NETWORKS, SavedNetworks, read_earlier
 from .networks import Networks
 from .plan import Measurement, plan
@@ -53,6 +54,8 @@ def evaluate(
     ema: bool = False,
     save: bool | str | os.PathLike = False,
     save_which: str = "best",
+    balance: str | Sequence[float] | None = None,
+    resume: bool = False,
 ) -> list[ResultRow]:
     """Evaluate a checkpoint, and baselines, on ``config.evaluation_dataset``.
 
@@ -113,6 +116,11 @@ def evaluate(
         save: Keep every trained classifier (:func:`ssl_ext.exporting.load_classifier`) in this folder, or
             with True in ``out_dir/networks``; ``saved`` of the rows are their paths.
         save_which: Epoch of the kept classifiers, ``'best'`` on validation or ``'last'``.
+        balance: How classifiers are trained on unequal classes, a name in :data:`ssl_ext.names.BALANCES` or
+            a weight for each class (:class:`ssl_ext.evaluation.Balance`); default:
+            ``config.evaluation.balance``. Rows and tables name it.
+        resume: Take rows from ``out_dir`` that were measured with this config, weights and data, instead of
+            measuring them again.
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
@@ -122,22 +130,14 @@ def evaluate(
     Raises:
         UserError: Bad input; settings are checked before features are computed.
     """
+    options = {**(options or {}), **({} if balance is None else {KEY: balance})}
     config = load_config(config, options, required=("model",))
     named = None if checkpoint is None else method or classifier_name(checkpoint) or str(config.model.type)
+    balances = read_recipes(config).balance
     request = Request(
-        named,
-        protocols,
-        labels_per_class,
-        budgets,
-        fractions,
-        transfer_to,
-        modes,
-        draws,
-        baselines,
-        seeds,
-        by,
-        recipes,
-    )
+        named, protocols, labels_per_class, budgets, fractions, transfer_to, modes, draws, baselines, seeds,
+        by, recipes, balances,
+    )  # fmt: skip
     if config.get("evaluation_dataset") is None:
         _check_unlabelled(config, request)
     settings = {name: read_recipes(config, name) for name in (None, *request.recipes)}
@@ -175,14 +175,24 @@ def evaluate(
         raise UserError(
             "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
         )
+    _check_balance(balances, data)
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(
             "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(settings, networks, data, measurements, save_which).measure
-    for measurement in measurements:
-        table.add(measurement, measure(measurement))
+    for one in measurements:
+        recipe = settings[one.recipe].names[one.recipe_key]
+        if not (resume and table.take(one, networks.source(one), data[one.target], recipe)):
+            table.add(one, measure(one))
     return table.rows
+
+
+def _check_balance(balance: Balance | None, data: dict[str | None, EvaluationData]) -> None:
+    for one in data.values():
+        if balance is not None:
+            with user_errors(one.key):
+                balance.check(**one.task)
 
 
 def _check_unlabelled(config: Config, request: Request) -> None:

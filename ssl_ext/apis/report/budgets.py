@@ -41,6 +41,7 @@ def budget_grid(
             methods[name] = None
             mode, recipe = mode_of(comparison.condition), comparison.condition.recipe
             mode += "" if recipe == OWN else f", {recipe}"
+            mode += f", {balance}" if (balance := comparison.condition.balance) else ""
             cells = places.setdefault((comparison.data, name, mode), {})
             for metric in metrics:
                 if metric not in line.stats:

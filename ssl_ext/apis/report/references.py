@@ -106,6 +106,8 @@ class Reference:
         """List the differences of a row's epoch from the publication, including facts not recorded."""
         trained = row.protocol not in UNTRAINED or not self.recipes
         found = [self._recipe(row)] if trained and row.recipe not in self.recipes else []
+        if row.balance:
+            found.append(f"it is trained with {row.balance}")
         if self.which not in (None, which) and row.best != row.last:
             found.append(f"it is of the {which} epoch, not of the {self.which} (--which {self.which})")
         network = {key: self.config.model.to_dict().get(key) for key in ("backbone", "neck")}

@@ -109,6 +109,7 @@ def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Compar
         for linear in sorted(comparisons, key=lambda c: c.condition.recipe == supervised.condition.recipe)
         if (supervised.condition.protocol, linear.condition.protocol) == ("supervised", "linear")
         and (supervised.data, supervised.condition.labels) == (linear.data, linear.condition.labels)
+        and supervised.condition.balance == linear.condition.balance
         and max(len(supervised.variants), len(linear.variants)) == 1
     }
 

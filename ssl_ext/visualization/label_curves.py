@@ -1,0 +1,69 @@
+"""Scores over numbers of labels, with fitted curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from .style import MARKERS, PALETTE, new_figure, open_frame
+
+Ends = tuple[float, float] | None
+Measured = tuple[int, float, Ends]
+"""Number of labels, score and the ends of its interval."""
+
+
+def label_curves(
+    curves: Mapping[str, tuple[Sequence[Measured], Callable[[np.ndarray], np.ndarray], Measured]],
+    *,
+    label: str,
+    unit: str = "labels",
+    scale: float = 1,
+) -> Figure:
+    """Draw scores with their intervals, the fitted curves, and what these give beyond the measured numbers.
+
+    Args:
+        curves: By name the measured points, the fitted score of a number of labels, and the extrapolated
+            point, which has a hollow marker on a dashed line.
+        label: Name of the score.
+        unit: Unit of the numbers on the (logarithmic) horizontal axis.
+        scale: Factor of the scores, 100 for percent.
+
+    Raises:
+        ValueError: No curve.
+    """
+    if not curves:
+        raise ValueError("a figure of label curves needs at least one curve")
+    figure = new_figure(5.4, 3.4)
+    axes = figure.subplots()
+    ticks: set[int] = set()
+    for number, (name, (points, fitted, beyond)) in enumerate(curves.items()):
+        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+        for members, face, words in ((points, colour, name), ([beyond], "white", None)):
+            n, scores, ends = zip(*members, strict=True)
+            errors = [
+                (0.0, 0.0) if own is None else (max(0, score - own[0]), max(0, own[1] - score))
+                for score, own in zip(scores, ends, strict=True)
+            ]
+            axes.errorbar(
+                n, scale * np.array(scores), yerr=scale * np.array(errors).T, linestyle="", color=colour,
+                marker=marker, markerfacecolor=face, markersize=5, capsize=3, label=words,
+            )  # fmt: skip
+        last = points[-1][0]
+        for low, high, dashes in ((points[0][0], last, "-"), (last, beyond[0], "--")):
+            x = np.geomspace(low, high, 100)
+            axes.plot(x, scale * fitted(x), color=colour, linestyle=dashes, linewidth=1.3)
+        ticks |= {point[0] for point in (*points, beyond)}
+    axes.set_xscale("log")
+    axes.set_xticks(sorted(ticks), [f"{one:g}" for one in sorted(ticks)])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(f"{unit} (hollow: extrapolated)", fontsize=9)
+    axes.set_ylabel(label, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(color="0.92", linewidth=0.7)
+    axes.set_axisbelow(True)
+    open_frame(axes)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
