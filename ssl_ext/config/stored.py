@@ -65,6 +65,12 @@ def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
     return untrusted_config(text, f"The config inside '{path}'") if isinstance(text, str) and text else None
 
 
+def network_text(config: Config) -> str:
+    """Text of the network's settings that :func:`stored_config` reads; without those that load weights."""
+    kept = {key: value for key, value in config.to_dict().items() if key in KEPT}
+    return "\n".join(f"{key} = {without_pretrained(value)!r}" for key, value in kept.items())
+
+
 def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
     """Method, data sets, seed, steps, epochs and initial weights of the training that a checkpoint records.
 
