@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
 install()
 
-PLACES = {"load": "ssl_ext.exporting"}
+PLACES = {"evaluate": "ssl_ext.apis.python", "load": "ssl_ext.exporting", "pretrain": "ssl_ext.apis.python"}
 
 
 def __getattr__(name: str) -> Any:

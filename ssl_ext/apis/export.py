@@ -51,8 +51,13 @@ class ExportReport:
             f"{about['outputs']} differ from the checkpoint's by at most {self.difference:.1e}",
             f"input: {about['input']}",
             f"channels {about['channel_order']}, mean {about['mean']}, std {about['std']}",
-            *(line.replace("FILE", repr(str(self.path))) for line in about["loading"]),
+            *self.code,
         ]
+
+    @property
+    def code(self) -> list[str]:
+        """Python lines that load the file."""
+        return [line.replace("FILE", repr(str(self.path))) for line in self.about["loading"]]
 
 
 def export(

@@ -19,7 +19,7 @@ from .results import ResultRow, file_hash, measure_cost, read_results, text_hash
 from .splits import Splits, load_splits
 from .stats import Stat
 from .subsets import fraction_subset, hold_out, labels_per_class_subset, random_subset, short_classes
-from .tables import aggregate, results_table
+from .tables import aggregate, results_table, results_tables
 from .tasks import TASKS, labelled_rows
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "rankme",
     "read_results",
     "results_table",
+    "results_tables",
     "short_classes",
     "text_hash",
     "top1",
