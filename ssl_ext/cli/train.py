@@ -34,7 +34,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the work dir")
     parser.add_argument("--init", metavar="PATH", help="initial weights")
     add_weight_options(parser, "--init weights")
-    parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (on a GPU, or a CPU with AMX)")
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")
     parser.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile)")
