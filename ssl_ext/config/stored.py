@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from ssl_ext.errors import UserError
 from ssl_ext.files import file_fault
-from ssl_ext.registry import registered
+from ssl_ext.registry import DATASETS, registered
 
 from .kinds import short, walk
 from .load import load_config
@@ -20,12 +20,17 @@ from .networks import without_pretrained
 
 # The keys of a stored config that are used.
 KEPT = ("model", "data_preprocessor", "views", "init")
+DATA = ("evaluation_dataset", "train_dataloader", "evaluation")
 INITIAL = "initial_weights"
 SCOPES = (None, "ssl_ext", "mmpretrain", "mmengine")
 
 
 def config_of_checkpoint(
-    path: str | os.PathLike, checkpoint: Any, config: Config | str | os.PathLike | None = None
+    path: str | os.PathLike,
+    checkpoint: Any,
+    config: Config | str | os.PathLike | None = None,
+    *,
+    data: bool = False,
 ) -> Config:
     """Return the given config, else that in the checkpoint's metadata, else the only config file beside it.
 
@@ -36,13 +41,14 @@ def config_of_checkpoint(
         path: Path of the checkpoint.
         checkpoint: Content of the checkpoint.
         config: Config named by the user, if any.
+        data: Also read the data sets and the evaluation.
 
     Raises:
         UserError: There is no config, more than one, or one that :func:`untrusted_config` rejects.
     """
     if config is not None:
         return load_config(config)
-    stored = stored_config(checkpoint, path)
+    stored = stored_config(checkpoint, path, data=data)
     if stored is not None:
         return stored
     found = sorted(file for file in Path(path).parent.glob("*.py") if not file_fault(file))
@@ -50,11 +56,11 @@ def config_of_checkpoint(
         state = f"{len(found)} config files beside it" if found else "no config in it or beside it"
         raise UserError(f"Checkpoint '{path}' has {state}: give the config of its training (--config).")
     return untrusted_config(
-        found[0].read_text(encoding="utf-8", errors="replace"), f"The config '{found[0]}'"
+        found[0].read_text(encoding="utf-8", errors="replace"), f"The config '{found[0]}'", data=data
     )
 
 
-def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
+def stored_config(checkpoint: Any, path: str | os.PathLike, *, data: bool = False) -> Config | None:
     """Return the config in a checkpoint's metadata, or None.
 
     Raises:
@@ -62,7 +68,9 @@ def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
     """
     meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
-    return untrusted_config(text, f"The config inside '{path}'") if isinstance(text, str) and text else None
+    if not isinstance(text, str) or not text:
+        return None
+    return untrusted_config(text, f"The config inside '{path}'", data=data)
 
 
 def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,11 +107,12 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
     return {key: found for key, found in known.items() if found is not None}
 
 
-def untrusted_config(text: str, what: str) -> Config:
+def untrusted_config(text: str, what: str, *, data: bool = False) -> Config:
     """Read the network settings of a config text, which is parsed as plain values and never run.
 
     Every ``type`` must be the name of a registered class that does not load files itself; settings that load
-    weights are dropped. Build it within :func:`ssl_ext.registry.registered_only`.
+    weights are dropped. Build it within :func:`ssl_ext.registry.registered_only`. ``data`` also reads the
+    evaluation and the data sets, which must be of this project's classes.
 
     Raises:
         UserError: The text holds anything but plain values, a ``_base_``, or another class.
@@ -113,15 +122,20 @@ def untrusted_config(text: str, what: str) -> Config:
         values = read_plain_config(text)
         if "_base_" in values:
             raise ValueError("it has a _base_")
-        config = Config(without_pretrained({key: values[key] for key in KEPT if key in values}))
+        kept = {key: values[key] for key in (*KEPT, *DATA * data) if key in values}
+        if "train_dataloader" in kept:
+            kept["train_dataloader"] = {"dataset": dict(kept["train_dataloader"]).get("dataset")}
+        config = Config(without_pretrained(kept))
     except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
         raise UserError(f"{what} has other content than plain values ({reason}); {named}") from error
     for key, value in walk(config.to_dict()):
         name = key.rpartition(".")[2]
-        if name == "type" and not registered(value):
+        of_data = key.startswith(DATA[:2])
+        kind = "data set" if of_data else "network"
+        if name == "type" and not (_own_dataset(value) if of_data else registered(value)):
             raise UserError(
-                f"{what} has {key}={short(value)}, which is not a registered network class; {named}"
+                f"{what} has {key}={short(value)}, which is not a registered {kind} class; {named}"
             )
         if name == "_scope_" and value not in SCOPES:
             raise UserError(f"{what} has {key}={short(value)}; {named}")
@@ -129,6 +143,12 @@ def untrusted_config(text: str, what: str) -> Config:
         return load_config(config)
     except UserError as error:
         raise UserError(f"{what} cannot be used: {error} Name another config (--config).") from error
+
+
+def _own_dataset(name: Any) -> type | None:
+    """Return the data set class of this project with a name, or None."""
+    DATASETS.import_from_location()
+    return DATASETS.module_dict.get(name.removeprefix("ssl_ext.")) if isinstance(name, str) else None
 
 
 def read_plain_config(text: str) -> dict[str, Any]:
