@@ -5,7 +5,7 @@ from .conditions import Condition
 from .feature_bank import FeatureBank, cache_key, cached_features, dataset_fingerprint, weights_fingerprint
 from .features import batches, evaluation_mode, extract_features
 from .finetune import train_classifier
-from .knn import check_knn, choose_k, knn_classify
+from .knn import check_knn, choose_k, knn_classify, nearest_neighbours
 from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes, most_together
 from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
@@ -74,6 +74,7 @@ __all__ = [
     "load_splits",
     "measure_cost",
     "most_together",
+    "nearest_neighbours",
     "quality_figures",
     "random_subset",
     "rankme",
