@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import ExifTags, Image
 
-from ssl_ext.datasets.dicom import dicom_size, is_dicom, read_dicom
+from ssl_ext.datasets.dicom import dicom_size, is_dicom, need_pydicom, read_dicom
 from ssl_ext.datasets.files import damaged_file
 from ssl_ext.datasets.intensity import DARK, Grey, Intensity, check_intensity
 from ssl_ext.errors import sentence
@@ -96,6 +96,19 @@ def _dicom(path: str | Path, reading: Reading) -> Grey | np.ndarray:
 def _eight_bit(pixels: Grey | np.ndarray, reading: Reading) -> Image.Image:
     eight = pixels.to_8_bit(reading.intensity) if isinstance(pixels, Grey) else pixels
     return Image.fromarray(eight).convert("RGB" if reading.channels == 3 else "L")
+
+
+def is_image(path: str) -> bool:
+    """True for a path with the suffix of an image, and for DICOM files.
+
+    Raises:
+        UserError: a DICOM file, and pydicom is not installed.
+    """
+    if path.lower().endswith(EXTENSIONS):
+        return True
+    if found := is_dicom(path):
+        need_pydicom(path)
+    return found
 
 
 @contextmanager

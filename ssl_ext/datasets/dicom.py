@@ -117,8 +117,8 @@ def _grey(stored: np.ndarray, file: Any, *, inverted: bool) -> Grey:
     if stored.dtype.kind in "iu":
         bits = int(file.BitsStored)
         low = -(1 << bits - 1) if signed else 0
-        ends = (slope * value + intercept for value in (low, low + (1 << bits) - 1))
-        full = tuple(sorted(ends))
+        black, white = sorted(slope * value + intercept for value in (low, low + (1 << bits) - 1))
+        full = (black, white)
     values = stored * slope + intercept
     center, width = (_first(file.get(name)) for name in ("WindowCenter", "WindowWidth"))
     window, sigmoid = None, None

@@ -123,11 +123,16 @@ class FileDataset(Dataset):
         if self.crop == "center":
             return center_crop(resize(pixels, [self.image_size], BICUBIC), size)
         if self.crop == "pad":
-            inside, border = padding(*pixels.shape[1:], self.image_size)
+            height, width = pixels.shape[1:]
+            inside, border = padding(height, width, self.image_size)
             return pad(resize(pixels, inside, BICUBIC), border)
         with drawn_for(index):
             box = RandomResizedCrop.get_params(pixels, list(self.scale), [3 / 4, 4 / 3])
         return resized_crop(pixels, *box, size, BICUBIC)
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Resize and crop a decoded PIL image: uint8 (channels, image_size, image_size)."""
+        return self.cut(image_pixels(image), 0)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one sample: inputs (C, image_size, image_size) uint8, labels (), indices ().

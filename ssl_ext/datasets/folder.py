@@ -78,7 +78,7 @@ class FolderDataset(FileDataset):
     def groups(self) -> np.ndarray | None:  # type: ignore[override]
         """PatientID of each image of a folder of DICOM files, else None; read on first access."""
         names = dicom_groups(self.files) if is_dicom(self.files[0]) else None
-        return names and np.array(names)
+        return np.array(names) if names else None
 
 
 def _sub_folders(folder: Path) -> list[str]:

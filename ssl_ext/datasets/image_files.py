@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, pad, pil_to_tensor, resize
 
@@ -106,9 +107,13 @@ class ImageFiles(ArrayDataset):
 class PillowFiles(FileDataset):
     """Image files that are resized as ImageFiles resizes them, decoded by the loader's workers."""
 
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """Resize and crop a decoded PIL image: uint8 (channels, image_size, image_size)."""
+        return square(image, self.image_size, self.crop)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one sample, like FileDataset."""
-        image = read_square(Path(self.files[index]), self.image_size, self.reading, self.crop)
+        image = self.prepare(read_image(self.files[index], self.reading))
         return {"inputs": image, "labels": self.labels[index], "indices": torch.tensor(index)}
 
 
@@ -119,14 +124,15 @@ def reading_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if (name, value) != ("crop", "random")}
 
 
-def read_square(path: Path, size: int, reading: Reading, crop: str = "center") -> torch.Tensor:
-    """Decode a file, and resize and crop or pad it: uint8 (channels, size, size).
+def files_like(dataset: Mapping[str, Any], *, image_size: int, channels: int) -> FileDataset:
+    """Create a reader of image files (without files yet) that resizes as the data set of a config does."""
+    kind = str(dataset.get("type")).rpartition(".")[2]
+    options = {**reading_options(dataset), "image_size": image_size, "channels": channels}
+    return (PillowFiles if kind == "ImageFiles" else FileDataset)(**options)
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: see :func:`ssl_ext.datasets.decode.read_image`.
-    """
-    image = read_image(path, reading)
+
+def square(image: Image.Image, size: int, crop: str = "center") -> torch.Tensor:
+    """Resize a decoded image and crop or pad it to uint8 (C, size, size)."""
     if crop == "pad":
         inside, border = padding(image.height, image.width, size)
         return pil_to_tensor(pad(resize(image, inside, InterpolationMode.BICUBIC), border))
@@ -143,7 +149,7 @@ def _decode(
     damaged: list[str] = []
     for entry in entries:
         try:
-            image = read_square(root / entry.file, size, reading, crop)
+            image = square(read_image(root / entry.file, reading), size, crop)
         except FileNotFoundError as error:
             by_hand = f"the CSV file lists {entry.file!r}, a path below {shown(root)} (config key: data_root)"
             raise missing_file(root / entry.file, "ImageFiles", by_hand, can_download=False) from error

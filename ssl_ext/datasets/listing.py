@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from ssl_ext.datasets.decode import EXTENSIONS
-from ssl_ext.datasets.dicom import is_dicom, need_pydicom
+from ssl_ext.datasets.decode import EXTENSIONS, is_image
 from ssl_ext.datasets.files import damaged_file, locked, missing_file
 from ssl_ext.datasets.mapped import read_arrays, write_arrays
 from ssl_ext.datasets.paths import Paths
@@ -78,7 +77,7 @@ def walk(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[
                 folders.append(entry.name)
             elif link and not os.path.exists(entry.path):
                 raise damaged_file(entry.path, f"{file_fault(entry.path)}; correct or remove it")
-            elif _named_as_image(entry):
+            elif is_image(entry.path):
                 if not (os.path.isfile(entry.path) if link else entry.is_file()):
                     raise damaged_file(entry.path, file_fault(entry.path))
                 found.images.append(entry.name)
@@ -88,14 +87,6 @@ def walk(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[
     yield found
     for name in sorted(folders):
         yield from walk(root, os.path.join(inside, name), (*above, here))
-
-
-def _named_as_image(entry: os.DirEntry) -> bool:
-    if entry.name.lower().endswith(EXTENSIONS):
-        return True
-    if found := is_dicom(entry.path):
-        need_pydicom(entry.path)
-    return found
 
 
 def _targets(path: str) -> Iterator[str]:
@@ -108,7 +99,7 @@ def _targets(path: str) -> Iterator[str]:
 def holds_images(root: Path) -> bool:
     """Return True if there is an image below a folder."""
     with os.scandir(root) as entries:
-        if any(e.is_file() and e.name[0] != "." and _named_as_image(e) for e in entries):
+        if any(e.is_file() and e.name[0] != "." and is_image(e.path) for e in entries):
             return True
     return any(folder.images for folder in walk(root))
 
