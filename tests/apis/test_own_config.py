@@ -131,6 +131,24 @@ def test_the_form_of_the_images_decides_the_data_set(data, settings, note, image
         assert config.evaluation_dataset.labels_file == str(images / data)
 
 
+def test_given_test_images_are_not_trained_on(images, tmp_path):
+    lines = [(n, "b|a"[: 1 + 2 * (n % 2)], "test" if n > 8 else "train") for n in range(14)]
+    rows = ["file;finding;split", *(f"{n:02}.png;{label};{split}" for n, label, split in lines)]
+    (images / "plain/given.csv").write_text("\n".join(rows))
+    options = dict(label="finding", task="multi-label", crop="pad")
+    path = own_config("simclr", images / "plain/given.csv", options=options)
+    text, config = path.read_text(), load_config(path)
+    assert "14 of 40 images are listed: the others are used without labels." in text
+    assert "Training leaves out the images of test." in text and "35 training images" in text
+    loader, splits = build_train_loader(config), monitored_splits(config)
+    assert len(loader.dataset) == 35 and not {*loader.dataset.files} & {f"{n:02}.png" for n in range(9, 14)}
+    assert (splits.train.task, len(splits.train)) == ("multi-label", 9)
+    assert config.evaluation_dataset.crop == config.train_dataloader.dataset.crop == "pad"
+    with pytest.raises(UserError, match="set task='multi-label' or task='multi-class'"):
+        own_config("simclr", images / "plain/given.csv", options=dict(label="finding"))
+    (images / "plain/given.csv").unlink()
+
+
 @pytest.mark.parametrize(
     "name",
     [
