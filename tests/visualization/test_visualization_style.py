@@ -76,7 +76,7 @@ def test_figures_are_legible_in_a_column_or_on_a_page(name):
     assert right <= figure.get_figwidth() + 0.01 and top <= figure.get_figheight() + 0.01
     for axes in figure.axes:
         plotted = not axes.images and (axes.lines or axes.collections or axes.patches)
-        if plotted and len(axes.get_yticks()) and axes.get_label() != "<colorbar>":
+        if plotted and len(axes.get_xticks()) and axes.get_label() != "<colorbar>":
             assert axes.get_ylabel() and axes.get_xlabel()
     for line in [line for axes in figure.axes for line in axes.lines]:
         colour = line.get_color()
