@@ -304,7 +304,7 @@ def test_settings_are_words(tmp_path):
     report([tmp_path], out_dir=tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page)).items() >= {
-        "val split": "val", "standardize": "yes", "milestones": "none", "crop": "scale: 0.5, flip: none"
+        "val split": "val", "standardize": "yes", "milestones": "none", "crop": "flip: none, scale: 0.5"
     }.items()  # fmt: skip
 
 
