@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .audit import audit
     from .evaluate import evaluate
+    from .explore import explore
     from .export import export
     from .label_curve import label_curve
     from .pack import pack
@@ -22,6 +23,7 @@ __all__ = [
     "audit",
     "build_model",
     "evaluate",
+    "explore",
     "export",
     "label_curve",
     "load_classifier",
@@ -37,6 +39,7 @@ PLACES = {
     "audit": "ssl_ext.apis.audit.run",
     "build_model": "ssl_ext.config.networks",
     "evaluate": "ssl_ext.apis.evaluate.run",
+    "explore": "ssl_ext.apis.explore.run",
     "export": "ssl_ext.apis.export",
     "label_curve": "ssl_ext.apis.label_curve",
     "load_classifier": "ssl_ext.exporting",
