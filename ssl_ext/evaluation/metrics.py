@@ -148,14 +148,14 @@ def calibration_error(scores: Tensor, labels: Tensor, task: str = "multi-class")
 
 
 def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]:
-    """Compute all metrics of the result files; each except ``confusion`` is a number in [0, 1].
+    """Compute all metrics of the result files; each except the confusion matrices is a number in [0, 1].
 
     ``acc``, ``auc`` and ``auprc``; ``top5`` for 20 or more classes; ``kappa`` with quadratic weights for
     ordinal classes; ``balanced_acc``, the mean recall over the classes in the labels; ``f1``, the mean over
     the classes in labels or predictions; ``ece``, see :func:`calibration_error`; ``confusion``, counts
     with true classes as rows and predicted classes as columns, for up to 100 classes. For ``multi-label``
-    the metrics are means over the binary tasks, ``f1`` is that of the positive class, and there is no
-    confusion matrix.
+    the metrics are means over the binary tasks, ``f1`` is that of the positive class, and
+    ``multilabel_confusion`` has for each label the matrix [[TN, FP], [FN, TP]], for up to 100 labels.
 
     Args:
         scores: Class probabilities, shapes as for :func:`auc`.
@@ -165,7 +165,13 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
     Raises:
         ValueError: Shapes do not match, no rows, or scores outside [0, 1].
     """
-    from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score, top_k_accuracy_score
+    from sklearn.metrics import (
+        cohen_kappa_score,
+        confusion_matrix,
+        f1_score,
+        multilabel_confusion_matrix,
+        top_k_accuracy_score,
+    )
 
     s, y = _arrays(scores, labels, task)
     metrics: dict[str, Any] = {"acc": accuracy(scores, labels, task), "auc": auc(scores, labels, task)}
@@ -175,6 +181,8 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
         metrics["balanced_acc"] = float(np.mean([_balanced(y[:, c], guess[:, c]) for c in columns]))
         metrics["f1"] = float(np.mean([f1_score(y[:, c], guess[:, c], zero_division=0.0) for c in columns]))
         metrics["ece"] = calibration_error(scores, labels, task)
+        if s.shape[1] <= CONFUSION_UP_TO:
+            metrics["multilabel_confusion"] = multilabel_confusion_matrix(y, guess).tolist()
         return metrics
     guess = predicted_classes(s, task)
     classes = 2 if task == "binary" else s.shape[1]

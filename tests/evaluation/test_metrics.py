@@ -118,6 +118,7 @@ def test_several_labels_are_binary_tasks_that_are_averaged():
     for name in ("acc", "auc", "balanced_acc", "ece"):
         assert found[name] == pytest.approx(np.mean([metrics[name] for metrics in single]))
     positive = [slow_f1(metrics["confusion"])[1] for metrics in single]
+    assert found["multilabel_confusion"] == [metrics["confusion"] for metrics in single]
     assert found["f1"] == pytest.approx(np.mean(positive))
     assert "confusion" not in found
 

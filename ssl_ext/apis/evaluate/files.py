@@ -192,7 +192,7 @@ def _about(row: ResultRow) -> dict[str, Any]:
     """The result row as plain values, without its larger parts."""
     kept = {key: value for key, value in asdict(row).items() if key not in LEFT_OUT}
     for epoch in ("last", "best"):
-        kept[epoch] = {key: value for key, value in kept[epoch].items() if key != "confusion"}
+        kept[epoch] = {key: value for key, value in kept[epoch].items() if "confusion" not in key}
     return _plain(kept)
 
 
