@@ -109,10 +109,13 @@ def fit_learning_rate(config: Config, processes: int) -> None:
 
 
 def _mixed_precision() -> dict[str, Any]:
-    if not torch.cuda.is_available():
-        raise UserError("--amp needs a GPU: on CPUs mixed precision is slower than float32.")
+    # A CPU with matrix units (AMX) takes half the time of float32 in bfloat16; other CPUs take longer.
+    if not torch.cuda.is_available() and not torch.cpu._is_amx_tile_supported():
+        raise UserError(
+            "--amp needs a GPU or a CPU with AMX: on other CPUs mixed precision is slower than float32."
+        )
     wrapper = dict(type="BFloat16OptimWrapper")
-    if not torch.cuda.is_bf16_supported():
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
         wrapper = dict(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
     return {f"optim_wrapper.{key}": value for key, value in wrapper.items()}
 
