@@ -19,7 +19,7 @@ setup(
     package_data={
         # In a checkout ssl_ext/.mim/configs is a link to configs/.
         "ssl_ext": ["py.typed", ".mim/model-index.yml", ".mim/configs/**/*.py"],
-        "ssl_ext.apis": ["*/*.j2"],
+        "ssl_ext.apis": ["*/*.j2", "explore/*.js", "explore/*.css"],
     },
     entry_points={"console_scripts": ["ssl-ext = ssl_ext.cli.__main__:main"]},
     python_requires=">=3.10",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From an empty folder with a wheel and a folder of images to a trained backbone, a table, a page and an
+# From an empty folder with a wheel and a folder of images to a trained backbone, a table, pages and an
 # exported file, by commands of the README:
 #   tests/first_hour.sh WHEEL IMAGES [FOLDER]
 # Environment variables:
@@ -21,6 +21,7 @@ COMMANDS=(
   'ssl-ext train trimix --data data/mine'
   'ssl-ext evaluate work_dirs/trimix_mine.py work_dirs/trimix_mine'
   'ssl-ext report work_dirs/trimix_mine --out work_dirs/report'
+  'ssl-ext explore work_dirs/trimix_mine'
   'ssl-ext export work_dirs/trimix_mine --to torchvision'
 )
 [ ${#COMMANDS[@]} -le 8 ]
@@ -52,4 +53,4 @@ done
 
 python -c 'import pathlib, ssl_ext; assert pathlib.Path(ssl_ext.__file__).is_relative_to(pathlib.Path(".venv").resolve()), ssl_ext.__file__'
 RUN=work_dirs/trimix_mine
-ls $RUN/epoch_*.pth $RUN/evaluation/results.json work_dirs/report/report.html $RUN/export/*_torchvision.pth
+ls $RUN/epoch_*.pth $RUN/evaluation/results.json work_dirs/report/report.html $RUN/explore.html $RUN/export/*_torchvision.pth

@@ -13,8 +13,7 @@ import torch
 from mmengine.logging import print_log
 
 from ssl_ext.datasets import ArrayDataset
-from ssl_ext.datasets.file_dataset import FileDataset
-from ssl_ext.datasets.image_files import PillowFiles
+from ssl_ext.datasets.image_files import files_like
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.npz import npz_images
 from ssl_ext.errors import UserError, user_errors
@@ -136,8 +135,7 @@ def _images(
         root, names = Path(data_root) if data_root else source.parent, _listed(check_file(source))
     if missing := [name for name in names if not (root / name).is_file()]:
         raise ValueError(f"{len(missing)} of {len(names)} files are missing in '{root}': {missing[0]} first")
-    kind = str(classifier.dataset.get("type")).rpartition(".")[2]
-    files = (PillowFiles if kind == "ImageFiles" else FileDataset)(image_size=height, channels=channels)
+    files = files_like(classifier.dataset, image_size=height, channels=channels)
     files.set_files(
         [str(root / name) for name in names], [-1] * len(names), classes=(), split="train",
         available_splits=("train",),

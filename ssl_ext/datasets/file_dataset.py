@@ -116,6 +116,10 @@ class FileDataset(Dataset):
             box = RandomResizedCrop.get_params(pixels, list(self.scale), [3 / 4, 4 / 3])
         return resized_crop(pixels, *box, size, BICUBIC)
 
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Resize and crop a decoded PIL image: uint8 (channels, image_size, image_size)."""
+        return self.cut(image_pixels(image), 0)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one sample: inputs (C, image_size, image_size) uint8, labels (), indices ().
 

@@ -1,13 +1,14 @@
 """A user's image files, decoded once into memory, with labels from a CSV file."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
@@ -88,21 +89,25 @@ class ImageFiles(ArrayDataset):
 class PillowFiles(FileDataset):
     """Image files that are resized as ImageFiles resizes them, decoded by the loader's workers."""
 
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """Resize and crop a decoded PIL image: uint8 (channels, image_size, image_size)."""
+        return square(image, self.image_size)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one sample, like FileDataset."""
-        image = read_square(Path(self.files[index]), self.image_size, self.channels)
+        image = self.prepare(read_image(self.files[index], self.channels))
         return {"inputs": image, "labels": self.labels[index], "indices": torch.tensor(index)}
 
 
-def read_square(path: Path, size: int, channels: int) -> torch.Tensor:
-    """Decode a file, resize its shorter side and crop the centre: uint8 (channels, size, size).
+def files_like(dataset: Mapping[str, Any], *, image_size: int, channels: int) -> FileDataset:
+    """Create a reader of image files (without files yet) that resizes as the data set of a config does."""
+    kind = str(dataset.get("type")).rpartition(".")[2]
+    return (PillowFiles if kind == "ImageFiles" else FileDataset)(image_size=image_size, channels=channels)
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: see :func:`ssl_ext.datasets.decode.read_image`.
-    """
-    image = resize(read_image(path, channels), size, InterpolationMode.BICUBIC)
-    return pil_to_tensor(center_crop(image, [size, size]))
+
+def square(image: Image.Image, size: int) -> torch.Tensor:
+    """Resize the shorter side of a decoded image and crop the centre: uint8 (C, size, size)."""
+    return pil_to_tensor(center_crop(resize(image, size, InterpolationMode.BICUBIC), [size, size]))
 
 
 def _decode(
@@ -114,7 +119,7 @@ def _decode(
     damaged: list[str] = []
     for entry in entries:
         try:
-            image = read_square(root / entry.file, size, channels)
+            image = square(read_image(root / entry.file, channels), size)
         except FileNotFoundError as error:
             by_hand = f"the CSV file lists {entry.file!r}, a path below {shown(root)} (config key: data_root)"
             raise missing_file(root / entry.file, "ImageFiles", by_hand, can_download=False) from error
