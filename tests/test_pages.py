@@ -3,15 +3,16 @@
 import re
 import shlex
 
+import numpy as np
 import pytest
-from commands import BLOCK, PAGES, ROOT, commands
+from commands import BLOCK, PAGES, ROOT, blocks, commands
 from pages import CLASSES, PARSED, check, clone, run, shorten_recipes, stand_in, tool_of
 
 from ssl_ext.registry import DATASETS
 
 COMMANDS = {page: commands(page) for page in PAGES}
-# Pages whose commands are of all kinds; those of the others are in most cases repetitions for other data.
-QUICK = ("README.md", "tools/README.md", "configs/medical/own_images.md", "configs/papers/README.md")
+# Of the other pages quick tests parse the commands; tests/apis and tests/cli run each tool.
+QUICK = ("README.md", "configs/papers/README.md")
 BASH = re.compile(r"^```bash\n.*?^```$", re.S | re.M)
 SCRIPTS = ("bash tools/dist_train.sh", "bash tools/label_budgets.sh", "python -m ssl_ext.env")
 # Processes of their own; quick tests of them are in tests/apis.
@@ -91,3 +92,13 @@ def test_links_and_names_are_there(page):
     assert not [name for name in named if not (ROOT / name).exists()]
     # Commands outside bash blocks would not be run.
     assert not re.search(r"^(    )?(\$ )?(python|ssl-ext|bash|pytest) ", BASH.sub("", text), re.M)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_main_page_runs(tmp_path, monkeypatch):
+    clone(tmp_path, "README.md")
+    monkeypatch.chdir(tmp_path)
+    (text,) = (block for block in blocks("README.md", "python") if "pretrain(" in block)
+    names = dict(images=np.zeros((3, 20, 20, 3), np.uint8))
+    exec(text, names)
+    assert len(names["features"]) == 3 and (tmp_path / "curves.png").is_file()
