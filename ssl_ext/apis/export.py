@@ -51,13 +51,16 @@ class ExportReport:
             f"{about['outputs']} differ from the checkpoint's by at most {self.difference:.1e}",
             f"input: {about['input']}",
             f"channels {about['channel_order']}, mean {about['mean']}, std {about['std']}",
+            "load it:",
             *self.code,
         ]
 
     @property
     def code(self) -> list[str]:
-        """Python lines that load the file."""
-        return [line.replace("FILE", repr(str(self.path))) for line in self.about["loading"]]
+        """Python program that loads the file."""
+        own = ["import ssl_ext; model = ssl_ext.load(FILE)  # with its preprocessing"]
+        lines = [*self.about["loading"], *([] if self.path.suffix == ".onnx" else own)]
+        return [line.replace("FILE", repr(str(self.path))) for line in lines]
 
 
 def export(

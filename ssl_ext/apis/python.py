@@ -63,11 +63,14 @@ class Results(list[ResultRow]):
     """Result rows, printed as the table of ``ssl-ext evaluate``."""
 
     def __repr__(self) -> str:
-        console = Console(file=io.StringIO(), width=150, markup=False, emoji=False, highlight=False)
-        with console.capture() as text:
-            for table in results_tables(self) if self else ():
-                console.print(table)
-        return text.get().rstrip() or "no results"
+        text = io.StringIO()
+        # In a notebook rich would display the table in colour instead of writing it.
+        console = Console(
+            file=text, width=150, markup=False, emoji=False, force_jupyter=False, force_terminal=False
+        )
+        for table in results_tables(self) if self else ():
+            console.print(table)
+        return text.getvalue().rstrip() or "no results"
 
 
 def pretrain(

@@ -181,10 +181,17 @@ def test_predictions_are_those_of_the_knn_protocol(made, settings, k, tmp_path):
     assert (np.array([str(label) for label in labels]) == np.array(predicted)).tolist() == right.tolist()
 
 
-def test_a_training_image_does_not_vote_for_itself(made, settings):
+def test_a_training_image_does_not_vote_for_itself(made, settings, tmp_path):
     config = copy.deepcopy(settings)
     config.evaluation.knn = dict(k=1, temperature=0.1)
-    (page,) = explore([made.checkpoints[0]], config=config, split="train", limit=300, projections=[])
+    (page,) = explore(
+        [made.checkpoints[0]],
+        config=config,
+        split="train",
+        limit=300,
+        projections=[],
+        out=tmp_path / "page.html",
+    )
     data, bank = content(page), made.features[0]["train"]
     rows = data["rows"].tolist()
     unit = bank / np.linalg.norm(bank, axis=1, keepdims=True)
@@ -366,7 +373,7 @@ def test_data_sets_of_a_checkpoints_config_are_of_this_project(settings, tmp_pat
     for name in ("CustomDataset", "mmpretrain.CIFAR10", "subprocess.Popen"):
         content["meta"]["cfg"] = config.pretty_text.replace("type='Digits'", f"type='{name}'")
         torch.save(content, path)
-        with pytest.raises(UserError, match=f"type='{name}', which is not a registered data set class"):
+        with pytest.raises(UserError, match=f"type='{name}', which is not a registered data set"):
             explore([path])
 
 

@@ -75,7 +75,9 @@ def test_a_run_tells_its_numbers_and_is_a_path(runs, monkeypatch):
     assert [axes.get_title() or axes.get_ylabel() for axes in run.plot(["loss"]).axes]
     assert os.fspath(run) == "work_dirs/trimix_mine/epoch_2.pth"
     assert load(run)(sorted((root / "mine" / "a").iterdir())).shape == (30, 128)
-    assert "kNN" in str(results)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert "kNN" in str(results) and "\x1b" not in str(results)
     assert f"{100 * results[0].last['acc']:.2f}" in str(results)
     assert evaluate(run, ["knn"], dry_run=True) == []
     # A config that is named is used, and the checkpoint's is not read.
