@@ -136,6 +136,9 @@ def small(config: Config) -> list[str]:
             changes.append("param_scheduler=[]")  # warm-up takes several epochs
         if few := method_of(config.model.type).few:
             changes.append(f"model={few}")
+    for recipe in ("linear_aug", "finetune"):
+        if recipe in config.get("evaluation", {}):
+            changes += [f"evaluation.{recipe}.{key}=1" for key in ("epochs", "evaluations", "min_steps")]
     backbone = config.model.backbone
     if backbone.type.startswith("Res"):
         changes += [f"model.backbone.{key}_channels=4" for key in ("stem", "base")]
