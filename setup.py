@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (root / "ssl_ext" / "__init__.py").read_text())[1]
 bench = ["lightly>=1.6"]
+medical = ["pydicom>=3.0"]
 export = ["timm>=1.0.10", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 
 setup(
@@ -46,6 +47,7 @@ setup(
     extras_require={
         "bench": bench,
         "export": export,
+        "medical": medical,
         "ray": ["ray>=2.9"],
         "test": [
             "pytest>=8",
@@ -55,6 +57,7 @@ setup(
             "mypy>=1.11",
             *bench,
             *export,
+            *medical,
         ],
         "umap": ["umap-learn>=0.5.5"],
     },

@@ -24,6 +24,14 @@ def training_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help="train on these images: a folder (with or without class folders), a .npz or a .csv file; the "
         "config for them is written",
     )
+    parser.add_argument(
+        "--data-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of these images in the config, such as intensity=percentile, crop=pad, label=grade, "
+        "task=ordinal",
+    )
     parser.add_argument("--work-dir", help="folder of the run (work_dirs/<config name>)")
     parser.add_argument(
         "--resume",
@@ -55,7 +63,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     resume = args["resume"]
     # A resumed run does not read its initial weights again.
     checked = {**args, "init": None} if resume == "auto" else args
-    if data := args.pop("data"):
+    data, data_options = args.pop("data"), args.pop("data_options")
+    if data_options and not data:
+        raise UserError("--data-options need images: --data PATH.")
+    if data:
         checked = {**checked, "config": None}
         base_of(args["config"])
     check_paths(checked)
@@ -68,7 +79,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if data:
         from ssl_ext.config.own_config import own_config
 
-        args["config"] = own_config(args["config"], data, args["work_dir"])
+        args["config"] = own_config(args["config"], data, args["work_dir"], parse_options(data_options))
     pretrain(args.pop("config"), **args)
 
 

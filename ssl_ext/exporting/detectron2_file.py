@@ -37,7 +37,7 @@ class Detectron2File:
             raise UserError(
                 f"model.backbone has stem_channels={architecture.stem_channels}, base_channels="
                 f"{architecture.base_channels}, but detectron2's ResNet-{architecture.depth} supports only "
-                "64 and 64: use --to torchvision, safetensors or onnx."
+                "64 and 64: use --to torchvision, timm, safetensors or onnx."
             )
         if about["channel_order"] != "RGB":
             raise UserError(

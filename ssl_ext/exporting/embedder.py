@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-from ssl_ext.datasets.decode import read_image, upright
+from ssl_ext.datasets.decode import Reading, read_image, upright
 from ssl_ext.datasets.file_dataset import image_pixels
 from ssl_ext.datasets.image_files import files_like
 from ssl_ext.errors import UserError, user_errors
@@ -124,7 +124,9 @@ class Embedder(nn.Module):
     def _single(self, images: Sequence[ImageLike]) -> Tensor:
         """Prepare images one by one."""
         cut: Callable[[Image.Image], Tensor] = self._reader().prepare if self.image_size else image_pixels
-        found = [cut(_opened(image, self.channels)) for image in images]
+        given = {key: self.dataset[key] for key in ("intensity", "frame") if key in self.dataset}
+        reading = Reading(self.channels, **given)
+        found = [cut(_opened(image, reading)) for image in images]
         if len(sizes := {tuple(image.shape[1:]) for image in found}) > 1:
             raise UserError(f"The images have {len(sizes)} sizes: load with image_size, to resize them.")
         return torch.stack(found)
@@ -169,15 +171,15 @@ def _as_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
 
 
-def _opened(image: ImageLike, channels: int) -> Image.Image:
+def _opened(image: ImageLike, reading: Reading) -> Image.Image:
     """Decode a path, or convert an image, to 8 bits and the given number of channels."""
     with user_errors("images"):
         if isinstance(image, str | os.PathLike):
-            return read_image(Path(image).expanduser(), channels)
+            return read_image(Path(image).expanduser(), reading)
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8:
                 raise UserError(f"An array of the list has type {image.dtype}; give uint8.")
             image = Image.fromarray(image.squeeze(-1) if image.shape[2:] == (1,) else image)
         if not isinstance(image, Image.Image):
             raise UserError(f"{type(image).__name__} is not an image: give PIL images, paths or arrays.")
-        return upright(image, channels)
+        return upright(image, reading)

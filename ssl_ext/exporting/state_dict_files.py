@@ -12,7 +12,6 @@ from torch import nn
 from ssl_ext.errors import UserError
 
 from .architecture import ResNetArchitecture, read_architecture
-from .extras import needed
 from .formats import Network, described, read_torch_file, tensors_of, torch_file
 from .networks import timm_resnet, torchvision_resnet
 
@@ -90,17 +89,6 @@ class TimmFile(TorchvisionFile):
 
     ending = "_timm.pth"
     library = "timm"
-
-    def architecture(self, backbone: nn.Module) -> ResNetArchitecture:
-        """Read the backbone's architecture; raise UserError if the library does not support it."""
-        needed("timm", "timm")
-        architecture = super().architecture(backbone)
-        if architecture.stem_channels != 64:
-            raise UserError(
-                f"model.backbone.stem_channels is {architecture.stem_channels}, but the stem of timm's "
-                "ResNets always has 64: use --to torchvision, safetensors or onnx."
-            )
-        return architecture
 
     def library_lines(self, architecture: ResNetArchitecture) -> list[str]:
         """Return code that loads the file without ssl_ext."""

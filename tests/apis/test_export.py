@@ -147,9 +147,19 @@ def test_timm_loads_the_file_by_its_own_means(resnet18, tmp_path):
     check(net, loaded.eval(), about, size=64)
 
 
-def test_torchvision_takes_narrow_stems(tmp_path):
-    path, net = make_checkpoint(tmp_path, resnet("ResNet", **NARROW))
-    report = export(path, "torchvision")
+@pytest.mark.parametrize("to", ["torchvision", "timm"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        resnet("ResNet", **NARROW),
+        resnet("ResNet", 18, stem_channels=16, base_channels=8),
+        resnet("ResNet_CIFAR", 50, **NARROW),
+    ],
+    ids=str,
+)
+def test_narrow_stems(to, backbone, tmp_path):
+    path, net = make_checkpoint(tmp_path, backbone)
+    report = export(path, to)
     check(net, load_as_told(report), report.about, size=64)
 
 
@@ -169,7 +179,7 @@ def test_the_printed_lines_run_verbatim_in_a_fresh_process(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     # The networks of the quick start and of own images on a CPU are narrow, with a small stem.
     quick_start, standard = resnet("ResNet_CIFAR", **NARROW), resnet("ResNet")
-    cases = [("torchvision", quick_start), ("safetensors", quick_start), ("onnx", quick_start)]
+    cases = [(to, quick_start) for to in FORMATS if to != "detectron2"]
     cases += [("timm", resnet("ResNet_CIFAR")), ("torchvision", standard), ("detectron2", standard)]
     programs = []
     for number, (to, backbone) in enumerate(cases):
