@@ -3,6 +3,7 @@
 For example `tools/export.py work_dirs/run/epoch_200.pth --to torchvision` writes
 work_dirs/run/export/epoch_200_torchvision.pth and prints the code that loads it, for a ResNet-50
 
+    import torch, torchvision
     net = torchvision.models.resnet50()
     net.fc = torch.nn.Identity()
     net.load_state_dict(torch.load("epoch_200_torchvision.pth", weights_only=True)["state_dict"])

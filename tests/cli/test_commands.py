@@ -77,3 +77,20 @@ def test_the_visualizer_draws_what_mmengines_does():
         visualizer.draw_bboxes(np.array([2, 2, 9, 9]))
     np.testing.assert_array_equal(ours.get_image(), theirs.get_image())
     assert not hasattr(ours, "no_such")
+
+
+@pytest.mark.parametrize(
+    "command", [["table", "trimix_table1", "--dry-run"], ["sweep", f"ssl_ext::{DIGITS}", "model.a=1"]]
+)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ampp"], "unrecognized arguments: --ampp"),
+        (["--deterministic", "--seed", "3"], "--seed after '--' would be that of every training"),
+    ],
+)
+def test_arguments_of_every_training_are_checked_first(command, words, said, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ssl-ext", *command, "--", *words])
+    with pytest.raises(SystemExit, match="2"):
+        console.main()
+    assert said in capsys.readouterr().err
