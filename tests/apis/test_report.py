@@ -5,13 +5,12 @@ import csv
 import importlib
 import json
 import re
-import shutil
 import statistics
-import subprocess
 import sys
 from html.parser import HTMLParser
 
 import pytest
+from browser import needs_chromium, overflows
 
 from ssl_ext.apis.report import Grid, report
 from ssl_ext.errors import UserError, run_tool
@@ -308,7 +307,7 @@ def test_settings_are_words(tmp_path):
     }.items()  # fmt: skip
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [1400, 390])
 def test_the_page_fits_wide_and_narrow_screens(width, runs, tmp_path):
     """Nothing is wider than the window, and tables show all their scores without scrolling."""
@@ -317,23 +316,7 @@ def test_the_page_fits_wide_and_narrow_screens(width, runs, tmp_path):
         one.last |= dict.fromkeys(("balanced_acc", "kappa", "f1", "ece", "auprc", "top5"), 0.5)
     write(runs / "three", *rows)
     report([runs], out_dir=tmp_path / "out")
-    # Headless Chromium has a least window width, so the page is shown in a frame of the wanted width.
-    (tmp_path / "out" / "frame.html").write_text(
-        f"""<iframe style="width: {width}px; height: 900px; border: 0" src="report.html"></iframe><script>
-        onload = () => {{
-          const page = document.querySelector("iframe").contentDocument;
-          const regions = [page.documentElement, ...page.querySelectorAll(".scroll")];
-          document.body.textContent = regions.map(e => e.scrollWidth - e.clientWidth).join(" ");
-        }}</script>"""
-    )
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1500,1000", "--dump-dom"]
-    address = (tmp_path / "out" / "frame.html").as_uri()
-    shown = subprocess.run(
-        [*command, address], capture_output=True, text=True, timeout=120, check=True
-    ).stdout
-    overflows = re.findall(r"<body>([\d -]+)</body>", shown)
-    assert overflows and set(overflows[0].split()) == {"0"}, shown[-500:]
+    assert overflows(tmp_path / "out" / "report.html", width) == {0}
 
 
 def test_confusion_matrices_are_summed_over_repeats(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from browser import needs_chromium, overflows
 from rich.console import Console
 from scipy import stats
 
@@ -266,6 +267,18 @@ def test_the_page_of_a_half_filled_table(table):
     assert page.count('class="value best"') == 1 and 'http-equiv="refresh"' in page
     assert page.count('<a class="done"') == 12 and page.count('<a class="open"') == 12
     assert re.search(r"\+2\.99 \[\+2\.\d\d,\+3\.\d\d\]</span>\s*<span class=\"small\">p&lt;0\.0001", page)
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_page_fits_wide_and_narrow_screens(width, tmp_path):
+    table = Written(tmp_path, rows=("base", "a method of a long name"), columns=("knn", "linear", "finetune"))
+    for seed in SEEDS:
+        table.done("base", "linear", seed, 0.5 + 0.001 * seed)
+        table.done("a method of a long name", "linear", seed, 0.6 + 0.002 * seed)
+    page = table.folder / "table.html"
+    page.write_text(render_table(table.read(), table.folder))
+    assert overflows(page, width) == {0}
 
 
 def test_a_live_table_writes_its_files_when_a_state_changes(table, monkeypatch):
