@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_ext.console import track
+
 from .linear_head import initial_layer
 from .metrics import right_predictions
 from .recipe import Recipe
@@ -75,7 +77,7 @@ def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recip
     wanted = torch.tensor(keep).to(x.device)
     losses: list[Tensor] = []
     before = weight.new_zeros(count)
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in track(range(1, recipe.epochs + 1), "training", recipe.epochs, "epochs"):
         if epoch == recipe.epochs:
             before = _training_losses(problems, weight, bias, task)
         orders = [torch.randperm(x.shape[1], generator=generator) for generator in generators]

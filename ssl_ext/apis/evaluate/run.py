@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
+from ssl_ext.console import progress
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow
@@ -170,7 +171,8 @@ def evaluate(
     )
     if kept:
         kept.announce(measurements, networks.main)
-    data = load_data(configs, networks.main, folder / "features", request.seeds)
+    with progress("reading the data"):
+        data = load_data(configs, networks.main, folder / "features", request.seeds)
     if request.by_group and data[None].splits.groups is None:
         raise UserError(
             "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
@@ -180,8 +182,9 @@ def evaluate(
             "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(settings, networks, data, measurements, save_which).measure
-    for measurement in measurements:
-        table.add(measurement, measure(measurement))
+    for number, measurement in enumerate(measurements, 1):
+        with progress(f"{number} of {len(measurements)}: {measurement.words}"):
+            table.add(measurement, measure(measurement))
     return table.rows
 
 
