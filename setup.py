@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (root / "ssl_ext" / "__init__.py").read_text())[1]
 bench = ["lightly>=1.6"]
+medical = ["pydicom>=3.0"]
 export = ["timm>=1.0.10", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 
 setup(
@@ -19,7 +20,7 @@ setup(
     package_data={
         # In a checkout ssl_ext/.mim/configs is a link to configs/.
         "ssl_ext": ["py.typed", ".mim/model-index.yml", ".mim/configs/**/*.py"],
-        "ssl_ext.apis": ["*/*.j2"],
+        "ssl_ext.apis": ["*/*.j2", "explore/*.js", "explore/*.css"],
     },
     entry_points={"console_scripts": ["ssl-ext = ssl_ext.cli.__main__:main"]},
     python_requires=">=3.10",
@@ -46,6 +47,7 @@ setup(
     extras_require={
         "bench": bench,
         "export": export,
+        "medical": medical,
         "ray": ["ray>=2.9"],
         "test": [
             "pytest>=8",
@@ -55,6 +57,7 @@ setup(
             "mypy>=1.11",
             *bench,
             *export,
+            *medical,
         ],
         "umap": ["umap-learn>=0.5.5"],
     },

@@ -118,6 +118,12 @@ def registered(name: Any, registry: Registry | None = None) -> type | None:
     return None
 
 
+def registered_data(name: Any) -> type | None:
+    """Return the data set or transform registered as ``name``, like :func:`registered`, or None."""
+    DATASETS.import_from_location()
+    return registered(name, DATASETS) or registered(name, TRANSFORMS)
+
+
 @contextmanager
 def registered_only() -> Iterator[None]:
     """Restrict registries to the classes that :func:`registered` finds, without imports."""

@@ -15,6 +15,7 @@ ROOMS = (
     "cli",
     *(
         "apis",
+        "apis.explore",
         "apis.figures",
         "apis.sweep",
         "apis.tables",

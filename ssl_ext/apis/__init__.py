@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .audit import audit
     from .evaluate import evaluate
+    from .explore import explore
     from .export import export
     from .pack import pack
     from .predict import predict
@@ -21,6 +22,7 @@ __all__ = [
     "audit",
     "build_model",
     "evaluate",
+    "explore",
     "export",
     "load_classifier",
     "load_config",
@@ -35,6 +37,7 @@ PLACES = {
     "audit": "ssl_ext.apis.audit.run",
     "build_model": "ssl_ext.config.networks",
     "evaluate": "ssl_ext.apis.evaluate.run",
+    "explore": "ssl_ext.apis.explore.run",
     "export": "ssl_ext.apis.export",
     "load_classifier": "ssl_ext.exporting",
     "load_config": "ssl_ext.config.load",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,19 @@ from mmengine.config import Config
 from torch import nn
 
 from ssl_ext import __version__
-from ssl_ext.config.networks import random_network
-from ssl_ext.config.stored import config_of_checkpoint
-from ssl_ext.engine import LoadReport, find_state_dict, load_weights
+from ssl_ext.config.stored import network_text
+from ssl_ext.engine import LoadReport, checkpoint_of, find_state_dict
 from ssl_ext.engine.weights.files import read_weights, weights_hash
 from ssl_ext.engine.weights.layouts import DEPLOYED
 from ssl_ext.errors import UserError
 from ssl_ext.exporting import FORMATS, largest_difference, load_classifier
 from ssl_ext.exporting.classifier import ClassifierModule
+from ssl_ext.exporting.embedder import CHANNELS
+from ssl_ext.exporting.formats import architecture_words
+from ssl_ext.exporting.loading import record, stored_network, trained_on
 from ssl_ext.files import check_writable, replacing
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.models.utils import pool_features
-from ssl_ext.registry import registered_only
-
-CHANNELS = {1: "grey", 3: "RGB"}
 
 
 @dataclass(frozen=True)
@@ -46,17 +44,23 @@ class ExportReport:
     def lines(self) -> list[str]:
         """Text lines with the file, its preprocessing and the code that loads it."""
         about = self.about
-        stem = about["architecture"].get("stem")
-        architecture = about["architecture"]["name"] + (f" with {stem} stem" if stem else "")
         return [
             f"wrote {self.path}",
-            f"{about['method']}, {about['network']} network: {architecture}",
+            f"{about['method']}, {about['network']} network: {architecture_words(about['architecture'])}",
             f"{self.matched} of {self.tensors} tensors matched; the {about['features']} "
             f"{about['outputs']} differ from the checkpoint's by at most {self.difference:.1e}",
             f"input: {about['input']}",
             f"channels {about['channel_order']}, mean {about['mean']}, std {about['std']}",
-            *(line.replace("FILE", repr(str(self.path))) for line in about["loading"]),
+            "load it:",
+            *self.code,
         ]
+
+    @property
+    def code(self) -> list[str]:
+        """Python program that loads the file."""
+        own = ["import ssl_ext; model = ssl_ext.load(FILE)  # with its preprocessing"]
+        lines = [*self.about["loading"], *([] if self.path.suffix == ".onnx" else own)]
+        return [line.replace("FILE", repr(str(self.path))) for line in lines]
 
 
 def export(
@@ -78,7 +82,8 @@ def export(
     its bytes, and its features of random images are compared with those of the original.
 
     Args:
-        checkpoint: A checkpoint of this project, or a file that :func:`ssl_ext.engine.load_weights` reads.
+        checkpoint: A checkpoint or a work dir (its newest checkpoint), or a file that
+            :func:`ssl_ext.engine.load_weights` reads.
         to: ``'torchvision'``, ``'timm'``, ``'detectron2'``, ``'safetensors'`` or ``'onnx'``.
         config: Config of the training run; default: the one in the checkpoint, or the file beside it.
         out: The file; default in ``export/`` beside the checkpoint, such as ``epoch_200_timm.pth``.
@@ -102,7 +107,7 @@ def export(
     if head and (to != "onnx" or config is not None or network is not None):
         raise UserError("--head is for --to onnx and a classifier's own network and config.")
     form = FORMATS[to]
-    source = Path(checkpoint)
+    checkpoint = source = checkpoint_of(checkpoint)
     path = Path(out) if out else source.parent / "export" / f"{source.stem}{form.ending}"
     if path.exists():
         irreplaceable = path.is_dir() or (source.exists() and path.samefile(source))
@@ -113,12 +118,9 @@ def export(
     check_writable(path.parent, "--out", "The file")
 
     content = read_weights(checkpoint)
-    settings = config_of_checkpoint(checkpoint, content, config)
-    if "model" not in settings:
-        raise UserError("The config lacks model.")
-    with registered_only() if config is None else nullcontext():
-        model = random_network(settings, seed=0, device=torch.device("cpu"))
-    report = load_weights(model, checkpoint, allow_partial=allow_partial, ema=ema)
+    settings, model, report = stored_network(
+        checkpoint, content, config, torch.device("cpu"), allow_partial=allow_partial, ema=ema
+    )
     _keep_networks_apart(model, find_state_dict(content, ema=ema))
     name, backbone = choose_network(model, network)
     names, extra = _names_of(model, backbone), dict[str, Any]()
@@ -135,6 +137,7 @@ def export(
     if name != "online":
         _check_loaded(names, report, name, checkpoint)
     about = _about(settings, model, backbone, name, source, content, image_size) | extra
+    about |= trained_on(record(checkpoint, content), report.training) | dict(cfg=network_text(settings))
     about |= form.about(backbone, about)
     data = form.encode(backbone, about)
     difference = largest_difference(

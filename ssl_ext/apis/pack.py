@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import time
@@ -22,7 +23,8 @@ from ssl_ext.datasets.entries import read_entries
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import locked
 from ssl_ext.datasets.folder import folder_splits
-from ssl_ext.datasets.image_files import PillowFiles
+from ssl_ext.datasets.image_files import PillowFiles, reading_options
+from ssl_ext.datasets.labels import label_array
 from ssl_ext.datasets.mapped import read_arrays, write_arrays
 from ssl_ext.datasets.packed import AGAIN, images_file, index_file, partial_file
 from ssl_ext.datasets.packing import RECORD, Form, encoded_images, read_records
@@ -97,7 +99,10 @@ def _settings(
     found = config.get("evaluation_dataset") or (config.get("train_dataloader") or {}).get("dataset")
     if not found:
         raise UserError("The config has neither evaluation_dataset nor train_dataloader.dataset to pack.")
-    return {key: value for key, value in found.items() if key not in ("split", "image_size", "crop", "scale")}
+    kept = {key: value for key, value in found.items() if key not in ("split", "image_size", "scale")}
+    if kept.get("crop") == "random":
+        del kept["crop"]
+    return kept
 
 
 def _splits(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -113,20 +118,21 @@ def _listed(settings: dict[str, Any], split: str, form: Form) -> FileDataset:
         if not issubclass(DATASETS.get(settings["type"]) or object, FileDataset):
             raise UserError(f"{settings['type']} does not read image files, so there is nothing to pack.")
         return build_dataset("SOURCE", options)
-    csv = {
-        key: settings[key]
-        for key in ("labels_file", "group", "test_share", "class_folders")
-        if key in settings
+    given = {
+        key: value for key, value in settings.items() if key in inspect.signature(read_entries).parameters
     }
     with user_errors("SOURCE"):
-        root, entries, classes, available = read_entries(settings["data_root"], **csv)
-    kept = [entry for entry in entries if entry.split == split]
-    found = PillowFiles(image_size=form.size or 1, channels=form.channels)
-    labels = [classes.index(entry.label) if entry.label else -1 for entry in kept]
-    files = Paths.of([entry.file for entry in kept], root=str(root))
-    found.set_files(files, labels, classes=classes, split=split, available_splits=available)
-    found.task = settings.get("task", found.task)
-    found.groups = np.array([entry.group for entry in kept]) if entries[0].group else None
+        entries = read_entries(**given)
+        kept = entries.of(split)
+        reading = reading_options(settings)
+        found = PillowFiles(**{**reading, "image_size": form.size or 1, "channels": form.channels})
+        labels = label_array([entry.labels for entry in kept], entries.classes, entries.task)
+        files = Paths.of([entry.file for entry in kept], root=str(entries.root))
+        found.set_files(
+            files, labels, classes=entries.classes, split=split, available_splits=entries.available
+        )
+    found.task = entries.task
+    found.groups = np.array([entry.group for entry in kept]) if entries.all[0].group else None
     return found
 
 

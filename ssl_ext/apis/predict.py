@@ -14,10 +14,10 @@ from mmengine.logging import print_log
 
 from ssl_ext.console import track
 from ssl_ext.datasets import ArrayDataset
-from ssl_ext.datasets.file_dataset import FileDataset
-from ssl_ext.datasets.image_files import PillowFiles
+from ssl_ext.datasets.image_files import files_like
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.npz import npz_images
+from ssl_ext.datasets.table import read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.escape import spreadsheet
 from ssl_ext.evaluation import batches
@@ -138,8 +138,7 @@ def _images(
         root, names = Path(data_root) if data_root else source.parent, _listed(check_file(source))
     if missing := [name for name in names if not (root / name).is_file()]:
         raise ValueError(f"{len(missing)} of {len(names)} files are missing in '{root}': {missing[0]} first")
-    kind = str(classifier.dataset.get("type")).rpartition(".")[2]
-    files = (PillowFiles if kind == "ImageFiles" else FileDataset)(image_size=height, channels=channels)
+    files = files_like(classifier.dataset, image_size=height, channels=channels)
     files.set_files(
         [str(root / name) for name in names], [-1] * len(names), classes=(), split="train",
         available_splits=("train",),
@@ -149,14 +148,7 @@ def _images(
 
 def _listed(path: Path) -> list[str]:
     """Paths in the column ``file`` of a CSV file, in order."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = csv.DictReader(file, skipinitialspace=True)
-            if FILE not in (lines.fieldnames or ()):
-                raise ValueError(f"no column {FILE!r} in its first line")
-            names = [(line[FILE] or "").strip() for line in lines]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"not a CSV file in UTF-8 ({error})") from error
-    if not all(names) or not names:
-        raise ValueError("it lists no files" if not names else "a line names no file")
+    names = [line[FILE] for line in read_table(path, [FILE])[1]]
+    if not all(names):
+        raise ValueError("a line names no file")
     return names

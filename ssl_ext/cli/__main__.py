@@ -20,6 +20,7 @@ COMMANDS = {
     "table": "run a table of experiments",
     "sweep": "train and evaluate every point of a grid",
     "visualize": "draw the figures of a config, a run or a checkpoint",
+    "explore": "write a page with the embedding of a run",
 }
 
 

@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     """Parse and run; ``words`` default to the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("config", help=CONFIG_HELP)
-    parser.add_argument("checkpoint", nargs="?", help="weights to evaluate (default: random weights)")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint or work dir (default: random weights)")
     several: dict[str, Any] = dict(nargs="+", default=())
     parser.add_argument(
         "--protocols", nargs="*", default=DEFAULT_PROTOCOLS, metavar="NAME", help=_listed(PROTOCOLS)
@@ -97,7 +97,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from mmengine.dist import is_main_process
 
     from ssl_ext.apis import evaluate, parse_options
-    from ssl_ext.evaluation import results_table
+    from ssl_ext.evaluation import results_tables
 
     from .console import PlainConsole
 
@@ -106,5 +106,4 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     args["save_which"] = which or "best"
     rows = evaluate(args.pop("config"), args.pop("checkpoint"), **args)
     if rows and is_main_process():
-        epochs = [which] if which else ["last", *["best"] * any(row.best != row.last for row in rows)]
-        PlainConsole().print_tables(*(results_table(rows, which=epoch) for epoch in epochs))
+        PlainConsole().print_tables(*results_tables(rows, which))

@@ -3,6 +3,7 @@
 For example `tools/export.py work_dirs/run/epoch_200.pth --to torchvision` writes
 work_dirs/run/export/epoch_200_torchvision.pth and prints the code that loads it, for a ResNet-50
 
+    import torch, torchvision
     net = torchvision.models.resnet50()
     net.fc = torch.nn.Identity()
     net.load_state_dict(torch.load("epoch_200_torchvision.pth", weights_only=True)["state_dict"])
@@ -24,7 +25,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "checkpoint", help="checkpoint of this project, or another file of weights with --config"
+        "checkpoint", help="checkpoint or work dir of this project, or another file of weights with --config"
     )
     parser.add_argument("--to", required=True, metavar="FORMAT", help=" ".join(EXPORT_FORMATS))
     parser.add_argument(

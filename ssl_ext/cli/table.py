@@ -13,6 +13,7 @@ from pathlib import Path
 from ssl_ext.errors import UserError
 
 from .arguments import add_options
+from .train import check_shared_arguments
 
 EXAMPLE = """examples:
   python tools/table.py trimix_table1 --dry-run
@@ -65,6 +66,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     words = sys.argv[1:] if words is None else list(words)
     cut = words.index("--") if "--" in words else len(words)
     args = parser.parse_args(words[:cut])
+    check_shared_arguments(words[cut + 1 :])
     if args.work is not None:
         from ssl_ext.apis.tables.worker import work
 

@@ -11,9 +11,11 @@ from ssl_ext.files import file_fault
 
 from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
+OF_ONE_TRAINING = ("data", "work_dir", "resume", "init", "overwrite", "seed", "options")
 
-def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
-    """Parse and run; ``words`` default to the command line."""
+
+def training_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The arguments of a training."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("config", help=f"{CONFIG_HELP}; with --data also a method, such as trimix")
     parser.add_argument(
@@ -21,6 +23,14 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         metavar="PATH",
         help="train on these images: a folder (with or without class folders), a .npz or a .csv file; the "
         "config for them is written",
+    )
+    parser.add_argument(
+        "--data-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of these images in the config, such as intensity=percentile, crop=pad, label=grade, "
+        "task=ordinal",
     )
     parser.add_argument("--work-dir", help="folder of the run (work_dirs/<config name>)")
     parser.add_argument(
@@ -34,7 +44,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the work dir")
     parser.add_argument("--init", metavar="PATH", help="initial weights")
     add_weight_options(parser, "--init weights")
-    parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (on a GPU, or a CPU with AMX)")
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")
     parser.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile)")
@@ -44,11 +54,19 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         help="scale the learning rate to the images per step (auto_scale_lr.base_batch_size of the config)",
     )
     add_options(parser)
-    args = vars(parser.parse_args(words))
+    return parser
+
+
+def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """Parse and run; ``words`` default to the command line."""
+    args = vars(training_parser(prog).parse_args(words))
     resume = args["resume"]
     # A resumed run does not read its initial weights again.
     checked = {**args, "init": None} if resume == "auto" else args
-    if data := args.pop("data"):
+    data, data_options = args.pop("data"), args.pop("data_options")
+    if data_options and not data:
+        raise UserError("--data-options need images: --data PATH.")
+    if data:
         checked = {**checked, "config": None}
         base_of(args["config"])
     check_paths(checked)
@@ -61,5 +79,20 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if data:
         from ssl_ext.config.own_config import own_config
 
-        args["config"] = own_config(args["config"], data, args["work_dir"])
+        args["config"] = own_config(args["config"], data, args["work_dir"], parse_options(data_options))
     pretrain(args.pop("config"), **args)
+
+
+def check_shared_arguments(words: Sequence[str]) -> None:
+    """Check the arguments that a table gives to all its trainings, before any of them starts.
+
+    Raises:
+        UserError: An argument that differs between the trainings.
+        SystemExit: An unknown argument or a wrong value.
+    """
+    parser = training_parser("arguments of every training, after '--'")
+    given = vars(parser.parse_args(["CONFIG", *words]))
+    for name in OF_ONE_TRAINING:
+        if given[name] != parser.get_default(name):
+            option = "cfg-options" if name == "options" else name.replace("_", "-")
+            raise UserError(f"--{option} after '--' would be that of every training: give it before '--'.")

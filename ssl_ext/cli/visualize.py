@@ -28,6 +28,11 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
             add_options(sub)
         return sub
 
+    def titled(sub: argparse.ArgumentParser, things: str) -> None:
+        sub.add_argument(
+            "--titles", nargs="+", metavar="TITLE", help=f"titles of the {things}, in their order"
+        )
+
     views = command("views", "views_figure", "training images and their views", "config")
     views.add_argument("--images", type=int, default=8, help="number of images (8)")
     views.add_argument("--seed", type=int, default=0, help="seed of images and views")
@@ -36,6 +41,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     curves.add_argument(
         "runs", nargs="+", metavar="RUN", help="work directory of a run, or a RESULTS.json with trainings"
     )
+    titled(curves, "runs")
     curves.add_argument("--keys", nargs="+", metavar="NAME", help="logged names (the loss and its terms)")
     curves.add_argument(
         "--smoothing", type=float, default=0.6, help="weight of a moving average, in [0, 1) (0.6)"
@@ -60,6 +66,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
 
     scores = command("scores", "scores_figure", "bar chart of the accuracies of evaluations")
     scores.add_argument("results", nargs="+", metavar="RESULTS.json", help="written by tools/evaluate.py")
+    titled(scores, "files")
     scores.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
 
     predictions = command(
@@ -75,7 +82,10 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     )  # fmt: skip
 
     embed = command("embed", "embedding_figure", "features in two dimensions, coloured by class", "config")
-    embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints, one panel each")
+    embed.add_argument(
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints or work dirs, one panel each"
+    )
+    titled(embed, "checkpoints")
     embed.add_argument(
         "--method", choices=PROJECTIONS, default="pca", help="pca, tsne (of PCA-50) or umap (pca)"
     )
@@ -142,6 +152,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="checkpoints of AMix or AutoMix, one row each",
     )
+    titled(mixing, "checkpoints")
     mixing.add_argument(
         "--lams", type=float, nargs="+", default=LAMS, metavar="λ", help="shares of the first image"
     )

@@ -64,7 +64,12 @@ def build_evaluation_splits(config: Config, *, test: bool = True) -> Splits:
         UserError: The data set cannot be built, or has neither a test nor a val split.
     """
     if config.get("evaluation_dataset") is None:
-        whole = {key: value for key, value in config.train_dataloader.dataset.items() if key != "crop"}
+        # Random crops are for training.
+        whole = {
+            key: value
+            for key, value in config.train_dataloader.dataset.items()
+            if key != "crop" or value != "random"
+        }
         return Splits(build_dataset("train_dataloader.dataset", whole))
     check_dataset("evaluation_dataset", dict(config.evaluation_dataset, split="train"))
     with user_errors("evaluation_dataset"):

@@ -46,7 +46,12 @@ class Machine:
         self.processes = int(os.environ.get("WORLD_SIZE", 1))
 
 
-def own_config(method: str, data: str | os.PathLike, work_dir: str | os.PathLike | None = None) -> Path:
+def own_config(
+    method: str,
+    data: str | os.PathLike,
+    work_dir: str | os.PathLike | None = None,
+    options: dict[str, Any] | None = None,
+) -> Path:
     """Write a config that trains a method on a user's images, and log it.
 
     Args:
@@ -54,6 +59,7 @@ def own_config(method: str, data: str | os.PathLike, work_dir: str | os.PathLike
         data: Folder of images, ``.npz`` file or CSV file.
         work_dir: Folder of the run, for the commands in the config; default: the config's path without
             ending.
+        options: Settings of the data set; see :func:`.find_images`.
 
     Returns:
         Path of the config: ``work_dirs/<method>_<name of the data>.py``.
@@ -63,7 +69,7 @@ def own_config(method: str, data: str | os.PathLike, work_dir: str | os.PathLike
             or the file exists with another content.
     """
     base, machine = base_of(method), Machine()
-    images = find_images(data, machine.largest)
+    images = find_images(data, machine.largest, options)
     name = method if method in METHODS else Path(base).stem
     path = FOLDER / f"{name}_{re.sub(r'[^A-Za-z0-9.-]+', '-', images.path.stem) or 'images'}.py"
     text = config_text(base, images, machine, path, Path(work_dir or path.with_suffix("")))
@@ -102,6 +108,7 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
     evaluated = "None" if images.labels is None else "files"
     if images.labels:
         evaluated = f"dict(**files, {_literal(images.labels).removeprefix('dict(')}"
+    training = {**images.training, "split": "train"}
     lines = [
         f"# {settings.model.type} on '{shown(images.path)}': {images.images} training images of {height} x "
         f"{width} px. Written for {machine.words}.",
@@ -114,7 +121,10 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
         "",
         "# Images for training, and with labels, for accuracies.",
         _code("files", {"_delete_": True, **images.files}),
-        _code("train_dataloader", {**loader, "dataset": Code('dict(**files, split="train")')}),
+        _code(
+            "train_dataloader",
+            {**loader, "dataset": Code(f"dict(**files, {_literal(training).removeprefix('dict(')}")},
+        ),
         f"evaluation_dataset = {evaluated}",
         "# Mean and standard deviation of the channels, pixels in [0, 1].",
         _code("data_preprocessor", dict(mean=images.mean, std=images.std)),

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from ssl_ext.datasets.contents import channel_statistics
-from ssl_ext.datasets.decode import open_image, upright_size
-from ssl_ext.datasets.entries import SPLITS, listed_files
+from ssl_ext.datasets.decode import image_size
+from ssl_ext.datasets.entries import SPLITS, read_entries
 from ssl_ext.datasets.listing import image_names
+from ssl_ext.datasets.table import read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import near_path, shown
 
@@ -25,21 +26,24 @@ SAMPLE = 200
 IN_MEMORY = 0.25
 """Part of the machine's memory that images may fill; others are decoded on access."""
 TEST_SHARE = 0.3
+LABELLING = ("label", "group", "task", "test_share")
+"""Options of a CSV file's labels; others are for all images."""
 
 
 @dataclass(frozen=True)
 class OwnImages:
     """A user's images.
 
-    ``files`` is the config of the data set without split, ``labels`` further settings with which it has
-    labels and a test or val split (None: it has not). ``images`` counts the training images, ``image_size``
-    is their height and width in pixels, ``classes`` is 0 unless every training image has one class. ``notes``
-    are sentences about the images.
+    ``files`` is the config of the data set without split. ``labels`` are further settings with which it has
+    labels and a test or val split (None: it has not), and ``training`` those of the training images.
+    ``images`` counts the training images, ``image_size`` is their height and width in pixels, ``classes`` is
+    0 unless every training image has one class. ``notes`` are sentences about the images.
     """
 
     path: Path
     files: dict[str, Any]
     labels: dict[str, Any] | None
+    training: dict[str, Any]
     images: int
     classes: int
     image_size: tuple[int, int]
@@ -53,12 +57,13 @@ class OwnImages:
         return self.files["type"] != "FolderDataset"
 
 
-def find_images(path: str | os.PathLike, largest: int) -> OwnImages:
+def find_images(path: str | os.PathLike, largest: int, options: dict[str, Any] | None = None) -> OwnImages:
     """Examine a folder of images (with or without class folders), a ``.npz`` file, or a CSV file.
 
     Args:
         path: The folder or file.
         largest: Largest height and width of images that are resized.
+        options: Settings of the data set, such as ``intensity``, ``crop``, ``label`` and ``task``.
 
     Raises:
         UserError: There is no such path, or the data set cannot be read; the message names its class.
@@ -68,11 +73,11 @@ def find_images(path: str | os.PathLike, largest: int) -> OwnImages:
         raise UserError(f"--data '{shown(place)}' does not exist{near_path(place) or '.'}")
     with user_errors(f"--data '{shown(place)}'"):
         if place.is_dir():
-            return _folder(place, largest)
+            return _folder(place, largest, options or {})
         if place.suffix.lower() == ".npz":
-            return _npz(place)
+            return _npz(place, options or {})
         if place.suffix.lower() == ".csv":
-            return _csv(place, largest)
+            return _csv(place, largest, options or {})
         raise UserError("give a folder of images, a .npz file or a .csv file.")
 
 
@@ -83,6 +88,7 @@ def _described(
     notes: Sequence[str],
     labels: dict[str, Any] | None = None,
     whole: int | None = None,
+    training: dict[str, Any] | None = None,
 ) -> OwnImages:
     """Describe a data set.
 
@@ -92,11 +98,15 @@ def _described(
         dataset: Its training split, with labels if there are any.
         notes: Sentences about the images.
         labels: Further settings for labels.
-        whole: Number of images, if training uses all of them, without labels.
+        whole: Number of images, if training also uses images that are not listed, without labels.
+        training: Further settings for training images.
     """
     known, notes = torch.as_tensor(dataset.labels) >= 0, list(notes)
     labelled = bool(known.any()) and dataset.num_classes >= 2
-    tested = bool({"test", "val"} & set(dataset.available_splits))
+    held = [name for name in ("val", "test") if name in dataset.available_splits]
+    tested = bool(held)
+    if tested and (not whole or training):
+        notes.append(f"Training leaves out the images of {' and '.join(held)}.")
     if not labelled:
         notes.append("No classes: features are measured without labels (--protocols quality).")
     elif not tested:
@@ -107,6 +117,7 @@ def _described(
         path,
         files,
         labels or {} if labelled and tested else None,
+        training or {},
         len(dataset) if whole is None else whole,
         dataset.num_classes if labelled and known.ndim == 1 and bool(known.all()) and not whole else 0,
         (int(height), int(width)),
@@ -116,7 +127,7 @@ def _described(
     )
 
 
-def _folder(root: Path, largest: int) -> OwnImages:
+def _folder(root: Path, largest: int, options: dict[str, Any]) -> OwnImages:
     names = image_names(root)
     size, notes = _image_size([root / name for name in names], largest)
     splits = [name for name in SPLITS if (root / name).is_dir()]
@@ -124,22 +135,23 @@ def _folder(root: Path, largest: int) -> OwnImages:
     classes = sorted({name.split(os.sep)[depth - 1] for name in names if name.count(os.sep) >= depth})
     in_memory = len(names) * 3 * size**2 < IN_MEMORY * _memory()
     kind = "ImageFiles" if in_memory else "FolderDataset"
-    files: dict[str, Any] = dict(type=kind, data_root=str(root), image_size=size)
+    files: dict[str, Any] = dict(type=kind, data_root=str(root), image_size=size) | options
     if len(classes) < 2:
         return _described(root, files, build_dataset("--data", dict(files, split="train")), notes)
     notes.append(f"{len(classes)} class folders: {_listed(classes)}.")
     if not splits:
-        files["test_share"] = TEST_SHARE
-        notes.append(f"No folders train, val or test: {TEST_SHARE:.0%} of each class are the test split.")
+        share = files.setdefault("test_share", TEST_SHARE)
+        notes.append(f"No folders train, val or test: {share:.0%} of each class are the test split.")
     # Lists the files, but decodes none.
-    dataset = build_dataset("--data", dict(files, type="FolderDataset", split="train"))
+    settings = {key: value for key, value in files.items() if key != "task"}
+    dataset = build_dataset("--data", dict(settings, type="FolderDataset", split="train"))
     if in_memory:
         files["class_folders"] = True
     return _described(root, files, dataset, notes)
 
 
-def _npz(path: Path) -> OwnImages:
-    files: dict[str, Any] = dict(type="NPZDataset", data_root=str(path))
+def _npz(path: Path, options: dict[str, Any]) -> OwnImages:
+    files: dict[str, Any] = dict(type="NPZDataset", data_root=str(path)) | options
     dataset = build_dataset("--data", dict(files, split="train"))
     if dataset.metainfo["channels"] == 1:
         files["as_rgb"] = True
@@ -147,8 +159,9 @@ def _npz(path: Path) -> OwnImages:
     return _described(path, files, dataset, [f"{dataset.num_classes} classes."])
 
 
-def _csv(path: Path, largest: int) -> OwnImages:
-    listed = listed_files(path)
+def _csv(path: Path, largest: int, options: dict[str, Any]) -> OwnImages:
+    header, lines = read_table(path, ["file"])
+    listed = [line["file"] for line in lines]
     folders = (path.with_suffix(""), path.parent)
     root = next((folder for folder in folders if (folder / listed[0]).exists()), None)
     if root is None:
@@ -161,10 +174,17 @@ def _csv(path: Path, largest: int) -> OwnImages:
     while len(names) * 3 * size**2 > IN_MEMORY * _memory() and size > 32:
         size //= 2
     files: dict[str, Any] = dict(type="ImageFiles", data_root=str(root), image_size=size)
-    labels = dict(labels_file=str(path))
+    files |= {key: value for key, value in options.items() if key not in LABELLING}
+    labels = dict(labels_file=str(path)) | {key: options[key] for key in LABELLING if key in options}
     dataset = build_dataset("--data", dict(files, **labels, split="train"))
     if len(listed) >= len(names) / 2:
         return _described(path, files | labels, dataset, notes)
+    if "split" in header:
+        training = labels | dict(unlisted=True)
+        given = {key: value for key, value in training.items() if key != "test_share"}
+        count = len(read_entries(root, **given).of("train"))
+        notes.append(f"{len(listed)} of {len(names)} images are listed: the others are used without labels.")
+        return _described(path, files, dataset, notes, labels, count, training)
     held = " and ".join(name for name in ("val", "test") if name in dataset.available_splits)
     among = f", those of {held} among them" if held else ""
     notes.append(f"{len(listed)} of {len(names)} images are listed: all are used, without labels{among}.")
@@ -176,9 +196,9 @@ def _image_size(paths: Sequence[Path], largest: int) -> tuple[int, list[str]]:
     sides = []
     for row in np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int):
         try:
-            with open_image(paths[row]) as image:
-                sides.append(min(upright_size(image)))
-        except (OSError, ValueError, SyntaxError):
+            sides.append(min(image_size(paths[row])))
+        except Exception:
+            # Damaged files, on which decoders raise many types, are reported when they are read.
             continue
     if not sides:
         raise UserError("no image can be read.")

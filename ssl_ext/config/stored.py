@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from ssl_ext.errors import UserError
 from ssl_ext.files import file_fault
-from ssl_ext.registry import registered
+from ssl_ext.registry import registered, registered_data
 
 from .kinds import short, walk
 from .load import load_config
@@ -20,12 +20,18 @@ from .networks import without_pretrained
 
 # The keys of a stored config that are used.
 KEPT = ("model", "data_preprocessor", "views", "init")
+# Those that evaluation uses too.
+MEASURED = ("channels_last", "evaluation", "evaluation_dataset", "train_dataloader")
 INITIAL = "initial_weights"
 SCOPES = (None, "ssl_ext", "mmpretrain", "mmengine")
 
 
 def config_of_checkpoint(
-    path: str | os.PathLike, checkpoint: Any, config: Config | str | os.PathLike | None = None
+    path: str | os.PathLike,
+    checkpoint: Any,
+    config: Config | str | os.PathLike | None = None,
+    *,
+    data: bool = False,
 ) -> Config:
     """Return the given config, else that in the checkpoint's metadata, else the only config file beside it.
 
@@ -36,33 +42,41 @@ def config_of_checkpoint(
         path: Path of the checkpoint.
         checkpoint: Content of the checkpoint.
         config: Config named by the user, if any.
+        data: Read the data sets and the recipes of evaluation too, not the network alone.
 
     Raises:
         UserError: There is no config, more than one, or one that :func:`untrusted_config` rejects.
     """
     if config is not None:
         return load_config(config)
-    stored = stored_config(checkpoint, path)
+    stored = stored_config(checkpoint, path, data=data)
     if stored is not None:
         return stored
     found = sorted(file for file in Path(path).parent.glob("*.py") if not file_fault(file))
     if len(found) != 1:
         state = f"{len(found)} config files beside it" if found else "no config in it or beside it"
         raise UserError(f"Checkpoint '{path}' has {state}: give the config of its training (--config).")
-    return untrusted_config(
-        found[0].read_text(encoding="utf-8", errors="replace"), f"The config '{found[0]}'"
-    )
+    text = found[0].read_text(encoding="utf-8", errors="replace")
+    return untrusted_config(text, f"The config '{found[0]}'", data=data)
 
 
-def stored_config(checkpoint: Any, path: str | os.PathLike) -> Config | None:
-    """Return the config in a checkpoint's metadata, or None.
+def stored_config(checkpoint: Any, path: str | os.PathLike, *, data: bool = False) -> Config | None:
+    """Return the config in a checkpoint's metadata, or None; ``data`` as in :func:`config_of_checkpoint`.
 
     Raises:
         UserError: :func:`untrusted_config` rejects it.
     """
     meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
-    return untrusted_config(text, f"The config inside '{path}'") if isinstance(text, str) and text else None
+    if not isinstance(text, str) or not text:
+        return None
+    return untrusted_config(text, f"The config inside '{path}'", data=data)
+
+
+def network_text(config: Config) -> str:
+    """Text of the network's settings that :func:`stored_config` reads; without those that load weights."""
+    kept = {key: value for key, value in config.to_dict().items() if key in KEPT}
+    return "\n".join(f"{key} = {without_pretrained(value)!r}" for key, value in kept.items())
 
 
 def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,8 +113,10 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
     return {key: found for key, found in known.items() if found is not None}
 
 
-def untrusted_config(text: str, what: str) -> Config:
+def untrusted_config(text: str, what: str, *, data: bool = False) -> Config:
     """Read the network settings of a config text, which is parsed as plain values and never run.
+
+    With ``data`` also the data sets and the recipes of evaluation.
 
     Every ``type`` must be the name of a registered class that does not load files itself; settings that load
     weights are dropped. Build it within :func:`ssl_ext.registry.registered_only`.
@@ -113,16 +129,19 @@ def untrusted_config(text: str, what: str) -> Config:
         values = read_plain_config(text)
         if "_base_" in values:
             raise ValueError("it has a _base_")
-        config = Config(without_pretrained({key: values[key] for key in KEPT if key in values}))
+        kept = (*KEPT, *MEASURED) if data else KEPT
+        config = Config(without_pretrained({key: values[key] for key in kept if key in values}))
+        if loader := config.get("train_dataloader"):
+            config.train_dataloader = dict(dataset=loader.get("dataset"))
     except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
         raise UserError(f"{what} has other content than plain values ({reason}); {named}") from error
     for key, value in walk(config.to_dict()):
         name = key.rpartition(".")[2]
-        if name == "type" and not registered(value):
-            raise UserError(
-                f"{what} has {key}={short(value)}, which is not a registered network class; {named}"
-            )
+        of_data = key.startswith(MEASURED[2:])
+        if name == "type" and not (registered_data(value) if of_data else registered(value)):
+            kind = "data set" if of_data else "network class"
+            raise UserError(f"{what} has {key}={short(value)}, which is not a registered {kind}; {named}")
         if name == "_scope_" and value not in SCOPES:
             raise UserError(f"{what} has {key}={short(value)}; {named}")
     try:

@@ -1,30 +1,27 @@
 """Image files with labels, splits and groups: from a CSV file, or from class folders."""
 
-import csv
-import math
 import os
-import re
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ssl_ext.datasets.dicom import is_dicom, need_pydicom
 from ssl_ext.datasets.files import damaged_file, missing_file
-from ssl_ext.datasets.groups import OPTION, warn_of_unused_groups
+from ssl_ext.datasets.groups import OPTION, dicom_groups, warn_of_unused_groups
+from ssl_ext.datasets.labels import KEY, Labels, class_names, parse_labels, warn_of_single
 from ssl_ext.datasets.listing import image_folder, image_names
+from ssl_ext.datasets.table import read_table
 from ssl_ext.datasets.test_share import check_test_share, drawn_for_test
 
 SPLITS = ("train", "val", "test")
-NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d+)?")
-# Missing labels as written by pandas, R and other data sets of this package.
-MISSING = ("na", "n/a", "nan", "none", "null", "<na>", "-1", "-1.0")
 
 
 class Entry(NamedTuple):
-    """A line of the CSV file; an empty label means unlabelled, an empty split or group not specified."""
+    """An image file; an empty split or group is not specified."""
 
     file: str
-    label: str
+    labels: Labels
     split: str
     group: str = ""
 
@@ -34,26 +31,83 @@ class Entry(NamedTuple):
         return self.group or self.file
 
 
+@dataclass(frozen=True)
+class Entries:
+    """The files of all splits below a folder, their classes, the names of the splits, and the task."""
+
+    root: Path
+    all: list[Entry]
+    classes: list[str]
+    available: tuple[str, ...]
+    task: str
+
+    def of(self, split: str) -> list[Entry]:
+        """Entries of a split."""
+        return [entry for entry in self.all if entry.split == split]
+
+
 def read_entries(
     data_root: str | Path,
     labels_file: str | None = None,
+    *,
+    label: str | Sequence[str] | None = None,
     group: str | None = None,
     test_share: float = 0.3,
     class_folders: bool = False,
-) -> tuple[Path, list[Entry], list[str], tuple[str, ...]]:
-    """Return folder, files of all splits, class names and splits; see ImageFiles for arguments and errors."""
+    unlisted: bool = False,
+    task: str | None = None,
+) -> Entries:
+    """Return the files of all splits; see ImageFiles for arguments and errors."""
     check_test_share(test_share)
     if class_folders and labels_file:
         raise ValueError("dataset.class_folders=True and dataset.labels_file: give one source of labels")
+    if not labels_file and (label or group or unlisted):
+        raise ValueError(
+            "dataset.label, group and unlisted need a CSV file (config key: dataset.labels_file)"
+        )
     root = image_folder(data_root, "ImageFiles")
     if class_folders:
-        entries = _split(_read_folders(root), test_share)
+        if task == "multi-label":
+            raise ValueError(f"task='multi-label' needs a CSV file, an image is in one class folder ({KEY})")
+        entries = _read_folders(root)
+        classes = class_names([entry.labels for entry in entries], root)
     elif labels_file is None:
-        entries = [Entry(name, "", "train") for name in sorted(image_names(root))]
+        entries = [Entry(name, None, "train") for name in sorted(image_names(root))]
+        classes = []
     else:
-        entries = _split(_read_csv(Path(labels_file).expanduser(), group), test_share)
+        path = Path(labels_file).expanduser()
+        entries, classes, task = _read_csv(path, label, group, task)
+    entries = _grouped(root, entries, labels_file)
+    warn_of_single([entry.labels for entry in entries], labels_file or root)
+    entries = _split(entries, test_share)
+    if unlisted:
+        entries += _unlisted(root, entries)
     available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
-    return root, entries, _classes(entries, labels_file or root), available
+    return Entries(root, entries, classes, available, task or "multi-class")
+
+
+def _grouped(root: Path, entries: list[Entry], labels_file: str | None) -> list[Entry]:
+    """Entries with the patients of DICOM files as groups, if no groups are given."""
+    paths = [root / entry.file for entry in entries]
+    if (first := next(filter(is_dicom, paths), None)) is not None:
+        need_pydicom(first)
+        if not entries[0].group and (groups := dicom_groups(paths)):
+            return [entry._replace(group=group) for entry, group in zip(entries, groups, strict=True)]
+    if labels_file and not entries[0].group:
+        warn_of_unused_groups(Path(labels_file), read_table(Path(labels_file).expanduser())[0])
+    return entries
+
+
+def _unlisted(root: Path, entries: Sequence[Entry]) -> list[Entry]:
+    """Images that are not listed, for training, except those of groups of other splits."""
+    known = {os.path.normpath(entry.file) for entry in entries}
+    files = [name for name in sorted(image_names(root)) if os.path.normpath(name) not in known]
+    if not entries[0].group:
+        return [Entry(name, None, "train") for name in files]
+    held = {entry.group for entry in entries if entry.split != "train"}
+    groups = dicom_groups([root / name for name in files]) or files
+    pairs = zip(files, groups, strict=True)
+    return [Entry(name, None, "train", group) for name, group in pairs if group not in held]
 
 
 def _read_folders(root: Path) -> list[Entry]:
@@ -64,35 +118,29 @@ def _read_folders(root: Path) -> list[Entry]:
         *folders, _ = name.split(os.sep)
         split = folders.pop(0) if splits and folders else ""
         if split in splits or not splits:
-            entries.append(Entry(name, folders[0] if folders else "", split))
-    if not any(entry.label for entry in entries):
+            entries.append(Entry(name, (folders[0],) if folders else None, split))
+    if not any(entry.labels for entry in entries):
         raise damaged_file(root, "has no class folders with images (config key: dataset.class_folders)")
     return entries
 
 
-def _read_csv(path: Path, group: str | None) -> list[Entry]:
+def _read_csv(
+    path: Path, label: str | Sequence[str] | None, group: str | None, task: str | None
+) -> tuple[list[Entry], list[str], str]:
     if not path.is_file():
         by_hand = "give a CSV file with the columns file and label (config key: dataset.labels_file)"
         raise missing_file(path, "ImageFiles", by_hand, can_download=False)
-    try:
-        # utf-8-sig: spreadsheets write a byte order mark.
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = csv.DictReader(file, skipinitialspace=True)
-            header = lines.fieldnames or ()
-            if len(header) == 1 and ";" in header[0]:
-                raise damaged_file(path, "separates its columns by semicolons: save it with commas")
-            if lacking := [name for name in ("file", "label") if name not in header]:
-                raise damaged_file(
-                    path, f"no column {lacking[0]!r} in its first line, only {', '.join(header) or 'nothing'}"
-                )
-            if group is not None and group not in header:
-                raise damaged_file(path, f"no column {group!r}, only {', '.join(header)} ({OPTION})")
-            keys = (*Entry._fields[:-1], group or "group")
-            entries = [Entry(*((line.get(key) or "").strip() for key in keys)) for line in lines]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise damaged_file(path, f"is not a CSV file in UTF-8: {error}") from error
-    if not entries:
-        raise damaged_file(path, "lists no files")
+    header, lines = read_table(path, ["file"])
+    columns = [label or "label"] if label is None or isinstance(label, str) else list(label)
+    if lacking := [name for name in columns if name not in header]:
+        raise damaged_file(path, _no_label(header, lines, lacking[0]))
+    if group is not None and group not in header:
+        raise damaged_file(path, f"no column {group!r}, only {', '.join(header)} ({OPTION})")
+    labels, classes, task = parse_labels(path, lines, columns, task)
+    entries = [
+        Entry(line["file"], found, line.get("split", ""), line.get(group or "group", ""))
+        for line, found in zip(lines, labels, strict=True)
+    ]
     seen: set[str] = set()
     for number, entry in enumerate(entries, start=2):
         if entry.split and entry.split not in SPLITS:
@@ -104,47 +152,23 @@ def _read_csv(path: Path, group: str | None) -> list[Entry]:
     for name in ("split", "group"):
         if len({bool(getattr(entry, name)) for entry in entries}) > 1:
             raise damaged_file(path, f"names a {name} for some files only: name it for all or leave it out")
-    if not entries[0].group:
-        warn_of_unused_groups(path, header)
-    return entries
+    return entries, classes, task
 
 
-def listed_files(path: str | Path) -> list[str]:
-    """Return the files that a CSV file lists.
-
-    Raises:
-        ValueError: malformed CSV file.
-    """
-    return [entry.file for entry in _read_csv(Path(path), None)]
+def _no_label(header: Sequence[str], lines: Sequence[dict[str, str]], name: str) -> str:
+    """Error for a missing column of labels; names the columns that hold only 0, 1 and -1."""
+    findings = [
+        column for column in header
+        if column != "file" and {line[column] for line in lines} <= {"0", "1", "-1", "0.0", "1.0", "-1.0", ""}
+    ]  # fmt: skip
+    text = f"no column {name!r} in its first line, only {', '.join(header)}"
+    choice = f"label={findings!r} for one column a finding, or " if findings else ""
+    return f"{text}: set {choice}label='NAME' for a column of classes (config key: dataset.label)"
 
 
 def _split(entries: Sequence[Entry], test_share: float) -> list[Entry]:
     """Return the entries with their given split, or else split each class into ``test`` and ``train``."""
     if all(entry.split for entry in entries):
         return list(entries)
-    tested = drawn_for_test([e.unit for e in entries], [e.label for e in entries], test_share)
+    tested = drawn_for_test([e.unit for e in entries], [e.labels for e in entries], test_share)
     return [entry._replace(split="test" if entry.unit in tested else "train") for entry in entries]
-
-
-def _classes(entries: Sequence[Entry], source: str | Path) -> list[str]:
-    """Return the labels that occur: numbers by value, then names.
-
-    Raises:
-        ValueError: a label that marks a missing value, or one number written in two ways.
-    """
-    found = sorted({entry.label for entry in entries} - {""}, key=_natural)
-    if missing := [label for label in found if label.lower() in MISSING]:
-        raise damaged_file(
-            source,
-            f"label {missing[0]!r} marks a missing value: leave the field empty for an unlabelled image, "
-            "or give the class another name",
-        )
-    for one, other in pairwise(found):
-        if _natural(one)[0] == _natural(other)[0] != math.inf:
-            raise damaged_file(source, f"labels {one!r} and {other!r} are the same number: use one spelling")
-    return found
-
-
-def _natural(label: str) -> tuple[float, str]:
-    """Sort key: numbers by value, then names."""
-    return (float(label) if NUMBER.fullmatch(label) else math.inf), label

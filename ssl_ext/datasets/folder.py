@@ -1,15 +1,17 @@
 """A folder of image files."""
 
 import os
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
+from ssl_ext.datasets.dicom import is_dicom
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import check_split, damaged_file
+from ssl_ext.datasets.groups import dicom_groups
 from ssl_ext.datasets.listing import Listing, holds_images, image_folder, list_images
 from ssl_ext.datasets.paths import Paths
 from ssl_ext.datasets.test_share import check_test_share, drawn_for_test
@@ -26,7 +28,8 @@ class FolderDataset(FileDataset):
     outside class folders have the label −1. Class folders are searched recursively; those without
     images are ignored. Labels index the sorted class names of ``train``, ``val`` and ``test``;
     classes that occur only in a split of another name come after them. The constructor lists the files
-    and decodes none; see :func:`ssl_ext.datasets.listing.list_images` for large folders.
+    and decodes none but a few of 16-bit grey or DICOM, to warn of dark ones; see
+    :func:`ssl_ext.datasets.listing.list_images` for large folders. DICOM files are grouped by PatientID.
 
     Args:
         split: sub-folder of ``data_root``; None or ``'train'`` for a folder without splits.
@@ -34,7 +37,8 @@ class FolderDataset(FileDataset):
         test_share: fraction of each class that is the split ``'test'`` of a folder without splits, in (0, 1);
             see :func:`.drawn_for_test`. None: all images are ``'train'``.
         download: must be False.
-        **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
+        **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``, ``intensity``, ``frame``: see
+            FileDataset.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -70,6 +74,12 @@ class FolderDataset(FileDataset):
             available_splits=available,
         )
 
+    @cached_property
+    def groups(self) -> np.ndarray | None:  # type: ignore[override]
+        """PatientID of each image of a folder of DICOM files, else None; read on first access."""
+        names = dicom_groups(self.files) if is_dicom(self.files[0]) else None
+        return np.array(names) if names else None
+
 
 def _sub_folders(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if os.path.isdir(e.path) and not e.name.startswith("."))
@@ -101,9 +111,10 @@ def _drawn(files: Paths, labels: np.ndarray, split: str, test_share: float) -> l
     check_test_share(test_share)
     if labels.max() < 0:
         raise ValueError("dataset.test_share needs class folders: a test split is drawn from each class")
-    names = [files.name(row) for row in range(len(files))]
-    tested = drawn_for_test(names, list(map(str, labels)), test_share)
-    return [row for row, name in enumerate(names) if (name in tested) == (split == "test")]
+    patients = dicom_groups(files) if is_dicom(files[0]) else None
+    units = patients or [files.name(row) for row in range(len(files))]
+    tested = drawn_for_test(units, [(str(label),) for label in labels], test_share)
+    return [row for row, unit in enumerate(units) if (unit in tested) == (split == "test")]
 
 
 def _top_folders(listing: Listing) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from ssl_ext.datasets.dicom import patient_ids
 from ssl_ext.datasets.files import damaged_file, npz_array
 
 OPTION = "config key: dataset.group"
@@ -59,6 +60,21 @@ def _warn(path: Path, name: str, value: str) -> None:
         logger="current",
         level=logging.WARNING,
     )
+
+
+def dicom_groups(paths: Sequence[str | Path]) -> list[str] | None:
+    """Patient ids of DICOM files; None, with a warning, if some files have none."""
+    names = patient_ids(paths)
+    if not names or all(names):
+        return names or None
+    if any(names):
+        print_log(
+            f"{sum(not name for name in names)} of {len(names)} files have no PatientID, so groups are not "
+            f"used: images of a patient may be on both sides of a split (give a column of groups; {OPTION}).",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return None
 
 
 def read_npz_groups(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from ssl_ext.datasets.decode import EXTENSIONS
+from ssl_ext.datasets.decode import EXTENSIONS, is_image
 from ssl_ext.datasets.files import damaged_file, locked, missing_file
 from ssl_ext.datasets.mapped import read_arrays, write_arrays
 from ssl_ext.datasets.paths import Paths
@@ -59,7 +59,8 @@ def walk(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[
     Links are followed, except to a folder that holds them.
 
     Raises:
-        ValueError: a link is broken, or a path with the name of an image is not a file.
+        ValueError: a link is broken, a path with the name of an image is not a file, or there are DICOM files
+            and no pydicom.
     """
     here = os.path.realpath(root / inside)
     if here in above:
@@ -76,7 +77,7 @@ def walk(root: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[
                 folders.append(entry.name)
             elif link and not os.path.exists(entry.path):
                 raise damaged_file(entry.path, f"{file_fault(entry.path)}; correct or remove it")
-            elif entry.name.lower().endswith(EXTENSIONS):
+            elif is_image(entry.path):
                 if not (os.path.isfile(entry.path) if link else entry.is_file()):
                     raise damaged_file(entry.path, file_fault(entry.path))
                 found.images.append(entry.name)
@@ -98,7 +99,7 @@ def _targets(path: str) -> Iterator[str]:
 def holds_images(root: Path) -> bool:
     """Return True if there is an image below a folder."""
     with os.scandir(root) as entries:
-        if any(e.name.lower().endswith(EXTENSIONS) and e.is_file() and e.name[0] != "." for e in entries):
+        if any(e.is_file() and e.name[0] != "." and is_image(e.path) for e in entries):
             return True
     return any(folder.images for folder in walk(root))
 
@@ -114,7 +115,7 @@ def image_names(root: Path) -> list[str]:
 
 
 def _none(root: Path) -> list[str]:
-    raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)})")
+    raise damaged_file(root, f"holds no images ({', '.join(EXTENSIONS)} or DICOM)")
 
 
 def list_images(root: Path) -> Listing:

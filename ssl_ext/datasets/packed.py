@@ -42,7 +42,7 @@ class PackedDataset(FileDataset):
         download: must be False.
         device: ``'cuda'`` decodes and cuts the JPEG files of a batch on the GPU, which needs
             ``num_workers=0``. Pixels differ from those of the CPU by some grey levels.
-        **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``: see FileDataset.
+        **kwargs: ``image_size``, ``crop``, ``scale``, ``channels``, ``intensity``: see FileDataset.
 
     Raises:
         FileNotFoundError: no pack in the folder.
@@ -128,7 +128,7 @@ class PackedDataset(FileDataset):
         for place in set(range(len(rows))) - set(fast):
             name = self.files[rows[place]]
             with decoding(name), Image.open(io.BytesIO(data[place].data)) as opened:
-                found[place] = image_pixels(upright(opened, self.channels)).to(self.device)
+                found[place] = image_pixels(upright(opened, self.reading)).to(self.device)
         if fast:
             with decoding(self.files[rows[fast[0]]]):
                 jpegs = [torch.from_numpy(data[place]) for place in fast]

@@ -13,7 +13,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import resize
 
-from ssl_ext.datasets.decode import decoding, orientation, upright, upright_size
+from ssl_ext.datasets.decode import Reading, decoding, orientation, read_image, upright, upright_size
+from ssl_ext.datasets.dicom import is_dicom
 from ssl_ext.datasets.file_dataset import BICUBIC, FileDataset, image_pixels
 from ssl_ext.datasets.files import damaged_file
 from ssl_ext.errors import UserError
@@ -67,7 +68,7 @@ class _Encoded(Dataset):
         if self.form.size:
             content, plain = self.data[index]["inputs"].numpy().tobytes(), False
         else:
-            content, plain = _encode(path, self.form)
+            content, plain = _encode(path, self.form, self.data.reading)
         return content, (len(content), zlib.crc32(content), plain, stat.st_size, stat.st_mtime_ns)
 
 
@@ -76,17 +77,24 @@ def _joined(items: list[tuple[bytes, tuple]]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(content), np.uint8), np.array(list(records), RECORD)
 
 
-def _encode(path: str, form: Form) -> tuple[bytes, bool]:
+def _encode(path: str, form: Form, reading: Reading) -> tuple[bytes, bool]:
     """Content of a file, or a reduced JPEG of it, and whether it is an upright colour or grey JPEG.
+
+    DICOM files are stored as 8-bit PNG, without their header.
 
     Raises:
         ValueError: It cannot be decoded.
     """
-    content = Path(path).read_bytes()
+    if is_dicom(path):
+        buffer = io.BytesIO()
+        read_image(path, reading).save(buffer, "PNG")
+        content = buffer.getvalue()
+    else:
+        content = Path(path).read_bytes()
     with decoding(path), Image.open(io.BytesIO(content)) as opened:
         plain = opened.format == "JPEG" and opened.mode in ("RGB", "L") and orientation(opened) == 1
         small = form.short_side is None or min(upright_size(opened)) <= form.short_side
-        image = upright(opened, form.channels)
+        image = upright(opened, reading)
     if small:
         return content, plain
     pixels = resize(image_pixels(image), [form.short_side], BICUBIC).permute(1, 2, 0).numpy()

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
-from ssl_ext.datasets.decode import open_image, read_image, upright_size
+from ssl_ext.datasets.decode import image_size, read_image
 from ssl_ext.datasets.files import damaged_file, missing_file
 from ssl_ext.errors import sentence
 
@@ -121,8 +121,7 @@ class DetectionDataset(Dataset):
 def _image_size(item: Annotation) -> tuple[int, int]:
     """Read (H, W) of the upright image from the header of its file."""
     try:
-        with open_image(item.image) as image:
-            return upright_size(image)
+        return image_size(item.image)
     except FileNotFoundError:
         by_hand = f"add the image, or remove its annotation ({item.where})"
         raise missing_file(item.image, "image", by_hand, can_download=False) from None

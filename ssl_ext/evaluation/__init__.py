@@ -5,7 +5,7 @@ from .conditions import Condition
 from .feature_bank import FeatureBank, cache_key, cached_features, dataset_fingerprint, weights_fingerprint
 from .features import batches, evaluation_mode, extract_features
 from .finetune import train_classifier
-from .knn import check_knn, choose_k, knn_classify
+from .knn import check_knn, choose_k, knn_classify, nearest_neighbours
 from .linear import LinearProbe, ProbeData, check_probe, linear_probe, linear_probes, most_together
 from .linear_augmented import augmented_linear_protocol
 from .linear_head import LinearHead
@@ -19,7 +19,7 @@ from .results import ResultRow, file_hash, measure_cost, read_results, text_hash
 from .splits import Splits, load_splits
 from .stats import Stat
 from .subsets import fraction_subset, hold_out, labels_per_class_subset, random_subset, short_classes
-from .tables import aggregate, results_table
+from .tables import aggregate, results_table, results_tables
 from .tasks import TASKS, labelled_rows
 
 __all__ = [
@@ -74,11 +74,13 @@ __all__ = [
     "load_splits",
     "measure_cost",
     "most_together",
+    "nearest_neighbours",
     "quality_figures",
     "random_subset",
     "rankme",
     "read_results",
     "results_table",
+    "results_tables",
     "short_classes",
     "text_hash",
     "top1",

@@ -33,11 +33,36 @@ def _labelled_bank(bank: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return _unit(bank), labels.to(bank.device)
 
 
-def _neighbours(queries: Tensor, bank: Tensor, k: int, chunk_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield cosine similarities and rows of the k nearest neighbours per chunk of queries, nearest first."""
+def _neighbours(
+    queries: Tensor, bank: Tensor, k: int, chunk_size: int, own: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield cosine similarities and rows of the k nearest neighbours per chunk of queries, nearest first.
+
+    ``own`` (Q,) is the bank row of each query itself, which is no neighbour; negative: not in the bank.
+    """
     columns = bank.T
-    for chunk in queries.split(chunk_size):
-        yield torch.topk(_unit(chunk).to(bank) @ columns, k, dim=1)
+    for start, chunk in zip(range(0, len(queries), chunk_size), queries.split(chunk_size), strict=True):
+        similarity = _unit(chunk).to(bank) @ columns
+        if own is not None:
+            itself = own[start : start + chunk_size].to(bank.device)
+            inside = (itself >= 0).nonzero()[:, 0]
+            similarity[inside, itself[inside]] = -torch.inf
+        yield torch.topk(similarity, k, dim=1)
+
+
+@torch.no_grad()
+def nearest_neighbours(features: Tensor, k: int, *, chunk_size: int = 512) -> tuple[Tensor, Tensor]:
+    """Cosine similarities and rows (N, k) of the nearest other rows of (N, D) features, nearest first.
+
+    ``k`` is clipped to N − 1.
+
+    >>> nearest_neighbours(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), 1)[1].tolist()
+    [[1], [0], [1]]
+    """
+    rows = torch.arange(len(features))
+    found = _neighbours(features, _unit(features), min(k, len(features) - 1), chunk_size, own=rows)
+    similarity, neighbours = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return similarity, neighbours
 
 
 def _vote(similarity: Tensor, labels: Tensor, num_classes: int, temperature: float, weights: str) -> Tensor:
@@ -76,6 +101,7 @@ def knn_classify(
     temperature: float = 0.1,
     weights: str = "exp",
     chunk_size: int = 512,
+    own: Tensor | None = None,
 ) -> Tensor:
     """Weighted kNN class scores (Q, num_classes) in [0, 1], on the queries' device.
 
@@ -92,6 +118,8 @@ def knn_classify(
         temperature: Temperature of the exponential weights, > 0.
         weights: ``'exp'`` or ``'uniform'``.
         chunk_size: Queries per matrix product; a chunk holds chunk_size × N similarities.
+        own: For queries that are rows of a labelled bank, their rows (Q,), which do not vote for themselves;
+            negative for other queries.
 
     Raises:
         ValueError: A setting is out of range, or the bank has no labelled row.
@@ -102,9 +130,10 @@ def knn_classify(
     """
     check_knn(k=k, temperature=temperature, weights=weights)
     bank, labels = _labelled_bank(bank, labels)
+    k = min(k, len(bank) - (own is not None))
     votes = [
         _vote(similarity, labels[rows], num_classes, temperature, weights)
-        for similarity, rows in _neighbours(queries, bank, min(k, len(bank)), chunk_size)
+        for similarity, rows in _neighbours(queries, bank, k, chunk_size, own)
     ]
     return torch.cat(votes).to(queries.device)
 

@@ -47,19 +47,21 @@ def _average_precision(score: np.ndarray, positive: np.ndarray) -> float:
 def _one_vs_rest(
     area: Callable[[np.ndarray, np.ndarray], float], scores: Tensor, labels: Tensor, task: str
 ) -> float:
-    """Average a one-vs-rest area, a function of scores (N,) and positives (N,), over the classes."""
+    """Average a one-vs-rest area, a function of scores (N,) and positives (N,), over its defined classes."""
     s, y = _arrays(scores, labels, task)
     if task == "binary":
         return area(s, y == 1)
     positive = y == 1 if task == "multi-label" else y[:, None] == np.arange(s.shape[1])
-    return float(np.mean([area(s[:, c], positive[:, c]) for c in range(s.shape[1])]))
+    found = np.array([area(s[:, c], positive[:, c]) for c in range(s.shape[1])])
+    return float(np.nanmean(found)) if not np.isnan(found).all() else float("nan")
 
 
 def auc(scores: Tensor, labels: Tensor, task: str = "multi-class") -> float:
     """Macro one-vs-rest area under the ROC curve, in [0, 1].
 
     ``scores`` (N, C), for ``binary`` also (N,) or (N, 1) (the last column is used); ``labels`` (N,),
-    or (N, L) in {0, 1} for ``multi-label``. NaN if a class has no positive or no negative row.
+    or (N, L) in {0, 1} for ``multi-label``. Classes without a positive or a negative row are left out
+    (:func:`.one_sided_classes` names them); NaN if no class is left.
 
     >>> import torch
     >>> auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1]), "binary")

@@ -160,6 +160,24 @@ def seeds_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] 
     return mean - half, mean + half
 
 
+def chance_difference(groups: Sequence[Sequence[float]]) -> float | None:
+    """Tukey's honestly significant difference (5 %) of the means of k groups (unequal sizes: Kramer, 1956).
+
+    Larger differences between any two means are significant. The deviation is pooled over all groups; None if
+    no group has two values.
+
+    >>> round(chance_difference([[1.0, 3.0], [5.0, 7.0]]), 3)
+    6.085
+    """
+    sizes = sorted(len(group) for group in groups if len(group))
+    free = sum(sizes) - len(sizes)
+    if len(sizes) < 2 or not free:
+        return None
+    variance = sum(len(group) * float(np.var(group)) for group in groups if len(group)) / free
+    width = float(stats.studentized_range.ppf(LEVEL, len(sizes), free))
+    return width * math.sqrt(variance / 2 * (1 / sizes[0] + 1 / sizes[1]))
+
+
 class SeedDifference(NamedTuple):
     """Mean difference over n pretraining seeds, its 95 % interval and p-values; None if not computed."""
 

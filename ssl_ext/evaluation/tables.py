@@ -71,6 +71,12 @@ def results_table(rows: Sequence[ResultRow], *, which: str = "last") -> Table | 
     return filled[0] if len(filled) == 1 else Group(*filled)
 
 
+def results_tables(rows: Sequence[ResultRow], which: str | None = None) -> list[Table | Group]:
+    """:func:`results_table` of an epoch; by default of the last, and of the best where it differs."""
+    epochs = [which] if which else ["last", *["best"] * any(row.best != row.last for row in rows)]
+    return [results_table(rows, which=epoch) for epoch in epochs]
+
+
 def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> Condition:
     """Column of a condition in the wide table."""
     if condition.protocol == "supervised":

@@ -3,7 +3,9 @@
 from .architecture import ResNetArchitecture, read_architecture
 from .classifier import Classifier, load_classifier
 from .detectron2_file import Detectron2File
+from .embedder import Embedder
 from .formats import Format
+from .loading import load
 from .networks import timm_resnet, torchvision_resnet
 from .onnx_file import OnnxFile
 from .safetensors_file import SafetensorsFile
@@ -23,6 +25,7 @@ __all__ = [
     "TOLERANCE",
     "Classifier",
     "Detectron2File",
+    "Embedder",
     "Format",
     "OnnxFile",
     "ResNetArchitecture",
@@ -30,6 +33,7 @@ __all__ = [
     "TimmFile",
     "TorchvisionFile",
     "largest_difference",
+    "load",
     "load_classifier",
     "random_images",
     "read_architecture",

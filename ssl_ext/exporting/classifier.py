@@ -12,8 +12,8 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ssl_ext.config.networks import choose_device, random_network, without_pretrained
-from ssl_ext.config.stored import KEPT, stored_config
+from ssl_ext.config.networks import choose_device, random_network
+from ssl_ext.config.stored import network_text, stored_config
 from ssl_ext.engine import load_weights
 from ssl_ext.engine.weights.checkpoint import stored_meta
 from ssl_ext.engine.weights.files import read_weights
@@ -104,12 +104,10 @@ class Classifier:
 
     def encoded(self, config: Config) -> bytes:
         """Content of the file; ``config`` is that of the network."""
-        kept = {key: value for key, value in config.to_dict().items() if key in KEPT}
-        kept["model"] = without_pretrained(kept["model"])
         mean, std = self.network.model.normalization or (None, None)
         backbone = tensors_of(self.network.model.backbone)
         content = {
-            "meta": {"cfg": "\n".join(f"{key} = {value!r}" for key, value in kept.items())},
+            "meta": {"cfg": network_text(config)},
             "state_dict": {f"backbone.{name}": value for name, value in backbone.items()},
             KEY: {
                 "weight": self.head.weight.cpu(),

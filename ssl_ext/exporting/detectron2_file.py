@@ -37,7 +37,7 @@ class Detectron2File:
             raise UserError(
                 f"model.backbone has stem_channels={architecture.stem_channels}, base_channels="
                 f"{architecture.base_channels}, but detectron2's ResNet-{architecture.depth} supports only "
-                "64 and 64: use --to torchvision, safetensors or onnx."
+                "64 and 64: use --to torchvision, timm, safetensors or onnx."
             )
         if about["channel_order"] != "RGB":
             raise UserError(
@@ -56,7 +56,8 @@ class Detectron2File:
             "MODEL.PIXEL_STD": [round(255 * value, 4) for value in about["std"]],
             "INPUT.FORMAT": about["channel_order"],
         }
-        lines = ["cfg.MODEL.WEIGHTS = FILE", *(f"cfg.{key} = {value!r}" for key, value in settings.items())]
+        lines = ["from detectron2.config import get_cfg", "cfg = get_cfg()", "cfg.MODEL.WEIGHTS = FILE"]
+        lines += [f"cfg.{key} = {value!r}" for key, value in settings.items()]
         if architecture.stem == "cifar":
             lines.append(OWN_STEM)
         return dict(architecture=described(architecture), settings=settings, loading=lines)

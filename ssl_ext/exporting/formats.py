@@ -61,6 +61,19 @@ def described(architecture: ResNetArchitecture) -> dict[str, Any]:
     return dict(name=architecture.name, **asdict(architecture))
 
 
+def architecture_words(about: Mapping[str, Any]) -> str:
+    """Name, stem and unusual widths of a :func:`described` architecture.
+
+    >>> architecture_words(described(ResNetArchitecture(18, "cifar", stem_channels=16, base_channels=16)))
+    'resnet18 with cifar stem, base_channels 16, stem_channels 16'
+    """
+    stem = f" with {about['stem']} stem" if "stem" in about else ""
+    widths = (
+        f", {key} {about[key]}" for key in ("base_channels", "stem_channels") if about.get(key, 64) != 64
+    )
+    return about["name"] + stem + "".join(widths)
+
+
 def torch_file(content: Mapping[str, Any]) -> bytes:
     """Return the bytes that ``torch.save`` writes."""
     file = io.BytesIO()
@@ -80,3 +93,18 @@ def as_strings(about: Mapping[str, Any]) -> dict[str, str]:
     {'method': 'SimCLR', 'mean': '[0.5]'}
     """
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+
+
+def from_strings(about: Mapping[str, str]) -> dict[str, Any]:
+    """Inverse of :func:`as_strings`; a text that is not JSON is itself.
+
+    >>> from_strings({"method": "SimCLR", "mean": "[0.5]"})
+    {'method': 'SimCLR', 'mean': [0.5]}
+    """
+    values: dict[str, Any] = {}
+    for key, text in about.items():
+        try:
+            values[key] = json.loads(text)
+        except (ValueError, RecursionError):
+            values[key] = text
+    return values

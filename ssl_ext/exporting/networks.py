@@ -64,18 +64,18 @@ def timm_resnet(
     *,
     stem: str = "imagenet",
     in_channels: int = 3,
+    stem_channels: int = 64,
     base_channels: int = 64,
     groups: int = 1,
     width_per_group: int = 64,
 ) -> nn.Module:
     """Build timm's ResNet without its classifier: images (N, C, H, W) to features (N, D).
 
-    The stem always has 64 channels.
-
     Args:
         depth: 18, 34, 50, 101 or 152.
         stem: ``'imagenet'`` (7×7, stride 2, pooling) or ``'cifar'`` (3×3, stride 1, no pooling).
         in_channels: Channels of the images.
+        stem_channels: Width of the stem.
         base_channels: Width of the first stage; doubled in each further stage.
         groups: Groups of a ResNeXt's 3×3 convolutions.
         width_per_group: Channels per group of a ResNeXt's first stage.
@@ -87,15 +87,21 @@ def timm_resnet(
     _check(depth, stem)
     resnet: ModuleType = needed("timm.models.resnet", "timm")
     settings: dict[str, Any] = dict(cardinality=groups, base_width=width_per_group)
+    block = resnet.BasicBlock if depth < 50 else resnet.Bottleneck
     net = resnet.ResNet(
-        resnet.BasicBlock if depth < 50 else resnet.Bottleneck,
+        block,
         BLOCKS[depth],
         num_classes=0,
         in_chans=in_channels,
         channels=tuple(base_channels * 2**index for index in range(4)),
         **settings,
     )
-    _set_stem(net, stem, in_channels, 64)
+    if stem_channels != 64:
+        # timm's constructor has a stem of 64 channels.
+        width, net.bn1 = base_channels * block.expansion, nn.BatchNorm2d(stem_channels)
+        shortcut = None if width == stem_channels else resnet.downsample_conv(stem_channels, width, 1)
+        net.layer1[0] = block(stem_channels, base_channels, downsample=shortcut, **settings)
+    _set_stem(net, stem, in_channels, stem_channels)
     return net
 
 

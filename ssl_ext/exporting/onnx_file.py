@@ -54,9 +54,12 @@ class OnnxFile:
         for package in ("onnx", "onnxscript", "onnxruntime"):
             needed(package, "onnx")
         network = backbone.backbone if isinstance(backbone, ClassifierModule) else backbone
+        shape = 1, len(about["mean"]), about["checked_at"], about["checked_at"]
         loading = [
-            "session = onnxruntime.InferenceSession(FILE)",
-            f"{_output(backbone)}, = session.run(None, {{'{IMAGES}': images}})  # float32, prepared as above",
+            "import numpy, onnxruntime",
+            "session = onnxruntime.InferenceSession(FILE, providers=onnxruntime.get_available_providers())",
+            f"{IMAGES} = numpy.zeros({shape}, numpy.float32)  # yours, prepared as above",
+            f"{_output(backbone)}, = session.run(None, {{'{IMAGES}': {IMAGES}}})",
         ]
         said: dict[str, Any] = dict(architecture=architecture_of(network), loading=loading)
         if not takes_any_size(backbone):

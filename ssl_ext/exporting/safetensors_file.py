@@ -20,10 +20,9 @@ class SafetensorsFile:
     ending = ".safetensors"
 
     def about(self, backbone: nn.Module, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the architecture and the line that loads the file."""
-        return dict(
-            architecture=architecture_of(backbone), loading=["state = safetensors.torch.load_file(FILE)"]
-        )
+        """Return the architecture and the lines that load the file."""
+        loading = ["import safetensors.torch", "state = safetensors.torch.load_file(FILE)"]
+        return dict(architecture=architecture_of(backbone), loading=loading)
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
         """Encode as a safetensors file."""

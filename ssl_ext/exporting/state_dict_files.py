@@ -12,7 +12,6 @@ from torch import nn
 from ssl_ext.errors import UserError
 
 from .architecture import ResNetArchitecture, read_architecture
-from .extras import needed
 from .formats import Network, described, read_torch_file, tensors_of, torch_file
 from .networks import timm_resnet, torchvision_resnet
 
@@ -49,7 +48,8 @@ class TorchvisionFile:
             lines = self.library_lines(architecture)
         else:
             options = "".join(f", {key}={value!r}" for key, value in unusual(architecture).items())
-            lines = [f"net = ssl_ext.apis.{self.library}_resnet({architecture.depth}{options})", LOAD]
+            net = f"net = ssl_ext.apis.{self.library}_resnet({architecture.depth}{options})"
+            lines = ["import torch, ssl_ext.apis", net, LOAD]
         return dict(architecture=described(architecture), loading=lines)
 
     def architecture(self, backbone: nn.Module) -> ResNetArchitecture:
@@ -67,7 +67,7 @@ class TorchvisionFile:
         """Return code that loads the file without ssl_ext."""
         stem = [CIFAR_STEM] if architecture.stem == "cifar" else []
         net = f"net = torchvision.models.{architecture.name}()"
-        return [net, *stem, "net.fc = torch.nn.Identity()", LOAD]
+        return ["import torch, torchvision", net, *stem, "net.fc = torch.nn.Identity()", LOAD]
 
     def encode(self, backbone: nn.Module, about: Mapping[str, Any]) -> bytes:
         """Encode as a torch file."""
@@ -90,21 +90,11 @@ class TimmFile(TorchvisionFile):
     ending = "_timm.pth"
     library = "timm"
 
-    def architecture(self, backbone: nn.Module) -> ResNetArchitecture:
-        """Read the backbone's architecture; raise UserError if the library does not support it."""
-        needed("timm", "timm")
-        architecture = super().architecture(backbone)
-        if architecture.stem_channels != 64:
-            raise UserError(
-                f"model.backbone.stem_channels is {architecture.stem_channels}, but the stem of timm's "
-                "ResNets always has 64: use --to torchvision, safetensors or onnx."
-            )
-        return architecture
-
     def library_lines(self, architecture: ResNetArchitecture) -> list[str]:
         """Return code that loads the file without ssl_ext."""
         net = f"net = timm.create_model('{architecture.name}', num_classes=0)"
-        return [net, *([CIFAR_STEM] if architecture.stem == "cifar" else []), LOAD]
+        stem = [CIFAR_STEM] if architecture.stem == "cifar" else []
+        return ["import torch, timm", net, *stem, LOAD]
 
     def network(self, architecture: ResNetArchitecture) -> nn.Module:
         """Build the library's network without classifier."""

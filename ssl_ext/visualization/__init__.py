@@ -3,7 +3,7 @@
 from .confusion import confusion_heatmap
 from .curves import loss_curves
 from .detections import detection_panels
-from .embeddings import embedding_scatter
+from .embeddings import Cloud, embedding_scatter
 from .heatmap import sweep_heatmap
 from .matrices import trimix_matrices
 from .mixing import draw_mixed_grid
@@ -16,6 +16,7 @@ from .sweeps import sweep_lines
 from .views import view_grid
 
 __all__ = [
+    "Cloud",
     "confusion_heatmap",
     "detection_panels",
     "draw_mixed_grid",

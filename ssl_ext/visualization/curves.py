@@ -15,17 +15,19 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ssl_ext.names import X_AXES
 
-from .style import PALETTE, end_at_limits, new_figure, open_frame
+from .style import COLUMN, PAGE, PALETTE, centred_grid, end_at_limits, label_axes, legend_below, new_figure
 
-PANEL = (3.0, 2.3)  # inches
-COLUMNS = 4
+HEIGHT = 1.8  # inches of a row
+AXES = {"hours": "hours of training"}
 DASHED = (0, (3, 1.5))
 MARKED = 30  # points
-# Parts of the names of metrics in [0, 1].
-ACCURACIES = frozenset(("acc", "accuracy", "auc", "f1", "top1", "top5"))
+# Parts of the names of metrics that are drawn in percent.
+ACCURACIES = frozenset(("acc", "accuracy", "top1", "top5"))
+FRACTIONS = frozenset(("auc", "f1"))  # values in [0, 1] that are drawn as they are
 SPELLED = {
     "acc": "accuracy",
     "knn": "kNN",
+    "lr": "learning rate",
     "top1": "top-1",
     "rankme": "RankMe",
     "lidar": "LiDAR",
@@ -41,14 +43,16 @@ def loss_curves(
 ) -> Figure:
     """Draw one panel per logged term with one line per run (Fig. 2 of TriMix).
 
-    The validation value of a term (``val_`` and its name) is drawn dashed in the same panel.
+    The validation value of a term (``val_`` and its name) is drawn dashed in the same panel. Accuracies are
+    in percent.
 
     Args:
         runs: Name of each run to the records of ``read_scalars``, dicts with ``step`` and terms.
         keys: Terms to draw; by default ``loss`` and every ``loss_…`` that occurs.
         smoothing: Weight in [0, 1) of a bias-corrected exponential moving average of the terms that are
             logged with the training loss; the raw values are drawn pale behind it. Values logged
-            separately, such as validation metrics, are never smoothed. Markers show measured values.
+            separately, such as validation metrics, and series of up to 30 points, which have markers, are
+            never smoothed.
         x: ``'iteration'``; ``'epoch'``: the mean of each epoch's records; or ``'hours'`` of training, for
             terms logged with ``training_seconds``, such as a classifier's accuracies.
 
@@ -68,56 +72,54 @@ def loss_curves(
         raise ValueError(f"no run has logged {missing or 'a loss'}; logged are {list(found)}")
     validated = {key: f"val_{key}" for key in keys if f"val_{key}" in found and f"val_{key}" not in keys}
 
-    columns = len(keys) if len(keys) <= COLUMNS else min(math.ceil(len(keys) / 2), COLUMNS)
+    columns = len(keys) if len(keys) < 4 else 2 if len(keys) == 4 else 3
     rows = math.ceil(len(keys) / columns)
     entries: dict[str, Line2D] = {}
     if len(runs) > 1:
         entries = {name: Line2D([], [], **_look(number)) for number, name in enumerate(runs)}
     if validated:
-        entries["training"] = Line2D([], [], color="0.3", linewidth=1.4)
-        entries["validation"] = Line2D([], [], color="0.3", linewidth=1.4, linestyle=DASHED)
-    width = PANEL[0] * columns
-    fitting = max(1, int(width / (0.6 + 0.075 * max(map(len, entries), default=1))))
-    figure = new_figure(width, PANEL[1] * rows + 0.2 * math.ceil(len(entries) / fitting))
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, key in zip(panels, keys, strict=False):
+        entries["training"] = Line2D([], [], color="0.3", linewidth=1.2)
+        entries["validation"] = Line2D([], [], color="0.3", linewidth=1.2, linestyle=DASHED)
+    figure = new_figure(COLUMN if columns == 1 else PAGE, HEIGHT * rows)
+    for panel, key in zip(centred_grid(figure, len(keys), columns), keys, strict=True):
+        scale = _scale(runs, [key, validated.get(key, key)])
         for number, (name, records) in enumerate(runs.items()):
             look = dict(_look(number), label=name)
             in_training = all("loss" in record for record in records if key in record)
-            _draw(panel, *_series(records, key, x), look, smoothing if in_training else None)
+            steps, values = _series(records, key, x)
+            _draw(panel, steps, scale * values, look, smoothing if in_training else None)
             if key in validated:
                 dashed = {**look, "linestyle": DASHED, "label": f"{name}, validation"}
-                _draw(panel, *_series(records, validated[key], x), dashed, None)
-        if not ACCURACIES.isdisjoint(key.split("_")):
-            shown = np.concatenate([line.get_ydata() for line in panel.lines] or [np.zeros(0)])
-            end_at_limits(panel, "y", 1 if np.nanmax(shown, initial=0) <= 1 else 100)
-        panel.set_title(_title(key), fontsize=10)
-        panel.set_xlabel(x, fontsize=9)
-        panel.tick_params(labelsize=8)
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=x != "hours", min_n_ticks=1))
+                steps, values = _series(records, validated[key], x)
+                _draw(panel, steps, scale * values, dashed, None)
+        label_axes(panel, AXES.get(x, x), _words(key))
+        if _is_accuracy(key):
+            end_at_limits(panel, "y", 100)
+        elif not FRACTIONS.isdisjoint(key.split("_")):
+            end_at_limits(panel, "y", 1)
+        panel.xaxis.set_major_locator(MaxNLocator(4, integer=x != "hours", min_n_ticks=1))
+        panel.yaxis.set_major_locator(MaxNLocator(5, min_n_ticks=2))
         if x != "hours":  # the formatter writes 0.025 as "25m"
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-        panel.grid(color="0.92", linewidth=0.7)
-        panel.set_axisbelow(True)
-        open_frame(panel)
-    for panel in panels[len(keys) :]:
-        panel.remove()
     if entries:
-        figure.legend(
-            entries.values(),
-            entries.keys(),
-            loc="outside lower center",
-            ncols=min(fitting, len(entries)),
-            frameon=False,
-            fontsize=9,
-        )
+        legend_below(figure, list(entries.values()), list(entries))
     return figure
+
+
+def _is_accuracy(key: str) -> bool:
+    return not ACCURACIES.isdisjoint(key.split("_"))
+
+
+def _scale(runs: Mapping[str, Sequence[Mapping[str, Any]]], keys: Sequence[str]) -> int:
+    """Factor of values in percent: 100 for accuracies in [0, 1]; 1 for those in percent and other values."""
+    values = [record[key] for records in runs.values() for record in records for key in keys if key in record]
+    return 100 if _is_accuracy(keys[0]) and not any(value > 1 for value in values) else 1
 
 
 def _look(number: int) -> dict[str, Any]:
     """Colour and dashes of a run."""
     dashes = ("-", ":", "-.")[number // len(PALETTE) % 3]
-    return {"color": PALETTE[number % len(PALETTE)], "linestyle": dashes, "linewidth": 1.4}
+    return {"color": PALETTE[number % len(PALETTE)], "linestyle": dashes, "linewidth": 1.2}
 
 
 def _draw(
@@ -125,14 +127,11 @@ def _draw(
 ) -> None:
     if not len(values):
         return
-    # Markers make series of few points, or of one, visible.
-    marked: dict[str, Any] = {"marker": "o" if len(values) <= MARKED else None, "markersize": 3}
-    if smoothing:
-        colour = look["color"]
-        face = {"markerfacecolor": colour, "markeredgecolor": colour}
-        panel.plot(steps, values, color=to_rgba(colour, 0.25), linewidth=0.8, **marked, **face)
-        values, marked = moving_average(values, smoothing), {}
-    panel.plot(steps, values, **look, **marked)
+    few = len(values) <= MARKED
+    if smoothing and not few:
+        panel.plot(steps, values, color=to_rgba(look["color"], 0.25), linewidth=0.8)
+        values = moving_average(values, smoothing)
+    panel.plot(steps, values, **look, marker="o" if few else None, markersize=2.5)
 
 
 def moving_average(values: np.ndarray, weight: float) -> np.ndarray:
@@ -165,9 +164,10 @@ def _series(
     return epochs, np.array([values[steps == epoch].mean() for epoch in epochs])
 
 
-def _title(key: str) -> str:
-    """Panel title of a logged name, such as "total loss" for ``loss`` or "kNN top-1" for ``knn_top1``."""
+def _words(key: str) -> str:
+    """Axis label of a logged name, such as "total loss" for ``loss`` or "kNN top-1 (%)" for ``knn_top1``."""
     if key in ("loss", "val_loss"):
         return "total loss" if key == "loss" else "total loss, validation"
-    words = key.removeprefix("loss_").split("_")
-    return " ".join(SPELLED.get(word, word) for word in words)
+    term = key.startswith("loss_")
+    words = [SPELLED.get(word, word) for word in key.removeprefix("loss_").split("_")]
+    return " ".join(words) + (" loss" if term else " (%)" if _is_accuracy(key) else "")

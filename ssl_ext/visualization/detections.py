@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from .style import PALETTE, bare, new_figure, to_array
+from .style import CELL_TEXT, LABEL, PAGE, bare, legend_below, new_figure, text_colour, to_array
 
-PANEL = 3.6  # inches
-STRONG = PALETTE[:6]  # black and yellow are hard to see on photographs
-LINE, LETTERS = 1.2, 5.5  # points
+PANEL = PAGE / 2
+# Okabe and Ito's colours that are seen on photographs, where black is not.
+STRONG = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINE = 1.2  # points
 
 
 def detection_panels(
@@ -54,7 +55,7 @@ def detection_panels(
             raise ValueError(f"an image must be uint8 (3, H, W), got {picture.dtype} {picture.shape}")
     colours = class_colours(len(classes))
     heights = [PANEL * picture.shape[1] / picture.shape[2] for picture in pictures]
-    figure = new_figure(2 * PANEL, sum(heights) + 0.6, gap=0.01)
+    figure = new_figure(2 * PANEL, sum(heights) + 0.25, gap=0.01)
     grid = figure.subplots(len(pictures), 2, squeeze=False, height_ratios=heights)
     seen: set[int] = set()
     for (left, right), picture, truth, detections in zip(grid, pictures, true, found, strict=True):
@@ -69,13 +70,11 @@ def detection_panels(
             if score >= threshold:
                 _draw(right, box, colours[label], words=f"{classes[label]} {score:.2f}")
                 seen.add(label)
-    grid[0, 0].set_title("annotated", fontsize=9)
-    grid[0, 1].set_title(f"found, score from {threshold:g}", fontsize=9)
-    lines = [Line2D([], [], color=colours[label], label=classes[label]) for label in sorted(seen)]
+    grid[0, 0].set_title("annotated", fontsize=LABEL)
+    grid[0, 1].set_title(f"found, score at least {threshold:g}", fontsize=LABEL)
+    lines = [Line2D([], [], color=colours[label]) for label in sorted(seen)]
     if lines:
-        figure.legend(
-            handles=lines, loc="outside lower center", ncols=min(len(lines), 6), fontsize=8, frameon=False
-        )
+        legend_below(figure, lines, [classes[label] for label in sorted(seen)])
     return figure
 
 
@@ -114,8 +113,8 @@ def _draw(axes: Axes, box: Sequence[float], colour: str, *, style: str = "-", wo
             x2 if right else x1,
             y1,
             words,
-            fontsize=LETTERS,
-            color="white",
+            fontsize=CELL_TEXT,
+            color=text_colour(colour),
             ha="right" if right else "left",
             va="top",
             clip_on=True,

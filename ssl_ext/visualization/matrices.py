@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .style import PALETTE, bare, new_figure, to_array, to_images
+from .style import LABEL, PAGE, PALETTE, bare, colour_bar, new_figure, to_array, to_images
 
 MAX_BATCH = 32
-GAP, TITLE, COLOUR_BAR = 0.12, 0.35, 0.5  # inches
+GAP, HEADING, COLOUR_BAR, WORDS = 0.06, 0.36, 0.5, 0.2  # inches
 
 
 def trimix_matrices(
@@ -51,14 +51,15 @@ def trimix_matrices(
         ("(B) cosine similarity", "RdBu_r", -reach, reach),
         ("(C) after softmax", "Blues", 0.0, max(float(matrices[2].max()), 1e-6)),
     )
-    side = min(max(0.28 * batch, 2.6), 6.0)  # inches
+    width = PAGE / 3
+    side = (width - COLOUR_BAR - WORDS - 2 * GAP) / (1 + 1 / batch)  # inches
     cell = side / batch
-    width, height = cell + side + COLOUR_BAR + 4 * GAP, cell + side + TITLE + 2 * GAP
+    height = cell + side + HEADING + 2 * GAP
     figure = new_figure(3 * width, height)
     figure.set_layout_engine("none")  # axes are placed explicitly to align strips and matrix
 
     for number, (matrix, (title, colours, low, high)) in enumerate(zip(matrices, panels, strict=True)):
-        left = number * width + GAP
+        left = number * width + WORDS
 
         def place(x: float, y: float, w: float, h: float, left: float = left) -> Axes:
             return figure.add_axes(((left + x) / (3 * width), y / height, w / (3 * width), h / height))
@@ -66,21 +67,21 @@ def trimix_matrices(
         axes = place(cell + GAP / 2, GAP, side, side)
         above = place(cell + GAP / 2, side + 1.5 * GAP, side, cell)
         beside = place(0, GAP, cell, side)
-        scale = place(cell + side + GAP, GAP, 0.12, side)
+        scale = place(cell + side + 2 * GAP, GAP, 0.08, side)
         drawn = axes.imshow(matrix.T, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         bare(axes)
         _strip(above, np.concatenate(thumbnails, axis=1), batch, 1)
         _strip(beside, np.concatenate(mixtures, axis=0), 1, batch)
-        above.vlines(range(1, batch), 0, 1, color="white", linewidth=1)
-        beside.hlines(range(1, batch), 0, 1, color="white", linewidth=1)
+        above.vlines(range(1, batch), 0, 1, color="white", linewidth=0.6)
+        beside.hlines(range(1, batch), 0, 1, color="white", linewidth=0.6)
         for column in (0, batch - 1):
             _frame(above, column, PALETTE[2])
         _frame(beside, 0, PALETTE[1])
         bare(above)
         bare(beside)
-        above.set_title(title, fontsize=8 + 1.2 * side, pad=5)
-        figure.colorbar(drawn, cax=scale).outline.set_visible(False)
-        scale.tick_params(labelsize=5 + side)
+        above.set_title(f"{title}\nimages of the batch", fontsize=LABEL, pad=3)
+        beside.set_ylabel("mixed images", fontsize=LABEL, labelpad=2)
+        colour_bar(figure, drawn, "", cax=scale)
     return figure
 
 
@@ -93,5 +94,5 @@ def _strip(axes: Axes, pictures: np.ndarray, width: int, height: int) -> None:
 def _frame(axes: Axes, x: float, colour: str) -> None:
     """Draw a coloured frame around the image in column ``x`` of the first row."""
     axes.add_patch(
-        Rectangle((x, 0), 1, 1, fill=False, edgecolor=colour, linewidth=2.5, clip_on=False, zorder=3)
+        Rectangle((x, 0), 1, 1, fill=False, edgecolor=colour, linewidth=1.5, clip_on=False, zorder=3)
     )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from .style import GREY, PALETTE, new_figure, open_frame
+from .style import CELL_TEXT, GREY, PAGE, PALETTE, add_title, label_axes, legend_below, new_figure
 
 NAMED_UP_TO = 10  # classes; with more, lines are thin, grey and not named
 BINS = 15
@@ -44,25 +45,27 @@ def prediction_panels(
     known = [c for c in range(scores.shape[1]) if 0 < positive[:, c].sum() < len(positive)]
     if not known:
         raise ValueError("curves need images of a class, and others")
-    figure = new_figure(10.5, 3.6)
+    figure = new_figure(PAGE, 2.5)
     roc, recall, reliability = figure.subplots(1, 3)
     named = len(known) <= NAMED_UP_TO
+    lines: dict[str, Line2D] = {}
     for place, c in enumerate(known):
         score, own = scores[:, c], positive[:, c]
-        style = {"color": PALETTE[place % len(PALETTE)], "linewidth": 1.3} if named else THIN
-        if named and place >= len(PALETTE):
-            style["linestyle"] = "--"
+        style = {"color": PALETTE[place], "linewidth": 1.2} if named else THIN
         false_rate, true_rate, _ = roc_curve(own, score)
-        roc.plot(false_rate, true_rate, label=f"{names[c]}: {roc_auc_score(own, score):.3f}", **style)
         precision, found, _ = precision_recall_curve(own, score)
-        area = average_precision_score(own, score)
-        recall.step(found, precision, where="post", label=f"{names[c]}: {area:.3f}", **style)
-    roc.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
-    _finish(roc, "1 − specificity", "sensitivity", "AUC" if named else None)
-    _finish(recall, "sensitivity (recall)", "PPV (precision)", "AUPRC" if named else None)
+        areas = f"AUC {roc_auc_score(own, score):.3f}, AUPRC {average_precision_score(own, score):.3f}"
+        (line,) = roc.plot(100 * false_rate, 100 * true_rate, **style)
+        recall.step(100 * found, 100 * precision, where="post", **style)
+        lines[f"{names[c]}: {areas}"] = line
+    roc.plot([0, 100], [0, 100], color=GREY, linestyle=":", linewidth=1)
+    _finish(roc, "1 − specificity (%)", "sensitivity (%)")
+    _finish(recall, "sensitivity, recall (%)", "PPV, precision (%)")
     _reliability(reliability, confidence, right)
+    if named:
+        legend_below(figure, list(lines.values()), list(lines))
     if title:
-        figure.suptitle(title, fontsize=10)
+        add_title(figure, title)
     return figure
 
 
@@ -75,18 +78,17 @@ def _reliability(axes: Axes, confidence: np.ndarray, right: np.ndarray) -> None:
     filled = counts > 0
     means = [np.bincount(bins, weights=values, minlength=BINS)[filled] for values in (confidence, right)]
     expected, accuracy = (total / counts[filled] for total in means)
-    centres = (np.arange(BINS) + 0.5) / BINS
-    axes.bar(centres, counts / counts.sum(), width=1 / BINS, color="0.88", label="share of images")
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+    centres = 100 * (np.arange(BINS) + 0.5) / BINS
+    axes.bar(centres, 100 * counts / counts.sum(), width=100 / BINS, color="0.88", label="share of images")
+    axes.plot([0, 100], [0, 100], color=GREY, linestyle=":", linewidth=1)
     error = float(np.abs(expected - accuracy) @ counts[filled] / counts.sum())
-    axes.plot(expected, accuracy, color=PALETTE[0], marker="o", markersize=4, label=f"ECE {error:.3f}")
-    _finish(axes, "confidence", "accuracy", "")
+    axes.plot(
+        100 * expected, 100 * accuracy, color=PALETTE[0], marker="o", markersize=3, label=f"ECE {error:.3f}"
+    )
+    _finish(axes, "confidence (%)", "accuracy (%)")
+    axes.legend(fontsize=CELL_TEXT, frameon=False, loc="upper left")
 
 
-def _finish(axes: Axes, x: str, y: str, legend: str | None) -> None:
-    """Set labels and limits; ``legend`` is the title of a legend, None for no legend."""
-    axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.tick_params(labelsize=8)
-    open_frame(axes)
-    if legend is not None:
-        axes.legend(title=legend or None, fontsize=7, title_fontsize=8, frameon=False)
+def _finish(axes: Axes, x: str, y: str) -> None:
+    axes.set(xlim=(-2, 102), ylim=(-2, 102))
+    label_axes(axes, x, y, grid=False)

@@ -4,59 +4,71 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import fill
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from .style import PALETTE, end_at_limits, new_figure, open_frame
+from .style import COLUMN, PALETTE, TICK, end_at_limits, label_axes, new_figure
+
+BAR, HEADING = 0.19, 0.24  # inches
+NAME_WIDTH = 24  # characters
 
 
-def scores_bar(rows: Sequence[tuple[str, float, float | None]], *, label: str = "accuracy (%)") -> Figure:
-    """Draw horizontal bars in the order of the rows, labelled with their values; a dash for NaN.
+def scores_bar(
+    rows: Sequence[tuple[str, str, float, float | None]], *, label: str = "accuracy (%)"
+) -> Figure:
+    """Draw horizontal bars, labelled with their values (a dash for NaN), under a heading for each method.
+
+    Methods and their measurements keep the order of the rows; a measurement has the same colour everywhere.
 
     Args:
-        rows: Name, score and standard deviation (None: a single run) of each evaluation.
+        rows: Method, measurement, score and standard deviation (None: a single run) of each evaluation.
         label: Name and unit of the score; a percentage axis ends at 100.
 
     Raises:
         ValueError: There are no rows.
     """
     if not rows:
-        raise ValueError("a chart of scores needs at least one row (name, score, std)")
-    names = [name for name, _, _ in rows]
-    texts = [
-        "-"
-        if math.isnan(score)
-        else f"{score:.2f}"
-        if deviation is None
-        else f"{score:.2f} ± {deviation:.2f}"
-        for _, score, deviation in rows
-    ]
-    scores = [0.0 if math.isnan(score) else score for _, score, _ in rows]
-    spreads = [0.0 if math.isnan(score) else deviation or 0.0 for _, score, deviation in rows]
-    figure = new_figure(5.0, 0.36 * len(rows) + 0.7)
+        raise ValueError("a chart of scores needs at least one row (method, measurement, score, std)")
+    groups: dict[str, list[tuple[Any, ...]]] = {}
+    for method, *row in rows:
+        groups.setdefault(method, []).append(tuple(row))
+    colours = {
+        name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(row[1] for row in rows))
+    }
+    names = {name: fill(name, NAME_WIDTH) for name in colours}
+    step = BAR * max(1.0, 0.75 * max(name.count("\n") + 1 for name in names.values()))
+    figure = new_figure(COLUMN, step * len(rows) + HEADING * len(groups) + 0.55)
     axes = figure.subplots()
-    bars = axes.barh(range(len(rows)), scores, height=0.62, color=PALETTE[0])
-    for position, (score, spread) in enumerate(zip(scores, spreads, strict=True)):
-        if spread:
-            axes.errorbar(score, position, xerr=spread, color="black", capsize=3, linewidth=1)
-    axes.set_yticks(range(len(rows)), names, fontsize=9)
-    axes.invert_yaxis()
-    widest = max(score + spread for score, spread in zip(scores, spreads, strict=True))
-    axes.set_xlim(min(0.0, *scores), max(widest, 1e-9) * 1.35)
+    ticks, widest, place = {}, 0.0, 0.0
+    for method, members in groups.items():
+        place += HEADING
+        axes.text(
+            0, place - HEADING / 2, f" {method}", va="center", fontsize=TICK, fontweight="bold", clip_on=False
+        )
+        for name, score, deviation in members:
+            place += step
+            centre, known = place - step / 2, not math.isnan(score)
+            width, spread = (score, deviation or 0.0) if known else (0.0, 0.0)
+            axes.barh(centre, width, height=0.8 * BAR, color=colours[name])
+            if spread:
+                axes.errorbar(width, centre, xerr=spread, color="black", capsize=2, linewidth=0.8)
+            words = f"{score:.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
+            axes.annotate(
+                words if known else "-", (width + spread, centre), xytext=(4, 0), textcoords="offset points",
+                va="center", fontsize=TICK, annotation_clip=False,
+            )  # fmt: skip
+            ticks[centre], widest = names[name], max(widest, width + spread)
+    axes.set_ylim(place, 0)
+    axes.set_xlim(
+        min(0.0, *(row[2] for row in rows if not math.isnan(row[2])), 0.0), max(widest, 1e-9) * 1.35
+    )
     if label.endswith("(%)"):
         end_at_limits(axes, "x", 100)
-    for bar, text, spread in zip(bars, texts, spreads, strict=True):
-        axes.annotate(
-            text,
-            (bar.get_width() + spread, bar.get_y() + bar.get_height() / 2),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-        )
-    axes.set_xlabel(label, fontsize=9)
-    axes.tick_params(axis="x", labelsize=8)
+    if any(row[3] is not None for row in rows):
+        label += ", ± standard deviation"
+    label_axes(axes, label, "measurement", grid=False)
+    axes.set_yticks(list(ticks), list(ticks.values()))
     axes.tick_params(axis="y", length=0)
-    open_frame(axes)
     return figure

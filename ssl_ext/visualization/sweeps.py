@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from .style import MARKERS, PALETTE, end_at_limits, new_figure, open_frame
+from .heatmap import LEAST_WIDTH
+from .style import COLUMN, MARKERS, PALETTE, end_at_limits, label_axes, legend_below, new_figure, widened
 
 LOG_FROM = 8  # smallest ratio of largest to smallest value for a logarithmic axis
 
@@ -24,7 +25,7 @@ def sweep_lines(
     """Draw scores over one setting, with one line per value of a second setting (Fig. 4 of TriMix).
 
     Numbers are placed on a linear axis, or on a logarithmic one if they span a factor of 8 or more; other
-    values are evenly spaced in order of occurrence.
+    values are evenly spaced in order of occurrence. Scores of single seeds have an axis of at least 5.
 
     Args:
         lines: Name of each line to its points: value, score, and standard deviation (None: a single run).
@@ -38,7 +39,7 @@ def sweep_lines(
     values = list(dict.fromkeys(value for points in lines.values() for value, _, _ in points))
     if not values:
         raise ValueError("lines over a setting need at least one point (value, score, std)")
-    figure = new_figure(4.6, 3.0)
+    figure = new_figure(COLUMN, 2.4)
     axes = figure.subplots()
     place = _scale(axes, values)
     for number, (name, points) in enumerate(lines.items()):
@@ -52,21 +53,19 @@ def sweep_lines(
             else None,
             color=colour,
             marker=marker,
-            markersize=5,
-            linewidth=1.4,
-            capsize=3,
-            label=name,
+            markersize=4,
+            linewidth=1.2,
+            capsize=2,
+            label=name if legend is None else f"{legend} = {name}",
         )
+    repeated = any(deviation is not None for points in lines.values() for *_, deviation in points)
+    if not repeated:
+        axes.set_ylim(*widened(*axes.get_ylim(), LEAST_WIDTH))
     if label.endswith("(%)"):
         end_at_limits(axes, "y", 100)
-    axes.set_xlabel(x_label, fontsize=9)
-    axes.set_ylabel(label, fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(color="0.92", linewidth=0.7)
-    axes.set_axisbelow(True)
-    open_frame(axes)
+    label_axes(axes, x_label, label + (",\n± standard deviation" if repeated else ""))
     if legend is not None:
-        figure.legend(loc="outside right upper", title=legend, frameon=False, fontsize=9, title_fontsize=9)
+        legend_below(figure, *axes.get_legend_handles_labels())
     return figure
 
 

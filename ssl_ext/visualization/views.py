@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .style import bare, new_figure, to_images
+from .style import LABEL, PAGE, bare, new_figure, to_images
 
-CELL = 1.0  # inches
+CELL = 0.82  # inches; an image with three views fits a column
 
 
 def view_grid(originals: Any, views: Sequence[Any], *, titles: Sequence[str] | None = None) -> Figure:
@@ -36,12 +36,13 @@ def view_grid(originals: Any, views: Sequence[Any], *, titles: Sequence[str] | N
     if len(titles) != len(columns):
         raise ValueError(f"{len(columns)} columns need as many titles, got {len(titles)}")
 
-    figure = new_figure(CELL * len(columns), CELL * counts[0] + 0.25, gap=0.02)
+    cell_side = min(CELL, PAGE / len(columns))
+    figure = new_figure(cell_side * len(columns), cell_side * counts[0] + 0.2, gap=0.02)
     grid = figure.subplots(counts[0], len(columns), squeeze=False)
     for row, cells in enumerate(grid):
         for cell, images, title in zip(cells, columns, titles, strict=True):
             cell.imshow(images[row], vmin=0, vmax=1, interpolation="nearest")
             bare(cell)
             if row == 0:
-                cell.set_title(title, fontsize=9)
+                cell.set_title(title, fontsize=LABEL)
     return figure

@@ -1,6 +1,9 @@
 """Exported backbones, loaded by the target libraries."""
 
+import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -13,8 +16,8 @@ import torch
 import torchvision
 from mmengine.config import Config
 
-import ssl_ext.apis
 from ssl_ext.apis import build_model, export, load_config
+from ssl_ext.cli.export import main as export_tool
 from ssl_ext.engine import load_weights, write_checkpoint
 from ssl_ext.evaluation import file_hash
 from ssl_ext.exporting import FORMATS, random_images
@@ -23,7 +26,6 @@ from ssl_ext.models.utils import pool_features
 MEAN, STD = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
 MANIFEST = json.loads((Path(__file__).parent / "detectron2_resnets.json").read_text())
 NARROW = dict(stem_channels=8, base_channels=8)
-NAMESPACE = dict(torch=torch, torchvision=torchvision, timm=timm, ssl_ext=ssl_ext, onnxruntime=onnxruntime)
 
 
 def make_checkpoint(folder, backbone, **model):
@@ -45,6 +47,7 @@ def make_checkpoint(folder, backbone, **model):
             elif value.dim() == 1:
                 value.normal_(0.5, 0.2)
     path = Path(folder) / "epoch_3.pth"
+    path.parent.mkdir(exist_ok=True)
     write_checkpoint(
         dict(meta=dict(cfg=config.pretty_text, epoch=3, iter=30), state_dict=net.state_dict()), path
     )
@@ -69,8 +72,8 @@ def prepared(images, about):
 
 def load_as_told(report):
     """Run the printed loading code."""
-    names = dict(NAMESPACE, FILE=str(report.path))
-    exec("\n".join(report.about["loading"]), names)
+    names = {}
+    exec("\n".join(report.code), names)
     return names["net"].eval()
 
 
@@ -129,7 +132,7 @@ def test_the_printed_lines_load_the_file_strictly(to, backbone, tmp_path):
 def test_torchvision_file_needs_three_lines_of_torchvision_alone(resnet18, tmp_path):
     path, net = resnet18
     about = export(path, "torchvision", out=tmp_path / "r18.pth").about
-    assert len(about["loading"]) == 3
+    assert len(about["loading"]) == 4
     assert "ssl_ext" not in "".join(about["loading"])
     loaded = torchvision.models.resnet18()
     loaded.fc = torch.nn.Identity()
@@ -144,10 +147,62 @@ def test_timm_loads_the_file_by_its_own_means(resnet18, tmp_path):
     check(net, loaded.eval(), about, size=64)
 
 
-def test_torchvision_takes_narrow_stems(tmp_path):
-    path, net = make_checkpoint(tmp_path, resnet("ResNet", **NARROW))
-    report = export(path, "torchvision")
+@pytest.mark.parametrize("to", ["torchvision", "timm"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        resnet("ResNet", **NARROW),
+        resnet("ResNet", 18, stem_channels=16, base_channels=8),
+        resnet("ResNet_CIFAR", 50, **NARROW),
+    ],
+    ids=str,
+)
+def test_narrow_stems(to, backbone, tmp_path):
+    path, net = make_checkpoint(tmp_path, backbone)
+    report = export(path, to)
     check(net, load_as_told(report), report.about, size=64)
+
+
+LIBRARIES = dict(zip(FORMATS, FORMATS, strict=True), onnx="onnxruntime")
+# Each program runs alone: none may use an import of another.
+PROGRAMS = """
+import runpy, sys
+for path in sys.argv[1:]:
+    found = runpy.run_path(path)
+    assert "model" not in found or found["model"].width in (64, 512)
+    (result,) = (found[name] for name in ("features", "state", "net", "cfg") if name in found)
+    print(path.rpartition("/")[2], type(result).__name__, getattr(result, "shape", None))
+"""
+
+
+def test_the_printed_lines_run_verbatim_in_a_fresh_process(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    # The networks of the quick start and of own images on a CPU are narrow, with a small stem.
+    quick_start, standard = resnet("ResNet_CIFAR", **NARROW), resnet("ResNet")
+    cases = [(to, quick_start) for to in FORMATS if to != "detectron2"]
+    cases += [("timm", resnet("ResNet_CIFAR")), ("torchvision", standard), ("detectron2", standard)]
+    programs = []
+    for number, (to, backbone) in enumerate(cases):
+        path, _ = make_checkpoint(Path(f"run {number}'s"), backbone)
+        capfd.readouterr()
+        export_tool([str(path), "--to", to, "--image-size", "32"])
+        program = Path(f"{number}_{to}.py")
+        program.write_text(capfd.readouterr().out.partition("load it:\n")[2])
+        compile(program.read_text(), str(program), "exec")
+        if importlib.util.find_spec(LIBRARIES[to]):
+            programs.append(str(program))
+    assert len(programs) >= len(cases) - 1
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAMS, *programs], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    # Loading also logs.
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line]
+    found = [line for line in lines if line[0] in programs]
+    kinds = dict(torchvision="ResNet None", timm="ResNet None", safetensors="dict None")
+    kinds |= dict(onnx="ndarray (1, 64)", detectron2="CfgNode None")
+    assert [kinds[name[2:-3]] for name, _ in found] == [kind for _, kind in found]
+    assert [name for name, _ in found] == programs
 
 
 def expected_tensors(depth, **changed):

@@ -41,7 +41,6 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("to", "backbone", "words"),
     [
-        ("timm", {}, r"stem_channels is 8.*--to torchvision"),
         ("detectron2", {}, r"base_channels=8.*ResNet-18.*--to torchvision"),
         ("torchvision", dict(depth=50, style="caffe"), r"style is 'caffe'.*--to detectron2"),
         ("torchvision", dict(avg_down=True), r"avg_down is True.*safetensors"),

@@ -131,6 +131,24 @@ def test_the_form_of_the_images_decides_the_data_set(data, settings, note, image
         assert config.evaluation_dataset.labels_file == str(images / data)
 
 
+def test_given_test_images_are_not_trained_on(images, tmp_path):
+    lines = [(n, "b|a"[: 1 + 2 * (n % 2)], "test" if n > 8 else "train") for n in range(14)]
+    rows = ["file;finding;split", *(f"{n:02}.png;{label};{split}" for n, label, split in lines)]
+    (images / "plain/given.csv").write_text("\n".join(rows))
+    options = dict(label="finding", task="multi-label", crop="pad")
+    path = own_config("simclr", images / "plain/given.csv", options=options)
+    text, config = path.read_text(), load_config(path)
+    assert "14 of 40 images are listed: the others are used without labels." in text
+    assert "Training leaves out the images of test." in text and "35 training images" in text
+    loader, splits = build_train_loader(config), monitored_splits(config)
+    assert len(loader.dataset) == 35 and not {*loader.dataset.files} & {f"{n:02}.png" for n in range(9, 14)}
+    assert (splits.train.task, len(splits.train)) == ("multi-label", 9)
+    assert config.evaluation_dataset.crop == config.train_dataloader.dataset.crop == "pad"
+    with pytest.raises(UserError, match="set task='multi-label' or task='multi-class'"):
+        own_config("simclr", images / "plain/given.csv", options=dict(label="finding"))
+    (images / "plain/given.csv").unlink()
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -188,7 +206,6 @@ def test_steps_of_sgd_are_scaled_to_the_batch(images):
         ("trimix", "empty", "holds no images"),
         ("trimix", "mixed", "both in class folders and beside them"),
         ("trimix", "wrong.csv", "its first file, 'x.png', is neither in"),
-        ("trimix", "semicolons.csv", "separates its columns by semicolons: save it with commas"),
     ],
 )
 def test_refusals(method, data, message, images, tmp_path):
@@ -199,7 +216,6 @@ def test_refusals(method, data, message, images, tmp_path):
         save(tmp_path / f"mixed/{'ab'[number % 2]}/{number}.png", number)
     save(tmp_path / "mixed/beside.png", 0)
     (tmp_path / "wrong.csv").write_text("file,label\nx.png,a\n")
-    (tmp_path / "semicolons.csv").write_text("file;label\nx.png;a\n")
     place = tmp_path / data if (tmp_path / data).exists() else images / data
     with pytest.raises(UserError, match=message):
         own_config(method, place)

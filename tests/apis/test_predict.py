@@ -101,6 +101,9 @@ def test_the_whole_classifier_in_onnx(trained, tmp_path):
     assert report.about["training"] == "supervised, all labels, custom" and report.about["checked_at"] == 8
     session = onnxruntime.InferenceSession(tmp_path / "whole.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(["probabilities"], {"images": ((images / 255 - 0.5) / 0.5).numpy()})
+    printed = {}
+    exec("\n".join(report.code), printed)
+    assert printed["probabilities"].shape == (1, found.shape[1])
     classifier = load_classifier(path, "cpu")
     np.testing.assert_allclose(found, classifier.predict(images).calibrated.numpy(), atol=1e-4)
     with pytest.raises(UserError, match="--head is for --to onnx"):

@@ -173,10 +173,16 @@ def test_init_and_resume_exclude_each_other(tiny_config, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="mixed precision works on a GPU")
-def test_mixed_precision_on_the_cpu_is_refused(tiny_config, tmp_path):
-    with pytest.raises(UserError, match="--amp needs a GPU"):
+def test_mixed_precision_on_the_cpu_needs_matrix_units(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with pytest.raises(UserError, match="--amp needs a GPU or a CPU with AMX"):
         pretrain(tiny_config, work_dir=tmp_path / "run", amp=True)
     assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    tiny_config.train_cfg.max_epochs = 1
+    pretrain(tiny_config, work_dir=tmp_path / "run", amp=True)
+    (written,) = (tmp_path / "run").glob("*.py")
+    assert Config.fromfile(written).optim_wrapper.type == "BFloat16OptimWrapper"
 
 
 def test_deterministic_run(tiny_config, tmp_path, monkeypatch):

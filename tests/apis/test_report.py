@@ -5,7 +5,9 @@ import csv
 import importlib
 import json
 import re
+import shutil
 import statistics
+import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -261,6 +263,79 @@ def test_the_page_needs_no_network_and_escapes_what_it_shows(runs, tmp_path):
     assert page.tags.count("caption") == page.tags.count("table")
 
 
+def test_no_figure_is_shown_twice(runs, tmp_path):
+    """Equal files of two runs, curves that the page draws itself, and an SVG beside its PNG."""
+    other = DOT + b"other"
+    for run, names in (
+        ("one", ("views.png", "views.svg", "curves.png", "scores.png")),
+        ("two", ("views.png",)),
+    ):
+        log = runs / run / "20260101_000000" / "vis_data" / "scalars.json"
+        log.parent.mkdir(parents=True)
+        log.write_text("\n".join(json.dumps({"loss": 1.0, "step": i}) for i in range(4)))
+        (runs / run / "figures").mkdir()
+        for name in names:
+            content = {"scores.png": other, "views.svg": b"<svg/>", "curves.png": b"curves"}.get(name, DOT)
+            (runs / run / "figures" / name).write_bytes(content)
+    report([runs], out_dir=tmp_path / "out")
+    sources = [image["src"] for image in Page((tmp_path / "out" / "report.html").read_text()).images]
+    drawn, *found = [base64.b64decode(source.split(",")[1]) for source in sources]
+    assert sorted(found) == sorted([DOT, other]) and drawn.startswith(b"\x89PNG")
+
+
+def test_supervised_training_has_a_column_of_its_own(runs, tmp_path):
+    report([runs], out_dir=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    (overview,) = re.findall(r'<table class="sortable overview.*?</table>', page, re.S)
+    cells = Page(overview).cells
+    assert cells[:4] == ["method", "kNN", "linear, 5 labels/class", "supervised, 5 labels/class"]
+    place = cells.index("supervised (one)")
+    assert cells[place + 1 : place + 4] == ["-", "-", "25.00"]
+
+
+def test_settings_are_words(tmp_path):
+    settings = {
+        "val_split": "val",
+        "standardize": True,
+        "milestones": [],
+        "crop": {"scale": 0.5, "flip": None},
+    }
+    write(tmp_path, row("SimCLR", "knn", 0.5, settings=settings))
+    report([tmp_path], out_dir=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page)).items() >= {
+        "val split": "val", "standardize": "yes", "milestones": "none", "crop": "flip: none, scale: 0.5"
+    }.items()  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_page_fits_wide_and_narrow_screens(width, runs, tmp_path):
+    """Nothing is wider than the window, and tables show all their scores without scrolling."""
+    rows = [row("A method of a long name", "linear", 0.5, labels_per_class=5, draw=i) for i in (0, 1)]
+    for one in rows:
+        one.last |= dict.fromkeys(("balanced_acc", "kappa", "f1", "ece", "auprc", "top5"), 0.5)
+    write(runs / "three", *rows)
+    report([runs], out_dir=tmp_path / "out")
+    # Headless Chromium has a least window width, so the page is shown in a frame of the wanted width.
+    (tmp_path / "out" / "frame.html").write_text(
+        f"""<iframe style="width: {width}px; height: 900px; border: 0" src="report.html"></iframe><script>
+        onload = () => {{
+          const page = document.querySelector("iframe").contentDocument;
+          const regions = [page.documentElement, ...page.querySelectorAll(".scroll")];
+          document.body.textContent = regions.map(e => e.scrollWidth - e.clientWidth).join(" ");
+        }}</script>"""
+    )
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1500,1000", "--dump-dom"]
+    address = (tmp_path / "out" / "frame.html").as_uri()
+    shown = subprocess.run(
+        [*command, address], capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    overflows = re.findall(r"<body>([\d -]+)</body>", shown)
+    assert overflows and set(overflows[0].split()) == {"0"}, shown[-500:]
+
+
 def test_confusion_matrices_are_summed_over_repeats(tmp_path):
     write(tmp_path, *(row("a", "linear", 0.5, labels_per_class=5, draw=i) for i in range(3)))
     report([tmp_path], out_dir=tmp_path / "out")
@@ -281,7 +356,8 @@ def test_text_formats_escape_their_own_signs():
         "**50% & more**", "", r"| a\|b | n_1 |", "| --- | ---: |", r"| x\|y_z | 1 ± 2 |",
         r"| \[B\] {c} | - |", "", "- k = 5",
     ]  # fmt: skip
-    lines = grid.latex().splitlines()
+    lines = grid.latex("results").splitlines()
+    assert lines[0] == r"% \usepackage{booktabs}" and r"\label{tab:results}" in lines and r"\toprule" in lines
     assert r"\caption{50\% \& more. k = 5.}" in lines
     assert r"\begin{tabular}{lr}" in lines
     assert r"x\textbar{}y\_z & 1 $\pm$ 2 \\" in lines
@@ -331,6 +407,8 @@ def test_bold_needs_a_difference_over_five_pretraining_seeds(seeds, second, bold
     report([tmp_path], out_dir=tmp_path / "out", join_runs=True, metrics=["acc"])
     page = (tmp_path / "out" / "report.html").read_text()
     assert re.findall(r'best">([\d.]+)', page) == bold
+    latex = (tmp_path / "out" / "results.tex").read_text()
+    assert re.findall(r"textbf\{([\d.]+) ", latex) == bold and ("Bold: better" in latex) is bool(bold)
     write(tmp_path, *rows, row("pixels", "knn", 0.9))  # better than the methods
     report([tmp_path], out_dir=tmp_path / "out", join_runs=True, metrics=["acc"])
     assert 'best">' not in (tmp_path / "out" / "report.html").read_text()
@@ -373,7 +451,8 @@ def test_unequal_classes_show_the_most_frequent_one_and_balanced_accuracy(tmp_pa
     (record,) = records(tmp_path / "out")
     assert (record["acc_low"], record["acc_high"], record["balanced_acc_low"]) == ("0.6", "0.8", "")
     cells = Page((tmp_path / "out" / "report.html").read_text()).cells
-    assert {"66.90", "most frequent class", "70.00 [60.0,80.0]"} <= set(cells)
+    assert {"66.90", "most frequent class", "70.00"} <= set(cells)
+    assert "<small>[60.0,80.0]</small>" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_metrics_are_chosen_by_name(runs, tmp_path):

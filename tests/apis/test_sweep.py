@@ -150,7 +150,7 @@ def test_sweep_lines_draws_numbers_at_their_places():
     assert axes.lines[0].get_xdata().tolist() == [64, 512]
     assert axes.lines[0].get_ydata().tolist() == [1, 3]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["512", "64", "128"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["16", "32"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["size = 16", "size = 32"]
     words = sweep_lines({"": [("step", 1.0, None), ("epoch", 2.0, None)]}, x_label="lam_per").axes[0]
     assert words.lines[0].get_xdata().tolist() == [0, 1]
     with pytest.raises(ValueError, match="at least one point"):

@@ -241,7 +241,7 @@ def test_csv_keeps_axes_that_are_called_like_its_columns_and_negative_numbers(ta
 
 def test_latex_is_escaped(table):
     (grid,) = table_grids(table.read())
-    assert r"\textless{}b\textgreater{}50 \% of\_all" in grid.latex()
+    assert r"\textless{}b\textgreater{}50 \% of\_all" in grid.latex("a")
 
 
 def test_the_page_is_escaped_and_self_contained(table):

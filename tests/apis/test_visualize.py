@@ -150,6 +150,10 @@ def test_curves_of_runs(tmp_path):
     assert [line.get_label() for line in total.lines] == ["one", "two"]
     assert [line.get_ydata().tolist() for line in total.lines] == [[4, 2, 1], [3, 3, 3]]
     assert term.lines[0].get_ydata().tolist() == [2, 1, 0.5]
+    titled = curves_figure([tmp_path / "runs/one/x", tmp_path / "runs/two/x"], titles=["ours", "theirs"])
+    assert [text.get_text() for text in titled.legends[0].get_texts()] == ["ours", "theirs"]
+    with pytest.raises(UserError, match="--titles 'ours': give 2 different titles"):
+        curves_figure([tmp_path / "runs/one/x", tmp_path / "runs/two/x"], titles=["ours"])
     assert len(curves_figure([tmp_path / "runs/one/x"], keys=["loss_a"]).axes) == 1
     with pytest.raises(UserError, match="no run has logged.*loss_b"):
         curves_figure([tmp_path / "runs/one/x"], keys=["loss_b"])
@@ -167,10 +171,10 @@ def test_curves_of_trained_networks(tmp_path):
     path = tmp_path / "results.json"
     write_results(path, [row("supervised", 0, 0), row("supervised", 1, 0.2), row("supervised", 0, 0.5, 250)])
     figure = curves_figure([path], x="epoch", where=["budget=100"], smoothing=0)
-    assert [axes.get_title() for axes in figure.axes] == ["total loss", "accuracy"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["total loss", "accuracy (%)"]
     training, validation = figure.axes[1].lines
-    assert training.get_xdata().tolist() == [1, 2] and training.get_ydata().tolist() == [0.2, 0.4]
-    assert validation.get_ydata().tolist() == pytest.approx([0.2, 0.4])  # mean over the seeds
+    assert training.get_xdata().tolist() == [1, 2] and training.get_ydata().tolist() == [20, 40]
+    assert validation.get_ydata().tolist() == pytest.approx([20, 40])  # mean over the seeds
     both = curves_figure([path], keys=["val_acc"])
     assert [text.get_text() for text in both.legends[0].texts] == [
         "supervised, 100 labels",
@@ -201,11 +205,12 @@ def test_scores_of_one_evaluation(tiny_config, checkpoint):
     results = checkpoint.parent / "evaluation" / "results.json"
     axes = scores_figure([results]).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["TriMix, kNN", "TriMix, linear, 3 labels/class, custom"]
+    assert [" ".join(label.split()) for label in labels] == ["kNN", "linear, 3 labels/class, custom"]
+    assert axes.texts[0].get_text().strip() == "TriMix"
     widths = [bar.get_width() for bar in axes.patches]
     mean = 50 * (rows[1].last["acc"] + rows[2].last["acc"])
     assert widths == pytest.approx([100 * rows[0].last["acc"], mean])
-    texts = [text.get_text() for text in axes.texts]
+    texts = [text.get_text() for text in axes.texts[1:]]
     assert ["±" in text for text in texts] == [False, True]
 
 

@@ -14,7 +14,7 @@ from ssl_ext.models.evaluated import EvaluatedModel
 
 
 def shares(figure):
-    return np.ma.filled(figure.axes[0].get_images()[0].get_array(), np.nan)
+    return np.ma.filled(figure.axes[0].get_images()[0].get_array(), np.nan) / 100
 
 
 def title(figure):

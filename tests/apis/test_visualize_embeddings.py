@@ -8,6 +8,7 @@ from sklearn.manifold import TSNE
 
 from ssl_ext.apis import visualize_embeddings
 from ssl_ext.apis.figures.embeddings import embedding_figure
+from ssl_ext.apis.figures.titles import checkpoint_titles
 from ssl_ext.config.networks import random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
@@ -36,15 +37,30 @@ def shown(axes):
     return {cloud.get_label(): np.asarray(cloud.get_offsets()) for cloud in axes.collections}
 
 
+def test_checkpoints_are_titled_by_what_differs_in_their_trainings(tmp_path):
+    def saved(name, seed, epoch):
+        config = f"model = dict(type='TriMix')\nrandomness = dict(seed={seed})\n"
+        torch.save({"meta": {"cfg": config, "epoch": epoch}, "state_dict": {}}, tmp_path / name)
+        return tmp_path / name
+
+    paths = [saved("a.pth", 0, 6), saved("b.pth", 0, 12), saved("c.pth", 1, 12)]
+    assert checkpoint_titles(paths, None) == ["seed 0, epoch 6", "seed 0, epoch 12", "seed 1, epoch 12"]
+    assert checkpoint_titles(paths[1:], None) == ["seed 0", "seed 1"]
+    assert checkpoint_titles(paths[:2], ["early", "late"]) == ["early", "late"]
+    assert checkpoint_titles([paths[0], saved("d.pth", 0, 6)], None) == ["a", "d"]
+    with pytest.raises(UserError, match="--titles 'x' 'x': give 2 different titles"):
+        checkpoint_titles(paths[:2], ["x", "x"])
+
+
 def test_pca_is_fitted_on_train_and_kept_features_are_used(tiny_config, checkpoints):
     figure = embedding_figure(tiny_config, checkpoints)
     data = Digits("test", image_size=8)
     for axes, seed, name in zip(figure.axes, (7, 8), ("one", "two"), strict=True):
         pca = PCA(2, random_state=0).fit(features(tiny_config, seed, "train"))
         points = pca.transform(features(tiny_config, seed, "test"))
-        assert (
-            axes.get_title() == f"{name}, {100 * pca.explained_variance_ratio_.sum():.0f} % of the variance"
-        )
+        assert axes.get_title() == name
+        shares = [f"{100 * share:.1f} % of variance" for share in pca.explained_variance_ratio_]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (f"PC 1 ({shares[0]})", f"PC 2 ({shares[1]})")
         for index, (label, cloud) in enumerate(shown(axes).items()):
             assert label == data.classes[index]
             np.testing.assert_allclose(cloud, points[data.labels == index], atol=1e-3)

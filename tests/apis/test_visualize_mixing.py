@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ssl_ext.apis import build_model
-from ssl_ext.apis.figures.mixing import mixing_figure, mixture_and_mask
+from ssl_ext.apis.figures.mixing import mixing_figure, mixture_and_mask, unlike_pair
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.mixups import adjust_mask
@@ -21,25 +21,32 @@ def drawn(axes):
     return np.asarray(axes.get_images()[0].get_array())
 
 
-def pair_of_digits(seed):
+def pair_of_digits(figure, seed):
+    """The two sources, which are among the 64 images of the seed."""
     dataset = Digits("train", image_size=8)
-    rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:2]
-    return dataset.images[rows].float() / 255
+    rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:64]
+    columns = figure.axes[0].get_gridspec().ncols
+    pair = torch.stack(
+        [torch.from_numpy(drawn(figure.axes[row * columns])).permute(2, 0, 1) for row in (0, 1)]
+    )
+    for image in pair:
+        assert (dataset.images[rows] / 255 - image).abs().amax((1, 2, 3)).min() < 1e-6
+    return pair
 
 
 def test_every_policy_has_a_row_of_images_and_one_of_masks(tiny_config):
     lams = [0.2, 0.7]
     figure = mixing_figure(tiny_config, lams=lams, seed=4)
     grid = np.array(figure.axes, dtype=object).reshape(2 * len(DRAWN_POLICIES), 3)
-    pair = pair_of_digits(4)
+    pair = pair_of_digits(figure, 4)
     for number, name in enumerate(DRAWN_POLICIES):
         above, below = grid[2 * number], grid[2 * number + 1]
         assert above[0].get_ylabel() == name
         np.testing.assert_allclose(drawn(above[0]), pair[0].permute(1, 2, 0).numpy(), atol=1e-6)
         np.testing.assert_allclose(drawn(below[0]), pair[1].permute(1, 2, 0).numpy(), atol=1e-6)
         for column, lam in enumerate(lams, start=1):
-            share = drawn(below[column]).mean()
-            assert above[column].get_title() == f"λ = {lam:g} ({share:.2f})"
+            assert below[column].get_xlabel() == f"{drawn(below[column]).mean():.2f}"
+            assert number or above[column].get_title() == f"λ = {lam:g}"
     for column, lam in enumerate(lams, start=1):
         mixed = lam * pair[0] + (1 - lam) * pair[1]
         np.testing.assert_allclose(drawn(grid[0, column]), mixed.permute(1, 2, 0).numpy(), atol=1e-6)
@@ -65,6 +72,20 @@ def test_the_mask_has_the_mean_of_the_policy_and_rebuilds_the_mixture(name):
         torch.testing.assert_close(image[:, mask == 1], pair[0][:, mask == 1])
 
 
+def test_the_pair_differs_most_in_pixels_and_salient_places():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    saliency = torch.rand(6, 8, 8, generator=generator) ** 4
+
+    def distance(i, j):
+        blocks = [one.reshape(4, 2, 4, 2).mean((1, 3)) / one.mean() for one in (saliency[i], saliency[j])]
+        return (images[i].float() - images[j].float()).abs().mean() * (blocks[0] - blocks[1]).abs().mean()
+
+    first, second = max(((i, j) for i in range(6) for j in range(i)), key=lambda pair: distance(*pair))
+    found = unlike_pair(images, saliency)
+    assert torch.equal(found, images[[second, first]])
+
+
 def test_weights_of_a_checkpoint_lead_the_gradients(tiny_config, tmp_path):
     from ssl_ext.config.networks import random_network
 
@@ -85,8 +106,7 @@ def test_each_checkpoint_of_a_block_has_a_row_of_its_own_masks(tiny_config, tmp_
     block = dict(in_channels=32)
     tiny_config.model = dict(type="AMix", backbone=backbone, head=head, mix_block=block, adjust_lam=adjust)
     tiny_config.views[0].repeats = 1
-    lams, expected = [0.2, 0.7], []
-    pair = pair_of_digits(4)
+    lams, models = [0.2, 0.7], []
     for epoch in (1, 2):
         # Random blocks with these options give non-constant masks.
         torch.manual_seed(40 + epoch)
@@ -94,21 +114,29 @@ def test_each_checkpoint_of_a_block_has_a_row_of_its_own_masks(tiny_config, tmp_
         with torch.no_grad():
             for weight in model.mix_block.parameters():
                 weight.normal_(std=0.3)
-            features = [model.deployed.backbone((image[None] - 0.5) / 0.5)[0] for image in pair]
-            for lam in lams:
-                mask = model.mix_block(*features, lam, (8, 8))
-                expected.append((adjust_mask(mask, lam) if adjust else mask)[0, 0].numpy())
+        models.append(model)
         torch.save(dict(state_dict=model.state_dict()), tmp_path / f"epoch_{epoch}.pth")
     checkpoints = [tmp_path / "epoch_1.pth", tmp_path / "epoch_2.pth"]
     figure = mixing_figure(tiny_config, trained=checkpoints, lams=lams, seed=4)
     grid = np.array(figure.axes, dtype=object).reshape(4, 3)
-    assert [row[0].get_ylabel() for row in grid[::2]] == ["epoch_1", "epoch_2"]
+    assert [row[0].get_ylabel() for row in grid[::2]] == ["epoch_1", "epoch_2"]  # without a recorded training
+    pair, expected = pair_of_digits(figure, 4), []
+    with torch.no_grad():
+        for model in models:
+            features = [model.deployed.backbone((image[None] - 0.5) / 0.5)[0] for image in pair]
+            for lam in lams:
+                mask = model.mix_block(*features, lam, (8, 8))
+                expected.append((adjust_mask(mask, lam) if adjust else mask)[0, 0].numpy())
     for number, mask in enumerate(expected):
         above, below = (grid[2 * (number // 2) + line, 1 + number % 2] for line in (0, 1))
         np.testing.assert_allclose(drawn(below), mask, atol=1e-5)
         mixed = (mask * pair[0].numpy() + (1 - mask) * pair[1].numpy()).transpose(1, 2, 0)
         np.testing.assert_allclose(drawn(above), mixed, atol=1e-5)
         assert mask.std() > 1e-3
+        # A scale of its own, at full contrast.
+        low, high = below.get_images()[0].get_clim()
+        assert (low, high) == pytest.approx((mask.min(), mask.max()), abs=1e-5) and high - low > 0.01
+        assert below.get_xlabel() == f"{mask.min():.3f}–{mask.max():.3f}"
     assert np.abs(expected[0] - expected[2]).max() > 0.01
     both = mixing_figure(tiny_config, trained=checkpoints[:1], policies=["mixup"], lams=lams)
     assert len(both.axes) == 12
@@ -152,3 +180,9 @@ def test_the_tool_writes_both_formats(tiny_config_file, tmp_path, monkeypatch, c
     capsys.readouterr()
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"mixing.{suffix}").stat().st_size > 1000
+
+
+def test_a_learned_mask_without_contrast_looks_flat():
+    rows = {"AMix": (np.zeros((1, 3, 4, 4)), np.full((1, 4, 4), 0.5))}
+    axes = draw_mixed_grid(rows, [0.5], np.zeros((2, 3, 4, 4)), learned=["AMix"]).axes[3]
+    assert axes.get_images()[0].get_clim() == pytest.approx((0.495, 0.505))

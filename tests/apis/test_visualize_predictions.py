@@ -33,7 +33,8 @@ def test_of_a_row(task, tmp_path):
     path = written(tmp_path, task, scores, labels)
     roc, _, reliability = predictions_figure(path, which="best").axes
     assert len(roc.get_lines()) == {"binary": 2, "ordinal": 3, "multi-label": 4}[task]
-    assert roc.get_lines()[0].get_label().startswith("1: " if task == "binary" else "0: ")
+    named = roc.figure.legends[0].get_texts()[0].get_text()
+    assert named.startswith("1: " if task == "binary" else "0: ")
     words = "SimCLR on unknown data, kNN, best epoch, seed 0: 75.00 % correct"
     assert roc.figure.get_suptitle() == words
     if task != "multi-label":

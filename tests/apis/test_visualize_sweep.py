@@ -50,8 +50,12 @@ def test_lines_over_one_key_for_each_value_of_another(folder):
         for batch in (64, 128)
     ]
     np.testing.assert_allclose(lines, expected)
-    assert axes.get_xlabel() == "hid_channels\n+out_channels" and axes.get_ylabel() == "kNN accuracy (%)"
-    assert figure.legends[0].get_title().get_text() == "batch_size"
+    assert axes.get_xlabel() == "hid_channels\n+out_channels"
+    assert axes.get_ylabel() == "kNN accuracy (%),\n± standard deviation"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "batch_size = 64",
+        "batch_size = 128",
+    ]
 
 
 def test_map_leaves_failed_runs_out(folder):
@@ -62,13 +66,18 @@ def test_map_leaves_failed_runs_out(folder):
     means[0][0] = accuracy(64, 128, "A", 1)
     np.testing.assert_allclose(shown, 100 * np.array(means))
     assert figure.axes[0].get_xlabel() == "batch_size"
+    # Tukey's difference of four means: q(0.95; 4, 3) = 6.825; the runs of a setting differ by 1 point.
+    noise = 6.825 * np.sqrt(0.5 / 2 * (1 + 1 / 2))
+    assert figure.axes[1].get_ylabel() == f"kNN accuracy (%)\nbelow {noise:.2g} may be chance"
+    low, high = figure.axes[0].get_images()[0].get_clim()
+    assert high - low == pytest.approx(max(np.ptp(100 * np.array(means)), 2 * noise), rel=1e-3)
 
 
 def test_one_key_and_another_protocol(folder):
     figure = grid_figure(folder, protocol="linear", where=["type=A", "batch_size=128"])
-    assert not figure.legends and figure.axes[0].get_ylabel() == "linear accuracy (%)"
+    assert not figure.legends and figure.axes[0].get_ylabel().startswith("linear accuracy (%)")
     figure = grid_figure(folder, y="type", where=[f"{DIM}=128"])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A", "B"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["type = A", "type = B"]
 
 
 @pytest.mark.parametrize(

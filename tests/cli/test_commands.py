@@ -77,3 +77,33 @@ def test_the_visualizer_draws_what_mmengines_does():
         visualizer.draw_bboxes(np.array([2, 2, 9, 9]))
     np.testing.assert_array_equal(ours.get_image(), theirs.get_image())
     assert not hasattr(ours, "no_such")
+
+
+@pytest.mark.parametrize(
+    "command", [["table", "trimix_table1", "--dry-run"], ["sweep", f"ssl_ext::{DIGITS}", "model.a=1"]]
+)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ampp"], "unrecognized arguments: --ampp"),
+        (["--deterministic", "--seed", "3"], "--seed after '--' would be that of every training"),
+    ],
+)
+def test_arguments_of_every_training_are_checked_first(command, words, said, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ssl-ext", *command, "--", *words])
+    with pytest.raises(SystemExit, match="2"):
+        console.main()
+    assert said in capsys.readouterr().err
+
+
+def test_a_config_in_another_folder_finds_the_modules_of_the_current_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("module_of_a_user.py").write_text("")
+    Path("own.py").write_text("custom_imports = dict(imports=['module_of_a_user'])\n")
+    Path("work_dirs").mkdir()
+    Path("work_dirs/own_mine.py").write_text("_base_ = '../own.py'\n")
+    try:
+        load_config("work_dirs/own_mine.py")
+        assert "module_of_a_user" in sys.modules
+    finally:
+        sys.modules.pop("module_of_a_user", None)

@@ -101,12 +101,12 @@ def test_long_work_says_so_within_two_seconds_and_at_a_bounded_rate(monkeypatch)
     monkeypatch.setattr(console, "FIRST", 0.1)
     monkeypatch.setattr(console, "LONGEST", 0.6)
     with progress("outer"):
-        list(track(slow(0.2), "inner", 4, "images"))
+        list(track(slow(0.02, 40), "inner", 40, "images"))
         time.sleep(0.2)
     times, texts = zip(*said, strict=True)
-    assert times[0] - start < 2 and texts[0] == "outer, inner: 0 of 4 images"
-    assert re.fullmatch(r"outer, inner: [12] of 4 images, 0:0\d left", texts[1])
-    assert texts[-1] == "outer: running" and len(texts) <= 4
+    assert times[0] - start < 2 and re.fullmatch(r"outer, inner: \d of 40 images(, 0:0\d left)?", texts[0])
+    assert re.fullmatch(r"outer, inner: \d+ of 40 images, 0:0\d left", texts[1])
+    assert texts[-1] == "outer: running" and 3 <= len(texts) <= 6
 
 
 def test_nothing_is_said_of_short_work_in_muted_blocks_or_by_other_processes(monkeypatch):

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import functional as F
 
 from ssl_ext.datasets import FolderDataset, collate_batch, folder
-from ssl_ext.datasets.decode import read_image
+from ssl_ext.datasets.decode import Reading, read_image
 
 RNG = np.random.default_rng(0)
 
@@ -160,7 +160,7 @@ def test_16_bit_grey_is_scaled(tmp_path):
     values = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
     Image.fromarray(values).save(tmp_path / "a.png")
     expected = np.rint(values / 257).astype(np.uint8)
-    assert np.array_equal(np.asarray(read_image(tmp_path / "a.png", 1)), expected)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.png", Reading(1))), expected)
     rgb = FolderDataset(data_root=str(tmp_path), image_size=8)[0]["inputs"]
     assert np.array_equal(rgb.numpy(), np.repeat(expected[None], 3, 0))
 

@@ -251,7 +251,7 @@ def test_a_half_written_pack_is_refused_and_resumed(folder, tmp_path, monkeypatc
     with open(out / "train.images", "ab") as file:
         file.write(b"part of an image")
     encode, read = packing._encode, []
-    monkeypatch.setattr(packing, "_encode", lambda path, form: (read.append(path), encode(path, form))[1])
+    monkeypatch.setattr(packing, "_encode", lambda path, *how: (read.append(path), encode(path, *how))[1])
     pack(folder, out, workers=0)
     assert len(read) == len(NAMES) - 2
     for name in ("train.index", "train.images", "val.index", "val.images"):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ssl_ext.datasets import FolderDataset, ImageFiles, NPZDataset
-from ssl_ext.datasets.decode import EXTENSIONS, open_image, read_image, upright_size
+from ssl_ext.datasets.decode import EXTENSIONS, Reading, open_image, read_image, upright_size
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.detection import CocoDetection, VOCDetection
 from ssl_ext.evaluation import dataset_fingerprint
@@ -179,12 +179,12 @@ def test_floats_a_rounding_error_outside_0_to_1(dtype, error, tmp_path):
 def test_grey_tiff_of_32_bits_up_to_255(tmp_path):
     values = np.arange(0, 256, 4, dtype=np.int32).reshape(8, 8)
     Image.fromarray(values).save(tmp_path / "a.tif")
-    assert np.array_equal(np.asarray(read_image(tmp_path / "a.tif", 1)), values)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.tif", Reading(1))), values)
     Image.fromarray(values * 257).save(tmp_path / "b.tif")
-    assert np.array_equal(np.asarray(read_image(tmp_path / "b.tif", 1)), values)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "b.tif", Reading(1))), values)
     # A dark image of 16 bits stays dark.
     Image.fromarray(values.astype(np.uint16)).save(tmp_path / "c.png")
-    assert np.asarray(read_image(tmp_path / "c.png", 1)).max() == 1
+    assert np.asarray(read_image(tmp_path / "c.png", Reading(1))).max() == 1
 
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"

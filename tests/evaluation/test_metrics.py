@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from medmnist.evaluator import getACC, getAUC
+from sklearn.metrics import roc_auc_score
 
 from ssl_ext.evaluation import accuracy, auc, calibration_error, evaluate_scores, top1
 
@@ -48,10 +49,12 @@ def test_auc_does_not_depend_on_the_scale_of_the_scores():
     assert auc(scores, labels) == pytest.approx(auc(torch.exp(3 * scores), labels), abs=1e-12)
 
 
-def test_auc_of_an_absent_class_is_nan_and_accuracy_is_not():
+def test_auc_leaves_out_an_absent_class():
     scores = torch.softmax(torch.randn(6, 3), dim=1)
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
-    assert math.isnan(auc(scores, labels))
+    known = [roc_auc_score(labels == c, scores[:, c]) for c in (0, 1)]
+    assert auc(scores, labels) == pytest.approx(np.mean(known))
+    assert math.isnan(auc(scores, torch.zeros(6, dtype=torch.int64)))
     assert accuracy(scores, labels) == top1(scores, labels)
 
 

@@ -98,7 +98,11 @@ RUN = [
 def test_one_panel_per_term_and_one_line_per_run():
     other = [{"step": 3, "loss": 1.0}, {"step": 3, "accuracy": 0.5}]
     figure = loss_curves({"a": RUN, "b": other})
-    assert [panel.get_title() for panel in figure.axes] == ["total loss", "virtual", "consistency"]
+    assert [panel.get_ylabel() for panel in figure.axes] == [
+        "total loss",
+        "virtual loss",
+        "consistency loss",
+    ]
     first, second = figure.axes[0].lines
     np.testing.assert_array_equal(first.get_xydata(), [(1, 8), (2, 4), (4, 2)])
     np.testing.assert_array_equal(second.get_xydata(), [(3, 1)])
@@ -109,21 +113,28 @@ def test_one_panel_per_term_and_one_line_per_run():
 
 def test_chosen_keys_and_no_legend_for_a_single_run():
     figure = loss_curves({"a": RUN}, keys=["lr", "loss"])
-    assert [panel.get_title() for panel in figure.axes] == ["lr", "total loss"]
+    assert [panel.get_ylabel() for panel in figure.axes] == ["learning rate", "total loss"]
     assert not figure.legends
 
 
 def test_many_terms_fill_rows():
     records = [{"step": 1, **{f"loss_{i}": 1.0 for i in range(5)}}]
-    assert len(loss_curves({"a": records}).axes) == 5
+    axes = loss_curves({"a": records}).axes
+    assert len(axes) == 5
+    spans = [panel.get_subplotspec().colspan for panel in axes]
+    # Three panels above two that are centred below them, each two of six columns wide.
+    assert [(span.start, span.stop) for span in spans] == [(0, 2), (2, 4), (4, 6), (1, 3), (3, 5)]
 
 
 def test_smoothing_keeps_the_raw_line_behind():
-    raw, smooth = loss_curves({"a": RUN}, keys=["loss"], smoothing=0.5).axes[0].lines
-    np.testing.assert_array_equal(raw.get_ydata(), [8, 4, 2])
-    weights = np.array([[1, 0, 0], [1, 2, 0], [1, 2, 4]])
-    expected = (weights * [8, 4, 2]).sum(1) / weights.sum(1)
-    np.testing.assert_allclose(smooth.get_ydata(), expected)
+    values = 8.0 / np.arange(1, 32)
+    records = [{"step": step, "loss": value} for step, value in enumerate(values)]
+    raw, smooth = loss_curves({"a": records}, keys=["loss"], smoothing=0.5).axes[0].lines
+    np.testing.assert_array_equal(raw.get_ydata(), values)
+    weights = np.tril(np.broadcast_to(2.0 ** np.arange(31), (31, 31)))
+    np.testing.assert_allclose(smooth.get_ydata(), (weights * values).sum(1) / weights.sum(1))
+    (line,) = loss_curves({"a": records[:30]}, keys=["loss"], smoothing=0.5).axes[0].lines
+    np.testing.assert_array_equal(line.get_ydata(), values[:30])  # few points have markers
 
 
 MEASURED = [{"step": s, "accuracy": a, "epoch": s} for s, a in ((1, 0.2), (2, 0.9), (4, 0.4))]
@@ -149,7 +160,7 @@ def test_what_is_not_logged_with_the_training_loss_is_never_smoothed(x):
     runs = {"a": [*RUN, *MEASURED, *validation]}
     (panel,) = loss_curves(runs, keys=["accuracy"], smoothing=0.9, x=x).axes
     (line,) = panel.lines
-    np.testing.assert_array_equal(line.get_ydata(), [0.2, 0.9, 0.4])
+    np.testing.assert_array_equal(line.get_ydata(), [20, 90, 40])
     (panel,) = loss_curves(runs, keys=["val_loss"], smoothing=0.9, x=x).axes
     assert [line.get_ydata().tolist() for line in panel.lines] == [[3, 9]]
     (panel,) = loss_curves(runs, keys=["loss"], smoothing=0.9).axes
@@ -158,13 +169,16 @@ def test_what_is_not_logged_with_the_training_loss_is_never_smoothed(x):
 
 
 @pytest.mark.parametrize(
-    ("values", "limit"), [((1.0, 1.0), 1), ((0.98, 0.999), 1), ((99.0, 99.9), 100), ((0.0, 1.0), 1)]
+    ("values", "scale"), [((1.0, 1.0), 100), ((0.98, 0.999), 100), ((99.0, 99.9), 1), ((0.0, 1.0), 100)]
 )
 @pytest.mark.parametrize("key", ["accuracy", "knn_top1", "probe_top1", "val_accuracy_mix"])
-def test_an_accuracy_axis_ends_at_1_or_100(values, limit, key):
+def test_an_accuracy_is_in_percent_and_its_axis_ends_at_100(values, scale, key):
     records = [{"step": step, key: value} for step, value in enumerate(values)]
-    low, high = loss_curves({"a": records}, keys=[key]).axes[0].get_ylim()
-    assert max(values) <= high <= limit and 0 <= low <= min(values)
+    (panel,) = loss_curves({"a": records}, keys=[key]).axes
+    np.testing.assert_allclose(panel.lines[0].get_ydata(), scale * np.array(values))
+    low, high = panel.get_ylim()
+    assert scale * max(values) <= high <= 100 and 0 <= low <= scale * min(values)
+    assert panel.get_ylabel().endswith(" (%)")
 
 
 def test_other_axes_keep_their_margins():
@@ -176,14 +190,14 @@ def test_validation_is_dashed_in_the_panel_of_its_training_figure():
     records = [{"step": s, "top1": 0.1 * s, "epoch": 1} for s in (1, 2, 3)] + [{"step": 2, "val_top1": 0.3}]
     figure = loss_curves({"a": records, "b": RUN + records[:1]}, keys=["top1"])
     training, validation, other = figure.axes[0].lines
-    np.testing.assert_array_equal(validation.get_xydata(), [(2, 0.3)])
+    np.testing.assert_array_equal(validation.get_xydata(), [(2, 30)])
     assert validation.get_color() == training.get_color() != other.get_color()
     assert not training.is_dashed() and validation.is_dashed() and validation.get_marker() == "o"
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
     assert entries == ["a", "b", "training", "validation"]
     apart = loss_curves({"a": records}, keys=["top1", "val_top1"])
     assert [len(panel.lines) for panel in apart.axes] == [1, 1] and not apart.legends
-    assert [panel.get_title() for panel in apart.axes] == ["top-1", "validation top-1"]
+    assert [panel.get_ylabel() for panel in apart.axes] == ["top-1 (%)", "validation top-1 (%)"]
 
 
 def test_epochs_are_means_of_their_records():

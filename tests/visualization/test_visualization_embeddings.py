@@ -8,7 +8,11 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
+from ssl_ext.visualization import Cloud, embedding_scatter, tsne_projection, umap_projection
+
+
+def cloud(points):
+    return Cloud(points, "PC 1", "PC 2")
 
 
 def looks(axes, names):
@@ -20,12 +24,13 @@ def looks(axes, names):
 
 
 def test_every_point_once_in_every_panel():
-    clouds = {"one": torch.randn(60, 2), "two": torch.randn(60, 2)}
+    clouds = {"one": cloud(torch.randn(60, 2)), "two": cloud(torch.randn(60, 2))}
     labels = torch.arange(60) % 12 - 1
     names = [f"class {i}" for i in range(11)]
     figure = embedding_scatter(clouds, labels, names)
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
-    for axes, points in zip(figure.axes, clouds.values(), strict=True):
+    for axes, (points, *labels_of_axes) in zip(figure.axes, clouds.values(), strict=True):
+        assert [axes.get_xlabel(), axes.get_ylabel()] == labels_of_axes == ["PC 1", "PC 2"]
         groups = {group.get_label(): group for group in axes.collections}
         assert list(groups) == ["unlabelled", *names]
         for index, name in enumerate(["unlabelled", *names], start=-1):
@@ -36,7 +41,7 @@ def test_every_point_once_in_every_panel():
 
 def test_ten_classes_differ_in_colour_and_marker_and_forty_in_one_of_them():
     names = [f"{i}" for i in range(40)]
-    (axes,) = embedding_scatter({"": np.random.rand(40, 2)}, np.arange(40), names).axes
+    (axes,) = embedding_scatter({"": cloud(np.random.rand(40, 2))}, np.arange(40), names).axes
     seen = looks(axes, names)
     assert len(set(seen.values())) == 40
     first = [seen[name] for name in names[:10]]
@@ -45,8 +50,8 @@ def test_ten_classes_differ_in_colour_and_marker_and_forty_in_one_of_them():
 
 def test_a_class_keeps_its_look_when_others_are_left_out():
     points, labels, names = np.random.rand(30, 2), np.arange(30) % 3, ["a", "b", "c"]
-    (whole,) = embedding_scatter({"": points}, labels, names).axes
-    figure = embedding_scatter({"": points[labels != 1]}, labels[labels != 1], names)
+    (whole,) = embedding_scatter({"": cloud(points)}, labels, names).axes
+    figure = embedding_scatter({"": cloud(points[labels != 1])}, labels[labels != 1], names)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "c"]
     left = looks(figure.axes[0], ["a", "c"])
     assert left == {name: look for name, look in looks(whole, names).items() if name != "b"}
@@ -54,7 +59,7 @@ def test_a_class_keeps_its_look_when_others_are_left_out():
 
 def test_many_classes_have_a_scale_of_colours_and_no_legend():
     labels = np.append(np.arange(100), -1)
-    figure = embedding_scatter({"": np.random.rand(101, 2)}, labels, [str(i) for i in range(100)])
+    figure = embedding_scatter({"": cloud(np.random.rand(101, 2))}, labels, [str(i) for i in range(100)])
     assert not figure.legends and len(figure.axes) == 2
     unlabelled, known = figure.axes[0].collections
     assert len(unlabelled.get_offsets()) == 1
@@ -63,22 +68,22 @@ def test_many_classes_have_a_scale_of_colours_and_no_legend():
 
 
 def test_panels_in_rows_and_long_names_in_lines():
-    clouds = {str(i): np.random.rand(4, 2) for i in range(5)}
-    long = "actinic keratoses and intraepithelial carcinoma"
+    clouds = {str(i): cloud(np.random.rand(4, 2)) for i in range(5)}
+    long = "actinic keratoses and intraepithelial carcinoma " * 3
     figure = embedding_scatter(clouds, np.zeros(4, int), [long], columns=3)
     assert len(figure.axes) == 5
     grid = [
         (axes.get_subplotspec().rowspan.start, axes.get_subplotspec().colspan.start) for axes in figure.axes
     ]
-    assert grid == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    assert grid == [(0, 0), (0, 2), (0, 4), (1, 1), (1, 3)]
     (text,) = figure.legends[0].get_texts()
-    assert text.get_text().replace("\n", " ") == long and "\n" in text.get_text()
+    assert text.get_text().replace("\n", " ") == long.strip() and "\n" in text.get_text()
 
 
 def test_a_title_is_no_wider_than_its_panel():
     run = "simclr-nat_resnet18_1xb256-adamw-10000e_retinamnist, 48 % of the variance"
     figure = embedding_scatter(
-        {run: np.random.rand(4, 2), "b": np.random.rand(4, 2)}, np.zeros(4, int), ["a"]
+        {run: cloud(np.random.rand(4, 2)), "b": cloud(np.random.rand(4, 2))}, np.zeros(4, int), ["a"]
     )
     figure.canvas.draw()
     title, panel = figure.axes[0].title, figure.axes[0]
@@ -90,9 +95,9 @@ def test_a_title_is_no_wider_than_its_panel():
     ("panels", "labels", "classes", "message"),
     [
         ({}, np.zeros(3), ["a"], "at least one panel"),
-        ({"": np.zeros((3, 3))}, np.zeros(3), ["a"], r"points must be \(N, 2\)"),
-        ({"": np.zeros((3, 2))}, np.zeros(2), ["a"], r"labels \(N,\)"),
-        ({"": np.zeros((3, 2))}, np.array([0, 1, 2]), ["a", "b"], r"\[-1, 1\], got \[0, 2\]"),
+        ({"": cloud(np.zeros((3, 3)))}, np.zeros(3), ["a"], r"points must be \(N, 2\)"),
+        ({"": cloud(np.zeros((3, 2)))}, np.zeros(2), ["a"], r"labels \(N,\)"),
+        ({"": cloud(np.zeros((3, 2)))}, np.array([0, 1, 2]), ["a", "b"], r"\[-1, 1\], got \[0, 2\]"),
     ],
 )
 def test_refusals(panels, labels, classes, message):

@@ -78,7 +78,11 @@ def test_trimix_matrices(batch):
         assert [frame.get_x() for frame in above.patches] == [0, batch - 1]
         assert [frame.get_x() for frame in beside.patches] == [0]
     titles = [above.get_title() for above in panels[:, 1]]
-    assert titles == ["(A) target, λ = 0.30", "(B) cosine similarity", "(C) after softmax"]
+    assert titles == [
+        f"{title}\nimages of the batch"
+        for title in ("(A) target, λ = 0.30", "(B) cosine similarity", "(C) after softmax")
+    ]
+    assert all(beside.get_ylabel() == "mixed images" for beside in panels[:, 2])
     low, high = panels[1, 0].get_images()[0].get_clim()
     assert low == -high and high == pytest.approx(similarity.abs().max().item())
 
@@ -90,16 +94,23 @@ def test_trimix_matrices_refuses(batch, rows):
         trimix_matrices(images, images, matrix, matrix, matrix, 0.5)
 
 
-def test_scores_bar():
-    figure = scores_bar([("kNN", 93.44, 0.4), ("linear", 95.1, None)], label="top-1 (%)")
-    (axes,) = figure.axes
-    assert [bar.get_width() for bar in axes.patches] == [93.44, 95.1]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["kNN", "linear"]
-    assert [text.get_text() for text in axes.texts] == ["93.44 ± 0.40", "95.10"]
-    assert axes.get_xlabel() == "top-1 (%)"
+def test_scores_bar_by_method():
+    rows = [("SimCLR", "kNN", 93.44, 0.4), ("pixels", "kNN", 50.0, None), ("SimCLR", "linear", 95.1, None)]
+    (axes,) = scores_bar(rows, label="top-1 (%)").axes
+    assert [bar.get_width() for bar in axes.patches] == [93.44, 95.1, 50.0]
+    places = {text.get_text().strip(): text.get_position()[1] for text in axes.texts}
+    headings = [places["SimCLR"], places["pixels"]]
+    bars = [bar.get_y() + bar.get_height() / 2 for bar in axes.patches]
+    assert headings[0] < bars[0] < bars[1] < headings[1] < bars[2]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["kNN", "linear", "kNN"]
+    np.testing.assert_allclose(axes.get_yticks(), bars)
+    assert {"93.44 ± 0.40", "95.10", "50.00"} < {text.get_text() for text in axes.texts}
+    colours = [bar.get_facecolor() for bar in axes.patches]
+    assert colours[0] == colours[2] != colours[1]  # of a measurement
+    assert axes.get_xlabel() == "top-1 (%), ± standard deviation"
     assert axes.yaxis_inverted()  # the first row on top
     (error,) = axes.containers[1].lines[2]
-    np.testing.assert_allclose(error.get_segments()[0], [[93.04, 0], [93.84, 0]])
+    np.testing.assert_allclose(error.get_segments()[0], [[93.04, bars[0]], [93.84, bars[0]]])
     with pytest.raises(ValueError, match="at least one row"):
         scores_bar([])
 
@@ -113,11 +124,11 @@ def test_scores_bar():
     ],
 )
 def test_a_percentage_axis_of_bars_ends_at_100(rows):
-    figure = scores_bar(rows)
+    figure = scores_bar([("SimCLR", *row) for row in rows])
     figure.draw_without_rendering()
     (axes,) = figure.axes
     assert axes.get_xlim() == (0, 100)
-    assert [text.get_text() for text in axes.texts] == [
+    assert [text.get_text() for text in axes.texts[1:]] == [
         "-" if score != score else f"{score:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
         for _, score, spread in rows
     ]
@@ -133,23 +144,32 @@ def test_a_percentage_axis_of_lines_ends_at_100():
     assert axes.get_ylim()[1] > 100
 
 
+def test_single_seeds_do_not_fill_the_axis_with_noise():
+    """An axis of at least 5, about the scores, unless deviations show the noise."""
+    points = [(64, 70.0, None), (128, 70.2, None)]
+    low, high = sweep_lines({"": points}, x_label="batch_size").axes[0].get_ylim()
+    assert high - low >= 5 and (low + high) / 2 == pytest.approx(70.1)
+    low, high = sweep_lines({"": [(64, 70.0, 0.1), (128, 70.2, 0.1)]}, x_label="b").axes[0].get_ylim()
+    assert high - low < 1
+
+
 def test_save_figure_writes_both_formats_and_replaces_older_files(tmp_path):
-    figure = scores_bar([("a", 1.0, None)])
+    figure = scores_bar([("SimCLR", "a", 1.0, None)])
     png, pdf = save_figure(figure, tmp_path / "deep" / "tau0.1")
     assert (png.name, pdf.name) == ("tau0.1.png", "tau0.1.pdf")
     assert png.read_bytes().startswith(b"\x89PNG") and pdf.read_bytes().startswith(b"%PDF")
     before = png.read_bytes(), pdf.read_bytes()
-    save_figure(scores_bar([("a", 1.0, None)]), tmp_path / "deep" / "tau0.1")
+    save_figure(scores_bar([("SimCLR", "a", 1.0, None)]), tmp_path / "deep" / "tau0.1")
     assert (png.read_bytes(), pdf.read_bytes()) == before  # equal figures give identical files
-    save_figure(scores_bar([("b", 2.0, None)]), tmp_path / "deep" / "tau0.1")
+    save_figure(scores_bar([("SimCLR", "b", 2.0, None)]), tmp_path / "deep" / "tau0.1")
     assert png.read_bytes() != before[0] and pdf.read_bytes() != before[1]
     assert sorted(path.name for path in png.parent.iterdir()) == ["tau0.1.pdf", "tau0.1.png"]
 
 
 def test_a_figure_that_fails_leaves_the_older_file(tmp_path, monkeypatch):
-    png, _ = save_figure(scores_bar([("a", 1.0, None)]), tmp_path / "scores")
+    png, _ = save_figure(scores_bar([("SimCLR", "a", 1.0, None)]), tmp_path / "scores")
     before = png.read_bytes()
-    broken = scores_bar([("b", 1.0, None)])
+    broken = scores_bar([("SimCLR", "b", 1.0, None)])
 
     def fail(file, **_):
         file.write(b"half")
@@ -166,6 +186,6 @@ def test_global_state_is_untouched(tmp_path):
     from matplotlib import _pylab_helpers
 
     before = dict(matplotlib.rcParams)
-    save_figure(scores_bar([("a", 1.0, None)]), tmp_path / "scores")
+    save_figure(scores_bar([("SimCLR", "a", 1.0, None)]), tmp_path / "scores")
     assert dict(matplotlib.rcParams) == before
     assert not _pylab_helpers.Gcf.figs

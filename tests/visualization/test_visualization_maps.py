@@ -14,9 +14,11 @@ def test_confusion_shows_the_shares_of_each_true_class():
     figure = confusion_heatmap([[6, 2, 0], [0, 0, 0], [1, 1, 398]], ["a", "b", "c"], title="kNN")
     axes = figure.axes[0]
     shares = np.array([[0.75, 0.25, 0], [np.nan] * 3, [0.0025, 0.0025, 0.995]])
-    np.testing.assert_allclose(np.ma.filled(axes.get_images()[0].get_array(), np.nan), shares)
-    # Columns are predicted, rows true; cells without images are blank.
-    assert words(axes) == {(0, 0): "75", (1, 0): "25", (0, 2): "<1", (1, 2): "<1", (2, 2): "100"}
+    np.testing.assert_allclose(np.ma.filled(axes.get_images()[0].get_array(), np.nan), 100 * shares)
+    # Columns are predicted, rows true; no cell is empty.
+    assert [words(axes)[column, row] for row in range(3) for column in range(3)] == [
+        *("75", "25", "0"), *("–", "–", "–"), *("<1", "<1", "100")
+    ]  # fmt: skip
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b", "c"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     assert figure.get_suptitle() == "kNN"
@@ -59,10 +61,28 @@ def test_map_over_two_settings():
     axes = sweep_heatmap(lines, x_label="batch_size", y_label="dim").axes[0]
     shown = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
     np.testing.assert_array_equal(shown, [[80, np.nan, 90], [np.nan, 70.25, np.nan]])
-    assert words(axes) == {(0, 0): "80.00", (2, 0): "90.00 ± 0.50", (1, 1): "70.25 ± 1.00"}
+    missing = dict.fromkeys([(1, 0), (0, 1), (2, 1)], "–")
+    assert words(axes) == {
+        (0, 0): "80.00", (2, 0): "90.00\n± 0.50", (1, 1): "70.25\n± 1.00", **missing
+    }  # fmt: skip
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["64", "128", "256"]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["128", "512"]
     named = sweep_heatmap({"": [("b", 1.0, None), ("a", 1.0, None)]}, x_label="x", y_label="y").axes[0]
     assert [tick.get_text() for tick in named.get_xticklabels()] == ["b", "a"]
     with pytest.raises(ValueError, match="at least one point"):
         sweep_heatmap({}, x_label="x", y_label="y")
+
+
+@pytest.mark.parametrize(
+    ("scores", "noise", "limits", "words"),
+    [
+        ((70.0, 70.4), None, (67.7, 72.7), "single seeds: at least 5 wide"),
+        ((70.0, 70.4), 1.5, (68.7, 71.7), "below 1.5 may be chance"),
+        ((60.0, 80.0), 1.5, (60.0, 80.0), "below 1.5 may be chance"),
+    ],
+)
+def test_colours_of_a_map_span_twice_the_differences_by_chance(scores, noise, limits, words):
+    lines = {"": [(index, score, None) for index, score in enumerate(scores)]}
+    axes, bar = sweep_heatmap(lines, x_label="x", y_label="y", noise=noise).axes
+    assert axes.get_images()[0].get_clim() == pytest.approx(limits)
+    assert bar.get_ylabel() == f"accuracy (%)\n{words}"

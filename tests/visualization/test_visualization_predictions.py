@@ -23,23 +23,24 @@ def test_curves_enclose_the_areas_that_they_are_named_after():
     for c, name in enumerate(names):
         line, steps = roc.get_lines()[c], recall.get_lines()[c]
         area = roc_auc_score(positive[:, c], scores[:, c])
-        assert auc(*line.get_xydata().T) == pytest.approx(area) and line.get_label() == f"{name}: {area:.3f}"
-        x, y = steps.get_xydata().T
+        assert auc(*line.get_xydata().T / 100) == pytest.approx(area)
+        words = f"{name}: AUC {area:.3f}, AUPRC"
+        x, y = steps.get_xydata().T / 100
         area = average_precision_score(positive[:, c], scores[:, c])
-        assert (
-            -(np.diff(x) * y[:-1]).sum() == pytest.approx(area) and steps.get_label() == f"{name}: {area:.3f}"
-        )
+        assert -(np.diff(x) * y[:-1]).sum() == pytest.approx(area)
+        assert figure.legends[0].get_texts()[c].get_text() == f"{words} {area:.3f}"
     diagram = reliability.get_lines()[-1]
     inside = (confidence > 7 / 15) & (confidence <= 8 / 15)
-    point = diagram.get_xydata()[np.argmin(abs(diagram.get_xdata() - 0.5))]
-    assert point == pytest.approx([confidence[inside].mean(), right[inside].mean()])
-    assert sum(bar.get_height() for bar in reliability.patches) == pytest.approx(1)
+    point = diagram.get_xydata()[np.argmin(abs(diagram.get_xdata() - 50))]
+    assert point == pytest.approx([100 * confidence[inside].mean(), 100 * right[inside].mean()])
+    assert sum(bar.get_height() for bar in reliability.patches) == pytest.approx(100)
 
 
 def test_many_classes_have_thin_lines_without_names():
     scores, positive, confidence, right = table(12)
-    roc, *_ = prediction_panels(scores, positive, [""] * 12, confidence=confidence, right=right).axes
-    assert roc.get_legend() is None and len(roc.get_lines()) == 13
+    figure = prediction_panels(scores, positive, [""] * 12, confidence=confidence, right=right)
+    roc = figure.axes[0]
+    assert not figure.legends and len(roc.get_lines()) == 13
 
 
 def test_classes_without_images_have_no_curve():

@@ -44,8 +44,9 @@ def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[in
     trained = one_sided_classes(torch.as_tensor(train.labels).cpu(), train.num_classes)
     if tested:
         _warn(
-            f"{key}: the AUC is undefined, because the {splits.test_name} split has no image of (or no image "
-            f"outside) the classes {_names(tested, train)}."
+            f"{key}: the AUC {'is undefined' if len(tested) == train.num_classes else 'leaves out classes'}, "
+            f"because the {splits.test_name} split has no image of (or no image outside) the classes "
+            f"{_names(tested, train)}."
         )
     if unknown := [index for index in trained if index not in tested]:
         _warn(

@@ -113,11 +113,11 @@ class EvaluationData:
 
     def features(self, network: EvaluatedModel | None) -> Features:
         """Features of all splits, each image embedded once; raw pixels without a network."""
-        train = self._bank(network, self.splits.train, "train")
-        val = None if self.splits.val is None else self._bank(network, self.splits.val, "val").labelled()
+        train = self.bank(network, self.splits.train, "train")
+        val = None if self.splits.val is None else self.bank(network, self.splits.val, "val").labelled()
         test = None
         if self.splits.test is not None:
-            test = self._bank(network, self.splits.test, self.splits.test_name).labelled()
+            test = self.bank(network, self.splits.test, self.splits.test_name).labelled()
         about = {
             "dim": train.features.shape[1],
             "rankme": rankme(train.features.to(self.device)),
@@ -134,7 +134,8 @@ class EvaluationData:
         images = next(batches(self.splits.test or self.splits.train, None, **self.loading))["inputs"]
         return {"precision": network.precision, "precision_error": network.relative_error(images)}
 
-    def _bank(self, network: EvaluatedModel | None, dataset: Any, split: str) -> FeatureBank:
+    def bank(self, network: EvaluatedModel | None, dataset: Any, split: str) -> FeatureBank:
+        """Features of a split; raw pixels without a network."""
         reading: dict[str, Any] = dict(self.loading, words=f"features of {split}")
         if network is None:
             return cached_features(_pixels, dataset, path=None, model=None, **reading)

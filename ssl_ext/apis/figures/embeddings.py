@@ -16,17 +16,16 @@ from mmengine.config import Config
 from ssl_ext.config.data import build_dataset, loading_settings
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
-from ssl_ext.engine import load_weights
+from ssl_ext.engine import checkpoint_of, load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
-from ssl_ext.exporting.classifier import classifier_name
-from ssl_ext.files import distinct_names
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.names import PROJECTIONS
-from ssl_ext.visualization import embedding_scatter, tsne_projection, umap_projection
+from ssl_ext.visualization import Cloud, embedding_scatter, tsne_projection, umap_projection
 
 from .images import class_names
+from .titles import checkpoint_titles
 
 COMPONENTS = 50
 
@@ -35,6 +34,7 @@ def embedding_figure(
     config: Config | str | os.PathLike,
     checkpoints: Sequence[str | os.PathLike],
     *,
+    titles: Sequence[str] | None = None,
     method: str = "pca",
     perplexity: Sequence[float] = (30.0,),
     points: int = 2000,
@@ -45,14 +45,15 @@ def embedding_figure(
 ) -> Figure:
     """Two-dimensional projections of backbone features of a split, coloured by class.
 
-    ``'pca'`` shows the first two principal components of the training features. ``'tsne'`` starts from 50 of
-    these components and is run for each perplexity. ``'umap'`` starts from the features. Features are those
-    of evaluation, cached in ``evaluation/features`` beside each checkpoint.
+    ``'pca'`` shows the first two principal components of the training features, labelled with their shares of
+    the variance. ``'tsne'`` starts from 50 of these components and is run for each perplexity. ``'umap'``
+    starts from the features. Features are those of evaluation, cached in ``evaluation/features`` beside each
+    checkpoint.
 
     Args:
         config: A config with ``evaluation_dataset``.
-        checkpoints: Weights of the backbone; each has a panel, or a row of panels. A file of
-            ``tools/evaluate.py --save`` is named by its training.
+        checkpoints: Weights of the backbone; each has a panel, or a row of panels.
+        titles: Titles of the checkpoints; by default the method, seed and epoch that differ.
         method: ``'pca'``, ``'tsne'`` or ``'umap'``.
         perplexity: Perplexities of t-SNE; for several checkpoints there is a row per checkpoint.
         points: Maximum number of images.
@@ -90,8 +91,9 @@ def embedding_figure(
             f"--perplexity is {wrong[0]:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
         )
 
-    names = _names(checkpoints)
-    panels: dict[str, np.ndarray] = {}
+    checkpoints = [checkpoint_of(checkpoint) for checkpoint in checkpoints]
+    names = checkpoint_titles(checkpoints, titles)
+    panels: dict[str, Cloud] = {}
     for name, checkpoint in zip(names, checkpoints, strict=True):
         model = random_network(config, seed=0)
         load_weights(model, checkpoint)
@@ -106,13 +108,15 @@ def embedding_figure(
             words = [name] if len(names) > 1 else []
             with user_errors("embed"):
                 if method == "umap":
-                    cloud = umap_projection(features, seed=seed)
+                    cloud = Cloud(umap_projection(features, seed=seed), "UMAP 1", "UMAP 2")
                 elif method == "tsne":
-                    cloud = tsne_projection(fitted.transform(features), perplexity=value, seed=seed)
+                    plane = tsne_projection(fitted.transform(features), perplexity=value, seed=seed)
+                    cloud = Cloud(plane, "t-SNE 1", "t-SNE 2")
                     words.append(f"perplexity {value:g}")
                 else:
-                    cloud, explained = _plane(fitted.transform(features)), fitted.explained_variance_ratio_
-                    words.append(f"{100 * explained.sum():.0f} % of the variance")
+                    shares = [*fitted.explained_variance_ratio_, 0.0][:2]
+                    axes = [f"PC {i} ({100 * share:.1f} % of variance)" for i, share in enumerate(shares, 1)]
+                    cloud = Cloud(_plane(fitted.transform(features)), *axes)
             panels[", ".join(words)] = cloud
     with user_errors("embed"):
         columns = len(sweep) if len(sweep) > 1 and len(names) > 1 else None
@@ -124,13 +128,6 @@ def _features(config: Config, model: TrainableModel, cache: Path, dataset: Any, 
     with user_errors("model"):
         path = embedding.cache_file(cache, dataset, split)
         return cached_features(embedding.embed, dataset, path=path, model=model, **loading_settings(config))
-
-
-def _names(checkpoints: Sequence[str | os.PathLike]) -> list[str]:
-    """Name classifiers by their training, if those differ, and other files by their paths."""
-    files = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
-    words = [classifier_name(path) or name for path, name in zip(checkpoints, files, strict=True)]
-    return words if len(set(words)) == len(words) else files
 
 
 def _excluded(words: Sequence[str], classes: Sequence[str]) -> list[int]:

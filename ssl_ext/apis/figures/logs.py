@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import aggregate, read_results
 from ssl_ext.evaluation.tables import repeats
-from ssl_ext.files import distinct_names
 from ssl_ext.visualization import loss_curves, read_scalars, scores_bar
 
 from .choice import conditions, fits
+from .titles import path_titles
 
 TRAINED = ("loss", "acc")
 """Figures of classifiers that are drawn by default."""
@@ -25,6 +25,7 @@ Records = Sequence[Mapping[str, float]]
 def curves_figure(
     runs: Sequence[str | os.PathLike],
     *,
+    titles: Sequence[str] | None = None,
     keys: Sequence[str] | None = None,
     smoothing: float | None = 0.6,
     x: str = "iteration",
@@ -36,7 +37,8 @@ def curves_figure(
     seeds and draws of its figures at the validation checks (Figs. 3.1 and 7.2 of the medical thesis).
 
     Args:
-        runs: Work directories, or ``results.json`` files; each is named by the distinctive part of its path.
+        runs: Work directories, or ``results.json`` files.
+        titles: Names of the runs; by default the distinctive parts of their paths.
         keys: Logged names to draw; by default the loss and each of its terms, and of results ``loss`` and
             ``acc``. Their validation values (``val_…``) are drawn too.
         smoothing: Weight in [0, 1) of a moving average; 0 draws the raw lines.
@@ -52,7 +54,7 @@ def curves_figure(
         raise UserError("--where selects measurements of a results.json, but no run is one.")
     found: dict[str, Records] = {}
     with user_errors("runs"):
-        for name, run in zip(distinct_names(runs), runs, strict=True):
+        for name, run in zip(path_titles(runs, titles), runs, strict=True):
             if run in results:
                 prefix = f"{name}: " if len(runs) > 1 else ""
                 found |= {prefix + words: records for words, records in _trainings(run, wanted).items()}
@@ -84,22 +86,26 @@ def _trainings(path: str | os.PathLike, wanted: Mapping[str, str]) -> dict[str, 
     return found
 
 
-def scores_figure(results: Sequence[str | os.PathLike], *, which: str = "last") -> Figure:
-    """Accuracies of evaluations as bars, with the standard deviation over draws and seeds.
+def scores_figure(
+    results: Sequence[str | os.PathLike], *, titles: Sequence[str] | None = None, which: str = "last"
+) -> Figure:
+    """Accuracies of evaluations as bars by method, with the standard deviation over draws and seeds.
 
     Args:
         results: ``results.json`` files of evaluations.
+        titles: Names of the files; by default the distinctive parts of their paths.
         which: ``'last'`` epoch, or the ``'best'`` one (chosen on validation data).
 
     Raises:
         UserError: A file is missing or has no result rows.
     """
-    bars: list[tuple[str, float, float | None]] = []
-    names = distinct_names(results) if len(results) > 1 else [""]
+    bars: list[tuple[str, str, float, float | None]] = []
+    names = path_titles(results, titles) if len(results) > 1 or titles else [""]
     for name, path in zip(names, results, strict=True):
         for method, cells in aggregate(read_results(path), which=which).items():
             for condition, stat in cells.items():
-                label = (f"{name}: " if name else "") + condition.of(method)
-                bars.append((label, 100 * stat.mean, 100 * stat.std if stat.n > 1 else None))
+                deviation = 100 * stat.std if stat.n > 1 else None
+                heading = f"{name}: {method}" if name else method
+                bars.append((heading, condition.words, 100 * stat.mean, deviation))
     with user_errors("results"):
         return scores_bar(bars)

@@ -10,13 +10,14 @@ import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from ssl_ext.config.data import build_dataset
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.files import distinct_names
+from ssl_ext.mixups import gradient_saliency
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.utils import BlockMixing, MixingPolicy
 from ssl_ext.models.utils.mixing import LossFunction
@@ -24,6 +25,9 @@ from ssl_ext.names import DRAWN_POLICIES, LAMS
 from ssl_ext.visualization.mixing import draw_mixed_grid
 
 from .images import chosen_images
+from .titles import checkpoint_titles
+
+CANDIDATES = 64  # images, of which the most unlike pair is drawn
 
 
 def mixing_figure(
@@ -31,6 +35,7 @@ def mixing_figure(
     *,
     policies: Sequence[str] | None = None,
     trained: Sequence[str | os.PathLike] = (),
+    titles: Sequence[str] | None = None,
     lams: Sequence[float] = LAMS,
     weights: str | os.PathLike | None = None,
     seed: int = 0,
@@ -45,9 +50,10 @@ def mixing_figure(
         config: A config with ``train_dataloader.dataset`` and a model.
         policies: Names from :data:`ssl_ext.names.DRAWN_POLICIES`; default: all, or none with ``trained``.
         trained: Checkpoints of the config's model with learned mixing (AMix, AutoMix); one row each.
+        titles: Titles of the checkpoints; by default the method, seed and epoch that differ.
         lams: Shares in [0, 1] of the first image.
         weights: Checkpoint of the network that gives the saliency; by default random weights.
-        seed: Seed of images and policies.
+        seed: Seed of 64 images, of which the most unlike two are drawn, and of the policies.
         options: Config keys to override.
 
     Raises:
@@ -63,7 +69,6 @@ def mixing_figure(
     dataset = build_dataset("train_dataloader.dataset", config.train_dataloader.dataset)
     if len(dataset) < 2:
         raise UserError("train_dataloader.dataset has 1 image; mixing needs two.")
-    pair = chosen_images(dataset, 2, seed)
     model: Any = random_network(config, seed=seed)
     if trained and not isinstance(model, BlockMixing):
         raise UserError(f"--trained: model.type {config.model.type!r} has no learned mixing.")
@@ -80,6 +85,8 @@ def mixing_figure(
     def energy(images: Tensor) -> Tensor:
         return embedding((images - mean) / std).square().sum()
 
+    candidates = chosen_images(dataset, min(len(dataset), CANDIDATES), seed)
+    pair = unlike_pair(candidates, gradient_saliency(candidates.to(device).float() / 255, energy).cpu())
     pictures = pair.to(device).float() / 255
     rows: dict[str, Any] = {}
     with user_errors("mixing"):
@@ -87,11 +94,25 @@ def mixing_figure(
             policy = MixingPolicy(name)
             drawn = [mixture_and_mask(policy, pictures, lam, energy, seed) for lam in lams]
             rows[name] = tuple(torch.stack(part).cpu() for part in zip(*drawn, strict=True))
-        for name, checkpoint in zip(distinct_names(trained), trained, strict=True):
+        names = checkpoint_titles(trained, titles) if trained else []
+        for name, checkpoint in zip(names, trained, strict=True):
             load_weights(model, checkpoint)
             masks = learned_masks(model, pair, lams)
-            rows[name.removesuffix(".pth")] = torch.lerp(pictures[1], pictures[0], masks).cpu(), masks.cpu()
-        return draw_mixed_grid(rows, lams, pair.float() / 255)
+            rows[name] = torch.lerp(pictures[1], pictures[0], masks).cpu(), masks.cpu()
+        return draw_mixed_grid(rows, lams, pair.float() / 255, learned=names)
+
+
+def unlike_pair(images: Tensor, saliency: Tensor) -> Tensor:
+    """The two of N images whose mixtures differ most between policies.
+
+    They have the largest product of the distance of their pixels and that of their salient places (the shares
+    of 4 x 4 blocks in ``saliency`` (N, H, W)).
+    """
+    blocks = adaptive_avg_pool2d(saliency[:, None], 4).flatten(1)
+    places = torch.pdist(blocks / blocks.sum(1, keepdim=True).clamp_min(1e-12), p=1)
+    best = (torch.pdist(images.flatten(1).float(), p=1) * places).argmax()
+    pairs = torch.triu_indices(len(images), len(images), 1)
+    return images[pairs[:, best]]
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ssl_ext.apis.sweep.grid import value_of
-from ssl_ext.apis.sweep.points import Point, Summary, accuracy_lines
+from ssl_ext.apis.sweep.points import Point, Summary, accuracies, accuracy_lines
 from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation.significance import chance_difference
 from ssl_ext.json_files import read_json
 from ssl_ext.names import SWEEP_STYLES
 from ssl_ext.visualization import sweep_heatmap, sweep_lines
@@ -69,7 +70,8 @@ def grid_figure(
     label = f"{'kNN' if protocol == 'knn' else protocol} accuracy (%)"
     with user_errors(str(folder)):
         if style == "map" and y is not None:
-            return sweep_heatmap(lines, x_label=_words(x), y_label=_words(y), label=label)
+            noise = chance_difference(accuracies(points, protocol))
+            return sweep_heatmap(lines, x_label=_words(x), y_label=_words(y), label=label, noise=noise)
         return sweep_lines(lines, x_label=_words(x), legend=_words(y) if y else None, label=label)
 
 

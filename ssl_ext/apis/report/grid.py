@@ -88,14 +88,19 @@ class Grid:
         ]
         return "\n\n".join(filter(None, parts)) + "\n"
 
-    def latex(self) -> str:
-        """Return a LaTeX ``table`` for booktabs; one of many columns is scaled to the page (graphicx)."""
+    def latex(self, label: str) -> str:
+        """Return a LaTeX ``table`` for booktabs with the label ``tab:`` and ``label``.
+
+        A table of many columns is scaled to the page (graphicx).
+        """
         header, *rows = (" & ".join(cells) + r" \\" for cells in self._escaped(latex, r"\textbf{{{}}}"))
         caption = " ".join(f"{sentence.rstrip('.')}." for sentence in (self.title, *self.notes))
         wide = len(self.header) > WIDE
         form = "l" * self.words + "r" * (len(self.header) - self.words)
         lines = [
-            r"\begin{table}", r"\caption{" + latex(caption) + "}", *[r"\resizebox{\linewidth}{!}{"] * wide,
+            r"% \usepackage{booktabs,graphicx}" if wide else r"% \usepackage{booktabs}",
+            r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", rf"\label{{tab:{label}}}",
+            *[r"\resizebox{\linewidth}{!}{"] * wide,
             r"\begin{tabular}{" + form + "}", r"\toprule", header, r"\midrule", *rows, r"\bottomrule",
             r"\end{tabular}", *["}"] * wide, r"\end{table}",
         ]  # fmt: skip

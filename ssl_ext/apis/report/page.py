@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from .text import (
     wide_grid,
 )
 
+WORDS = {"true": "yes", "false": "no", "null": "none", "[]": "none", "{}": "none"}
 NUMBERED_UP_TO = 20  # classes; a larger confusion matrix is shown as a picture
 
 
@@ -181,9 +183,23 @@ def _memory(line: Line) -> str:
 def _settings(comparison: Comparison) -> dict[str, Any]:
     return {
         "title": f"{comparison.data}: {comparison.condition.words}",
-        "common": comparison.common,
-        "variants": {name: values for name, values in comparison.variants.items() if name},
+        "common": _readable(comparison.common),
+        "variants": {name: _readable(values) for name, values in comparison.variants.items() if name},
     }
+
+
+def _readable(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings without underscores, with words for JSON's constants and ``key: value`` for its objects."""
+    found = {}
+    for name, text in settings.items():
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        if isinstance(value, dict):
+            text = ", ".join(f"{key}: {WORDS.get(json.dumps(item), item)}" for key, item in value.items())
+        found[name.replace("_", " ")] = WORDS.get(text, text)
+    return found
 
 
 def _matrix(comparison: Comparison, line: Line, counts: list[list[int]]) -> dict[str, Any]:

@@ -116,7 +116,10 @@ def report(
         "results.csv": measurements_csv(comparisons),
         "classes.csv": classes_csv(classes, specificity),
         "results.md": "\n".join(table.markdown() for table in tables),
-        "results.tex": "\n".join(table.latex() for table in tables),
+        "results.tex": "\n".join(
+            table.latex(f"results-{number}" if len(tables) > 1 else "results")
+            for number, table in enumerate(tables, start=1)
+        ),
         "report.html": page,
     }
     written = [Path(out_dir) / name for name in texts]
@@ -176,8 +179,8 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
     return [
         Picture.from_figure(
             loss_curves(logs, chosen, smoothing),
-            f"{caption} of {', '.join(logs)}; moving averages ({smoothing:g}) of values logged with the "
-            "training loss, over the pale raw values.",
+            f"{caption} of {', '.join(logs)}; values of more than 30 steps logged with the training "
+            f"loss are smoothed (moving average, {smoothing:g}), over the pale raw values.",
             f"Line charts of {', '.join(chosen)} over training for {', '.join(logs)}",
         )
         for caption, chosen in words.items()
@@ -188,16 +191,21 @@ def _curves(runs: dict[str, Path], smoothing: float) -> list[Picture]:
 def _figures(
     places: Sequence[str | os.PathLike], files: Sequence[ResultFile], runs: dict[str, Path]
 ) -> tuple[list[Picture], int]:
-    """Image files in ``places``, result folders and runs, and the number of omitted ones."""
+    """Image files in ``places``, result folders and runs, each content once, and the number of omitted ones.
+
+    Files called ``curves`` are left out, because the page draws the curves of the runs itself.
+    """
     folders = [Path(place) for place in places if Path(place).is_dir()]
     folders += [folder for file in files for folder in (file.path.parent, file.path.parent.parent)]
     folders += list(runs.values())
-    paths: dict[Path, None] = {}
+    paths: dict[bytes, Path] = {}
+    drawn = {"curves"} if runs else set()
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         for path in (*sorted(folder.iterdir()), *sorted(folder.glob("figures/*"))):
-            if path.suffix in KINDS and path.is_file() and path.stat().st_size <= MAX_BYTES:
-                paths[path] = None
-    chosen = list(paths)[:MAX_FIGURES]
+            known = path.stem in drawn or (path.suffix == ".svg" and path.with_suffix(".png").exists())
+            if path.suffix in KINDS and not known and path.is_file() and path.stat().st_size <= MAX_BYTES:
+                paths.setdefault(path.read_bytes(), path)
+    chosen = list(paths.values())[:MAX_FIGURES]
     names = distinct_names(chosen) if len(chosen) > 1 else [path.name for path in chosen]
     pictures = [
         Picture(

@@ -17,6 +17,8 @@ from ssl_ext.evaluation.tables import MAJORITY
 from .comparison import Comparison, Line
 from .grid import Grid
 
+BOLD = "Bold: better than all comparable methods (paired t-tests over pretraining seeds, Holm, p < 0.05)."
+
 
 def metric_label(metric: str) -> str:
     """Heading of a metric."""
@@ -51,12 +53,13 @@ def variant_label(comparison: Comparison, variant: str) -> str:
 
 
 def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, title: str) -> Grid:
-    """One row for each data set, condition, variant of the settings and method.
+    """One row for each data set, condition, variant of the settings and method; the best is bold, by a test.
 
     Lines without any of the metrics are omitted.
     """
     shown = [c for c in comparisons if any(m in line.stats for line in c.lines for m in metrics)]
     several = len({comparison.data for comparison in shown}) > 1
+    lines = [(c, line) for c in shown for line in c.lines if any(m in line.stats for m in metrics)]
     rows = [
         [
             *([comparison.data] if several else []),
@@ -66,24 +69,25 @@ def long_grid(comparisons: Sequence[Comparison], metrics: Sequence[str], *, titl
             str(len(line.rows)),
             seconds_text(line),
         ]
-        for comparison in shown
-        for line in comparison.lines
-        if any(metric in line.stats for metric in metrics)
+        for comparison, line in lines
     ]
+    words = 3 if several else 2
+    bold = frozenset(
+        (row, words + column)
+        for row, (comparison, line) in enumerate(lines)
+        for column, metric in enumerate(metrics)
+        if comparison.best(metric, line.variant) is line
+    )
     for data in dict.fromkeys(comparison.data for comparison in shown):
         members = [row for c in shown if c.data == data for line in c.lines for row in line.rows]
         if cells := majority_cells(members, metrics):
             rows.append([*([data] if several else []), "-", MAJORITY, *cells, "-", "-"])
     header = [*(["data"] if several else []), "protocol", "method", *map(metric_label, metrics), "n", "s"]
-    return Grid(title, header, rows, 3 if several else 2, notes(shown))
+    return Grid(title, header, rows, words, notes(shown) + [BOLD] * bool(bold), bold)
 
 
 def wide_grid(comparisons: Sequence[Comparison], metric: str, *, title: str) -> Grid:
-    """One row for each method, one column for each comparison and variant of its settings.
-
-    The supervised baseline is in the column of the linear probe with the same data and labels.
-    """
-    places = _columns(comparisons, metric)
+    """One row for each method, one column for each comparison and variant of its settings."""
     several = len({comparison.data for comparison in comparisons}) > 1
     cells: dict[str, dict[str, str]] = {}
     columns: dict[str, None] = {}
@@ -91,26 +95,12 @@ def wide_grid(comparisons: Sequence[Comparison], metric: str, *, title: str) -> 
         for line in comparison.lines:
             if metric not in line.stats:
                 continue
-            home = places.get(id(comparison), comparison)
-            label = variant_label(home, line.variant if home is comparison else "")
-            column = f"{home.data}: {label}" if several else label
+            label = variant_label(comparison, line.variant)
+            column = f"{comparison.data}: {label}" if several else label
             columns[column] = None
             cells.setdefault(line.method, {})[column] = stat_text(line, metric, count=True)
     rows = [[method, *(found.get(column, "-") for column in columns)] for method, found in cells.items()]
     return Grid(f"{title}: {metric_label(metric)}", ["method", *columns], rows, 1, notes(comparisons))
-
-
-def _columns(comparisons: Sequence[Comparison], metric: str) -> dict[int, Comparison]:
-    """Linear comparisons that supervised ones move to, by the identity of the latter."""
-    # The linear probe of the same recipe comes last, if there is one.
-    return {
-        id(supervised): linear
-        for supervised in comparisons
-        for linear in sorted(comparisons, key=lambda c: c.condition.recipe == supervised.condition.recipe)
-        if (supervised.condition.protocol, linear.condition.protocol) == ("supervised", "linear")
-        and (supervised.data, supervised.condition.labels) == (linear.data, linear.condition.labels)
-        and max(len(supervised.variants), len(linear.variants)) == 1
-    }
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:

@@ -81,7 +81,17 @@ def _by_setting(points: Sequence[Point]) -> list[list[Point]]:
     return list(groups.values())
 
 
+def accuracies(points: Sequence[Point], protocol: str) -> list[list[float]]:
+    """Accuracies in percent of the finished runs of each setting that are finite."""
+    found = [[100 * score for score in _scores(group, protocol)] for group in _by_setting(points)]
+    return [[score for score in scores if math.isfinite(score)] for scores in found]
+
+
+def _scores(group: Sequence[Point], protocol: str) -> list[float]:
+    return [point.last[protocol].get("acc", math.nan) for point in group if point.status == "done"]
+
+
 def _accuracy(group: Sequence[Point], protocol: str) -> Stat | None:
     """Accuracy over the seeds, in [0, 1]; None without a finished run."""
-    scores = [point.last[protocol].get("acc", math.nan) for point in group if point.status == "done"]
+    scores = _scores(group, protocol)
     return Stat.of(scores) if scores else None

@@ -138,7 +138,9 @@ def table_latex(layout: Layout) -> str:
     notes = [note for note in figures.notes if not note.startswith("†")]
     if len(notes) < len(figures.notes):
         notes.append("† not comparable with the published figure")
-    return "\n".join(grid.latex() for grid in (replace(figures, notes=notes), *others))
+    grids = [replace(figures, notes=notes), *others]
+    names = [f"{layout.plan.name}-{number}" if number else layout.plan.name for number in range(len(grids))]
+    return "\n".join(grid.latex(name) for grid, name in zip(grids, names, strict=True))
 
 
 def table_csv(layout: Layout) -> str:
