@@ -10,10 +10,13 @@ import io
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from .logs import warnings_in_log
 from .processes import follow_parent
 
 TRACEBACK_SWITCH = "SSL_EXT_TRACEBACK"
@@ -37,9 +40,12 @@ ASCII |= {"·": ".", "†": "+", "‡": "++", "λ": "lambda", "µ": "u", "’": 
 
 def missing_package(name: str) -> str:
     """Return the sentence for a package that this interpreter does not have."""
+    script = Path(__file__).parents[1] / ".venv" / "bin" / "activate"
+    known = script.is_file()
     return (
         f"{sys.executable} has no package {name!r}: activate the environment of the project (source "
-        ".venv/bin/activate), or install ssl-ext there."
+        f"{shlex.quote(str(script)) if known else '.venv/bin/activate'})"
+        f"{'' if known else ', or install ssl-ext'}."
     )
 
 
@@ -137,6 +143,7 @@ def _printing() -> Iterator[None]:
 
 
 @_printing()
+@warnings_in_log()
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 

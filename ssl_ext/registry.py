@@ -19,12 +19,15 @@ from .env import check_openmmlab_family
 check_openmmlab_family()
 
 import mmpretrain.registry as parents  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
+from .logs import plain_lines  # noqa: E402
 from .multimodal import import_models  # noqa: E402
 
 import_models()
+plain_lines(MMLogger.get_current_instance())
 
 SCOPE = "ssl_ext"
 DETECTION = "ssl_ext.detection"

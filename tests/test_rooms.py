@@ -30,7 +30,7 @@ ROOMS = (
     ),
     *("detection", "exporting", "config", "engine", "models", "datasets", "evaluation", "visualization"),
     *("mixups", "losses", "augment", "capture"),
-    *("registry", "multimodal", "env", "json_files", "escape", "files", "errors"),
+    *("registry", "multimodal", "env", "json_files", "escape", "files", "errors", "logs", "console"),
     *("processes", "values", "names", "", "moved"),
 )
 MAX_LINES = 250

@@ -1,6 +1,11 @@
 #!/usr/bin/env python
 """Audit the data of a config: groups and equal images in several splits, class counts, channels, sizes."""
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the package, if it is not installed
+
 from ssl_ext.cli.audit import main
 from ssl_ext.errors import run_tool
 

@@ -1,6 +1,11 @@
 #!/usr/bin/env python
 """Run a table of experiments: every cell, every seed."""
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the package, if it is not installed
+
 from ssl_ext.cli.table import main
 from ssl_ext.errors import run_tool
 

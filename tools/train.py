@@ -1,6 +1,11 @@
 #!/usr/bin/env python
 """Pretrain a model on the CPU, on one GPU, or with torchrun (tools/dist_train.sh)."""
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the package, if it is not installed
+
 from ssl_ext.cli.train import main
 from ssl_ext.errors import run_tool
 

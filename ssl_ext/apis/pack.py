@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.config.data import build_dataset
 from ssl_ext.config.load import load_config
+from ssl_ext.console import progress
 from ssl_ext.datasets.entries import read_entries
 from ssl_ext.datasets.file_dataset import FileDataset
 from ssl_ext.datasets.files import locked
@@ -31,8 +32,6 @@ from ssl_ext.datasets.paths import Paths
 from ssl_ext.errors import UserError, sentence, user_errors
 from ssl_ext.files import file_fault, shown
 from ssl_ext.registry import DATASETS
-
-PROGRESS = 10.0  # seconds between log lines
 
 
 def pack(
@@ -156,21 +155,19 @@ def _pack_split(root: Path, split: str, listed: Callable[[], FileDataset], form:
         _check_same(done, read_arrays(done)[0], header)
         print_log(f"{split}: {len(data):,} images are packed already", logger="current")
         return
-    start = shown_at = time.monotonic()
+    start = time.monotonic()
     with open(partial_file(root, split), "ab+") as journal, open(images_file(root, split), "ab+") as images:
-        count = kept = _resume(journal, images, header)
-        for batch, records in encoded_images(data, form, kept, workers):
-            images.write(batch)
-            images.flush()
-            os.fsync(images.fileno())
-            journal.write(records)
-            journal.flush()
-            count += len(records)
-            if time.monotonic() > shown_at + PROGRESS or count == len(data):
-                shown_at = time.monotonic()
-                rate = (count - kept) / (shown_at - start)
-                text = f"{split}: {count:,} of {len(data):,} images, {rate:,.0f} per second"
-                print_log(text, logger="current")
+        kept = _resume(journal, images, header)
+        with progress(split, len(data) - kept, "images") as advance:
+            for batch, records in encoded_images(data, form, kept, workers):
+                images.write(batch)
+                images.flush()
+                os.fsync(images.fileno())
+                journal.write(records)
+                journal.flush()
+                advance(len(records))
+    rate = (len(data) - kept) / (time.monotonic() - start)
+    print_log(f"{split}: {len(data):,} images packed, {rate:,.0f} per second", logger="current")
     _finish(root, split, data, listed(), form, header)
 
 

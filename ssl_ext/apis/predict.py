@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
+from ssl_ext.console import track
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.datasets.image_files import files_like
 from ssl_ext.datasets.listing import image_names
@@ -79,7 +80,8 @@ def predict(
         about = ("decision", "above_threshold", "entropy", "distance", "distance_rank")
         lines.writerow([key, *(f"p({name})" for name in labels), *about])
         found = iter(names)
-        for batch in batches(dataset, None, batch_size=batch_size, num_workers=num_workers):
+        loaded = batches(dataset, None, batch_size=batch_size, num_workers=num_workers)
+        for batch in track(loaded, "predictions", len(names), "images", lambda batch: len(batch["inputs"])):
             rows = _rows(classifier, classifier.predict(batch["inputs"]), labels)
             lines.writerows([spreadsheet(next(found)), *row] for row in rows)
     with replacing(path) as file:

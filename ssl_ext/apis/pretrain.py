@@ -6,26 +6,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size
-from mmengine.logging import MessageHub, MMLogger
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.runner import set_random_seed
-from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ssl_ext.config.commands import after_training
 from ssl_ext.config.data import build_train_loader, monitored_splits
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.stored import INITIAL, stored_training
 from ssl_ext.config.training import check_training, fit_learning_rate, training_config
 from ssl_ext.engine import (
     ClusterHook,
+    ConsoleHook,
     FiniteGuardHook,
     FirstStepHook,
     ModelStepHook,
@@ -34,7 +33,9 @@ from ssl_ext.engine import (
     TerminationHook,
     init_process_group,
     load_weights,
+    newest_checkpoint,
 )
+from ssl_ext.engine.runner import own_logs
 from ssl_ext.engine.weights.checkpoint import stored_meta
 from ssl_ext.engine.weights.files import weights_hash
 from ssl_ext.engine.work_dir import from_first_process, locked, remove_replaced, starting_point
@@ -113,7 +114,7 @@ def pretrain(
             # The same command starts a run and resumes it after a preemption.
             init = None
         loading = dict(allow_partial=allow_partial, ema=ema)
-        return _train(config, resume_from, init, loading, distributed, replaced)
+        return _train(config, resume_from, init, loading, distributed, replaced, changed=bool(options))
 
 
 def _train(
@@ -123,12 +124,14 @@ def _train(
     loading: dict[str, bool],
     distributed: bool,
     replaced: list[tuple[str, int]],
+    *,
+    changed: bool,
 ) -> nn.Module:
     runner = prepare(config, resume_from, init, loading, distributed)
     first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
     runner.register_hook(first_step)
     try:
-        return runner.train()
+        model = runner.train()
     except (UserError, FloatingPointError):
         raise
     except Exception as error:
@@ -138,6 +141,10 @@ def _train(
         raise UserError(
             f"The first training step failed: {sentence(error)} (set {TRACEBACK_SWITCH}=1 for the traceback)."
         ) from error
+    if is_main_process() and (newest := newest_checkpoint(config.work_dir)):
+        lines = after_training(config, newest, Path(runner.log_dir), as_written=not changed)
+        runner.logger.info("\n".join(lines))
+    return model
 
 
 def prepare(
@@ -186,21 +193,6 @@ def prepare(
     return runner
 
 
-@contextmanager
-def own_logs() -> Iterator[None]:
-    """Remove the loggers of a run on exit, so that the next run in this process has its own files."""
-    kinds = (MMLogger, MessageHub, Visualizer)
-    before = [set(kind._instance_dict) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, names in zip(kinds, before, strict=True):
-            for name in set(kind._instance_dict) - names:
-                instance = kind._instance_dict.pop(name)
-                for handler in getattr(instance, "handlers", []):
-                    handler.close()
-
-
 def build_runner(
     config: Config, model: nn.Module, loader: DataLoader, resume_from: str | None, distributed: bool
 ) -> PretrainRunner:
@@ -226,10 +218,8 @@ def build_runner(
         experiment_name=Path(config.work_dir).name,
         cfg=config,
     )
-    runner.register_hook(FiniteGuardHook())
-    runner.register_hook(TerminationHook())
-    runner.register_hook(ProcessStateHook())
-    runner.register_hook(ModelStepHook())
+    for hook in (FiniteGuardHook(), TerminationHook(), ProcessStateHook(), ModelStepHook(), ConsoleHook()):
+        runner.register_hook(hook)
     if model.cluster_bank is not None:
         runner.register_hook(ClusterHook())
     return runner

@@ -183,6 +183,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     check_paths({**args, **dict(zip(kinds, sources, strict=False))})
 
     from ssl_ext.apis import figures, parse_options
+    from ssl_ext.console import progress
     from ssl_ext.files import check_writable
     from ssl_ext.visualization import save_figure
 
@@ -194,4 +195,6 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     given = [args.pop(key) for key in POSITIONAL if key in args]
     path = Path(out) / name
     check_writable(path.parent, "--out", "Figures")
-    PlainConsole().wrote(*save_figure(function(*given, **args), path))
+    with progress(f"figure {name}"):
+        figure = function(*given, **args)
+    PlainConsole().wrote(*save_figure(figure, path))

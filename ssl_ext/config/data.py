@@ -103,7 +103,7 @@ def data_content(splits: Splits) -> dict[str, dict[str, Any]]:
     }
 
 
-def loading_settings(config: Config) -> dict[str, int]:
+def loading_settings(config: Config) -> dict[str, Any]:
     """``batch_size`` and ``num_workers`` with which evaluation reads images."""
     settings = config.get("evaluation", {})
     return dict(batch_size=settings.get("batch_size", 512), num_workers=settings.get("num_workers", 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from .own_images import OwnImages, find_images
 FOLDER = Path("work_dirs")
 SMALL_STEM_MAX = 64
 FEWEST = 16
+
+
+def quote(path: Path) -> str:
+    """A path as one word of a command line."""
+    return shlex.quote(str(path))
 
 
 class Code(str):
@@ -70,7 +76,7 @@ def own_config(
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise UserError(
             f"'{path}' exists, and differs from the config for these images (it was edited, or they were "
-            f"changed): train it (ssl-ext train {path}), or delete it."
+            f"changed): train it (ssl-ext train {quote(path)}), or delete it."
         )
     if int(os.environ.get("RANK", 0)) == 0:
         write_text(path, text)
@@ -97,7 +103,7 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
     if not images.in_memory:
         workers = max(1, min(8, (os.cpu_count() or 1) // machine.processes))
         loader |= dict(num_workers=workers, persistent_workers=True)
-    optimizer = settings.optim_wrapper.optimizer
+    optimizer, checkpoint = settings.optim_wrapper.optimizer, run / f"epoch_{epochs}.pth"
     height, width = images.image_size
     evaluated = "None" if images.labels is None else "files"
     if images.labels:
@@ -107,10 +113,10 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
         f"# {settings.model.type} on '{shown(images.path)}': {images.images} training images of {height} x "
         f"{width} px. Written for {machine.words}.",
         *(f"# {note}" for note in images.notes),
-        f"# Train again after an edit:  ssl-ext train {path} --work-dir {run} --overwrite",
-        f"# Evaluate:                   ssl-ext evaluate {path} {run}/epoch_{epochs}.pth"
+        f"# Train again after an edit:  ssl-ext train {quote(path)} --work-dir {quote(run)} --overwrite",
+        f"# Evaluate:                   ssl-ext evaluate {quote(path)} {quote(checkpoint)}"
         + ("" if images.labels is not None else " --protocols quality"),
-        f"# Export the backbone:        ssl-ext export {run}/epoch_{epochs}.pth --to torchvision",
+        f"# Export the backbone:        ssl-ext export {quote(checkpoint)} --to torchvision",
         _code("_base_", base),
         "",
         "# Images for training, and with labels, for accuracies.",

@@ -205,7 +205,9 @@ def _image_size(paths: Sequence[Path], largest: int) -> tuple[int, list[str]]:
     median = int(np.median(sides))
     size = min(median, largest)
     size = size if size <= 32 else size // 16 * 16
-    return size, [f"Shorter sides have {min(sides)} to {max(sides)} px (median {median})."]
+    low, high = min(sides), max(sides)
+    spread = f"{low} to {high} px (median {median})" if low < high else f"{median} px"
+    return size, [f"Shorter sides have {spread}."]
 
 
 def _memory() -> int:

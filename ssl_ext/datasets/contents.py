@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ssl_ext.console import track
 from ssl_ext.datasets.file_dataset import FileDataset
 
 DIGEST = 16  # bytes
@@ -56,11 +57,14 @@ def channel_statistics(dataset: Any, count: int) -> tuple[list[float], list[floa
     return mean.tolist(), np.sqrt(np.clip(square - np.square(mean), 0, None)).tolist()
 
 
-def image_contents(dataset: Any, *, num_workers: int = 0) -> Contents:
-    """Read every image; files are neither resized nor cropped, and other data sets give their samples."""
+def image_contents(dataset: Any, *, num_workers: int = 0, words: str = "images") -> Contents:
+    """Read every image; files are neither resized nor cropped, and other data sets give their samples.
+
+    ``words`` name the progress on the console.
+    """
     loader = DataLoader(_Summaries(dataset), batch_size=None, collate_fn=_same, num_workers=num_workers)
     digests, numbers, unreadable = [], [], []
-    for digest, row in loader:
+    for digest, row in track(loader, words, len(dataset), "images"):
         digests.append(digest if isinstance(digest, bytes) else b"")
         numbers.append(row)
         if isinstance(digest, str):

@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, broadcast, is_distributed, is_main_process
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import runner as mmengine_runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Splits
+from ssl_ext.logs import plain_lines
 from ssl_ext.registry import RUNNERS
 
 from .activation_checkpointing import recompute_stages
@@ -54,6 +58,11 @@ class PretrainRunner(Runner):
     train_step: TrainStep | None = None
 
     @cached_property
+    def figures(self) -> dict[str, float]:
+        """Figures measured since the last line on the console."""
+        return {}
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """Settings of the run that its checkpoints store, to be compared on resume."""
         return run_facts(self)
@@ -65,8 +74,9 @@ class PretrainRunner(Runner):
         super().setup_env(env_cfg)
 
     def build_logger(self, *args: Any, **options: Any) -> MMLogger:
-        """MMEngine's logger, whose file takes names that are not UTF-8."""
+        """MMEngine's logger with plain console lines, whose file takes names that are not UTF-8."""
         logger = super().build_logger(*args, **options)
+        plain_lines(logger)
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.stream.reconfigure(errors="backslashreplace")
@@ -204,3 +214,18 @@ def init_process_group() -> bool:
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         torch.distributed.init_process_group(backend)
     return True
+
+
+@contextmanager
+def own_logs() -> Iterator[None]:
+    """Remove the loggers of a run on exit, so that the next run in this process has its own files."""
+    kinds = (MMLogger, MessageHub, Visualizer)
+    before = [set(kind._instance_dict) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, names in zip(kinds, before, strict=True):
+            for name in set(kind._instance_dict) - names:
+                instance = kind._instance_dict.pop(name)
+                for handler in getattr(instance, "handlers", []):
+                    handler.close()

@@ -161,6 +161,7 @@ def cached_features(
     batch_size: int = 512,
     model: nn.Module | None = None,
     num_workers: int = 0,
+    words: str = "features",
 ) -> FeatureBank:
     """Load the bank from ``path``, or extract features and write them there.
 
@@ -173,7 +174,7 @@ def cached_features(
         return FeatureBank(bank.features, bank.labels, {**bank.meta, "cached": True})
     start = time.perf_counter()
     features, labels = extract_features(
-        embed, dataset, batch_size=batch_size, model=model, num_workers=num_workers
+        embed, dataset, batch_size=batch_size, model=model, num_workers=num_workers, words=words
     )
     seconds = round(time.perf_counter() - start, 3)
     bank = FeatureBank(features, labels, {"seconds": seconds, "cached": False})

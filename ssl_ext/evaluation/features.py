@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
+from ssl_ext.console import progress
+
 WAITING_BYTES = 1 << 28
 """Features that may wait on a GPU for their copy to the CPU."""
 
@@ -110,6 +112,7 @@ def extract_features(
     rows: Tensor | None = None,
     model: nn.Module | None = None,
     num_workers: int = 0,
+    words: str = "features",
 ) -> tuple[Tensor, Tensor]:
     """Embeddings (N, D) float32 and labels (N,) or (N, L) of a data set, on the CPU.
 
@@ -123,6 +126,7 @@ def extract_features(
         rows: Rows of the images, in order; default all.
         model: Module to put in evaluation mode; default ``embed`` if it is a module.
         num_workers: Processes that decode images; 0 for images in memory.
+        words: Name of the progress on the console.
 
     Raises:
         ValueError: No rows, or the output of ``embed`` is not (B, D).
@@ -138,7 +142,7 @@ def extract_features(
     # A process without rows embeds one row to determine the shapes for gathering.
     mine = rows[start:stop] if stop > start else rows[:1]
     features, labels = _OnHost(), _OnHost()
-    with evaluation_mode(model):
+    with evaluation_mode(model), progress(words, len(mine), "images") as advance:
         for batch in batches(dataset, mine, batch_size=batch_size, num_workers=num_workers):
             embedding = embed(batch["inputs"])
             if embedding.ndim != 2 or len(embedding) != len(batch["inputs"]):
@@ -148,6 +152,7 @@ def extract_features(
                 )
             features.append(embedding.float())
             labels.append(batch["labels"])
+            advance(len(embedding))
     all_features, all_labels = (parts.joined()[: stop - start] for parts in (features, labels))
     if world_size > 1:
         sizes = [high - low for low, high in zip(bounds, bounds[1:], strict=False)]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_ext.capture import Numbers, Rates, Recorder, Replayed, own_stream, pinned
+from ssl_ext.console import progress
 
 from .balance import epoch_order
 from .recipe import Recipe
@@ -58,13 +59,14 @@ def fit(
     checks = recipe.checks(total)
     take_step = _Step(recipe.build_optimizer(parameters), loss, recorder, parameters[0].device)
     step = 0
-    with own_stream(recorder):
+    with own_stream(recorder), progress("training", total, "steps") as advance:
         while step < total:
             parts = list(epoch_order(count, chances, generator).split(size))
             parts[per_epoch - 1 :] = [torch.cat(parts[per_epoch - 1 :])]
             for inputs, labels in islice(source(parts), total - step):
                 value = take_step(inputs, labels, recipe.rate(step, total, per_epoch))
                 step += 1
+                advance(1)
                 if step in checks:
                     if not math.isfinite(seen := value.item()):
                         raise ValueError(

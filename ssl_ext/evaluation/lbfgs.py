@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ssl_ext.console import track
+
 from .logistic_problem import Problem
 
 HISTORY = 10
@@ -34,7 +36,7 @@ def minimize_together(problem: Problem, reach: Tensor, count: int) -> Tensor:
     scale, start = torch.ones_like(value), torch.ones_like(value)
     done = torch.zeros_like(value, dtype=torch.bool)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
-    for step in range(MOST_STEPS):
+    for step in track(range(MOST_STEPS), "training", None, "iterations"):
         direction = -_times_inverse(gradient, history, _wide(scale) / curvature)
         slope = _dot(gradient, direction)
         steepest = gradient.norm(dim=(2, 3)) * reach

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_ext.console import track
+
 from .balance import epoch_order
 from .linear_head import initial_layer
 from .metrics import right_predictions
@@ -83,7 +85,7 @@ def fit_layers(problems: Problems, *, num_classes: int, task: str, recipe: Recip
     losses: list[Tensor] = []
     before = weight.new_zeros(count)
     chances = problems.chances or [None] * count
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in track(range(1, recipe.epochs + 1), "training", recipe.epochs, "epochs"):
         if epoch == recipe.epochs:
             before = _training_losses(problems, weight, bias, task)
         orders = [

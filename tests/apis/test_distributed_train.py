@@ -135,7 +135,9 @@ def test_launcher_trains_one_model_on_two_processes(tiny_config, tmp_path):
     assert not set(first["indices"]) & set(second["indices"])
     assert len(first["lams"]) == 2 and first["lams"] == second["lams"]
 
-    assert output.count("Saving checkpoint at 1 epochs") == 1
+    lines = output.splitlines()
+    assert sum(line.startswith("epoch 1/1  loss ") for line in lines) == 1
+    assert sum(line == f"Written to {tmp_path / 'run'}:" for line in lines) == 1
     assert [path.name for path in (tmp_path / "run").glob("*.pth")] == ["epoch_1.pth"]
     assert len(list((tmp_path / "run").glob("*/vis_data/scalars.json"))) == 1
     checkpoint = read_checkpoint(tmp_path / "run" / "epoch_1.pth")

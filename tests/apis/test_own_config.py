@@ -105,7 +105,7 @@ def test_a_config_of_every_method_fits_without_a_warning(method, images):
         (
             "large",
             dict(type="ImageFiles", image_size=64, class_folders=True, test_share=0.3),
-            "150 to 150 px",
+            "have 150 px",
         ),
         ("plain.csv", dict(type="ImageFiles", image_size=26, labels_file="plain.csv"), "median 26"),
         (

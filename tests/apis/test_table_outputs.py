@@ -31,7 +31,7 @@ from ssl_ext.evaluation import ResultRow, read_results, write_results
 
 NASTY = "<b>50 % of_all</b> & more"
 SEEDS = range(6)
-LOG = "Epoch(train)  [3][ 50/195]  lr: 1.0e-03  eta: 1 day, 2:00:00  time: 0.1  loss: 5.0\n"
+LOG = "epoch   3/200  step  50/195  loss 5.000  320 img/s  ETA 26:00:00\n"
 
 
 class Written:
@@ -202,7 +202,7 @@ def test_a_failed_cell_a_running_one_and_a_killed_one(table):
         "failed: base, seeds 0 1 2 3 4 5: error: NaN in 'loss' at step 3. Log: jobs/pretrain-base-0/log.txt"
         in lines
     )
-    assert "running: new, seed 0: pretrain epoch 3, step 50 of 195, 26 h left" in lines
+    assert "running: new, seed 0: pretrain epoch 3 of 200, step 50 of 195, 26 h left" in lines
 
 
 def test_one_seed_shows_its_stored_interval(tmp_path):

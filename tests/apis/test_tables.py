@@ -208,7 +208,7 @@ def digests(out):
 
 
 def lines(out):
-    return sum(path.read_text().count("Epoch(train)") for path in out.glob("jobs/*/log.txt"))
+    return sum(path.read_text().count("Epoch(train)") for path in out.glob("jobs/*/run/*/*.log"))
 
 
 def until(condition, seconds=60):

@@ -197,8 +197,9 @@ def fake_runner(train, val=None, *, model=None, splits=True, batch_size=4):
         train_dataloader=loader,
         evaluation_splits=Splits(train, val, None, "test") if splits else None,
         message_hub=MessageHub.get_instance(f"monitors-{random.random()}"),
-        logger=SimpleNamespace(warning=said.append, info=said.append),
+        logger=SimpleNamespace(warning=said.append, info=lambda text, **_: said.append(text)),
         said=said,
+        figures={},
         epoch=0,
     )
 

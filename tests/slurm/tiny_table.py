@@ -75,11 +75,10 @@ def content(out):
 def repeated_steps(out):
     """For each restart of a training, the number of steps that it took again, and the steps of an epoch."""
     found = []
-    for log in (out / "jobs").glob("pretrain-*/log.txt"):
-        tries = log.read_text().split("\n$ ")
+    for job in (out / "jobs").glob("pretrain-*"):
         last = length = 0
-        for one in tries:
-            steps = [tuple(map(int, words)) for words in STEP.findall(one)]
+        for log in sorted(job.glob("run/*/*.log")):  # one for each start
+            steps = [tuple(map(int, words)) for words in STEP.findall(log.read_text())]
             numbers = [(epoch - 1) * of + step for epoch, step, of in steps]
             if numbers:
                 length = steps[0][2]
@@ -91,8 +90,11 @@ def repeated_steps(out):
 
 def logged(out, place):
     """Number of lines of each log that say that a place was reached."""
-    logs = (out / "jobs").glob("*/log.txt")
-    return {log.parent: log.read_text(errors="replace").count(LINES[place]) for log in logs}
+    counts = {}
+    for folder in (out / "jobs").iterdir():
+        logs = [*folder.glob("log.txt"), *folder.glob("run/*/*.log")]
+        counts[folder] = sum(log.read_text(errors="replace").count(LINES[place]) for log in logs)
+    return counts
 
 
 def processes():

@@ -57,7 +57,7 @@ def audit(
     if not data:
         raise UserError("The config has neither evaluation_dataset nor train_dataloader.dataset to audit.")
     workers = loading_settings(config)["num_workers"]
-    contents = {name: image_contents(dataset, num_workers=workers) for name, dataset in data.items()}
+    contents = {name: image_contents(one, num_workers=workers, words=name) for name, one in data.items()}
     for name, one in contents.items():
         if len(one.unreadable) == len(one.digests):
             raise UserError(f"No image of {name} can be read: {one.unreadable[0]}")

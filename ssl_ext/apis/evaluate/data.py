@@ -66,7 +66,7 @@ class EvaluationData:
         self,
         config: Config,
         *,
-        loading: dict[str, int],
+        loading: dict[str, Any],
         cache_dir: Path,
         device: torch.device,
         target: str | None = None,
@@ -136,10 +136,11 @@ class EvaluationData:
 
     def bank(self, network: EvaluatedModel | None, dataset: Any, split: str) -> FeatureBank:
         """Features of a split; raw pixels without a network."""
+        reading: dict[str, Any] = dict(self.loading, words=f"features of {split}")
         if network is None:
-            return cached_features(_pixels, dataset, path=None, model=None, **self.loading)
+            return cached_features(_pixels, dataset, path=None, model=None, **reading)
         path = network.cache_file(self.cache_dir, dataset, split)
-        return cached_features(network.embed, dataset, path=path, model=network.model, **self.loading)
+        return cached_features(network.embed, dataset, path=path, model=network.model, **reading)
 
 
 class SeededData:

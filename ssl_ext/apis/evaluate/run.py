@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
+from ssl_ext.console import progress
 from ssl_ext.engine import checkpoint_of, init_process_group
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Balance, ResultRow
@@ -172,7 +173,8 @@ def evaluate(
     )
     if kept:
         kept.announce(measurements, networks.main)
-    data = load_data(configs, networks.main, folder / "features", request.seeds)
+    with progress("reading the data"):
+        data = load_data(configs, networks.main, folder / "features", request.seeds)
     if request.by_group and data[None].splits.groups is None:
         raise UserError(
             "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
@@ -183,10 +185,11 @@ def evaluate(
             "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(settings, networks, data, measurements, save_which).measure
-    for one in measurements:
+    for number, one in enumerate(measurements, 1):
         recipe = settings[one.recipe].names[one.recipe_key]
         if not (resume and table.take(one, networks.source(one), data[one.target], recipe)):
-            table.add(one, measure(one))
+            with progress(f"{number} of {len(measurements)}: {one.words}"):
+                table.add(one, measure(one))
     return table.rows
 
 

@@ -18,6 +18,7 @@ from ssl_ext.apis.tables.local import Local
 from ssl_ext.apis.tables.plan import JOBS, Cell, read_states
 from ssl_ext.apis.tables.run import Outcome, plan_in, run_workers
 from ssl_ext.apis.tables.starters import local_gpus
+from ssl_ext.apis.tables.status import StatusLines
 from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.papers import Cell as TableCell
@@ -104,7 +105,8 @@ def sweep(
         axes=[axis.name for axis in axes],
     )
     points = _Points(folder, settings, outcome, about)
-    run_workers(outcome, partial(Local, gpus=gpus), len(gpus) or 1, [points])
+    status = StatusLines(outcome.folder, outcome.planned.plan, outcome.planned.jobs)
+    run_workers(outcome, partial(Local, gpus=gpus), len(gpus) or 1, [points, status])
     if len(axes) <= 2:
         for protocol in protocols:
             if lines := accuracy_lines(points.points, protocol):

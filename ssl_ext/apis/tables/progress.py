@@ -13,9 +13,9 @@ from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job, State
 from .locks import is_held
 
 TAIL = 16_384  # bytes of a log that are read
-# Log lines of training by epochs and by steps.
-EPOCH = re.compile(r"Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: ((?:\d+ days?, )?[\d:]+)")
-STEP = re.compile(r"Iter\(train\)\s+\[\s*(\d+)/(\d+)\].*?eta: ((?:\d+ days?, )?[\d:]+)")
+# Console lines of training (:class:`ssl_ext.engine.hooks.console.ConsoleHook`).
+LINE = re.compile(r"^((?:(?:epoch|step) +\d+/\d+  )+).*ETA ([\d:]+)$", re.MULTILINE)
+PLACE = re.compile(r"(epoch|step) +(\d+)/(\d+)")
 
 
 @dataclass(frozen=True)
@@ -85,24 +85,18 @@ def tail(path: Path) -> str:
 def log_progress(text: str) -> tuple[str, str] | None:
     """Epoch or step, and remaining time, of the last training line of a log; None without such a line.
 
-    >>> log_progress("Epoch(train)  [3][ 50/200]  lr: 1e-3  eta: 1 day, 2:03:04  time: 0.1")
-    ('epoch 3, step 50 of 200', '26 h')
-    >>> log_progress("Iter(train) [  500/24000]  lr: 1e-3  eta: 0:10:00  time: 0.1")
+    >>> log_progress("epoch  3/200  step 50/195  loss 5.012  320 img/s  ETA 26:03:04")
+    ('epoch 3 of 200, step 50 of 195', '26 h')
+    >>> log_progress("step   500/24000  loss 5.012  ETA 10:00")
     ('step 500 of 24000', '10 min')
     """
-    if found := EPOCH.findall(text):
-        epoch, step, steps, eta = found[-1]
-        return f"epoch {epoch}, step {step} of {steps}", duration(_seconds(eta))
-    if found := STEP.findall(text):
-        step, steps, eta = found[-1]
-        return f"step {step} of {steps}", duration(_seconds(eta))
-    return None
-
-
-def _seconds(eta: str) -> float:
-    days, _, clock = eta.rpartition(", ")
-    hours, minutes, seconds = map(int, clock.split(":"))
-    return 86_400 * int(days.split()[0] if days else 0) + 3600 * hours + 60 * minutes + seconds
+    found = LINE.findall(text)
+    if not found:
+        return None
+    places, eta = found[-1]
+    words = ", ".join(f"{unit} {number} of {total}" for unit, number, total in PLACE.findall(places))
+    seconds = sum(60**power * int(part) for power, part in enumerate(reversed(eta.split(":"))))
+    return words, duration(seconds)
 
 
 def duration(seconds: float) -> str:

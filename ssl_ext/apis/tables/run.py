@@ -28,6 +28,7 @@ from .overview import runs_table, summary
 from .plan import PLAN, Plan, Starter, job_folder, read_plan, read_states, write_plan
 from .planning import Planned, plan_table
 from .starters import Workers
+from .status import StatusLines
 
 POLL = 0.5
 CHOICE = ("only", "seeds", "options", "train_args")
@@ -199,6 +200,8 @@ def run_table(
     if not dry_run and not estimate:
         with LiveTable(outcome.folder, console) as live:
             views: list[Callable[[], None]] = [Tail(outcome.folder, console), live]
+            if not console.is_terminal:
+                views.append(StatusLines(outcome.folder, plan, jobs))
             run_workers(outcome, workers.make, workers.n, views)
         show_table(outcome.folder, console)
         if workers.note:

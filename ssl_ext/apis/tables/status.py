@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from ssl_ext.console import FIRST, LONGEST, screen
+
 from .headings import places
 from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job
 from .layout import Box, Layout
-from .plan import JOBS
+from .plan import JOBS, Plan, job_folder, read_states
+from .progress import progress_of
 
 LISTED = 20  # lines for failed, and for running jobs
 STATUSES = (DONE, RUNNING, FAILED, OPEN)
@@ -62,3 +70,38 @@ def left_out_lines(layout: Layout) -> list[str]:
             if box.note:
                 without.setdefault(box.note, []).append((i, j))
     return [f"not run: {note.rstrip('.')}: {places(layout, cells)}." for note, cells in without.items()]
+
+
+class StatusLines:
+    """Prints the number of jobs by state and the progress of running ones; call it as often as you like.
+
+    There is a line after 1.5 seconds, and then one at least 10 and at most about 60 seconds after the one
+    before, if it has changed.
+
+    Args:
+        folder: Folder of the plan.
+        plan: Jobs of a table or a sweep.
+        jobs: The jobs by name.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, jobs: Mapping[str, Job]) -> None:
+        self.folder, self.plan, self.jobs = folder, plan, jobs
+        self.due, self.pause, self.said = time.monotonic() + FIRST, LONGEST / 6, ""
+
+    def __call__(self) -> None:
+        """Print a line that is due."""
+        if time.monotonic() < self.due:
+            return
+        self.due, self.pause = time.monotonic() + self.pause, min(2 * self.pause, LONGEST)
+        states = read_states(self.folder, self.plan)
+        number = Counter(state.status for state in states.values())
+        running = [
+            progress_of(job_folder(self.folder, name), self.jobs[name], state)
+            for name, state in states.items()
+            if state.status == RUNNING
+        ]
+        counts = ", ".join(f"{number[status]} {status}" for status in STATUSES if number[status])
+        said = f"{len(states)} jobs: {'; '.join([counts, *running[:3]])}"
+        if said != self.said:
+            screen.say(said)
+            self.said = said

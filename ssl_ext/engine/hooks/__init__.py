@@ -3,6 +3,7 @@
 from .checkpoint import CheckpointHook
 from .classifier_evaluation import ClassifierEvaluationHook, median_of_last
 from .clusters import ClusterHook
+from .console import ConsoleHook
 from .feature_monitor import FeatureMonitorHook
 from .finite_guard import FiniteGuardHook, NonFiniteError
 from .first_step import FirstStepHook
@@ -21,6 +22,7 @@ __all__ = [
     "CheckpointHook",
     "ClassifierEvaluationHook",
     "ClusterHook",
+    "ConsoleHook",
     "FeatureMonitorHook",
     "FiniteGuardHook",
     "FirstStepHook",

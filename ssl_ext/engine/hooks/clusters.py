@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from ssl_ext.evaluation import extract_features, labelled_rows
+from ssl_ext.logs import FILE_ONLY
 from ssl_ext.registry import HOOKS
 
 from .monitoring import bare_model, report
@@ -60,7 +61,8 @@ class ClusterHook(Hook):
         runner.logger.info(
             f"{len(counts)} clusters of {len(features)} images, of {int(counts.min())} to "
             f"{int(counts.max())} images each"
-            + ("." if agreement is None else f"; cluster_nmi: {agreement:.4f}.")
+            + ("." if agreement is None else f"; cluster_nmi: {agreement:.4f}."),
+            extra=FILE_ONLY,
         )
 
     @staticmethod

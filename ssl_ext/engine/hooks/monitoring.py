@@ -9,6 +9,8 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from ssl_ext.logs import FILE_ONLY
+
 
 def bare_model(runner) -> nn.Module:
     """The model without its DDP wrapper."""
@@ -28,7 +30,7 @@ def line_due(hook: Hook, runner, batch_idx: int) -> bool:
 
 
 def report(runner, figures: Mapping[str, float]) -> None:
-    """Write figures of the finished epoch to the log files and as one log line."""
+    """Write figures of the finished epoch to the log files, and keep them for the console's line."""
     if not figures or not is_main_process():
         return
     epoch = runner.epoch + 1
@@ -36,7 +38,8 @@ def report(runner, figures: Mapping[str, float]) -> None:
         dict(figures, epoch=epoch), step=runner.iter, file_path=f"{runner.timestamp}.json"
     )
     words = "  ".join(f"{name}: {value:.4f}" for name, value in figures.items())
-    runner.logger.info(f"Epoch({epoch}) {words}")
+    runner.logger.info(f"Epoch({epoch}) {words}", extra=FILE_ONLY)
+    runner.figures.update(figures)
 
 
 def check_positive(hook: str, **values: int) -> None:

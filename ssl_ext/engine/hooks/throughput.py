@@ -10,6 +10,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 
 from ssl_ext.env import memory_of, peak_resident_bytes, seconds_since_start
+from ssl_ext.logs import FILE_ONLY
 from ssl_ext.registry import HOOKS
 
 from .monitoring import line_due
@@ -47,7 +48,8 @@ class ThroughputHook(Hook):
             hub.update_scalar("train/peak_device_memory_mib", torch.cuda.max_memory_allocated() / 2**20)
         if not self.reported:
             self.reported = True
-            runner.logger.info(f"{_seconds(self.started)}{memory_line(all_gather_object(own_memory()))}")
+            words = f"{_seconds(self.started)}{memory_line(all_gather_object(own_memory()))}"
+            runner.logger.info(words, extra=FILE_ONLY)
 
 
 def _seconds(started: float | None) -> str:
