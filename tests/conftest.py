@@ -19,7 +19,7 @@ sys.path.append(str(ROOT / "tools"))  # for the package `benchmarks`
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 CHANNELS = 8
 # The file that takes longest, many times the others: first, so that no process waits for it at the end.
-LONGEST = "test_readme.py"
+LONGEST = "test_pages.py"
 
 
 def pytest_configure(config):

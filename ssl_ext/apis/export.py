@@ -14,7 +14,7 @@ from torch import nn
 
 from ssl_ext import __version__
 from ssl_ext.config.stored import network_text
-from ssl_ext.engine import LoadReport, find_state_dict
+from ssl_ext.engine import LoadReport, checkpoint_of, find_state_dict
 from ssl_ext.engine.weights.files import read_weights, weights_hash
 from ssl_ext.engine.weights.layouts import DEPLOYED
 from ssl_ext.errors import UserError
@@ -82,7 +82,8 @@ def export(
     its bytes, and its features of random images are compared with those of the original.
 
     Args:
-        checkpoint: A checkpoint of this project, or a file that :func:`ssl_ext.engine.load_weights` reads.
+        checkpoint: A checkpoint or a work dir (its newest checkpoint), or a file that
+            :func:`ssl_ext.engine.load_weights` reads.
         to: ``'torchvision'``, ``'timm'``, ``'detectron2'``, ``'safetensors'`` or ``'onnx'``.
         config: Config of the training run; default: the one in the checkpoint, or the file beside it.
         out: The file; default in ``export/`` beside the checkpoint, such as ``epoch_200_timm.pth``.
@@ -106,7 +107,7 @@ def export(
     if head and (to != "onnx" or config is not None or network is not None):
         raise UserError("--head is for --to onnx and a classifier's own network and config.")
     form = FORMATS[to]
-    source = Path(checkpoint)
+    checkpoint = source = checkpoint_of(checkpoint)
     path = Path(out) if out else source.parent / "export" / f"{source.stem}{form.ending}"
     if path.exists():
         irreplaceable = path.is_dir() or (source.exists() and path.samefile(source))

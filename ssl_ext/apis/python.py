@@ -16,10 +16,11 @@ from ssl_ext.config.load import load_config
 from ssl_ext.config.own_config import own_config
 from ssl_ext.config.stored import config_of_checkpoint
 from ssl_ext.config.training import run_folder
+from ssl_ext.engine import checkpoint_of
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, results_tables
-from ssl_ext.exporting.loading import checkpoint_of, record
+from ssl_ext.exporting.loading import record
 from ssl_ext.names import DEFAULT_PROTOCOLS
 from ssl_ext.registry import registered_only
 from ssl_ext.visualization import read_scalars

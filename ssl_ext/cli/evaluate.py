@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     """Parse and run; ``words`` default to the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("config", help=CONFIG_HELP)
-    parser.add_argument("checkpoint", nargs="?", help="weights to evaluate (default: random weights)")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint or work dir (default: random weights)")
     several: dict[str, Any] = dict(nargs="+", default=())
     parser.add_argument(
         "--protocols", nargs="*", default=DEFAULT_PROTOCOLS, metavar="NAME", help=_listed(PROTOCOLS)

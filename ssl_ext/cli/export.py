@@ -25,7 +25,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "checkpoint", help="checkpoint of this project, or another file of weights with --config"
+        "checkpoint", help="checkpoint or work dir of this project, or another file of weights with --config"
     )
     parser.add_argument("--to", required=True, metavar="FORMAT", help=" ".join(EXPORT_FORMATS))
     parser.add_argument(

@@ -82,7 +82,9 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     )  # fmt: skip
 
     embed = command("embed", "embedding_figure", "features in two dimensions, coloured by class", "config")
-    embed.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints, one panel each")
+    embed.add_argument(
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints or work dirs, one panel each"
+    )
     titled(embed, "checkpoints")
     embed.add_argument(
         "--method", choices=PROJECTIONS, default="pca", help="pca, tsne (of PCA-50) or umap (pca)"

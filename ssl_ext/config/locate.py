@@ -129,8 +129,8 @@ def read_config(path: str | os.PathLike) -> Config:
         patch("mmengine.config.config.open", _open_text, create=True),
         patch("mmengine.load", _load_values),
         patch("mmengine.config.config.load", _load_values),
-        # Modules of custom_imports may lie beside the config.
-        patch.object(sys, "path", [*sys.path, str(file.parent.absolute())]),
+        # Modules of custom_imports may lie beside the config, or, for a written config, where it was written.
+        patch.object(sys, "path", [*sys.path, str(file.parent.absolute()), os.getcwd()]),
     ):
         config = Config.fromfile(file)
     if SHIPPED in config.text:

@@ -23,7 +23,7 @@ from .loop import EpochLoop, IterLoop
 from .optim_wrappers import BFloat16OptimWrapper, OptimWrapper
 from .runner import PretrainRunner, init_process_group
 from .visualizer import Visualizer
-from .weights.checkpoint import newest_checkpoint, read_checkpoint, write_checkpoint
+from .weights.checkpoint import checkpoint_of, newest_checkpoint, read_checkpoint, write_checkpoint
 from .weights.load import LoadReport, find_state_dict, load_weights
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "TrainLogHook",
     "ValidationLossHook",
     "Visualizer",
+    "checkpoint_of",
     "find_state_dict",
     "init_process_group",
     "load_weights",

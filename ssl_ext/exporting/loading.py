@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ssl_ext.config.networks import choose_device, random_network
 from ssl_ext.config.stored import config_of_checkpoint, stored_training
-from ssl_ext.engine import LoadReport, load_weights
-from ssl_ext.engine.weights.checkpoint import newest_checkpoint
+from ssl_ext.engine import LoadReport, checkpoint_of, load_weights
 from ssl_ext.engine.weights.files import read_weights, weight_files
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation.identity import dataset_name
@@ -75,12 +73,6 @@ def load(
     if image_size is not None:
         about["image_size"] = (image_size, image_size)
     return Embedder(network, str(method), source=path, **about)
-
-
-def checkpoint_of(source: str | os.PathLike) -> Path:
-    """The newest checkpoint of a work dir, or the path itself."""
-    path = Path(source).expanduser()
-    return (newest_checkpoint(path) if path.is_dir() else None) or path
 
 
 def stored_network(

@@ -94,3 +94,16 @@ def test_arguments_of_every_training_are_checked_first(command, words, said, cap
     with pytest.raises(SystemExit, match="2"):
         console.main()
     assert said in capsys.readouterr().err
+
+
+def test_a_config_in_another_folder_finds_the_modules_of_the_current_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("module_of_a_user.py").write_text("")
+    Path("own.py").write_text("custom_imports = dict(imports=['module_of_a_user'])\n")
+    Path("work_dirs").mkdir()
+    Path("work_dirs/own_mine.py").write_text("_base_ = '../own.py'\n")
+    try:
+        load_config("work_dirs/own_mine.py")
+        assert "module_of_a_user" in sys.modules
+    finally:
+        sys.modules.pop("module_of_a_user", None)

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
-from ssl_ext.engine import init_process_group
+from ssl_ext.engine import checkpoint_of, init_process_group
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow
 from ssl_ext.exporting.classifier import classifier_name
@@ -84,8 +84,8 @@ def evaluate(
 
     Args:
         config: A config, or the path of a config file.
-        checkpoint: Weights to evaluate; None for a randomly initialised network. A file of ``save`` gives
-            its trained network.
+        checkpoint: Weights to evaluate: a file, or a work dir (its newest checkpoint); None for a randomly
+            initialised network. A file of ``save`` gives its trained network.
         protocols: Names of protocols.
         labels_per_class: Numbers of labels per class for additional linear probes (frozen) and fine-tuned
             networks (unfrozen).
@@ -123,6 +123,8 @@ def evaluate(
         UserError: Bad input; settings are checked before features are computed.
     """
     config = load_config(config, options, required=("model",))
+    if checkpoint is not None:
+        checkpoint = checkpoint_of(checkpoint)
     named = None if checkpoint is None else method or classifier_name(checkpoint) or str(config.model.type)
     request = Request(
         named,

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from ssl_ext.config.data import build_dataset, loading_settings
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import random_network
-from ssl_ext.engine import load_weights
+from ssl_ext.engine import checkpoint_of, load_weights
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import FeatureBank, cached_features, fit_pca
 from ssl_ext.models.evaluated import EvaluatedModel
@@ -91,6 +91,7 @@ def embedding_figure(
             f"--perplexity is {wrong[0]:g}; with {len(rows)} points it must be above 0 and below {len(rows)}."
         )
 
+    checkpoints = [checkpoint_of(checkpoint) for checkpoint in checkpoints]
     names = checkpoint_titles(checkpoints, titles)
     panels: dict[str, Cloud] = {}
     for name, checkpoint in zip(names, checkpoints, strict=True):

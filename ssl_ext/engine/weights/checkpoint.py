@@ -158,6 +158,12 @@ def newest_checkpoint(folder: str | os.PathLike) -> Path | None:
     return newest
 
 
+def checkpoint_of(source: str | os.PathLike) -> Path:
+    """The newest checkpoint of a work dir, or the path itself."""
+    path = Path(source).expanduser()
+    return (newest_checkpoint(path) if path.is_dir() else None) or path
+
+
 def remove_unfinished(folder: str | os.PathLike) -> None:
     """Remove temporary checkpoint files that a killed run has left in its work dir.
 

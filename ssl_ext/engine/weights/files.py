@@ -16,7 +16,7 @@ from ssl_ext.files import check_file, shown
 from ssl_ext.json_files import read_json
 
 from .array_pickle import read_array_pickle
-from .checkpoint import read_checkpoint
+from .checkpoint import checkpoint_of, read_checkpoint
 
 INDEX = ".index.json"
 # Patterns of weight files in a folder, in order of preference.
@@ -44,12 +44,12 @@ def read_weights(path: str | os.PathLike) -> Any:
 
 
 def weight_files(path: str | os.PathLike) -> list[Path]:
-    """Return the weight files of a path: itself, or the files listed in an index.
+    """Return the weight files of a path: itself, the newest checkpoint of a work dir, or those of an index.
 
     Raises:
         UserError: There is no file, or an index lists a file outside its folder.
     """
-    path = Path(path).expanduser()
+    path = checkpoint_of(path)
     if path.is_dir():
         path = _in_folder(path)
     if not path.name.endswith(INDEX):
