@@ -95,8 +95,8 @@ class ConsoleHook(Hook):
             self._print(runner, place)
 
     def after_train_epoch(self, runner) -> None:
-        """Print the line of the epoch."""
-        if is_main_process() and self.by_epoch:
+        """Print the line of the epoch, unless it was resumed after its last step."""
+        if is_main_process() and self.by_epoch and self.steps:
             self._print(runner, _of("epoch", runner.epoch + 1, runner.max_epochs))
 
     def _place(self, runner, batch_idx: int) -> str:
