@@ -43,6 +43,8 @@ PARSED = (
     r"tools/slurm_train\.sh ",
     r".*(_imagenet\.py|work_dirs/fig5|imagenet-packed |_cub200|_fgvc-aircraft|supervised-imagenet)",
     r".*(benchmarks/detection|detections |blood-trimix)",  # tests/detection
+    r".* (--gpus 0,1|--ray \d)",
+    r"ssl-ext pack mine\.py ",  # tests/datasets/test_packed_dataset.py
 )
 # Large numbers in commands.
 LESS = (
