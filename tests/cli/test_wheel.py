@@ -51,6 +51,7 @@ def test_an_installed_wheel_trains_the_digits_in_an_empty_folder(wheel, tmp_path
     run([sys.executable, *PIP, "install", *OFFLINE, "--target", str(site), str(wheel)], tmp_path)
 
     assert (site / "ssl_ext/py.typed").is_file() and list((site / "ssl_ext").rglob("*.j2"))
+    assert all((site / "ssl_ext/apis/explore" / name).is_file() for name in ("page.js", "page.css"))
     configs = {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.py")}
     shipped = site / "ssl_ext/.mim/configs"
     assert {path.relative_to(shipped) for path in shipped.rglob("*.py")} == configs
