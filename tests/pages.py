@@ -157,6 +157,8 @@ def shorter(tool: str, words: list[str]) -> list[str]:
     """Arguments of a command with small numbers."""
     for long, short in LESS:
         words = [re.sub(long, short, word) for word in words]
+    seen: set[str] = set()  # checkpoints of one training are one
+    words = [w for w in words if not w.endswith("/epoch_1.pth") or not (w in seen or seen.add(w))]
     for option, n in FEWER.items():
         if option in words:
             start = stop = words.index(option) + 1
