@@ -162,6 +162,7 @@ def _classes(table: ClassTable, specificity: float) -> dict[str, Any]:
         "sensitivity",
         "specificity",
         "PPV",
+        "NPV",
         "AUC",
         "AUPRC",
         f"sensitivity at {at}",
