@@ -31,7 +31,8 @@ def class_figures(
     Sensitivity, specificity, PPV and NPV are computed from the predicted classes. ``sensitivity_at`` and
     ``specificity_reached`` are computed at the threshold whose specificity on the validation images is at
     least ``specificity``. Intervals are bootstrapped over groups; without groups those of proportions are
-    Wilson's, and those of AUC and AUPRC are bootstrapped over images. Empty for more than 100 classes, or if only the largest scores were stored.
+    Wilson's, and those of AUC and AUPRC are bootstrapped over images. Empty for more than 100 classes, or if
+    only the largest scores were stored.
     """
     weighted = predictions.weighted(which)
     val = predictions.val[which]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,7 +65,7 @@ def prediction_figures(
 
     ``tempered`` (M,) are the probabilities of the predictions at a temperature, drawn beside ``confidence``.
     """
-    figures = tuple(new_figure(COLUMN, 3.3) for _ in range(3))
+    figures = new_figure(COLUMN, 3.3), new_figure(COLUMN, 3.3), new_figure(COLUMN, 3.3)
     roc, recall, reliability = (figure.subplots() for figure in figures)
     lines = _curves(roc, recall, scores, positive, names)
     _reliability(reliability, confidence, right, tempered)
@@ -87,7 +88,7 @@ def _curves(
     lines: dict[str, Line2D] = {}
     for place, c in enumerate(known):
         score, own = scores[:, c], positive[:, c]
-        style = {"color": PALETTE[place], "linewidth": 1.2} if named else THIN
+        style: dict[str, Any] = {"color": PALETTE[place], "linewidth": 1.2} if named else THIN
         false_rate, true_rate, _ = roc_curve(own, score)
         precision, found, _ = precision_recall_curve(own, score)
         areas = f"AUC {roc_auc_score(own, score):.3f}, AUPRC {average_precision_score(own, score):.3f}"
