@@ -56,7 +56,8 @@ def read_columns(
             f"with {lines[0][key]!r}, theirs with {own[0][0]!r}."
         )
     return {
-        name: _masks([line.get(name, "") for line in found], name, edges) for name, edges in wanted.values()
+        column: _masks([line.get(name, "") for line in found], name, edges)
+        for column, (name, edges) in wanted.items()
     }
 
 
