@@ -45,6 +45,7 @@ def prediction_panels(
     roc, recall, reliability = figure.subplots(1, 3)
     lines = _curves(roc, recall, scores, positive, names)
     _reliability(reliability, confidence, right)
+    reliability.legend(fontsize=CELL_TEXT, frameon=False, loc="upper left")
     if lines:
         legend_below(figure, list(lines.values()), list(lines))
     if title:
@@ -72,6 +73,7 @@ def prediction_figures(
     if lines:
         for figure in figures[:2]:
             legend_below(figure, list(lines.values()), list(lines))
+    legend_below(figures[2], *reliability.get_legend_handles_labels())
     return figures
 
 
@@ -126,7 +128,6 @@ def _reliability(
             linestyle=style, label=f"{name}ECE {error:.3f}",
         )  # fmt: skip
     _finish(axes, "confidence (%)", "accuracy (%)")
-    axes.legend(fontsize=CELL_TEXT, frameon=False, loc="upper left")
 
 
 def _finish(axes: Axes, x: str, y: str) -> None:

@@ -64,7 +64,7 @@ def evaluation(tmp_path):
     (folder / "predictions" / "a.npz").write_bytes(predictions.content())
     metrics = {"acc": 0.5, "confusion": confusion_matrix(labels, predictions.test["last"].predicted).tolist()}
     source = {
-        "dataset": settings, "classes": ["one", HOSTILE, "three $x^$"], "config": "a.py",
+        "dataset": settings, "classes": ["one", "<b>two</b>", "three $x^$"], "config": "a.py",
         "data": {"test": {"fingerprint": dataset_fingerprint(test)[:16]}},
         "majority": {"acc": 1 / 3, "balanced_acc": 1 / 3, "auc": 0.5},
     }  # fmt: skip
@@ -159,12 +159,12 @@ def test_the_page_counts_patients_escapes_text_and_shows_images(evaluation):
     path = metadata(evaluation, site=[HOSTILE if image < 30 else "b" for image in range(COUNT)])
     out = clinical_report([evaluation], out_dir=evaluation / "out", by=["site"], metadata=path)
     page = out.read_text()
-    assert HOSTILE not in page and page.count("<script>") == 1
+    assert HOSTILE not in page and "<b>two" not in page and page.count("<script>") == 1
     escaped = re.escape(html.escape(HOSTILE, quote=True).replace("&quot;", "&#34;"))
     (row,) = re.findall(
         rf'<tr><th scope="row" class="whole">{escaped}</th>(.*?)</tr>', page.split('id="columns"')[-1]
     )
-    cells = re.findall(r'class="number">([^<]*)', row)
+    cells = re.findall(r'class="number">([^< ]*)', row)
     predictions = made(groups=True)
     right = (predictions.labels == predictions.test["last"].predicted)[:30]
     assert cells[:3] == ["30", "10", f"{100 * right.mean():.1f}"]
