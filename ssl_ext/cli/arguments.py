@@ -77,6 +77,7 @@ CHECKS = {
     "weights": check_checkpoint,
     "init": check_checkpoint,
     "places": check_exists,
+    "metadata": check_file,
     "first": check_exists,
     "second": check_exists,
     "references": check_exists,

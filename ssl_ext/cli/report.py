@@ -43,12 +43,37 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--specificity", type=float, default=0.9, help="specificity of the classes' sensitivities (0.9)"
     )
     parser.add_argument("--smoothing", type=float, default=0.6, help="smoothing of curves, in [0, 1) (0.6)")
+    clinical = parser.add_argument_group("page of one classifier for medical readers (clinical.html)")
+    clinical.add_argument("--clinical", action="store_true", help="write it, and nothing else")
+    clinical.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE",
+        help="measurement, such as protocol=linear budget=100",
+    )  # fmt: skip
+    clinical.add_argument(
+        "--by", nargs="+", default=[], metavar="COLUMN",
+        help="columns of --metadata for tables, such as site age; numbers are cut at quartiles, or age=40,60",
+    )  # fmt: skip
+    clinical.add_argument("--metadata", metavar="FILE", help="CSV file with a column 'file' or 'row'")
     args = vars(parser.parse_args(words))
     check_paths(args)
 
-    from ssl_ext.apis.report import report
-
     from .console import PlainConsole
+
+    page = {name: args.pop(name) for name in ("where", "by", "metadata")}
+    if args.pop("clinical"):
+        from ssl_ext.apis.clinical import clinical_report
+
+        used = {name: args[name] for name in ("places", "out_dir", "which", "specificity")}
+        if ignored := [
+            name for name, value in args.items() if name not in used and value != parser.get_default(name)
+        ]:
+            parser.error(f"--{ignored[0].replace('_', '-')} is not for --clinical")
+        PlainConsole().wrote(clinical_report(**used, **page))
+        return
+    if needless := [name for name, value in page.items() if value]:
+        parser.error(f"--{needless[0]} is for --clinical")
+
+    from ssl_ext.apis.report import report
 
     tables, written = report(**args)
     console = PlainConsole()

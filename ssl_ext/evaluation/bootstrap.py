@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -79,13 +79,17 @@ def interval(values: np.ndarray, number: int, *, level: float = LEVEL) -> tuple[
     return float(low), float(high)
 
 
-def share_interval(right: int, number: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """Clopper-Pearson interval of a proportion; for proportions 0 and 1, which resampling does not vary.
+def share_interval(
+    right: int, number: int, *, level: float = LEVEL, method: Literal["exact", "wilson"] = "exact"
+) -> tuple[float, float]:
+    """Interval of a proportion, also of 0 and 1, which resampling does not vary: Clopper-Pearson or Wilson.
 
     >>> [round(end, 4) for end in share_interval(10, 10)]
     [0.6915, 1.0]
+    >>> [round(end, 4) for end in share_interval(10, 10, method="wilson")]
+    [0.7225, 1.0]
     """
     from scipy import stats
 
-    found = stats.binomtest(right, number).proportion_ci(level, method="exact")
+    found = stats.binomtest(right, number).proportion_ci(level, method=method)
     return float(found.low), float(found.high)

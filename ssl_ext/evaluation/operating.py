@@ -6,15 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bootstrap import bootstrap, interval
+from .bootstrap import bootstrap, interval, share_interval
 from .predictions import Predictions
 
 CLASSES_UP_TO = 100
-FIGURES = ("sensitivity", "specificity", "ppv", "auc", "auprc", "sensitivity_at", "specificity_reached")
+FIGURES = (
+    *("sensitivity", "specificity", "ppv", "npv"),
+    *("auc", "auprc", "sensitivity_at", "specificity_reached"),
+)
 
 
 class Figure(NamedTuple):
-    """A value in [0, 1] (NaN if undefined) and its 95 % bootstrap interval, if any."""
+    """A value in [0, 1] (NaN if undefined) and its 95 % interval, if any."""
 
     value: float
     ends: tuple[float, float] | None = None
@@ -25,9 +28,11 @@ def class_figures(
 ) -> dict[int, dict[str, Figure]]:
     """Compute the one-vs-rest :data:`FIGURES` of each class (``binary``: class 1) on the reported images.
 
-    Sensitivity, specificity and PPV are computed from the predicted classes. ``sensitivity_at`` and
+    Sensitivity, specificity, PPV and NPV are computed from the predicted classes. ``sensitivity_at`` and
     ``specificity_reached`` are computed at the threshold whose specificity on the validation images is at
-    least ``specificity``. Empty for more than 100 classes, or if only the largest scores were stored.
+    least ``specificity``. Intervals are bootstrapped over groups; without groups those of proportions are
+    Wilson's, and those of AUC and AUPRC are bootstrapped over images. Empty for more than 100 classes, or if
+    only the largest scores were stored.
     """
     weighted = predictions.weighted(which)
     val = predictions.val[which]
@@ -44,35 +49,53 @@ def class_figures(
         ]
     )
 
-    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
+    def shares(weights: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Numerators and denominators (C, B) of the proportions."""
         counts = weighted.counts(weights)
+        right, own, predicted = (part[classes] for part in counts[:3])
+        negative, rejected = counts.total - own, counts.total - predicted
+        return {
+            "sensitivity": (right, own),
+            "specificity": (negative - predicted + right, negative),
+            "ppv": (right, predicted),
+            "npv": (rejected - own + right, rejected),
+            "sensitivity_at": (_sum(over & positive, weights), _sum(positive, weights)),
+            "specificity_reached": (_sum(~over & ~positive, weights), _sum(~positive, weights)),
+        }
+
+    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
         areas = np.stack([weighted.areas(column, weights) for column in columns])
-        reached = [
-            _share(over & positive, positive, weights),
-            _share(~over & ~positive, ~positive, weights),
-        ]
-        found = (counts.sensitivity[classes], counts.specificity[classes], counts.ppv[classes])
-        return dict(zip(FIGURES, (*found, areas[:, 0], areas[:, 1], *reached), strict=True))
+        found = {name: _ratio(*pair) for name, pair in shares(weights).items()}
+        return found | {"auc": areas[:, 0], "auprc": areas[:, 1]}
 
     count = len(predictions.labels)
-    plain = figures(np.ones((count, 1), np.float32))
+    ones = np.ones((count, 1), np.float32)
+    plain, pairs = figures(ones), shares(ones)
     values = bootstrap(figures, count, predictions.groups) if intervals else {}
+
+    def ends(name: str, row: int) -> tuple[float, float] | None:
+        if not intervals:
+            return None
+        if name in pairs and predictions.groups is None:
+            part, whole = (round(float(sums[row, 0])) for sums in pairs[name])
+            return share_interval(part, whole, method="wilson") if whole else None
+        return interval(values[name][row], predictions.units)
+
     return {
-        own: {
-            name: Figure(
-                float(plain[name][row, 0]),
-                interval(values[name][row], predictions.units) if intervals else None,
-            )
-            for name in FIGURES
-        }
+        own: {name: Figure(float(plain[name][row, 0]), ends(name, row)) for name in FIGURES}
         for row, own in enumerate(classes)
     }
 
 
-def _share(part: np.ndarray, whole: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted ratio (C, B) of masks (C, N); NaN if the denominator is 0."""
+def _sum(mask: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Summed weights (C, B) of masks (C, N)."""
+    return (mask.astype(np.float32) @ weights).astype(np.float64)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Ratio of sums; NaN if the denominator is 0."""
     with np.errstate(invalid="ignore"):
-        return part.astype(np.float32) @ weights / (whole.astype(np.float32) @ weights).astype(np.float64)
+        return part / whole
 
 
 def positive_images(predictions: Predictions, column: int) -> np.ndarray:

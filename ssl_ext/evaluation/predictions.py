@@ -63,6 +63,12 @@ class Part:
         order = scores.argsort(dim=1, stable=True).flip(1)[:, :KEPT]
         return cls(scores.gather(1, order).cpu().numpy(), predicted, order.cpu().numpy())
 
+    def select(self, rows: np.ndarray) -> Part:
+        """Return the scores of some images, given by a mask or their places."""
+        return Part(
+            self.values[rows], self.predicted[rows], None if self.classes is None else self.classes[rows]
+        )
+
     def in_top5(self, labels: np.ndarray) -> np.ndarray:
         """Mask (N,) of the images whose class is among the five highest scores."""
         order = self.classes
@@ -126,6 +132,16 @@ class Predictions:
         groups = getattr(dataset, "groups", None)
         groups = None if groups is None else np.asarray(groups, dtype=str)[known]
         return replace(self, images=np.flatnonzero(known), groups=groups)
+
+    def select(self, rows: np.ndarray) -> Predictions:
+        """Return the predictions of some reported images, given by a mask or their places."""
+        return replace(
+            self,
+            labels=self.labels[rows],
+            test={which: part.select(rows) for which, part in self.test.items()},
+            images=self.images[rows],
+            groups=None if self.groups is None else self.groups[rows],
+        )
 
     def weighted(self, which: str) -> Weighted:
         """Weighted metrics of the reported images; without AUC and AUPRC if only some scores are stored."""

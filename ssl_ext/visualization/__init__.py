@@ -7,7 +7,7 @@ from .embeddings import Cloud, embedding_scatter
 from .heatmap import sweep_heatmap
 from .matrices import trimix_matrices
 from .mixing import draw_mixed_grid
-from .predictions import prediction_panels
+from .predictions import prediction_figures, prediction_panels
 from .projections import tsne_projection, umap_projection
 from .save import save_figure
 from .scalars import read_scalars
@@ -22,6 +22,7 @@ __all__ = [
     "draw_mixed_grid",
     "embedding_scatter",
     "loss_curves",
+    "prediction_figures",
     "prediction_panels",
     "read_scalars",
     "save_figure",

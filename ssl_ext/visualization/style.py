@@ -65,10 +65,13 @@ def legend_below(figure: Figure, handles: Sequence[Artist], names: Sequence[str]
     columns = max(1, min(len(names), int(width / (0.5 + CHARACTER * longest))))
     lines = sum(name.count("\n") + 1 for name in names)
     figure.set_size_inches(width, height + LEGEND_LINE * math.ceil(lines / columns) + 0.1)
-    return figure.legend(
+    legend = figure.legend(
         handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=LABEL,
         columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name with $ is no formula
+    return legend
 
 
 def add_title(figure: Figure, title: str) -> None:

@@ -98,14 +98,14 @@ def render_page(
         overview=overview,
         warnings=[*remarks, *notes(comparisons)],
         parts=[_part(data, comparisons, metrics) for data in dict.fromkeys(c.data for c in comparisons)],
-        settings=[_settings(comparison) for comparison in comparisons],
+        settings=[settings_table(comparison) for comparison in comparisons],
         matrices=[
-            _matrix(comparison, line, counts)
+            matrix_table(comparison, line, counts)
             for comparison in comparisons
             for line in comparison.lines
             if (counts := line.confusion)
         ],
-        classes=[_classes(table, specificity) for table in classes],
+        classes=[class_table(table, specificity) for table in classes],
         curves=curves,
         figures=figures,
         sources=sources,
@@ -155,13 +155,14 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
     return {"title": title, "metrics": [metric_label(metric) for metric in shown], "rows": rows}
 
 
-def _classes(table: ClassTable, specificity: float) -> dict[str, Any]:
+def class_table(table: ClassTable, specificity: float) -> dict[str, Any]:
     """Table cells of the per-class metrics, in percent."""
     at = f"{100 * specificity:g} %"
     heads = (
         "sensitivity",
         "specificity",
         "PPV",
+        "NPV",
         "AUC",
         "AUPRC",
         f"sensitivity at {at}",
@@ -171,7 +172,13 @@ def _classes(table: ClassTable, specificity: float) -> dict[str, Any]:
         {"name": table.names[index], "cells": [figure_text(figures[name]) for name in FIGURES]}
         for index, figures in table.figures.items()
     ]
-    return {"title": table.title, "n": len(table.line.rows), "heads": heads, "rows": rows}
+    return {
+        "title": table.title,
+        "first": "class",
+        "n": len(table.line.rows),
+        "heads": heads,
+        "rows": rows,
+    }
 
 
 def _memory(line: Line) -> str:
@@ -180,7 +187,8 @@ def _memory(line: Line) -> str:
     return "-" if mebibytes is None else f"{mebibytes:.0f}"
 
 
-def _settings(comparison: Comparison) -> dict[str, Any]:
+def settings_table(comparison: Comparison) -> dict[str, Any]:
+    """Settings that all variants of a comparison share, and those of each."""
     return {
         "title": f"{comparison.data}: {comparison.condition.words}",
         "common": _readable(comparison.common),
@@ -202,7 +210,7 @@ def _readable(settings: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _matrix(comparison: Comparison, line: Line, counts: list[list[int]]) -> dict[str, Any]:
+def matrix_table(comparison: Comparison, line: Line, counts: list[list[int]]) -> dict[str, Any]:
     """Counts with their share of the true class, or a picture, and class names."""
     names = line.rows[0].source.get("classes") or []
     classes = names if len(names) == len(counts) else [str(index) for index in range(len(counts))]

@@ -1,0 +1,204 @@
+"""Write the page of one classifier from its stored predictions."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ssl_ext.apis.explore.thumbnails import read_thumbnails
+from ssl_ext.apis.figures.choice import choose, conditions
+from ssl_ext.apis.figures.predictions import confidence, panel_data
+from ssl_ext.apis.report.classes import class_tables
+from ssl_ext.apis.report.comparison import NamedRow, compare
+from ssl_ext.apis.report.page import Picture, class_table, matrix_table, settings_table, template
+from ssl_ext.apis.report.rows import find_results
+from ssl_ext.config.data import build_dataset
+from ssl_ext.errors import UserError, user_errors
+from ssl_ext.evaluation import Predictions, ResultRow, dataset_fingerprint
+from ssl_ext.evaluation.calibration import fit_temperature, tempered
+from ssl_ext.files import check_writable, shown, write_text
+from ssl_ext.registry import registered_only
+from ssl_ext.visualization import prediction_figures
+
+from .columns import read_columns
+from .scores import column_table, most_confident, overview
+
+SHOWN = 12
+"""Images of each kind."""
+
+
+def clinical_report(
+    places: Sequence[str | os.PathLike],
+    *,
+    out_dir: str | os.PathLike = "report",
+    where: Sequence[str] = (),
+    which: str = "last",
+    by: Sequence[str] = (),
+    metadata: str | os.PathLike | None = None,
+    specificity: float = 0.9,
+) -> Path:
+    """Write ``clinical.html`` about one measurement (first seed and draw); no network is run.
+
+    The page has metrics with intervals, also of each class, beside those of the most frequent class; curves;
+    reliability before and after a temperature fitted on validation; scores by columns of a CSV file; and the
+    most confident right and wrong images, if the data set is still the evaluated one.
+
+    Args:
+        places: Folders, searched recursively, or result files.
+        out_dir: Output folder.
+        where: ``key=value`` conditions that select a measurement (:data:`ssl_ext.apis.figures.choice.KEYS`).
+        which: ``'last'`` epoch, or the ``'best'`` epoch on validation.
+        by: Columns of ``metadata``; ``NAME=EDGE,EDGE`` cuts numbers at edges instead of quartiles.
+        metadata: CSV file with the column ``file`` or ``row``.
+        specificity: Specificity on validation images, in (0, 1), at which each class's sensitivity is shown.
+
+    Raises:
+        UserError: No predictions, several measurements, an unknown column or a damaged file.
+    """
+    if bool(by) != bool(metadata):
+        raise UserError("--by COLUMN and --metadata FILE.csv are given together.")
+    if not 0 < specificity < 1:
+        raise UserError(f"specificity={specificity}: a number above 0 and below 1 is needed.")
+    rows = [row for file in find_results(places) for row in file.rows if row.predictions is not None]
+    named = ", ".join(map(shown, places))
+    if not rows:
+        raise UserError(
+            f"The results in '{named}' have no stored predictions: evaluate again with a protocol that "
+            "classifies images (knn, linear, finetune and others)."
+        )
+    words, members = choose(named, rows, conditions(where), "measurements with stored predictions")
+    row = members[0]
+    check_writable(out_dir, "--out")
+    predictions = Predictions.load(str(row.predictions))
+    drawn = panel_data(row, predictions, which)
+
+    @cache
+    def dataset() -> Any:
+        return _evaluated(row)
+
+    columns = read_columns(metadata, by, predictions.images, dataset) if metadata else {}
+    temperature, figures = _figures(predictions, which, drawn)
+    remarks = [f"Shown is the first of {len(members)} repeats."] * (len(members) > 1)
+    try:
+        images = _images(predictions, which, drawn, row, dataset())
+    except UserError as error:
+        images = {}
+        remarks.append(f"Images are not shown. {error}")
+    comparison, *_ = compare([NamedRow(row.method, row)], which=which)
+    counts = comparison.lines[0].confusion
+    page = template("clinical/page.html.j2").render(
+        title=words,
+        which=which,
+        seed=row.seed,
+        draw=row.draw,
+        images=len(predictions.labels),
+        groups=None if predictions.groups is None else predictions.units,
+        remarks=remarks,
+        overview=overview(row.method, predictions, which, row.source.get("majority")),
+        majority=bool(row.source.get("majority")),
+        classes=[class_table(table, specificity) for table in class_tables([comparison], specificity)],
+        matrix=matrix_table(comparison, comparison.lines[0], counts) if counts else None,
+        temperature=temperature,
+        validation=len(predictions.val_labels),
+        figures=figures,
+        tables=[
+            column_table(name, masks, predictions, which, specificity) for name, masks in columns.items()
+        ],
+        confident=images,
+        settings=settings_table(comparison),
+        source=shown(row.source.get("config") or "-"),
+    )
+    path = Path(out_dir) / "clinical.html"
+    write_text(path, page)
+    return path
+
+
+def _figures(
+    predictions: Predictions, which: str, drawn: dict[str, Any]
+) -> tuple[float | None, list[Picture]]:
+    """Temperature fitted on validation predictions, None without any; ROC, precision-recall, reliability."""
+    val, task, temperature, after = predictions.val[which], predictions.task, None, None
+    if val.classes is None and len(predictions.val_labels):
+        labels = torch.as_tensor(predictions.val_labels)
+        temperature = fit_temperature(torch.from_numpy(val.values), labels.long(), task)
+        scores = tempered(torch.from_numpy(drawn["scores"]), temperature, task).numpy()
+        after = confidence(scores, task).reshape(-1)
+    with user_errors("predictions"):
+        made = prediction_figures(**drawn, tempered=after)
+    captions = {
+        "ROC curves": "Each class against the rest; the dotted line is chance.",
+        "Precision-recall curves": "PPV over sensitivity of each class; PPV depends on its frequency.",
+        "Reliability": "Accuracy over confidence of the predictions; the dotted line is perfect.",
+    }
+    return temperature, [
+        Picture.from_figure(figure, f"{name}. {text}", name)
+        for figure, (name, text) in zip(made, captions.items(), strict=True)
+    ]
+
+
+def _evaluated(row: ResultRow) -> Any:
+    """The reported split of a row's data set, if its content is unchanged."""
+    split = "val" if str(row.settings.get("test_split", "")).startswith("val") else "test"
+    settings = row.source.get("dataset")
+    if not settings:
+        raise UserError("The result names no data set.")
+    with registered_only():
+        dataset = build_dataset("The data set of the result", dict(settings, split=split))
+    stored = ((row.source.get("data") or {}).get("test") or {}).get("fingerprint")
+    if stored is None or (dataset_fingerprint(dataset) or "")[:16] != stored:
+        raise UserError("The data set is not the one of the evaluation: its images or labels have changed.")
+    return dataset
+
+
+def _images(
+    predictions: Predictions, which: str, drawn: dict[str, Any], row: ResultRow, dataset: Any
+) -> dict[str, list[dict[str, Any]]]:
+    """Thumbnails of the most confident right and wrong images, with their names, classes and confidences."""
+    count, predicted = len(predictions.labels), predictions.test[which].predicted
+    sure, right = (drawn[name].reshape(count, -1) for name in ("confidence", "right"))
+    names = row.source.get("classes") or list(map(str, range(predictions.num_classes)))
+    root = str(getattr(dataset, "data_root", "") or "").rstrip("/")
+    files = getattr(dataset, "files", None)
+
+    def words(labels: np.ndarray) -> str:
+        if labels.ndim == 0:
+            return str(names[int(labels)])
+        return " + ".join(name for name, one in zip(names, labels, strict=True) if one) or "none"
+
+    found = {}
+    for kind, chosen in most_confident(sure, right, SHOWN).items():
+        places = [place for place, _ in chosen]
+        numbers = predictions.images[places].tolist()
+        pictures: Sequence[torch.Tensor] = ()
+        if places:
+            with user_errors("The images of the data set"):
+                pictures = tuple(
+                    read_thumbnails(dataset, torch.tensor(numbers), batch_size=SHOWN, num_workers=0)
+                )
+        found[kind] = [
+            {
+                "uri": Picture("", "", _png(picture.permute(1, 2, 0).numpy())).uri,
+                "name": f"row {number}"
+                if files is None
+                else shown(files.name(number)).removeprefix(f"{root}/"),
+                "true": words(predictions.labels[place]),
+                "predicted": words(predicted[place]),
+                "confidence": f"{100 * own:.1f} %",
+            }
+            for (place, own), number, picture in zip(chosen, numbers, pictures, strict=True)
+        ]
+    return found
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
