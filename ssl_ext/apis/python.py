@@ -102,7 +102,8 @@ def pretrain(
     if data is not None:
         if isinstance(config, Config):
             raise UserError("data is for a method or the path of a config; a Config names its own images.")
-        config = own_config(os.fspath(config), data, work_dir)
+        start = {key: settings[key] for key in ("resume", "overwrite") if key in settings}
+        config = own_config(os.fspath(config), data, work_dir, **start)
     changes = dict(options or {}) | ({} if epochs is None else {"train_cfg.max_epochs": epochs})
     config = load_config(config, changes)
     folder = Path(run_folder(config, work_dir))

@@ -79,7 +79,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if data:
         from ssl_ext.config.own_config import own_config
 
-        args["config"] = own_config(args["config"], data, args["work_dir"], parse_options(data_options))
+        args["config"] = own_config(
+            args["config"], data, args["work_dir"], parse_options(data_options),
+            resume=resume, overwrite=args["overwrite"],
+        )  # fmt: skip
     pretrain(args.pop("config"), **args)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
+from ssl_ext.engine.work_dir import starting_point
 from ssl_ext.errors import UserError
 from ssl_ext.files import shown, write_text
 
@@ -51,8 +52,11 @@ def own_config(
     data: str | os.PathLike,
     work_dir: str | os.PathLike | None = None,
     options: dict[str, Any] | None = None,
+    *,
+    resume: bool | str | os.PathLike = False,
+    overwrite: bool = False,
 ) -> Path:
-    """Write a config that trains a method on a user's images, and log it.
+    """Write a config that trains a method on a user's images, and log it; an equal file is left as it is.
 
     Args:
         method: Short name (:data:`.METHODS`), or the path of a config to inherit from.
@@ -60,25 +64,30 @@ def own_config(
         work_dir: Folder of the run, for the commands in the config; default: the config's path without
             ending.
         options: Settings of the data set; see :func:`.find_images`.
+        resume: As in :func:`.starting_point`, which checks the folder of the run first.
+        overwrite: As there.
 
     Returns:
         Path of the config: ``work_dirs/<method>_<name of the data>.py``.
 
     Raises:
         UserError: An unknown method, unreadable data, too few images or no labels for a supervised method;
-            or the file exists with another content.
+            the file exists with another content; or the folder holds a run.
     """
     base, machine = base_of(method), Machine()
     images = find_images(data, machine.largest, options)
     name = method if method in METHODS else Path(base).stem
     path = FOLDER / f"{name}_{re.sub(r'[^A-Za-z0-9.-]+', '-', images.path.stem) or 'images'}.py"
-    text = config_text(base, images, machine, path, Path(work_dir or path.with_suffix("")))
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    run = Path(work_dir or path.with_suffix(""))
+    text = config_text(base, images, machine, path, run)
+    exists = path.exists()
+    if exists and path.read_text(encoding="utf-8") != text:
         raise UserError(
             f"'{path}' exists, and differs from the config for these images (it was edited, or they were "
             f"changed): train it (ssl-ext train {quote(path)}), or delete it."
         )
-    if int(os.environ.get("RANK", 0)) == 0:
+    starting_point(resume, run, overwrite)
+    if int(os.environ.get("RANK", 0)) == 0 and not exists:
         write_text(path, text)
         print_log(f"Config written to {path}; edit it as you like:\n\n{text}", logger="current")
     return path
@@ -103,7 +112,7 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
     if not images.in_memory:
         workers = max(1, min(8, (os.cpu_count() or 1) // machine.processes))
         loader |= dict(num_workers=workers, persistent_workers=True)
-    optimizer, checkpoint = settings.optim_wrapper.optimizer, run / f"epoch_{epochs}.pth"
+    optimizer = settings.optim_wrapper.optimizer
     height, width = images.image_size
     evaluated = "None" if images.labels is None else "files"
     if images.labels:
@@ -114,9 +123,9 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
         f"{width} px. Written for {machine.words}.",
         *(f"# {note}" for note in images.notes),
         f"# Train again after an edit:  ssl-ext train {quote(path)} --work-dir {quote(run)} --overwrite",
-        f"# Evaluate:                   ssl-ext evaluate {quote(path)} {quote(checkpoint)}"
+        f"# Evaluate:                   ssl-ext evaluate {quote(path)} {quote(run)}"
         + ("" if images.labels is not None else " --protocols quality"),
-        f"# Export the backbone:        ssl-ext export {quote(checkpoint)} --to torchvision",
+        f"# Export the backbone:        ssl-ext export {quote(run)} --to torchvision",
         _code("_base_", base),
         "",
         "# Images for training, and with labels, for accuracies.",

@@ -13,7 +13,7 @@ import torch
 
 from ssl_ext.datasets.contents import channel_statistics
 from ssl_ext.datasets.decode import image_size
-from ssl_ext.datasets.entries import SPLITS, read_entries
+from ssl_ext.datasets.entries import SPLITS, UnknownGroups, read_entries
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.table import read_table
 from ssl_ext.errors import UserError, user_errors
@@ -182,7 +182,15 @@ def _csv(path: Path, largest: int, options: dict[str, Any]) -> OwnImages:
     if "split" in header:
         training = labels | dict(unlisted=True)
         given = {key: value for key, value in training.items() if key != "test_share"}
-        count = len(read_entries(root, **given).of("train"))
+        try:
+            count = len(read_entries(root, **given).of("train"))
+        except UnknownGroups:
+            column = options.get("group", "group")
+            notes.append(
+                f"{len(listed)} of {len(names)} images are listed: the others are left out, because their "
+                f"{column} is not known and may be one of the test images."
+            )
+            return _described(path, files | labels, dataset, notes)
         notes.append(f"{len(listed)} of {len(names)} images are listed: the others are used without labels.")
         return _described(path, files, dataset, notes, labels, count, training)
     held = " and ".join(name for name in ("val", "test") if name in dataset.available_splits)

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_ext.datasets.dicom import is_dicom, need_pydicom
+from ssl_ext.datasets.dicom import is_dicom, need_pydicom, patient_ids
 from ssl_ext.datasets.files import damaged_file, missing_file
 from ssl_ext.datasets.groups import OPTION, dicom_groups, warn_of_unused_groups
 from ssl_ext.datasets.labels import KEY, Labels, class_names, parse_labels, warn_of_single
 from ssl_ext.datasets.listing import image_folder, image_names
 from ssl_ext.datasets.table import read_table
 from ssl_ext.datasets.test_share import check_test_share, drawn_for_test
+from ssl_ext.files import shown
 
 SPLITS = ("train", "val", "test")
+
+
+class UnknownGroups(ValueError):
+    """Unlisted images may be of groups of other splits."""
 
 
 class Entry(NamedTuple):
@@ -81,7 +86,7 @@ def read_entries(
     warn_of_single([entry.labels for entry in entries], labels_file or root)
     entries = _split(entries, test_share)
     if unlisted:
-        entries += _unlisted(root, entries)
+        entries += _unlisted(root, entries, group)
     available = tuple(part for part in SPLITS if any(entry.split == part for entry in entries))
     return Entries(root, entries, classes, available, task or "multi-class")
 
@@ -98,14 +103,26 @@ def _grouped(root: Path, entries: list[Entry], labels_file: str | None) -> list[
     return entries
 
 
-def _unlisted(root: Path, entries: Sequence[Entry]) -> list[Entry]:
-    """Images that are not listed, for training, except those of groups of other splits."""
+def _unlisted(root: Path, entries: Sequence[Entry], group: str | None) -> list[Entry]:
+    """Images that are not listed, for training, except those of groups of other splits.
+
+    Raises:
+        UnknownGroups: the listed images have groups other than PatientIDs, or an unlisted one has none.
+    """
     known = {os.path.normpath(entry.file) for entry in entries}
     files = [name for name in sorted(image_names(root)) if os.path.normpath(name) not in known]
     if not entries[0].group:
         return [Entry(name, None, "train") for name in files]
     held = {entry.group for entry in entries if entry.split != "train"}
-    groups = dicom_groups([root / name for name in files]) or files
+    groups = patient_ids([root / name for name in files])
+    listed = patient_ids([root / entry.file for entry in entries])
+    if not all(groups) or (files and listed != [entry.group for entry in entries]):
+        name, column = files[groups.index("") if "" in groups else 0], group or "group"
+        raise UnknownGroups(
+            f"dataset.unlisted=True: the {column} of '{shown(name)}', which the CSV file does not list, is "
+            f"not known and may be that of a test image: list all images with their {column} (and an empty "
+            f"label; {OPTION}), or remove unlisted"
+        )
     pairs = zip(files, groups, strict=True)
     return [Entry(name, None, "train", group) for name, group in pairs if group not in held]
 

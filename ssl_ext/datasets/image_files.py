@@ -43,7 +43,8 @@ class ImageFiles(ArrayDataset):
         label: name of the column of labels (None: ``label``), or of several columns with 0 and 1, one for
             each class; a line with an empty field or −1 in them is unlabelled.
         unlisted: add the images of the folder that the CSV file does not list to ``'train'``, unlabelled;
-            those of DICOM patients with listed images in another split are left out.
+            those of DICOM patients with listed images in another split are left out. An error if the listed
+            images have groups other than PatientIDs.
         class_folders: label images by their folders, ``data_root/class/…`` or ``data_root/split/class/…``.
         group: name of the column of groups; None: ``group``, if there is one, else PatientID if all are DICOM
             files.

@@ -52,16 +52,20 @@ class Grey:
         """Scale to uint8; see FileDataset for ``intensity``.
 
         Raises:
-            ValueError: the full range is needed, and unknown or exceeded.
+            ValueError: values that are not finite; or the full range is needed, and unknown or exceeded.
         """
+        if bad := int(np.count_nonzero(~np.isfinite(self.values))):
+            raise ValueError(f"{bad} of {self.values.size} grey values are NaN or infinite")
+        constant = False
         if intensity == "window" and self.sigmoid:
             center, width = self.sigmoid
             share = 1 / (1 + np.exp(-4 * (self.values - center) / width))
         else:
             low, high = self._limits(intensity)
-            # A constant image becomes black.
+            # A constant image becomes black, also if inverted.
+            constant = low == high and bool((self.values == low).all())
             share = np.clip((self.values - low) / max(high - low, 1e-12), 0, 1)
-        if self.inverted:
+        if self.inverted and not constant:
             share = 1 - share
         return np.rint(255 * share).astype(np.uint8)
 

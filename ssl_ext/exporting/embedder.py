@@ -42,7 +42,7 @@ class Embedder(nn.Module):
         network: The model.
         method: Name of its training.
         source: File of the weights.
-        dataset: Config of the training images, or its ``type`` and ``name``.
+        dataset: Config of the training images, or its ``type``, ``name`` and options of reading files.
         image_size: Height and width of the training images; None: images are not resized.
         epoch: Epochs of the training.
     """
@@ -125,7 +125,8 @@ class Embedder(nn.Module):
         """Prepare images one by one."""
         cut: Callable[[Image.Image], Tensor] = self._reader().prepare if self.image_size else image_pixels
         given = {key: self.dataset[key] for key in ("intensity", "frame") if key in self.dataset}
-        reading = Reading(self.channels, **given)
+        with user_errors(f"'{shown(self.source)}'"):
+            reading = Reading(self.channels, **given)
         found = [cut(_opened(image, reading)) for image in images]
         if len(sizes := {tuple(image.shape[1:]) for image in found}) > 1:
             raise UserError(f"The images have {len(sizes)} sizes: load with image_size, to resize them.")
@@ -136,7 +137,8 @@ class Embedder(nn.Module):
         height, width = self.image_size
         if height != width:
             raise UserError(f"Images are cut to squares, but the network takes {height} x {width} pixels.")
-        return files_like(self.dataset, image_size=height, channels=self.channels)
+        with user_errors(f"'{shown(self.source)}'"):
+            return files_like(self.dataset, image_size=height, channels=self.channels)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> Embedder:
         """Move the module; MMEngine's preprocessor is told its device."""

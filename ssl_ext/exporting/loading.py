@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ssl_ext.config.networks import choose_device, random_network
 from ssl_ext.config.stored import config_of_checkpoint, stored_training
+from ssl_ext.datasets.image_files import reading_options
 from ssl_ext.engine import LoadReport, checkpoint_of, load_weights
 from ssl_ext.engine.weights.files import read_weights, weight_files
 from ssl_ext.errors import UserError
@@ -103,7 +104,7 @@ def stored_network(
 
 
 def trained_on(meta: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """Data set (type and name), size (height, width) of its images, and epochs; without unknown entries.
+    """Data set (type, name, how it reads files), size (height, width) of its images, and epochs, where known.
 
     Args:
         meta: :func:`record` of a checkpoint or of an exported file.
@@ -113,7 +114,9 @@ def trained_on(meta: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str
     dataset, described = known.get("datasets", [meta.get("dataset")])[0], meta.get("dataset_meta", meta)
     found: dict[str, Any] = {}
     if isinstance(dataset, Mapping):
-        found["dataset"] = dict(type=str(dataset.get("type")), name=dataset_name(dataset))
+        options = reading_options(dataset).items()
+        reading = {key: value for key, value in options if key not in ("image_size", "channels")}
+        found["dataset"] = dict(type=str(dataset.get("type")), name=dataset_name(dataset), **reading)
     match described.get("image_size") if isinstance(described, Mapping) else None:
         case (int(height), int(width)) if min(height, width) > 0:
             found["image_size"] = height, width

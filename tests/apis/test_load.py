@@ -103,6 +103,28 @@ def test_images_of_another_size_are_resized_as_the_data_set_resizes_them(kind, t
     assert load(tmp_path, image_size=20).prepare(large).shape == (3, 3, 20, 20)
 
 
+@pytest.mark.parametrize("kind", [ImageFiles, FolderDataset])
+def test_files_are_read_as_the_data_set_reads_them(kind, tiny_settings, tmp_path):
+    options = dict(crop="pad", intensity=(100.0, 4000.0), image_size=16)
+    (tmp_path / "images/a").mkdir(parents=True)
+    for number, image in enumerate(np.random.default_rng(1).integers(0, 4096, (3, 24, 37), np.uint16)):
+        Image.fromarray(image).save(tmp_path / f"images/a/{number}.png")
+    files = sorted((tmp_path / "images/a").iterdir())
+    data = dict(type=kind.__name__, data_root=str(tmp_path / "images"), **options)
+    dataset = kind(data_root=tmp_path / "images", **options)
+    images = torch.stack([dataset[row]["inputs"] for row in range(3)])
+    loader = tiny_settings["train_dataloader"] | dict(dataset=data)
+    path, model = write(tmp_path / "run", tiny_settings, train_dataloader=loader)
+    exported = [
+        export(path, to, out=tmp_path / name).path
+        for to, name in (("torchvision", "one.pth"), ("safetensors", "one.safetensors"))
+    ]
+    for source in (path.parent, path, *exported):
+        loaded = load(source)
+        assert loaded.prepare(files).equal(images)
+        equal(loaded(files), features(model, images.permute(0, 2, 3, 1).numpy()))
+
+
 def test_a_run_gives_its_newest_checkpoint_and_says_what_it_is(trained, tiny_settings):
     path, model = trained
     loaded = load(path.parent)

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from ssl_ext import pretrain
 from ssl_ext.apis import evaluate, load_config
 from ssl_ext.cli.train import main
 from ssl_ext.config.data import build_train_loader, monitored_splits
@@ -18,6 +19,7 @@ from ssl_ext.config.methods import METHODS
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.own_config import own_config
 from ssl_ext.config.training import check_training, training_config
+from ssl_ext.engine import write_checkpoint
 from ssl_ext.errors import UserError
 
 SHORT = ["--cfg-options", "train_cfg.max_epochs=1", "default_hooks.checkpoint.interval=1"]
@@ -77,9 +79,28 @@ def test_it_trains_is_edited_and_trains_again(method, data, protocol, images, ca
     assert config.model.backbone.base_channels == 8 and config.model.backbone.type == "ResNet_CIFAR"
     (row,) = evaluate(config, path.with_suffix("") / "epoch_1.pth", protocols=[protocol])
     assert row.source["dataset"]["data_root"].startswith(str(images))
+    head = path.read_text().partition("_base_")[0]
+    assert f"ssl-ext evaluate {path} {path.with_suffix('')}" in head and "epoch_" not in head
     # An edited config is not replaced.
     with pytest.raises(UserError, match=rf"'{path}' exists, .*train it \(ssl-ext train {path}\)"):
         main([method, "--data", str(images / data), *SHORT])
+
+
+@pytest.mark.parametrize("door", ["command", "python"])
+def test_a_run_that_exists_is_refused_before_the_config_is_written(door, images):
+    run = Path("runs/one")
+    run.mkdir(parents=True)
+    write_checkpoint(dict(meta=dict(epoch=1, iter=1), state_dict={}), run / "epoch_1.pth")
+    with pytest.raises(UserError, match=r"Work dir 'runs/one' has checkpoints of a run"):
+        if door == "command":
+            main(["simclr", "--data", str(images / "plain"), "--work-dir", str(run)])
+        else:
+            pretrain("simclr", images / "plain", work_dir=run)
+    assert not Path("work_dirs").exists()
+    path = own_config("simclr", images / "plain", run, overwrite=True)
+    before = path.stat().st_mtime_ns
+    assert own_config("simclr", images / "plain", run, resume=True) == path
+    assert path.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -107,7 +128,7 @@ def test_a_config_of_every_method_fits_without_a_warning(method, images):
             dict(type="ImageFiles", image_size=64, class_folders=True, test_share=0.3),
             "have 150 px",
         ),
-        ("plain.csv", dict(type="ImageFiles", image_size=26, labels_file="plain.csv"), "median 26"),
+        ("plain.csv", dict(type="ImageFiles", image_size=26, labels_file="plain.csv"), "have 26 px"),
         (
             "plain/some.csv",
             dict(type="ImageFiles", image_size=26),
@@ -147,6 +168,18 @@ def test_given_test_images_are_not_trained_on(images, tmp_path):
     with pytest.raises(UserError, match="set task='multi-label' or task='multi-class'"):
         own_config("simclr", images / "plain/given.csv", options=dict(label="finding"))
     (images / "plain/given.csv").unlink()
+
+
+def test_images_of_unknown_patients_are_left_out(images, tmp_path):
+    split = {"p0": "train", "p1": "test"}
+    lines = [f"{n:02}.png,{'ab'[n % 2]},{split[who]},{who}" for n in range(18) for who in [f"p{n > 15:d}"]]
+    (images / "plain/patients.csv").write_text("\n".join(["file,label,split,pid", *lines]))
+    path = own_config("simclr", images / "plain/patients.csv", options=dict(group="pid"))
+    note = "18 of 40 images are listed: the others are left out, because their pid is not known"
+    assert note in path.read_text()
+    loader = build_train_loader(load_config(path))
+    assert set(loader.dataset.files) == {f"{n:02}.png" for n in range(16)}
+    (images / "plain/patients.csv").unlink()
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,23 @@ def test_the_range_of_the_bits_becomes_0_to_255(kind, tmp_path):
     assert image_size(path) == (8, 8)
 
 
+@pytest.mark.parametrize("intensity", ["minmax", "percentile"])
+def test_a_constant_image_is_black(intensity, tmp_path):
+    for kind in ("MONOCHROME1", "MONOCHROME2"):
+        path = save_dicom(tmp_path / "a.dcm", np.full((8, 8), 7, np.uint16), kind=kind)
+        assert not grey(path, intensity=intensity).any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("intensity", ["minmax", "percentile", (0, 1)])
+def test_values_that_are_not_finite_are_named(value, intensity, tmp_path):
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    values[2, 3] = value
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif: .*1 of 64 grey values are NaN or infinite"):
+        grey(tmp_path / "a.tif", intensity=intensity)
+
+
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID", None])
 def test_slope_and_windows_equal_pydicoms(function, tmp_path):
     # Stored values are signed, as those of CT.

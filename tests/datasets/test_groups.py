@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dicom_files import save_dicom
 from medmnist import INFO
 from PIL import Image
 
@@ -146,3 +147,31 @@ def test_arrays_of_a_medmnist_file(tmp_path, said):
         "11",
         "11",
     ]
+
+
+def test_unlisted_images_of_unknown_groups_are_refused(tmp_path):
+    for name in ("p1_1", "p1_2", "p3_1", "p3_7"):
+        Image.new("L", (8, 8)).save(tmp_path / f"{name}.png")
+    lines = ["file,label,split,pid", "p1_1.png,a,train,p1", "p1_2.png,b,train,p1", "p3_1.png,a,test,p3"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    given = dict(data_root=tmp_path, image_size=8, labels_file=tmp_path / "table.csv", group="pid")
+    with pytest.raises(ValueError, match="unlisted=True: the pid of 'p3_7.png', which .* does not list"):
+        ImageFiles("train", **given, unlisted=True)
+    (tmp_path / "p3_7.png").unlink()
+    assert list(ImageFiles("train", **given, unlisted=True).files) == ["p1_1.png", "p1_2.png"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_unlisted_dicom_files_have_their_patients_as_groups(known, tmp_path):
+    for number, patient in enumerate(["A", "B", "B", "C"]):
+        save_dicom(tmp_path / f"{number}.dcm", np.full((8, 8), number, np.uint16), patient=patient)
+    names = "AB" if known else "ab"
+    lines = ["file,label,split,pid", f"0.dcm,x,train,{names[0]}", f"1.dcm,y,test,{names[1]}"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    given = dict(data_root=tmp_path, image_size=8, labels_file=tmp_path / "table.csv", unlisted=True)
+    if known:
+        # 2.dcm is of the test patient B.
+        assert list(ImageFiles("train", **given, group="pid").files) == ["0.dcm", "3.dcm"]
+    else:
+        with pytest.raises(ValueError, match="unlisted=True: the pid of '2.dcm'"):
+            ImageFiles("train", **given, group="pid")

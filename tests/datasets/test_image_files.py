@@ -105,6 +105,9 @@ def test_a_class_of_one_unit_and_names_of_other_bytes():
         (["file,label", "a.png,1", "b.jpg,NA"], "label 'NA' marks a missing value: leave the field empty"),
         (["file,label", "a.png,nan", "b.jpg,2"], "label 'nan' marks a missing value"),
         (["file,label", "a.png,1", "b.jpg,01"], "labels '01' and '1' are the same number"),
+        (["file,label,split", "a.png,1,train", "b.jpg,1"], "line 3 has 2 fields, but its first line 3"),
+        (["file,label", "a.png,1", "b.jpg,1,5"], "line 3 has 3 fields, but its first line 2"),
+        (["file,label,label", "a.png,1,2"], "names the column 'label' twice in its first line"),
         (["file,label", "a.png,2.0", "b.jpg,2"], "labels '2' and '2.0' are the same number"),
     ],
 )
