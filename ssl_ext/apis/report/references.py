@@ -13,7 +13,6 @@ from mmengine.config import Config
 
 from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.papers import Cell, find_config, find_tables, read_table
-from ssl_ext.config.stored import method_name
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
@@ -138,7 +137,7 @@ class Reference:
             name = Path(str(self.cell.pretrain)).stem
             same = str(checkpoint.get("sha256", "")).startswith(name.rpartition("-")[2])
             return found if same else [*found, f"its weights are not {name}"]
-        method = method_name(self.trained.model)
+        method = str(self.trained.model.type).rpartition(".")[2]
         if row.method != method:
             found.append(f"its method is {row.method}, not {method}")
         if _data(about.get("datasets")) != _data([self.trained.train_dataloader.dataset.to_dict()]):
