@@ -119,9 +119,10 @@ def registered(name: Any, registry: Registry | None = None) -> type | None:
 
 
 def registered_data(name: Any) -> type | None:
-    """Return the data set or transform registered as ``name``, like :func:`registered`, or None."""
+    """Return this project's data set or transform of a name, with or without its scope, or None."""
     DATASETS.import_from_location()
-    return registered(name, DATASETS) or registered(name, TRANSFORMS)
+    key = name.removeprefix(f"{SCOPE}.") if isinstance(name, str) else None
+    return DATASETS.module_dict.get(key) or TRANSFORMS.module_dict.get(key)
 
 
 @contextmanager

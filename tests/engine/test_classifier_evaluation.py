@@ -62,7 +62,7 @@ def test_runs_are_measured_stored_and_reported_and_go_on_as_without(classifier_c
     (panel,) = curves_figure([tmp_path / "watched"], keys=["accuracy_plain"], smoothing=0, x="hours").axes
     drawn = panel.get_lines()[0].get_xydata()
     np.testing.assert_allclose(drawn[:, 0], np.cumsum(seconds) / 3600)
-    np.testing.assert_allclose(drawn[:, 1], [epoch["accuracy_plain"] for epoch in epochs])
+    np.testing.assert_allclose(drawn[:, 1], [100 * epoch["accuracy_plain"] for epoch in epochs])
 
 
 def test_interval_leaves_epochs_out_but_not_the_last(classifier_config, tmp_path):

@@ -28,7 +28,6 @@ WRONG = {
         [CONFIG, "--init", "nowhere.pth"],
         [CONFIG, "--init", "{text}"],
         [CONFIG, "--init", "{text}", "--resume", "{text}"],
-        [CONFIG, "--amp"],
         [CONFIG, "--no-such-switch"],
         [CONFIG, "--cfg-options", "novalue"],
         [CONFIG, "--cfg-options", "=3"],
