@@ -22,7 +22,7 @@ from ssl_ext.exporting import FORMATS, largest_difference, load_classifier
 from ssl_ext.exporting.classifier import ClassifierModule
 from ssl_ext.exporting.embedder import CHANNELS
 from ssl_ext.exporting.formats import architecture_words
-from ssl_ext.exporting.loading import record, stored_network, trained_on
+from ssl_ext.exporting.loading import record, stored_network, trained_method, trained_on
 from ssl_ext.files import check_writable, replacing
 from ssl_ext.models.selfsup.base import TrainableModel
 from ssl_ext.models.utils import pool_features
@@ -93,7 +93,7 @@ def export(
         overwrite: Replace an existing file.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         ema: Load the EMA weights of the file (``state_dict_ema``) instead of the raw weights.
-        head: Export the whole classifier of a file of ``tools/evaluate.py --save``, for ``'onnx'``; its
+        head: Export the whole classifier of a file of ``ssl-ext evaluate --save``, for ``'onnx'``; its
             output are calibrated probabilities, and ``image_size`` is that of its training.
 
     Raises:
@@ -136,8 +136,10 @@ def export(
     matched = set(names) & set(report.matched)
     if name != "online":
         _check_loaded(names, report, name, checkpoint)
-    about = _about(settings, model, backbone, name, source, content, image_size) | extra
-    about |= trained_on(record(checkpoint, content), report.training) | dict(cfg=network_text(settings))
+    about = _about(model, backbone, name, source, content, image_size) | extra
+    recorded = record(checkpoint, content), report.training
+    about |= trained_on(*recorded) | dict(method=trained_method(settings, *recorded))
+    about |= dict(cfg=network_text(settings))
     about |= form.about(backbone, about)
     data = form.encode(backbone, about)
     difference = largest_difference(
@@ -190,7 +192,6 @@ def _check_loaded(names: list[str], report: LoadReport, network: str, checkpoint
 
 
 def _about(
-    config: Config,
     model: TrainableModel,
     backbone: nn.Module,
     network: str,
@@ -207,7 +208,6 @@ def _about(
     trained = {key: meta[key] for key in ("epoch", "iter") if isinstance(meta, Mapping) and key in meta}
     return dict(
         made_by=f"ssl_ext {__version__}",
-        method=str(config.model.type),
         network=network,
         features=_num_features(backbone, len(mean), image_size),
         outputs="features",

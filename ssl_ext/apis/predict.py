@@ -52,7 +52,7 @@ def predict(
     Names that a spreadsheet would run as a formula begin with an apostrophe.
 
     Args:
-        model: File of ``tools/evaluate.py --save``.
+        model: File of ``ssl-ext evaluate --save``.
         source: Folder of images, searched recursively; CSV file with a column ``file``; or ``.npz`` file with
             the images of ``split``. Files are resized and cropped to the size of the training images.
         out: File to write; default ``SOURCE_predictions.csv`` in the current folder.

@@ -14,12 +14,14 @@ from rich.console import Console
 
 from ssl_ext.config.load import load_config
 from ssl_ext.config.own_config import own_config
-from ssl_ext.config.stored import config_of_checkpoint
+from ssl_ext.config.stored import BACKBONE_ALONE, config_of_checkpoint, stored_training
 from ssl_ext.config.training import run_folder
 from ssl_ext.engine import checkpoint_of
+from ssl_ext.engine.weights.checkpoint import stored_meta
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow, results_tables
+from ssl_ext.exporting.classifier import classifier_name
 from ssl_ext.exporting.loading import record
 from ssl_ext.names import DEFAULT_PROTOCOLS
 from ssl_ext.registry import registered_only
@@ -123,8 +125,8 @@ def evaluate(
     Args:
         run: Result of :func:`pretrain`, work dir (its newest checkpoint) or checkpoint.
         protocols: Names of protocols.
-        config: Default: the config in the checkpoint, of which nothing is run; classes of your own must have
-            been imported.
+        config: Default: the config in the checkpoint, of which nothing is run; without its head, neck and
+            predictor if one of them has a class of your own that has not been imported.
         **settings: Further arguments of :func:`ssl_ext.apis.evaluate`, such as ``labels_per_class``,
             ``baselines``, ``seeds``, ``out_dir``.
 
@@ -135,6 +137,9 @@ def evaluate(
     if config is not None:
         return Results(evaluate_config(config, path, protocols=protocols, **settings))
     stored = config_of_checkpoint(path, {"meta": record(path, read_weights(path))}, data=True)
+    if stored.model.type == BACKBONE_ALONE and not classifier_name(path):
+        about = stored_training(stored_meta(path))
+        settings.setdefault("method", about.get("method"))
     beside = sorted(path.parent.glob("*.py"))
     named = Config(stored.to_dict(), filename=str(beside[0]) if len(beside) == 1 else None)
     with registered_only():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 
 from ssl_ext import __version__
@@ -38,6 +39,9 @@ def dispatch() -> None:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the command")
+    if len(sys.argv) == 1:
+        parser.print_help()
+        return
     args = parser.parse_args()
     command = import_module(f"ssl_ext.cli.{args.command.replace('-', '_')}")
     command.main(args.arguments, prog=f"{parser.prog} {args.command}")

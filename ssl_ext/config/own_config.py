@@ -20,6 +20,7 @@ from .load import load_config
 from .locate import base_of
 from .methods import METHODS
 from .own_images import OwnImages, find_images
+from .stored import method_name
 
 FOLDER = Path("work_dirs")
 SMALL_STEM_MAX = 64
@@ -119,8 +120,8 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
         evaluated = f"dict(**files, {_literal(images.labels).removeprefix('dict(')}"
     training = {**images.training, "split": "train"}
     lines = [
-        f"# {settings.model.type} on '{shown(images.path)}': {images.images} training images of {height} x "
-        f"{width} px. Written for {machine.words}.",
+        f"# {method_name(settings.model)} on '{shown(images.path)}': {images.images} training images of "
+        f"{height} x {width} px. Written for {machine.words}.",
         *(f"# {note}" for note in images.notes),
         f"# Train again after an edit:  ssl-ext train {quote(path)} --work-dir {quote(run)} --overwrite",
         f"# Evaluate:                   ssl-ext evaluate {quote(path)} {quote(run)}"

@@ -11,8 +11,8 @@ from typing import Any
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
-from ssl_ext.files import file_fault
-from ssl_ext.registry import registered, registered_data
+from ssl_ext.files import file_fault, shown
+from ssl_ext.registry import MODELS, registered, registered_data
 
 from .kinds import short, walk
 from .load import load_config
@@ -23,6 +23,10 @@ KEPT = ("model", "data_preprocessor", "views", "init")
 # Those that evaluation uses too.
 MEASURED = ("channels_last", "evaluation", "evaluation_dataset", "train_dataloader")
 INITIAL = "initial_weights"
+# Parts of a model that its backbone does not need, and the method of a backbone without them.
+PRETEXT = ("head", "neck", "predictor")
+BACKBONE_ALONE = "PlainBackbone"
+PACKAGES = ("ssl_ext", "mmpretrain", "mmengine")
 SCOPES = (None, "ssl_ext", "mmpretrain", "mmengine")
 
 
@@ -101,9 +105,9 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
             found = found.get(key) if isinstance(found, Mapping) else None
         return found
 
-    dataset, method = value("train_dataloader", "dataset"), value("model", "type")
+    dataset, model = value("train_dataloader", "dataset"), value("model")
     known = {
-        "method": method.rpartition(".")[2] if isinstance(method, str) else None,
+        "method": method_name(model) if isinstance(value("model", "type"), str) else None,
         "datasets": [dataset] if dataset else None,
         "seed": value("randomness", "seed"),
         "iter": meta.get("iter"),
@@ -113,18 +117,53 @@ def stored_training(training: Mapping[str, Any]) -> dict[str, Any]:
     return {key: found for key, found in known.items() if found is not None}
 
 
+def unfinished(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> str | None:
+    """Say that a checkpoint was written before the end of its training; None at the end or if unknown."""
+    meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    try:
+        planned = read_plain_config(str(meta.get("cfg") or "")).get("train_cfg")
+    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
+        return None
+    for unit, key, limit in (("epoch", "epoch", "max_epochs"), ("iteration", "iter", "max_iters")):
+        total = planned.get(limit) if isinstance(planned, Mapping) else None
+        match meta.get(key), total:
+            case int(done), int(total) if done < total:
+                return f"The training is unfinished: '{shown(path)}' is of {unit} {done} of {total}."
+    return None
+
+
+def method_name(model: Mapping[str, Any]) -> str:
+    """Name of the method of a model config: the class of its head if that is a user's own, else its class.
+
+    >>> method_name(dict(type="BarlowTwins", head=dict(type="OwnHead")))
+    'OwnHead'
+    >>> method_name(dict(type="mmpretrain.SimCLR", head=dict(type="ContrastiveHead")))
+    'SimCLR'
+    """
+    head = model.get("head")
+    name = head.get("type") if isinstance(head, Mapping) else None
+    if isinstance(name, str):
+        MODELS.import_from_location()
+        found = registered(name, MODELS)
+        if found is None or found.__module__.partition(".")[0] not in PACKAGES:
+            return name.rpartition(".")[2]
+    return str(model["type"]).rpartition(".")[2]
+
+
 def untrusted_config(text: str, what: str, *, data: bool = False) -> Config:
     """Read the network settings of a config text, which is parsed as plain values and never run.
 
-    With ``data`` also the data sets and the recipes of evaluation.
+    With ``data`` also the data sets and the recipes of evaluation. If the head, neck or predictor has a class
+    that is not registered (a user's own), the model is its backbone and preprocessing alone.
 
-    Every ``type`` must be the name of a registered class that does not load files itself; settings that load
-    weights are dropped. Build it within :func:`ssl_ext.registry.registered_only`.
+    Every other ``type`` must be the name of a registered class that does not load files itself; settings that
+    load weights are dropped. Build it within :func:`ssl_ext.registry.registered_only`.
 
     Raises:
         UserError: The text holds anything but plain values, a ``_base_``, or another class.
     """
-    named = "a config is run only if you name it (--config)."
+    named = "a config is run only if you name it (--config, in Python config=)."
     try:
         values = read_plain_config(text)
         if "_base_" in values:
@@ -133,6 +172,7 @@ def untrusted_config(text: str, what: str, *, data: bool = False) -> Config:
         config = Config(without_pretrained({key: values[key] for key in kept if key in values}))
         if loader := config.get("train_dataloader"):
             config.train_dataloader = dict(dataset=loader.get("dataset"))
+        _drop_unknown_pretext(config)
     except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
         raise UserError(f"{what} has other content than plain values ({reason}); {named}") from error
@@ -148,6 +188,18 @@ def untrusted_config(text: str, what: str, *, data: bool = False) -> Config:
         return load_config(config)
     except UserError as error:
         raise UserError(f"{what} cannot be used: {error} Name another config (--config).") from error
+
+
+def _drop_unknown_pretext(config: Config) -> None:
+    """Reduce the model to its backbone and preprocessing if a part that these do not need is unknown."""
+    model = config.get("model")
+    if not isinstance(model, Mapping) or not registered(model.get("type")):
+        return
+    parts = {part: model[part] for part in PRETEXT if part in model}
+    if all(registered(value) for key, value in walk(parts) if key.rpartition(".")[2] == "type"):
+        return
+    kept = {key: model[key] for key in ("backbone", "data_preprocessor") if key in model}
+    config.model = {"type": BACKBONE_ALONE, **kept}
 
 
 def read_plain_config(text: str) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Classifier:
 
 
 def load_classifier(path: str | os.PathLike, device: str | torch.device | None = None) -> Classifier:
-    """Load a file of ``tools/evaluate.py --save``; nothing of it is run.
+    """Load a file of ``ssl-ext evaluate --save``; nothing of it is run.
 
     Args:
         path: The file.
@@ -145,7 +145,10 @@ def load_classifier(path: str | os.PathLike, device: str | torch.device | None =
     stored = content.get(KEY) if isinstance(content, dict) else None
     config = stored_config(content, path)
     if not isinstance(stored, dict) or config is None:
-        raise UserError(f"'{path}' has no classifier; give a file that tools/evaluate.py --save wrote.")
+        raise UserError(
+            f"'{path}' has no classifier; train one, and give its file: "
+            f"ssl-ext evaluate CONFIG '{path}' --protocols linear --save"
+        )
     with registered_only():
         model = random_network(config, seed=0, device=choose_device(device))
     load_weights(model, path)

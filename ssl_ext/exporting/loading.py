@@ -12,7 +12,7 @@ from mmengine.config import Config
 from safetensors import SafetensorError, safe_open
 
 from ssl_ext.config.networks import choose_device, random_network
-from ssl_ext.config.stored import config_of_checkpoint, stored_training
+from ssl_ext.config.stored import BACKBONE_ALONE, config_of_checkpoint, method_name, stored_training
 from ssl_ext.datasets.image_files import reading_options
 from ssl_ext.engine import LoadReport, checkpoint_of, load_weights
 from ssl_ext.engine.weights.files import read_weights, weight_files
@@ -69,8 +69,9 @@ def load(
         settings, model, report = stored_network(
             path, content, config, target, allow_partial=allow_partial, ema=ema
         )
-        network, method = EvaluatedModel(model), settings.model.type
-        about = trained_on(record(path, content), report.training)
+        recorded = record(path, content), report.training
+        network, method = EvaluatedModel(model), trained_method(settings, *recorded)
+        about = trained_on(*recorded)
     if image_size is not None:
         about["image_size"] = (image_size, image_size)
     return Embedder(network, str(method), source=path, **about)
@@ -101,6 +102,17 @@ def stored_network(
     with registered_only() if config is None else nullcontext():
         model = random_network(settings, seed=0, device=device)
     return settings, model, load_weights(model, path, **loading)
+
+
+def trained_method(settings: Config, meta: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    """Name of the method: of the config, or if that holds the backbone alone, of the stored training.
+
+    ``meta`` and ``training`` as in :func:`trained_on`.
+    """
+    name = method_name(settings.model)
+    if name != BACKBONE_ALONE:
+        return name
+    return str(meta.get("method") or stored_training(training).get("method", name))
 
 
 def trained_on(meta: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,6 +127,10 @@ def test_no_place_in_a_config_takes_a_name_that_is_not_registered(place, tiny_se
             ({"a": bad}, f"{place}.a"),
         ):
             text = text_of(put(tiny_settings, place, value))
+            if place.startswith(("model.neck", "model.head", "model.predictor")):  # of the pretext task alone
+                model = untrusted_config(text, "It").model
+                assert model.type == "PlainBackbone" and name not in str(model)
+                continue
             with pytest.raises(
                 UserError, match=re.escape(f"{key}.type='{name}', which is not a registered network class")
             ):

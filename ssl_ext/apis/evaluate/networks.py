@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import VIEWS, ImageRecipe
-from ssl_ext.config.stored import stored_training
-from ssl_ext.engine import load_weights
+from ssl_ext.config.stored import method_name, stored_training, unfinished
+from ssl_ext.engine import checkpoint_of, load_weights
+from ssl_ext.engine.weights.checkpoint import INTERRUPTED, stored_meta
 from ssl_ext.engine.weights.files import weights_hash
 from ssl_ext.errors import OtherNetworkError, UserError
 from ssl_ext.models import MultiViewPreprocessor, build_augmentation
@@ -109,7 +113,7 @@ class Networks:
         return network
 
     def _check_method(self, checkpoint: Any, stored: str | None, renamed: bool) -> None:
-        method = str(self.config.model.type).rpartition(".")[2]
+        method = method_name(self.config.model)
         if stored not in (None, method) and not renamed:
             raise OtherNetworkError(
                 f"Checkpoint '{checkpoint}' was trained with {stored}, but the config's method is {method}: "
@@ -155,6 +159,15 @@ class Networks:
 
     def _random(self, seed: int) -> EvaluatedModel:
         return EvaluatedModel(random_network(self.config, seed=seed, device=self.device), self.precision)
+
+
+def finished_checkpoint(source: str | os.PathLike) -> Path:
+    """:func:`.checkpoint_of`, with a warning if a work dir's newest is not of the last epoch."""
+    path = checkpoint_of(source)
+    newest = path.name == INTERRUPTED or Path(source).is_dir()
+    if newest and (words := unfinished(path, stored_meta(path))):
+        print_log(words, logger="current", level=logging.WARNING)
+    return path
 
 
 def _config_beside(checkpoint: Any, config: Config) -> str:

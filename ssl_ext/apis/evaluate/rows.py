@@ -140,7 +140,8 @@ class ResultRows:
         name, value = next(iter(shown.items()))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
         used = row.settings["labels"]
-        words = f"{used['trained_on']} labels" + f", {used['chose']} for selection" * bool(used["chose"])
+        unit = "images" if measurement.protocol == "quality" else "labels"
+        words = f"{used['trained_on']} {unit}" + f", {used['chose']} for selection" * bool(used["chose"])
         print_log(f"{measurement.words}: {text} ({words}) in {row.cost['wall_s']:.1f} s", logger="current")
         if (fall := unconverged(row)) is not None:
             self._warn(

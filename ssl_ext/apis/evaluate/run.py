@@ -14,8 +14,9 @@ from mmengine.logging import print_log
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
+from ssl_ext.config.stored import method_name
 from ssl_ext.console import progress
-from ssl_ext.engine import checkpoint_of, init_process_group
+from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Balance, ResultRow
 from ssl_ext.evaluation.balance import KEY
@@ -24,7 +25,7 @@ from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .data import EvaluationData, load_data
 from .files import NETWORKS, SavedNetworks, read_earlier
-from .networks import Networks
+from .networks import Networks, finished_checkpoint
 from .plan import Measurement, plan
 from .protocols import Protocols
 from .request import Request
@@ -109,7 +110,8 @@ def evaluate(
         device: Default: CUDA if available.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         dry_run: Log the plan, a line for each measurement, and stop before any data is loaded.
-        method: Name of the checkpoint's rows (default: ``model.type``), which may then be of another method.
+        method: Name of the checkpoint's rows (default: :func:`.method_name`), which may then be of
+            another method.
         recipes: Names in :data:`ssl_ext.names.RECIPES`; protocols that train are measured with each of
             them. Default: this project's recipes, with the changes in ``config.evaluation``.
         options: Config keys to override.
@@ -134,8 +136,8 @@ def evaluate(
     options = {**(options or {}), **({} if balance is None else {KEY: balance})}
     config = load_config(config, options, required=("model",))
     if checkpoint is not None:
-        checkpoint = checkpoint_of(checkpoint)
-    named = None if checkpoint is None else method or classifier_name(checkpoint) or str(config.model.type)
+        checkpoint = finished_checkpoint(checkpoint)
+    named = None if checkpoint is None else method or classifier_name(checkpoint) or method_name(config.model)
     balances = read_recipes(config).balance
     request = Request(
         named, protocols, labels_per_class, budgets, fractions, transfer_to, modes, draws, baselines, seeds,

@@ -17,7 +17,7 @@ from ssl_ext.config.data import loading_settings
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import check_images, choose_device
 from ssl_ext.config.recipes import Recipes, read_recipes
-from ssl_ext.config.stored import config_of_checkpoint
+from ssl_ext.config.stored import BACKBONE_ALONE, config_of_checkpoint
 from ssl_ext.engine import newest_checkpoint
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
@@ -47,7 +47,12 @@ class Run:
         """
         recipes = read_recipes(self.config, None)
         networks = Networks(
-            self.config, self.checkpoint, seed=seed, device=data.device, precision=recipes.precision
+            self.config,
+            self.checkpoint,
+            seed=seed,
+            device=data.device,
+            precision=recipes.precision,
+            renamed=self.config.model.type == BACKBONE_ALONE,
         )
         check_images(networks.main, data.splits.train, data.key)
         data = copy.copy(data)

@@ -17,6 +17,7 @@ from ssl_ext.apis.evaluate.protocols import Protocols
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import read_recipes
+from ssl_ext.config.stored import method_name
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Condition, Stat, read_results
 from ssl_ext.evaluation.identity import dataset_name, varied
@@ -112,7 +113,7 @@ def _evaluated(
     networks = Networks(loaded, checkpoint, seed=0, device=choose_device(), precision=recipes.precision)
     cache_dir = Path(checkpoint).parent / "evaluation" / "features"
     data = load_data({None: loaded}, networks.main, cache_dir, (seed,))
-    method = str(loaded.model.type)
+    method = method_name(loaded.model)
     measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
     metrics = getattr(Protocols({None: recipes}, networks, data).measure(measurement).outcome, which)
     if "confusion" not in metrics:
