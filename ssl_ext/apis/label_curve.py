@@ -195,7 +195,7 @@ def _point(n: int, scores: Sequence[float], rows: Sequence[ResultRow], metric: s
     mean, count = float(np.mean(scores)), len(scores)
     if count == 1:
         ends = (rows[0].intervals.get(which) or {}).get(metric)
-        return Point(n, mean, (ends[0], ends[1]) if ends else None, 1)
+        return Point(n, mean, (ends[0], ends[1]) if ends and np.isfinite(ends).all() else None, 1)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.std(scores, ddof=1) / count**0.5)
     return Point(n, mean, (mean - half, mean + half), count)
 
