@@ -61,8 +61,9 @@ def tool_of(command: Command) -> tuple[str, list[str]] | None:
     first, *rest = command.words
     if first == "ssl-ext":
         return rest[0], rest[1:]
-    if first == "python" and (found := re.fullmatch(r"tools/(\w+)\.py", rest[0])) and found[1] in COMMANDS:
-        return found[1], rest[1:]
+    if first == "python" and (found := re.fullmatch(r"tools/(\w+)\.py", rest[0])):
+        name = found[1].replace("_", "-")
+        return (name, rest[1:]) if name in COMMANDS else None
     return None
 
 
@@ -124,7 +125,7 @@ def parsed(tool: str, words: list[str], monkeypatch: Any) -> argparse.Namespace:
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", stop)
         with contextlib.suppress(_Parsed):
-            import_module(f"ssl_ext.cli.{tool}").main(words)
+            import_module(f"ssl_ext.cli.{tool.replace('-', '_')}").main(words)
     return found[0]
 
 
@@ -168,7 +169,7 @@ def shorter(tool: str, words: list[str]) -> list[str]:
     words = [path for word in words for path in (sorted(glob.glob(word)) if "*" in word else [word])]
     if tool == "table":
         return words if "--published" in words else ["--dry-run", *words]
-    if tool in ("train", "evaluate", "sweep", "visualize", "audit") and "--data" not in words:
+    if tool in ("train", "evaluate", "label-curve", "sweep", "visualize", "audit") and "--data" not in words:
         config = next((word for word in words if word.endswith(".py")), None)
         if config and not config.startswith("work_dirs/"):
             given = import_module("ssl_ext.cli.arguments")
@@ -202,7 +203,7 @@ def run(command: Command) -> None:
     if known := tool_of(command):
         tool, words = known[0], shorter(*known)
         try:
-            import_module(f"ssl_ext.cli.{tool}").main(words, prog=f"ssl-ext {tool}")
+            import_module(f"ssl_ext.cli.{tool.replace('-', '_')}").main(words, prog=f"ssl-ext {tool}")
         except SystemExit as ended:
             # The audit finds problems in random images.
             assert not ended.code or tool == "audit", f"exit status {ended.code}"

@@ -68,12 +68,31 @@ class Curve:
         last, found = self.points[-1], self.expected
         ends = ""
         if found.ends is not None:
-            ends = " [" + ",".join(f"{scale * end:.{digits - 1}f}" for end in found.ends) + "]"
+            ends = " [" + ", ".join(f"{scale * end:.{digits}f}" for end in found.ends) + "]"
+        name, percent = label.removesuffix(" %"), " %" * label.endswith(" %")
         return (
-            f"{self.name}: {self.next_n} {unit} would bring {label} {scale * found.mean:.{digits}f}{ends}, "
-            f"after {scale * last.mean:.{digits}f} with {last.n}. This extrapolates the fitted law; its "
-            "interval covers the draws alone: it is too narrow if the law does not hold."
+            f"{self.name}: {self.next_n} {unit} would bring {name} {scale * found.mean:.{digits}f}{ends}"
+            f"{percent}, after {scale * last.mean:.{digits}f}{percent} with {last.n}. "
+            "This extrapolates the fitted law; its "
+            "interval covers the draws alone: it is too narrow if the law does not hold." + self._doubt()
         )
+
+    def _doubt(self) -> str:
+        """Signs that the law does not hold, in words."""
+        words = ""
+        best = max(self.points, key=lambda point: point.mean)
+        if self.expected.mean < best.mean and self.next_n > best.n:
+            words += f" The law does not fit: {best.n} measured ones already gave more."
+        outside = [
+            point.n
+            for point in self.points
+            if point.ends
+            and not point.ends[0] - 1e-3 <= self.score(np.array(point.n)) <= point.ends[1] + 1e-3
+        ]
+        if outside:
+            listed = ", ".join(map(str, outside))
+            words += f" The law misses the interval of the draws at {listed}: do not rely on it."
+        return words
 
 
 def label_curve(
@@ -130,6 +149,8 @@ def label_curve(
         raise UserError(f"--budgets {listed}: a curve needs at least {FEWEST} numbers of labels.")
     if metric not in METRIC_NAMES:
         raise UserError(f"--metric {metric!r}: allowed are {', '.join(METRIC_NAMES)}.")
+    if next_budget is not None and next_budget < 1:
+        raise UserError(f"--next {next_budget}: a number of labels above 0 is needed.")
     if by == "group" and "all" in budgets:
         raise UserError("--budgets all has no number of groups: give the number of groups instead.")
     rows = evaluate(
@@ -151,8 +172,8 @@ def curves_of(rows: Sequence[ResultRow], metric: str, which: str, next_budget: i
     found: dict[str, dict[int, list[ResultRow]]] = {}
     for row in rows:
         name = row.method if row.protocol == "supervised" else f"{row.method}, {row.mode}"
-        count = row.settings["labels"].get("groups") if row.by else row.sizes["train"]
-        found.setdefault(name, {}).setdefault(int(count or 0), []).append(row)
+        count = row.sizes["train"] if row.budget is None else row.budget  # undersampling trains on fewer
+        found.setdefault(name, {}).setdefault(count, []).append(row)
     curves = []
     for name, cells in found.items():
         scores = {
@@ -174,7 +195,7 @@ def _point(n: int, scores: Sequence[float], rows: Sequence[ResultRow], metric: s
     mean, count = float(np.mean(scores)), len(scores)
     if count == 1:
         ends = (rows[0].intervals.get(which) or {}).get(metric)
-        return Point(n, mean, (ends[0], ends[1]) if ends else None, 1)
+        return Point(n, mean, (ends[0], ends[1]) if ends and np.isfinite(ends).all() else None, 1)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.std(scores, ddof=1) / count**0.5)
     return Point(n, mean, (mean - half, mean + half), count)
 
@@ -198,7 +219,9 @@ def _write(folder: Path, curves: Sequence[Curve], metric: str, which: str, unit:
             }
         )
     paths = [folder / f"{NAME}.csv", folder / f"{NAME}.json"]
-    for path, words in zip(paths, (text.getvalue(), json.dumps(content, indent=2)), strict=True):
+    for path, words in zip(
+        paths, (text.getvalue(), json.dumps(content, indent=2, allow_nan=False)), strict=True
+    ):
         write_text(path, words)
     label, scale, _, _ = METRICS[metric]
     figure = label_curves(

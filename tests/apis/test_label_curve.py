@@ -6,11 +6,14 @@ import json
 import pytest
 
 from ssl_ext.apis import label_curve
+from ssl_ext.apis.evaluate.files import earlier_row
+from ssl_ext.apis.evaluate.plan import Labels, Measurement
 from ssl_ext.apis.evaluate.protocols import Protocols
-from ssl_ext.apis.label_curve import curves_of
+from ssl_ext.apis.label_curve import Curve, Point, curves_of
 from ssl_ext.cli.label_curve import main
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import ResultRow
+from ssl_ext.evaluation.power_law import fit_power_law
 
 
 def test_a_curve_is_written_and_not_measured_again(tiny_config, tmp_path, monkeypatch, capsys):
@@ -23,7 +26,7 @@ def test_a_curve_is_written_and_not_measured_again(tiny_config, tmp_path, monkey
     main(words)
     assert len(measured) == 6
     first = capsys.readouterr().out
-    assert "untrained, frozen: 160 labels would bring acc. %" in first and "extrapolates" in first
+    assert "untrained, frozen: 160 labels would bring acc. " in first and "extrapolates" in first
     content = json.loads((tmp_path / "out" / "label_curve.json").read_text())
     main([*words, "--metric", "auc"])
     main([*words, "--budgets", "20", "40", "80", "120"])
@@ -42,8 +45,17 @@ def test_points_are_means_over_draws_with_students_interval():
     scores = {10: [0.5, 0.6], 20: [0.62, 0.66], 40: [0.7, 0.72]}
     rows = [
         ResultRow(
-            "A", "budget", {"acc": score}, {}, {"labels": {}}, {"train": n}, 0, mode="frozen", draw=draw
-        )
+            "A",
+            "budget",
+            {"acc": score},
+            {},
+            {"labels": {}},
+            {"train": n - draw},
+            0,
+            mode="frozen",
+            draw=draw,
+            budget=n,
+        )  # fmt: skip
         for n, own in scores.items()
         for draw, score in enumerate(own)
     ]
@@ -62,8 +74,30 @@ def test_points_are_means_over_draws_with_students_interval():
         (dict(budgets=[10, 20]), "--budgets 10 20: a curve needs at least 3 numbers of labels"),
         (dict(budgets=[1, 2, 3], metric="ece"), "--metric 'ece': allowed are acc"),
         (dict(budgets=[1, 2, "all"], by="group"), "no number of groups"),
+        (dict(budgets=[1, 2, 3], next_budget=0), "--next 0: a number of labels above 0"),
     ],
 )
 def test_bad_input_is_one_sentence(settings, words):
     with pytest.raises(UserError, match=words):
         label_curve("no.py", None, **settings)
+
+
+def test_rows_of_other_weights_are_not_taken():
+    raw, averaged = (
+        {"checkpoint": {"path": "a", "sha256": "1", **more}} for more in ({}, {"weights": "averaged"})
+    )
+    moved = {"checkpoint": {"path": "b", "sha256": "1"}}
+    one = Measurement("A", "budget", "frozen", Labels(0, budget=10, draw=0))
+    row = ResultRow("A", "budget", {}, {}, {}, {}, 0, mode="frozen", draw=0, budget=10, source=raw)
+    assert earlier_row([row], one, moved, row.recipe) is row
+    assert earlier_row([row], one, averaged, row.recipe) is None
+
+
+def test_falling_scores_are_said_not_to_fit():
+    points = [Point(n, mean, (mean - 0.01, mean + 0.01), 2) for n, mean in ((10, 0.9), (20, 0.7), (40, 0.5))]
+    law = fit_power_law({point.n: [1 - point.mean] for point in points})
+    words = Curve("A", points, law, 80).sentence("acc", "labels")
+    assert (
+        "10 measured ones already gave more" in words
+        and "misses the interval of the draws at 10, 40" in words
+    )

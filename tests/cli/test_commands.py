@@ -26,7 +26,7 @@ def test_listed_names_are_those_of_the_code():
 
 
 def test_the_console_command_has_every_tool_but_benchmark():
-    doors = {path.stem for path in (ROOT / "tools").glob("[!_]*.py")}
+    doors = {path.stem.replace("_", "-") for path in (ROOT / "tools").glob("[!_]*.py")}
     assert set(console.COMMANDS) == doors - {"benchmark"}
 
 

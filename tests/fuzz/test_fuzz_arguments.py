@@ -43,6 +43,16 @@ WRONG = {
         [CONFIG, "--cfg-options", "train_dataloader=None"],
         [CONFIG, "--work-dir", "{text}"],
     ],
+    "label-curve": [
+        [],
+        ["nowhere.py", *OUT],
+        [CONFIG, "nowhere.pth", *OUT],
+        [CONFIG, "--budgets", "10", "20", *OUT],
+        [CONFIG, "--budgets", "0", "10", "20", *OUT],
+        [CONFIG, "--metric", "ece", *OUT],
+        [CONFIG, "--next", "0", *OUT],
+        [CONFIG, "--next", "nan", *OUT],
+    ],
     "evaluate": [
         [],
         ["nowhere.py"],
@@ -268,11 +278,13 @@ def places(tmp_path, tiny_config):
 
 
 def tool(name):
-    return importlib.import_module(name if name == "benchmark" else f"ssl_ext.cli.{name}").main
+    return importlib.import_module(
+        name if name == "benchmark" else f"ssl_ext.cli.{name.replace('-', '_')}"
+    ).main
 
 
 def test_every_tool_is_listed():
-    assert sorted(WRONG) == sorted(path.stem for path in TOOLS.glob("[!_]*.py"))
+    assert sorted(WRONG) == sorted(path.stem.replace("_", "-") for path in TOOLS.glob("[!_]*.py"))
 
 
 def fault(main, capsys):

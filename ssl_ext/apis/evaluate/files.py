@@ -77,14 +77,18 @@ def earlier_row(
     wanted |= {"labels_per_class": labels.per_class, "budget": labels.budget, "fraction": labels.fraction}
     wanted |= {"draw": labels.draw, "by": labels.by, **({"recipe": recipe} if trains else {})}
     for row in rows:
-        hashes = [(source.get("checkpoint") or {}).get("sha256") for source in (row.source, about)]
         if (
-            hashes[0] == hashes[1]
+            _weights(row.source) == _weights(about)
             and all(getattr(row, name) == value for name, value in wanted.items())
             and all(_plain(row.source.get(name)) == _plain(about.get(name)) for name in CONTENT)
         ):
             return row
     return None
+
+
+def _weights(source: dict[str, Any]) -> dict[str, Any]:
+    """The weights of a row's source: hash, raw or averaged, and their share of the backbone."""
+    return {key: value for key, value in (source.get("checkpoint") or {}).items() if key != "path"}
 
 
 def store(folder: Path, words: str, content: bytes, ending: str) -> Path:
