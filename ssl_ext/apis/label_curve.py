@@ -172,7 +172,9 @@ def curves_of(rows: Sequence[ResultRow], metric: str, which: str, next_budget: i
     found: dict[str, dict[int, list[ResultRow]]] = {}
     for row in rows:
         name = row.method if row.protocol == "supervised" else f"{row.method}, {row.mode}"
-        count = row.sizes["train"] if row.budget is None else row.budget  # undersampling trains on fewer
+        count = row.sizes["train"]
+        if row.balance == "undersampling":  # it trains on a part of the budget
+            count = row.budget or count
         found.setdefault(name, {}).setdefault(count, []).append(row)
     curves = []
     for name, cells in found.items():
