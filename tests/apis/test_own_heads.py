@@ -27,34 +27,34 @@ from ssl_ext.registry import MODELS
 
 
 @MODELS.register_module()
-class OwnHead(torch.nn.Module):
+class UnsharedHead(torch.nn.Module):
     def loss(self, first, second):
         return dict(loss=(first - second).square().mean())
 """
 CONFIG = """
 _base_ = "ssl_ext::barlow_twins/barlow-twins_resnet18-w16_1xb128-adam-20e_cifar10-10k.py"
-custom_imports = dict(imports=["own_head"])
-model = dict(head=dict(_delete_=True, type="OwnHead"))
+custom_imports = dict(imports=["unshared_head"])
+model = dict(head=dict(_delete_=True, type="UnsharedHead"))
 """
 
 
-def test_a_run_with_an_own_head_is_loaded_explored_and_exported(tmp_path, monkeypatch):
+def test_a_run_with_an_unshared_head_is_loaded_explored_and_exported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own_head.py").write_text(HEAD)
+    (tmp_path / "unshared_head.py").write_text(HEAD)
     (tmp_path / "own.py").write_text(CONFIG)
     np.savez("mine.npz", train_images=np.random.default_rng(0).integers(0, 255, (20, 28, 28, 3), np.uint8))
     done = subprocess.run([sys.executable, "-c", TRAIN], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
-    assert done.returncode == 0 and "OwnHead: quality" in said and "(20 images)" in said, said[-3000:]
-    assert (tmp_path / "work_dirs/own_mine.py").read_text().startswith("# OwnHead on ")
+    assert done.returncode == 0 and "UnsharedHead: quality" in said and "(20 images)" in said, said[-3000:]
+    assert (tmp_path / "work_dirs/own_mine.py").read_text().startswith("# UnsharedHead on ")
     model = load("work_dirs/own_mine")
-    assert "OwnHead" in repr(model) and torch.isfinite(model(np.zeros((2, 28, 28, 3), np.uint8))).all()
+    assert "UnsharedHead" in repr(model) and torch.isfinite(model(np.zeros((2, 28, 28, 3), np.uint8))).all()
     (run,) = find_runs(["work_dirs/own_mine"])
     assert run.config.model.type == "PlainBackbone" and run.config.train_dataloader.dataset
-    assert "OwnHead" in str(evaluate("work_dirs/own_mine", ["quality"]))
+    assert "UnsharedHead" in str(evaluate("work_dirs/own_mine", ["quality"]))
     report = export("work_dirs/own_mine", to="safetensors")
-    assert report.about["method"] == "OwnHead" and "OwnHead" in repr(load(report.path))
-    assert "own_head" not in sys.modules
+    assert report.about["method"] == "UnsharedHead" and "UnsharedHead" in repr(load(report.path))
+    assert "unshared_head" not in sys.modules
     with pytest.raises(UserError, match="has no classifier; train one.*ssl-ext evaluate CONFIG.*--save"):
         load_classifier("work_dirs/own_mine/epoch_1.pth")
 
@@ -65,7 +65,7 @@ def text_of(settings):
 
 @pytest.mark.parametrize("part", ["backbone", "data_preprocessor"])
 def test_an_unknown_class_that_would_be_built_is_refused(part, tiny_settings):
-    settings = dict(tiny_settings, model={**tiny_settings["model"], "head": dict(type="OwnHead")})
+    settings = dict(tiny_settings, model={**tiny_settings["model"], "head": dict(type="UnsharedHead")})
     assert untrusted_config(text_of(settings), "It").model.type == "PlainBackbone"
     settings["model"][part] = dict(type="subprocess.Popen")
     with pytest.raises(UserError, match=f"model.{part}.type='subprocess.Popen', which is not"):
