@@ -43,7 +43,7 @@ def prints() -> bool:
 
 
 class Screen:
-    """What this process has on its console.
+    """Lines and bars of this process on its console.
 
     Attributes:
         tasks: Tasks in progress, the outermost first.

@@ -3,8 +3,7 @@
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, 12 epochs in bfloat16; AMix takes three times the
 passes of the plain network or MixUp, so these also have rows of 36 epochs. The constant mask λ is the
 control, with the same draws. γ is the first strength of λ in the block's features. ``acc`` is of the network
-used for inference (AMix: the EMA), ``acc_plain`` of the trained one. From the time of its steps, a run is
-expected to take 3 to 9 minutes on one core with AMX.
+used for inference (AMix: the EMA), ``acc_plain`` of the trained one.
 """
 
 AXES = dict(

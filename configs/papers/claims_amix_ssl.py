@@ -2,8 +2,7 @@
 
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, 10 epochs in bfloat16. A step of AMix-I takes 2.4
 times as long as MoCo's and 1.3 times as long as with MixUp, so these also have longer rows. The constant mask
-λ is the control, with the same draws. From the time of its steps, a run is expected to take 5 to 11 minutes
-on one core with AMX.
+λ is the control, with the same draws.
 """
 
 AXES = dict(

@@ -1,9 +1,8 @@
 """Jaccard's claim on two cores: its similarity improves SimCLR, and does so by more than a second projector.
 
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, two-layer projectors, 18 epochs in bfloat16.
-The second projector adds 2 % to the time of a step, so equal epochs are equal compute. From the time of its
-steps, a run is expected to take 9 minutes on one core with AMX. The same rows at full size:
-jaccard_readings.py.
+The second projector adds 2 % to the time of a step, so equal epochs are equal compute. The same rows
+at full size: jaccard_readings.py.
 """
 
 AXES = dict(

@@ -2,8 +2,7 @@
 
 Blood cells, 15 epochs of SimCLR in bfloat16 instead of 2,000, the thesis's network at full width (28 px with
 the ImageNet stem). Augmentations ``nat`` and ``nov``, frozen or fine-tuned. Any file ``bloodmnist.npz``
-of its format does. From the time of its steps, a pretraining is expected to take 9 minutes on one core with
-AMX. At full length: thesis_table71.py to thesis_table73.py.
+of its format does. At full length: thesis_table71.py to thesis_table73.py.
 """
 
 AXES = dict(

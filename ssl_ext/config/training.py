@@ -114,7 +114,7 @@ def fit_learning_rate(config: Config, processes: int) -> None:
 
 
 def _mixed_precision() -> dict[str, Any]:
-    # A CPU with matrix units (AMX) takes half the time of float32 in bfloat16; other CPUs take longer.
+    # On a CPU with matrix units (AMX) bfloat16 is faster than float32, on other CPUs slower.
     if not torch.cuda.is_available() and not torch.cpu._is_amx_tile_supported():
         raise UserError(
             "--amp needs a GPU or a CPU with AMX: on other CPUs mixed precision is slower than float32."

@@ -38,7 +38,7 @@ SAMPLE = 8  # files whose grey values are checked
 
 @dataclass(frozen=True)
 class Reading:
-    """How image files become 8-bit images.
+    """Options of converting image files to 8-bit images.
 
     Args:
         channels: 3 for RGB, 1 for grey.

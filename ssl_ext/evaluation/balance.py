@@ -22,7 +22,7 @@ KEY = "evaluation.balance"
 
 @dataclass(frozen=True)
 class Balance:
-    """How a classifier is trained on unequal classes.
+    """Treatment of unequal classes in the training of a classifier.
 
     ``kind`` is ``'weights'``: each image counts in the loss by a weight of its class, inversely proportional
     to the number of training images, or by one of the ``given`` weights, of which only the ratios matter;

@@ -141,7 +141,7 @@ class Embedder(nn.Module):
             return files_like(self.dataset, image_size=height, channels=self.channels)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> Embedder:
-        """Move the module; MMEngine's preprocessor is told its device."""
+        """Move the module, and set the device of MMEngine's preprocessor."""
         super()._apply(fn, recurse)
         self.network.model._set_device(next(self.network.parameters()).device)
         return self

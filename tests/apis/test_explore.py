@@ -355,7 +355,7 @@ def test_refusals(made, arguments, message):
 def test_runs_that_cannot_be_shown_are_named(made, settings, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="3 runs are given"):
         explore([made.folder] * 3)
-    with pytest.raises(UserError, match="has no complete checkpoint"):
+    with pytest.raises(UserError, match="is a folder without weight files"):
         explore([tmp_path])
     bare = tmp_path / "bare.pth"
     torch.save({"state_dict": network(settings, 7).state_dict()}, bare)

@@ -18,7 +18,7 @@ from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import check_images, choose_device
 from ssl_ext.config.recipes import Recipes, read_recipes
 from ssl_ext.config.stored import BACKBONE_ALONE, config_of_checkpoint
-from ssl_ext.engine import newest_checkpoint
+from ssl_ext.engine import checkpoint_of
 from ssl_ext.engine.weights.files import read_weights
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import FeatureBank
@@ -83,12 +83,7 @@ def find_runs(
     """
     if len(places) not in (1, 2):
         raise UserError(f"{len(places)} runs are given; a page shows one or two.")
-    checkpoints = []
-    for place in map(Path, places):
-        newest = newest_checkpoint(place) if place.is_dir() else place
-        if newest is None:
-            raise UserError(f"'{place}' has no complete checkpoint: give the work directory of a training.")
-        checkpoints.append(newest)
+    checkpoints = [checkpoint_of(place) for place in places]
     names = [name.removesuffix(".pth") for name in distinct_names(checkpoints)]
     if len(checkpoints) == 1:
         names = [f"{shown(checkpoints[0].resolve().parent.name)}/{names[0]}"]

@@ -29,7 +29,7 @@ PERPLEXITY = 30.0
 
 @dataclass(frozen=True)
 class Side:
-    """What a page shows of one network, for N points.
+    """Embedding of N points by one network, for a page.
 
     Attributes:
         features: (N, D) float32.
