@@ -36,10 +36,10 @@ class ImageFiles(ArrayDataset):
         split: ``'train'``, ``'val'`` or ``'test'``; without ``labels_file`` all images are ``'train'``.
         data_root: the folder, searched recursively.
         image_size: height and width of the images, in pixels.
-        labels_file: CSV file (``,``, ``;`` or tab) with a header and the columns ``file`` (path relative to
-            ``data_root``), ``label`` (a name or a number; empty or −1: unlabelled) and, optionally, ``split``
-            and ``group`` (the patient, lesion or slide). The labels that occur are the classes, numbers in
-            increasing order. None: all images of the folder, unlabelled, or labelled by ``class_folders``.
+        labels_file: CSV file (``,``, ``;`` or tab) with a header and the columns ``file`` (path below
+            ``data_root``, relative to it or absolute), ``label`` (a name or a number; empty or −1:
+            unlabelled) and, optionally, ``split`` and ``group`` (the patient, lesion or slide). The labels
+            that occur are the classes, numbers in increasing order. None: all images of the folder, unlabelled, or labelled by ``class_folders``.
         label: name of the column of labels (None: ``label``), or of several columns with 0 and 1, one for
             each class; a line with an empty field or −1 in them is unlabelled.
         unlisted: add the images of the folder that the CSV file does not list to ``'train'``, unlabelled;

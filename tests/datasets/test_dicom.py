@@ -112,7 +112,7 @@ def test_lookup_tables_are_applied_before_the_inversion(kind, bits, tmp_path):
     share = voi[np.minimum(values, top - 1)] / white
     assert error(grey(path), share) <= 0.51
     if bits == (16, 16):
-        # pydicom's functions alone refuse modality tables of 12 bits, and cut the indices of tables of 8 bits.
+        # pydicom alone refuses modality tables of 12 bits, and cuts the indices of tables of 8 bits.
         file = pydicom.dcmread(path)
         assert np.array_equal(apply_voi_lut(apply_modality_lut(file.pixel_array, file), file), share * white)
     # Other intensities than 'window' are of the values after the modality table.
