@@ -82,7 +82,7 @@ def read_entries(
     else:
         path = Path(labels_file).expanduser()
         entries, classes, task = _read_csv(path, root, label, group, task)
-    entries = _grouped(root, entries, labels_file)
+    entries = _grouped(root, entries, labels_file, unlisted)
     warn_of_single([entry.labels for entry in entries], labels_file or root)
     entries = _split(entries, test_share)
     if unlisted:
@@ -91,12 +91,12 @@ def read_entries(
     return Entries(root, entries, classes, available, task or "multi-class")
 
 
-def _grouped(root: Path, entries: list[Entry], labels_file: str | None) -> list[Entry]:
+def _grouped(root: Path, entries: list[Entry], labels_file: str | None, unlisted: bool) -> list[Entry]:
     """Entries with the patients of DICOM files as groups, if no groups are given."""
     paths = [root / entry.file for entry in entries]
     if (first := next(filter(is_dicom, paths), None)) is not None:
         need_pydicom(first)
-        if not entries[0].group and (groups := dicom_groups(paths)):
+        if not entries[0].group and (groups := dicom_groups(paths, root if unlisted else None)):
             return [entry._replace(group=group) for entry, group in zip(entries, groups, strict=True)]
     if labels_file and not entries[0].group:
         warn_of_unused_groups(Path(labels_file), read_table(Path(labels_file).expanduser())[0])
