@@ -298,7 +298,7 @@ def test_12_bits_in_16_are_reported_once(suffix, tmp_path, warnings):
     for number in range(3):
         path = tmp_path / f"{number}.{suffix}"
         if suffix == "dcm":
-            save_dicom(path, RAMP, bits=16)
+            save_dicom(path, RAMP, bits=16, patient=f"P{number}")
         else:
             Image.fromarray(RAMP).save(path)
     options = dict(data_root=str(tmp_path), image_size=8)
