@@ -42,7 +42,7 @@ PARSED = (
     r"python (-m venv|tests/mutants/run\.py|tools/benchmark\.py) ",  # tests/benchmarks, tests/mutants
     r"tools/dist_train\.sh \S+ 8",
     r"tools/slurm_train\.sh ",
-    r".*(_imagenet\.py|work_dirs/fig5|imagenet-packed |_cub200|_fgvc-aircraft|supervised-imagenet)",
+    r".*(_imagenet\.py|work_dirs/fig5|_cub200|_fgvc-aircraft|supervised-imagenet)",
     r".*(benchmarks/detection|detections |blood-trimix)",  # tests/detection
     r".* (--gpus 0,1|--ray \d)",
     r"ssl-ext pack mine\.py ",  # tests/datasets/test_packed_dataset.py
