@@ -48,7 +48,8 @@ def predict(
     several labels (``|`` between them), which the temperature does not change; ``above_threshold``, the
     classes whose probability exceeds that of 90 % of the negative validation images; ``entropy`` in nats;
     ``distance`` to the training images (:func:`ssl_ext.evaluation.calibration.feature_distance`); and
-    ``distance_rank``, the share of the validation images that are nearer: 1 is farther than all of them.
+    ``distance_rank``, the share of the classifier's validation images that are nearer to the training images:
+    1 is farther than all of them.
     Names that a spreadsheet would run as a formula begin with an apostrophe.
 
     Args:
@@ -86,7 +87,11 @@ def predict(
             lines.writerows([spreadsheet(next(found)), *row] for row in rows)
     with replacing(path) as file:
         file.write(text.getvalue().encode(errors="backslashreplace"))
-    print_log(f"{len(names)} images by '{shown(model)}' ({classifier.about['name']})", logger="current")
+    print_log(
+        f"{len(names)} images by '{shown(model)}' ({classifier.about['name']}); distance_rank is the share of its "
+        f"{len(classifier.calibration.distances):,} validation images that are nearer to its training images.",
+        logger="current",
+    )
     return path
 
 

@@ -15,6 +15,7 @@ from ssl_ext import pretrain
 from ssl_ext.apis import evaluate, load_config
 from ssl_ext.cli.train import main
 from ssl_ext.config.data import build_train_loader, monitored_splits
+from ssl_ext.config.epochs import set_epochs
 from ssl_ext.config.methods import METHODS
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.own_config import own_config
@@ -115,6 +116,9 @@ def test_a_config_of_every_method_fits_without_a_warning(method, images):
     assert splits.train.num_classes == 4 and len(loader) == 2
     # 2,000 steps on a CPU.
     assert len(loader) * config.train_cfg.max_epochs == 2000
+    schedules = config.to_dict().get("param_scheduler")
+    set_epochs(config, config.train_cfg.max_epochs)
+    assert config.to_dict().get("param_scheduler") == schedules  # they end with the training
 
 
 @pytest.mark.parametrize(
@@ -227,10 +231,15 @@ def test_large_sets_are_decoded_on_access(images, monkeypatch):
     assert (len(splits.train), splits.train.num_classes) == (28, 3)
 
 
-def test_steps_of_sgd_are_scaled_to_the_batch(images):
+def test_steps_of_sgd_are_scaled_to_the_batch_and_the_main_choices_are_printed(images, capsys):
     config = load_config(own_config("moco", images / "classes"))
     assert config.train_dataloader.batch_size == 16
     assert config.optim_wrapper.optimizer.lr == pytest.approx(0.06 * 16 / 128)
+    printed = capsys.readouterr().out
+    for words in ("28 training images of 26 x 26 px", "16 channels", "batches of 16: 1 steps an epoch"):
+        assert words in printed
+    assert printed.endswith("Config written to work_dirs/moco_classes.py; edit it as you like.\n")
+    assert "_base_" not in printed
 
 
 @pytest.mark.parametrize(
@@ -266,3 +275,5 @@ def test_refusals(method, data, message, images, tmp_path):
 def test_a_method_without_images(capsys):
     with pytest.raises(UserError, match=r"'trimix' is a method: give your images too \(--data FOLDER\)"):
         main(["trimix"])
+    with pytest.raises(UserError, match="^--data-options 'crop' is not of the form key=value"):
+        main(["trimix", "--data", ".", "--data-options", "crop"])
