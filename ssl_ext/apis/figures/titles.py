@@ -30,8 +30,8 @@ def path_titles(paths: Sequence[str | os.PathLike], titles: Sequence[str] | None
 def checkpoint_titles(paths: Sequence[str | os.PathLike], titles: Sequence[str] | None) -> list[str]:
     """Return the given titles, or describe each checkpoint by the method, seed and epoch that differ.
 
-    A single checkpoint is described by all three. Classifiers are described by their training. If descriptions are equal, the distinctive parts of the paths
-    are returned.
+    A single checkpoint is described by all three. Classifiers are described by their training. If
+    descriptions are equal, the distinctive parts of the paths are returned.
 
     Raises:
         UserError: The titles are not as many different texts as there are paths.
