@@ -96,8 +96,11 @@ def _grouped(root: Path, entries: list[Entry], labels_file: str | None, unlisted
     paths = [root / entry.file for entry in entries]
     if (first := next(filter(is_dicom, paths), None)) is not None:
         need_pydicom(first)
-        if not entries[0].group and (groups := dicom_groups(paths, root if unlisted else None)):
-            return [entry._replace(group=group) for entry, group in zip(entries, groups, strict=True)]
+        if not entries[0].group:
+            # Images without labels are not split.
+            labelled = any(entry.labels is not None for entry in entries)
+            if groups := dicom_groups(paths, root if unlisted else None, warn=labelled):
+                return [entry._replace(group=group) for entry, group in zip(entries, groups, strict=True)]
     if labels_file and not entries[0].group:
         warn_of_unused_groups(Path(labels_file), read_table(Path(labels_file).expanduser())[0])
     return entries

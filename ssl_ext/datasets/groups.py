@@ -63,7 +63,9 @@ def _warn(path: Path, name: str, value: str) -> None:
     )
 
 
-def dicom_groups(paths: Sequence[str | Path], root: Path | None = None) -> list[str] | None:
+def dicom_groups(
+    paths: Sequence[str | Path], root: Path | None = None, *, warn: bool = True
+) -> list[str] | None:
     """Patient ids of DICOM files; None, with a warning, if some have none, or if all have the same.
 
     If the files are a part of those in ``root``, all in ``root`` must have the same.
@@ -75,7 +77,8 @@ def dicom_groups(paths: Sequence[str | Path], root: Path | None = None) -> list[
         fault = f"all {len(names)} files have the same PatientID, as in anonymised exports"
     else:
         return names or None
-    _warn_of_patients(fault)
+    if warn:
+        _warn_of_patients(fault)
     return None
 
 

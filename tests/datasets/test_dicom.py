@@ -232,6 +232,7 @@ def test_one_patient_or_none_is_no_group(patient, tmp_path, warnings):
         save_dicom(tmp_path / name, RAMP, patient=patient)
     splits = ("train", "test")
     options = dict(data_root=str(tmp_path), image_size=8)
+    assert ImageFiles(**options).groups is None and not warnings  # without labels there are no splits
     for kind, more in ((ImageFiles, dict(class_folders=True)), (FolderDataset, {})):
         load_splits(lambda split, kind=kind, more=more: kind(split, **options, **more))
     drawn = [FolderDataset(one, str(tmp_path / "train"), image_size=8, test_share=0.4) for one in splits]
