@@ -65,7 +65,7 @@ def _class_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     width = COLUMN if count <= 12 else PAGE
     figure = new_figure(width, 0.9 * width)
     axes = figure.subplots()
-    words = np.vectorize(_percent)(shares) if count <= MAX_WRITTEN else None
+    words = np.vectorize(_percent)(shares) if count <= MAX_WRITTEN else np.empty((0, 0))
     drawn = _draw(axes, shares, words)
     if count <= MAX_NAMED:
         upright = max(map(len, names)) <= 2
@@ -116,13 +116,14 @@ def _percent(share: float) -> str:
     return "–" if np.isnan(share) else f"{100 * share:.0f}" if share >= 0.005 else "<1" if share else "0"
 
 
-def _draw(axes: Axes, shares: np.ndarray, words: np.ndarray | None) -> AxesImage:
+def _draw(axes: Axes, shares: np.ndarray, words: np.ndarray) -> AxesImage:
     """Colour the cells by shares, and write words in them."""
     axes.set_facecolor("0.93")  # of classes without images
     drawn = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    for (row, column), share in np.ndenumerate(shares if words is not None else np.empty((0, 0))):
+    for (row, column), text in np.ndenumerate(words):
+        share = shares[row, column]
         colour = text_colour(drawn.to_rgba(100 * share)) if share > 0 else "0.6"
-        axes.text(column, row, words[row, column], ha="center", va="center", fontsize=CELL_TEXT, color=colour)
+        axes.text(column, row, text, ha="center", va="center", fontsize=CELL_TEXT, color=colour)
     for spine in axes.spines.values():
         spine.set_color("0.8")
     return drawn
