@@ -87,9 +87,11 @@ def predict(
             lines.writerows([spreadsheet(next(found)), *row] for row in rows)
     with replacing(path) as file:
         file.write(text.getvalue().encode(errors="backslashreplace"))
+    print_log(f"{len(names)} images by '{shown(model)}' ({classifier.about['name']})", logger="current")
+    known = len(classifier.calibration.distances)
     print_log(
-        f"{len(names)} images by '{shown(model)}' ({classifier.about['name']}); distance_rank is the share of its "
-        f"{len(classifier.calibration.distances):,} validation images that are nearer to its training images.",
+        f"distance_rank is the share of the classifier's {known:,} validation images that are nearer to its "
+        "training images.",
         logger="current",
     )
     return path
