@@ -17,7 +17,7 @@ from ssl_ext.datasets import ArrayDataset
 from ssl_ext.datasets.image_files import files_like
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.npz import npz_images
-from ssl_ext.datasets.table import read_table
+from ssl_ext.datasets.table import paths_below, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.escape import spreadsheet
 from ssl_ext.evaluation import batches
@@ -142,7 +142,8 @@ def _images(
     if source.is_dir():
         root, names = source, image_names(source)
     else:
-        root, names = Path(data_root) if data_root else source.parent, _listed(check_file(source))
+        root = Path(data_root) if data_root else source.parent
+        names = _listed(check_file(source), root)
     if missing := [name for name in names if not (root / name).is_file()]:
         raise ValueError(f"{len(missing)} of {len(names)} files are missing in '{root}': {missing[0]} first")
     files = files_like(classifier.dataset, image_size=height, channels=channels)
@@ -153,9 +154,11 @@ def _images(
     return FILE, [shown(name) for name in names], files
 
 
-def _listed(path: Path) -> list[str]:
+def _listed(path: Path, root: Path) -> list[str]:
     """Paths in the column ``file`` of a CSV file, in order."""
-    names = [line[FILE] for line in read_table(path, [FILE])[1]]
+    lines = read_table(path, [FILE])[1]
+    paths_below(path, root, lines, "--data-root")
+    names = [line[FILE] for line in lines]
     if not all(names):
         raise ValueError("a line names no file")
     return names
