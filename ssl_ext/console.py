@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -40,6 +41,27 @@ def is_terminal() -> bool:
 def prints() -> bool:
     """True on the first process of a group, and not in its data loaders' workers."""
     return os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
+
+
+@contextmanager
+def says_that_it_loads() -> Iterator[None]:
+    """Say on a terminal when the block begins to import PyTorch, which takes seconds."""
+
+    class Notice(MetaPathFinder):
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+            if name == "torch":
+                sys.meta_path.remove(self)
+                sys.stderr.write("loading PyTorch\n")
+                sys.stderr.flush()
+
+    notice = Notice()
+    if sys.stderr.isatty() and prints() and "torch" not in sys.modules:
+        sys.meta_path.insert(0, notice)
+    try:
+        yield
+    finally:
+        if notice in sys.meta_path:
+            sys.meta_path.remove(notice)
 
 
 class Screen:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .console import says_that_it_loads
 from .logs import warnings_in_log
 from .processes import follow_parent
 
@@ -144,6 +145,7 @@ def _printing() -> Iterator[None]:
 
 @_printing()
 @warnings_in_log()
+@says_that_it_loads()
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's ``main`` and turn expected errors into one sentence and an exit status.
 

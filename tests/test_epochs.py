@@ -82,6 +82,13 @@ def test_every_shipped_schedule_ends_with_the_training(name):
     assert same.to_dict() == config.to_dict()
 
 
+def test_a_longer_run_moves_a_written_end():
+    config = read("lars-cosine-1000e")
+    set_epochs(config, 2000)
+    warm_up, cosine = config.param_scheduler
+    assert (warm_up.end, cosine.begin, cosine.T_max, cosine.end) == (10, 10, 1990, 2000)
+
+
 COSINE = dict(type="CosineAnnealingLR", by_epoch=True)
 
 

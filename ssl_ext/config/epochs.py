@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ssl_ext.errors import UserError
+from ssl_ext.values import is_count
 
 
 def set_epochs(config: Config, epochs: int) -> None:
@@ -21,7 +22,7 @@ def set_epochs(config: Config, epochs: int) -> None:
             than milestones, or a schedule does not end with the run.
     """
     name = f"--epochs {epochs}"
-    if epochs < 1:
+    if not is_count(epochs):
         raise UserError(f"{name}: at least 1 is needed.")
     before = config.train_cfg.get("max_epochs")
     if before is None:
