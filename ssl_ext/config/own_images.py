@@ -185,6 +185,8 @@ def _csv(path: Path, largest: int, options: dict[str, Any]) -> OwnImages:
     labels = dict(labels_file=str(path)) | {key: options[key] for key in LABELLING if key in options}
     dataset = build_dataset("--data", dict(files, **labels, split="train"))
     if len(listed) >= len(names) / 2:
+        if left := len(names) - len(listed):
+            notes.append(f"{left} of {len(names)} images are not listed, and left out.")
         return _described(path, files | labels, dataset, notes)
     if "split" in header:
         training = labels | dict(unlisted=True)

@@ -144,12 +144,15 @@ def _grey(stored: np.ndarray, file: Any, *, inverted: bool) -> Grey:
 def _table_bits(file: Any, name: str) -> int:
     """Bits of an entry of a lookup table, 0 without one, which pydicom then reads as 16 bits.
 
-    With 8 bits pydicom 3.0 keeps only 8 bits of the index too, and it refuses other numbers in modality LUTs.
+    With 8 bits pydicom 3.0 keeps only 8 bits of the index too and does not read entries of one byte, and it
+    refuses other numbers than 8 and 16 in modality LUTs.
     """
     if name not in file:
         return 0
     item = file[name].value[0]
     entries, first, bits = item.LUTDescriptor
+    if isinstance(item.LUTData, bytes) and len(item.LUTData) < 2 * (entries or 2**16):
+        item.add_new("LUTData", "US", list(item.LUTData))
     item.LUTDescriptor = [entries, first, 16]
     return int(bits)
 

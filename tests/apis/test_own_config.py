@@ -173,12 +173,13 @@ def test_given_test_images_are_not_trained_on(images, tmp_path):
         own_config("simclr", images / "plain/given.csv", options=dict(label="finding"))
     # Absolute paths from another folder.
     (tmp_path / "far.csv").write_text(
-        "\n".join(["file,label", *(f"{images}/plain/{n:02}.png,{n % 2}" for n in range(40))])
+        "\n".join(["file,label", *(f"{images}/plain/{n:02}.png,{n % 2}" for n in range(39))])
     )
     with pytest.raises(UserError, match=rf"is not in '.*': give .* --data-options data_root={images}/plain"):
         own_config("simclr", tmp_path / "far.csv")
     path = own_config("simclr", tmp_path / "far.csv", options=dict(data_root=f"{images}/plain"))
     assert load_config(path).files.data_root == f"{images}/plain"
+    assert "1 of 40 images are not listed, and left out." in path.read_text()
     (images / "plain/given.csv").unlink()
 
 

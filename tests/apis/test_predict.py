@@ -52,9 +52,10 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_predictions_of_every_source_are_those_of_the_evaluation(trained, tmp_path):
+def test_predictions_of_every_source_are_those_of_the_evaluation(trained, tmp_path, capsys):
     path, stored, images = trained
     classifier = load_classifier(path, "cpu")
+    assert "missing 0" in capsys.readouterr().out
     task, names = classifier.task, classifier.classes
     (tmp_path / "images" / "more").mkdir(parents=True)
     files = [f"more/{number:02}.png" if number % 2 else f"{number:02}.png" for number in range(40)]

@@ -85,11 +85,14 @@ def test_slope_and_windows_equal_pydicoms(function, tmp_path):
 
 
 def table(first, values, bits, *, packed):
-    """A sequence with one lookup table, in words of US, or as bytes."""
+    """A sequence with one lookup table, in words of US, or as bytes: one for 8 bits, else two."""
     item = pydicom.Dataset()
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(values), first, bits])
-    data = np.asarray(values, "<u2")
-    item.add_new("LUTData", "OW" if packed else "US", data.tobytes() if packed else data.tolist())
+    if packed:
+        data = np.asarray(values, "<u1" if bits == 8 else "<u2").tobytes()
+        item.add_new("LUTData", "OW", data + b"\0" * (len(data) % 2))
+    else:
+        item.add_new("LUTData", "US", list(map(int, values)))
     return pydicom.Sequence([item])
 
 
