@@ -178,7 +178,11 @@ def shorter(tool: str, words: list[str]) -> list[str]:
             given.add_options(parser)
             options = parser.parse_known_args(words)[0].options
             settings = load_config(config, parse_options(options))
-            words += ["--cfg-options", *small(settings)]
+            changes = small(settings)
+            if "--epochs" in words:
+                words[words.index("--epochs") + 1] = "1"
+                changes.remove("train_cfg.max_epochs=1")
+            words += ["--cfg-options", *changes]
             if tool == "sweep":
                 words += _grid_data(settings)
     elif tool == "train":
@@ -212,7 +216,7 @@ def run(command: Command) -> None:
     words, variables = list(command.words), dict(word.split("=", 1) for word in command.variables)
     if words[1] == "tools/label_budgets.sh":
         variables.pop("DATA_ROOT", None)
-        _run_script(command, {**os.environ, **variables, "EPOCHS": "1", "SEEDS": "0", "BUDGETS": "100"})
+        _run_script(command, {**os.environ, **variables, "SEEDS": "0", "BUDGETS": "100"})
         return
     if config := next((word for word in words if word.endswith(".py")), None):
         words += ["--cfg-options", *small(load_config(config))]
