@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ PARSED = (
     r"python (-m venv|tests/mutants/run\.py|tools/benchmark\.py) ",  # tests/benchmarks, tests/mutants
     r"tools/dist_train\.sh \S+ 8",
     r"tools/slurm_train\.sh ",
-    r".*(_imagenet\.py|work_dirs/fig5|imagenet-packed |_cub200|_fgvc-aircraft|supervised-imagenet)",
+    r".*(_imagenet\.py|work_dirs/fig5|_cub200|_fgvc-aircraft|supervised-imagenet)",
     r".*(benchmarks/detection|detections |blood-trimix)",  # tests/detection
     r".* (--gpus 0,1|--ray \d)",
     r"ssl-ext pack mine\.py ",  # tests/datasets/test_packed_dataset.py
@@ -209,19 +210,40 @@ def run(command: Command) -> None:
             assert not ended.code or tool == "audit", f"exit status {ended.code}"
         return
     words, variables = list(command.words), dict(word.split("=", 1) for word in command.variables)
-    config = next((word for word in words if word.endswith(".py")), None)
-    if config:
-        options = small(load_config(config))
     if words[1] == "tools/label_budgets.sh":
-        words, options = words[:4], [*options, *_grid_data(load_config(config))]
-        variables |= dict(EPOCHS="1", SEEDS="0", BUDGETS="100", OPTIONS=" ".join(options).replace(", ", ","))
         variables.pop("DATA_ROOT", None)
-    elif config:
-        words += ["--cfg-options", *options]
+        _run_script(command, {**os.environ, **variables, "EPOCHS": "1", "SEEDS": "0", "BUDGETS": "100"})
+        return
+    if config := next((word for word in words if word.endswith(".py")), None):
+        words += ["--cfg-options", *small(load_config(config))]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, **variables, "PATH": path, "PORT": "29611"}
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"{ended.stdout[-2000:]}\n{ended.stderr[-3000:]}"
+
+
+def _run_script(command: Command, environment: dict[str, str]) -> None:
+    """Run a shell script; its Python commands run shortened in this process, which saves their imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered, python = (Path(folder) / name for name in ("asked", "answered", "python"))
+        os.mkfifo(asked)
+        os.mkfifo(answered)
+        python.write_text(f'#!/bin/bash\nprintf "%s\\0" python "$@" >{asked}\nexit "$(cat {answered})"\n')
+        python.chmod(0o755)
+        ask = f'"$@"; printf "%s\\0" end $? >{asked}'
+        with subprocess.Popen(
+            ["bash", "-c", ask, "-", *command.words], env={**environment, "PYTHON": str(python)}
+        ):
+            failed = None
+            while (words := asked.read_text().split("\0")[:-1])[0] != "end":
+                try:
+                    run(Command(command.page, tuple(words)))
+                except Exception as error:  # the script is to end
+                    failed = error
+                answered.write_text(str(int(failed is not None)))
+    if failed:
+        raise failed
+    assert words[1] == "0", f"exit status {words[1]}"
 
 
 EPOCHS = re.compile(r"-(\d+)e_|max_epochs=(\d+)")

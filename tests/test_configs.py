@@ -10,6 +10,7 @@ import torchvision
 from methods import method_of
 from mmengine.config import Config
 from steps import BATCH, image_shape, name_of, ready
+from test_epochs import NAMES, read
 
 from ssl_ext.apis import build_model, load_config
 from ssl_ext.engine import load_weights
@@ -53,6 +54,11 @@ def loss_terms(model):
 
 def text(*parts):
     return json.dumps(parts, sort_keys=True)
+
+
+def test_the_schedule_of_every_config_is_tested_with_other_epochs():
+    tested = [read(name).get("param_scheduler") for name in NAMES]
+    assert [path for path, config in PRETRAINING.items() if config.get("param_scheduler") not in tested] == []
 
 
 def distinct_steps():

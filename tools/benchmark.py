@@ -5,8 +5,11 @@ import argparse
 import json
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from benchmarks.options import whole
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the package, if it is not installed
 
 from ssl_ext.errors import run_tool, user_errors
 

@@ -16,6 +16,8 @@ case $GPUS in
     ;;
 esac
 shift 2
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}${TOOLS%/*} # the package, if it is not installed
 # Slurm sends its warning (SIGUSR1) to every process of a job. The training processes save and exit; the
 # launcher must ignore the signal, which would kill it, and wait for them. After SIGTERM it waits 30 seconds
 # (TORCH_ELASTIC_SHUTDOWN_TIMEOUT).
@@ -26,4 +28,4 @@ exec "${PYTHON:-python}" -m ssl_ext.cli.launch \
   --master_addr="${MASTER_ADDR:-127.0.0.1}" \
   --master_port="${PORT:-29500}" \
   --nproc_per_node="$GPUS" \
-  "$(dirname "${BASH_SOURCE[0]}")/train.py" "$CONFIG" "$@"
+  "$TOOLS/train.py" "$CONFIG" "$@"

@@ -41,12 +41,7 @@ for CONFIG in "$@"; do
   NAME=$(basename "$CONFIG" .py)
   RUN=$OUT/$NAME
   echo "== pretraining $NAME"
-  TRAINING=("${EVERY[@]}")
-  if [ -n "${EPOCHS:-}" ]; then
-    [ ${#TRAINING[@]} -gt 0 ] || TRAINING=(--cfg-options)
-    TRAINING+=("train_cfg.max_epochs=$EPOCHS")
-  fi
-  "$PYTHON" "$TOOLS"/train.py "$CONFIG" --work-dir "$RUN" --resume auto "${TRAINING[@]}"
+  "$PYTHON" "$TOOLS"/train.py "$CONFIG" --work-dir "$RUN" --resume auto ${EPOCHS:+--epochs "$EPOCHS"} "${EVERY[@]}"
   CHECKPOINT=$(cat "$RUN/last_checkpoint")
   CHECKPOINTS+=("$CHECKPOINT")
 

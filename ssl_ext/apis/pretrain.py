@@ -47,6 +47,7 @@ from ssl_ext.files import write_text
 def pretrain(
     config: Config | str | os.PathLike,
     *,
+    epochs: int | None = None,
     work_dir: str | os.PathLike | None = None,
     resume: bool | str | os.PathLike = False,
     init: str | os.PathLike | None = None,
@@ -64,6 +65,7 @@ def pretrain(
 
     Args:
         config: A config, or the path of a config file.
+        epochs: Number of epochs, at which the learning-rate schedules end; default the config's.
         work_dir: Folder of the run; default ``work_dirs/<config name>``.
         resume: True to resume from the newest checkpoint in ``work_dir`` (if there is one), or the path of
             a checkpoint to resume from. A changed length, schedule or optimiser setting is applied from the
@@ -92,6 +94,7 @@ def pretrain(
     config = training_config(
         config,
         options,
+        epochs=epochs,
         work_dir=work_dir,
         amp=amp,
         seed=seed,
@@ -99,6 +102,7 @@ def pretrain(
         compile=compile,
         auto_scale_lr=auto_scale_lr,
     )
+    changed = bool(options) or epochs is not None
     distributed = init_process_group()
     with ExitStack() as held:
         held.enter_context(own_logs())
@@ -114,7 +118,7 @@ def pretrain(
             # The same command starts a run and resumes it after a preemption.
             init = None
         loading = dict(allow_partial=allow_partial, ema=ema)
-        return _train(config, resume_from, init, loading, distributed, replaced, changed=bool(options))
+        return _train(config, resume_from, init, loading, distributed, replaced, changed=changed)
 
 
 def _train(

@@ -89,7 +89,7 @@ def pretrain(
     Args:
         config: A config, the path of one, or with ``data`` also a method, such as ``"trimix"``.
         data: Folder of images (with or without class folders), ``.npz`` or ``.csv`` file.
-        epochs: Overrides ``train_cfg.max_epochs``.
+        epochs: Number of epochs, at which the learning-rate schedules end; default the config's.
         work_dir: Folder of the run; default ``work_dirs/<config name>``.
         options: Config keys to override, as ``{"optim_wrapper.optimizer.lr": 1e-4}``.
         **settings: Further arguments of :func:`ssl_ext.apis.pretrain`, such as ``resume``, ``overwrite``,
@@ -106,10 +106,9 @@ def pretrain(
             raise UserError("data is for a method or the path of a config; a Config names its own images.")
         start = {key: settings[key] for key in ("resume", "overwrite") if key in settings}
         config = own_config(os.fspath(config), data, work_dir, **start)
-    changes = dict(options or {}) | ({} if epochs is None else {"train_cfg.max_epochs": epochs})
-    config = load_config(config, changes)
-    folder = Path(run_folder(config, work_dir))
-    train_config(config, work_dir=folder, **settings)
+    loaded = load_config(config, dict(options or {}))
+    folder = Path(run_folder(loaded, work_dir))
+    train_config(config, options=dict(options or {}), epochs=epochs, work_dir=folder, **settings)
     return Run(folder, checkpoint_of(folder))
 
 

@@ -8,39 +8,39 @@ import signal
 import socket
 import sys
 
-from torch.distributed import TCPStore, run
-from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.elastic.rendezvous import static_tcp_rendezvous
-
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.processes import ends_with_me
 
 BACKENDS = ("GLOO", "NCCL")
 
 
-class LoopbackRendezvous(static_tcp_rendezvous.StaticTCPRendezvous):
-    """PyTorch's rendezvous, except that at a loopback address it listens on that address only.
+def listen_on_loopback() -> None:
+    """Let PyTorch's rendezvous at a loopback address listen on that address only.
 
     PyTorch's store listens on every interface of the machine, for any address, and any client can read and
     write its entries. The rendezvous of several nodes is not changed.
     """
+    from torch.distributed import TCPStore
+    from torch.distributed.elastic.rendezvous import static_tcp_rendezvous as theirs
 
-    def next_rendezvous(self) -> static_tcp_rendezvous.RendezvousInfo:
-        """Start listening on the first node, then call PyTorch's method."""
-        address = socket.gethostbyname(self.master_addr)
-        if self._store is None and self.rank == 0 and ipaddress.ip_address(address).is_loopback:
-            self._store = TCPStore(
-                self.master_addr,
-                self.master_port,
-                self.world_size,
-                True,
-                self.timeout,
-                multi_tenant=True,
-                master_listen_fd=socket.create_server((address, self.master_port)).detach(),
-                use_libuv=False,  # the libuv backend of PyTorch 2.6 does not accept a socket
-            )
-        return super().next_rendezvous()
+    class LoopbackRendezvous(theirs.StaticTCPRendezvous):
+        def next_rendezvous(self) -> theirs.RendezvousInfo:
+            """Start listening on the first node, then call PyTorch's method."""
+            address = socket.gethostbyname(self.master_addr)
+            if self._store is None and self.rank == 0 and ipaddress.ip_address(address).is_loopback:
+                self._store = TCPStore(
+                    self.master_addr,
+                    self.master_port,
+                    self.world_size,
+                    True,
+                    self.timeout,
+                    multi_tenant=True,
+                    master_listen_fd=socket.create_server((address, self.master_port)).detach(),
+                    use_libuv=False,  # the libuv backend of PyTorch 2.6 does not accept a socket
+                )
+            return super().next_rendezvous()
+
+    theirs.StaticTCPRendezvous = LoopbackRendezvous  # type: ignore[misc]
 
 
 def check_port(address: str, port: int) -> None:
@@ -71,11 +71,15 @@ def main() -> None:
         SystemExit: With status 128 + signal, as shells have it, after a signal to this process or if one
             ended the first process that failed.
     """
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
     args = run.parse_args(sys.argv[1:])
     if args.nnodes == "1":
         check_port(args.master_addr, args.master_port)
         stay_on_loopback()
-    static_tcp_rendezvous.StaticTCPRendezvous = LoopbackRendezvous  # type: ignore[misc]
+    listen_on_loopback()
     # A killed launcher cannot end its processes, which would continue to write.
     os.environ.update(ends_with_me(signal.SIGKILL))
     try:

@@ -11,7 +11,7 @@ from ssl_ext.files import file_fault
 
 from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
-OF_ONE_TRAINING = ("data", "work_dir", "resume", "init", "overwrite", "seed", "options")
+OF_ONE_TRAINING = ("data", "epochs", "work_dir", "resume", "init", "overwrite", "seed", "options")
 
 
 def training_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -31,6 +31,12 @@ def training_parser(prog: str | None = None) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="settings of these images in the config, such as intensity=percentile, crop=pad, label=grade, "
         "task=ordinal",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="number of epochs; the learning-rate schedules end with it (from the config)",
     )
     parser.add_argument("--work-dir", help="folder of the run (work_dirs/<config name>)")
     parser.add_argument(
@@ -80,7 +86,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         from ssl_ext.config.own_config import own_config
 
         args["config"] = own_config(
-            args["config"], data, args["work_dir"], parse_options(data_options),
+            args["config"], data, args["work_dir"], parse_options(data_options, "--data-options"),
             resume=resume, overwrite=args["overwrite"],
         )  # fmt: skip
     pretrain(args.pop("config"), **args)
@@ -98,4 +104,7 @@ def check_shared_arguments(words: Sequence[str]) -> None:
     for name in OF_ONE_TRAINING:
         if given[name] != parser.get_default(name):
             option = "cfg-options" if name == "options" else name.replace("_", "-")
-            raise UserError(f"--{option} after '--' would be that of every training: give it before '--'.")
+            before = " as --cfg-options train_cfg.max_epochs=N" if name == "epochs" else ""
+            raise UserError(
+                f"--{option} after '--' would be that of every training: give it before '--'{before}."
+            )

@@ -13,10 +13,11 @@ from ssl_ext.errors import UserError, user_errors
 PAIRS = {"[": "]", "(": ")"}
 
 
-def parse_options(pairs: Sequence[str]) -> dict:
+def parse_options(pairs: Sequence[str], option: str = "--cfg-options") -> dict:
     """``['a.b=1', 'c=[2,3]']`` as ``{'a.b': 1, 'c': [2, 3]}``.
 
     A value is a Python literal or an unquoted string; ``a,b`` is a list of two; a path may contain commas.
+    ``option`` is named in errors.
 
     Raises:
         UserError: A pair without ``=``, or brackets that do not match.
@@ -25,8 +26,8 @@ def parse_options(pairs: Sequence[str]) -> dict:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"--cfg-options '{pair}' is not of the form key=value.")
-        with user_errors(f"--cfg-options '{pair}'"):
+            raise UserError(f"{option} '{pair}' is not of the form key=value.")
+        with user_errors(f"{option} '{pair}'"):
             options[key] = _value(value)
     return options
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from ssl_ext.engine.work_dir import starting_point
 from ssl_ext.errors import UserError
 from ssl_ext.files import shown, write_text
 
+from .epochs import set_epochs, warm_up_epochs
 from .load import load_config
 from .locate import base_of
 from .methods import METHODS
@@ -80,7 +82,7 @@ def own_config(
     name = method if method in METHODS else Path(base).stem
     path = FOLDER / f"{name}_{re.sub(r'[^A-Za-z0-9.-]+', '-', images.path.stem) or 'images'}.py"
     run = Path(work_dir or path.with_suffix(""))
-    text = config_text(base, images, machine, path, run)
+    text, chosen = config_text(base, images, machine, path, run)
     exists = path.exists()
     if exists and path.read_text(encoding="utf-8") != text:
         raise UserError(
@@ -90,12 +92,14 @@ def own_config(
     starting_point(resume, run, overwrite)
     if int(os.environ.get("RANK", 0)) == 0 and not exists:
         write_text(path, text)
-        print_log(f"Config written to {path}; edit it as you like:\n\n{text}", logger="current")
+        print_log("\n".join([*chosen, f"Config written to {path}; edit it as you like."]), logger="current")
     return path
 
 
-def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run: Path) -> str:
-    """Text of a config; see :func:`own_config`."""
+def config_text(
+    base: str, images: OwnImages, machine: Machine, path: Path, run: Path
+) -> tuple[str, list[str]]:
+    """Text of a config, and lines with the main choices; see :func:`own_config`."""
     settings = load_config(base)
     count = images.images // machine.processes
     if count < FEWEST:
@@ -104,7 +108,9 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
             f"{FEWEST * machine.processes} are needed."
         )
     batch = min(machine.batch, max(FEWEST, count // 2 // FEWEST * FEWEST))
-    epochs = min(2000, max(10, round(machine.steps / (count // batch))))
+    epochs = min(2000, max(10, 2 * warm_up_epochs(settings), round(machine.steps / (count // batch))))
+    fitted = copy.deepcopy(settings)
+    set_epochs(fitted, epochs)
     small = max(images.image_size) <= SMALL_STEM_MAX
     backbone: dict[str, Any] = dict(type="ResNet_CIFAR" if small else "ResNet")
     backbone |= dict(stem_channels=machine.channels, base_channels=machine.channels)
@@ -119,10 +125,18 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
     if images.labels:
         evaluated = f"dict(**files, {_literal(images.labels).removeprefix('dict(')}"
     training = {**images.training, "split": "train"}
-    lines = [
-        f"# {method_name(settings.model)} on '{shown(images.path)}': {images.images} training images of "
+    about = [
+        f"{method_name(settings.model)} on '{shown(images.path)}': {images.images} training images of "
         f"{height} x {width} px. Written for {machine.words}.",
-        *(f"# {note}" for note in images.notes),
+        *images.notes,
+    ]
+    network = (
+        f"ResNet-18 with {machine.channels} channels (64 is the full width), and the stem for "
+        f"{'small' if small else 'large'} images."
+    )
+    length = f"{count // batch} steps an epoch, about {epochs * (count // batch)} in all."
+    lines = [
+        *(f"# {line}" for line in about),
         f"# Train again after an edit:  ssl-ext train {quote(path)} --work-dir {quote(run)} --overwrite",
         f"# Evaluate:                   ssl-ext evaluate {quote(path)} {quote(run)}"
         + ("" if images.labels is not None else " --protocols quality"),
@@ -138,11 +152,15 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
         f"evaluation_dataset = {evaluated}",
         "# Mean and standard deviation of the channels, pixels in [0, 1].",
         _code("data_preprocessor", dict(mean=images.mean, std=images.std)),
-        f"# ResNet-18 with {machine.channels} channels (64 is the full width), and the stem for "
-        f"{'small' if small else 'large'} images.",
+        f"# {network}",
         _code("model", model),
-        f"# {count // batch} steps an epoch, about {epochs * (count // batch)} in all.",
+        f"# {length}",
         _code("train_cfg", dict(max_epochs=epochs)),
+        *(
+            [_code("param_scheduler", fitted.param_scheduler)]
+            if fitted.get("param_scheduler") != settings.get("param_scheduler")
+            else []
+        ),
         _code("default_hooks", dict(checkpoint=dict(interval=max(1, epochs // 10)))),
     ]
     if optimizer.type == "SGD" and batch != (given := settings.train_dataloader.batch_size):
@@ -154,7 +172,8 @@ def config_text(base: str, images: OwnImages, machine: Machine, path: Path, run:
     lines = [_printable(line) if line.startswith("#") else line for line in lines]
     # Lone surrogates stand for bytes of paths, and MMEngine replaces {{...}} also in texts and comments.
     text = "\n".join(lines).encode(errors="backslashreplace").decode() + "\n"
-    return text.replace("{", "\\x7b")
+    chosen = [*about, network, f"{epochs} epochs of batches of {batch}: {length}"]
+    return text.replace("{", "\\x7b"), [_printable(line) for line in chosen]
 
 
 def _printable(line: str) -> str:
@@ -205,4 +224,6 @@ def _literal(value: Any) -> str:
         return value
     if isinstance(value, dict):
         return f"dict({', '.join(f'{key}={_literal(item)}' for key, item in value.items())})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

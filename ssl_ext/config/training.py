@@ -19,6 +19,7 @@ from ssl_ext.files import shown
 from ssl_ext.models.selfsup.base import UNKNOWN, TrainableModel
 
 from .arguments import check_arguments
+from .epochs import set_epochs
 from .images import check_channels, check_split_norms, warn_of_misfits
 from .load import load_config
 from .recipes import read_recipes
@@ -30,6 +31,7 @@ def training_config(
     config: Config | str | os.PathLike,
     options: dict | None = None,
     *,
+    epochs: int | None = None,
     work_dir: str | os.PathLike | None = None,
     amp: bool = False,
     seed: int | None = None,
@@ -41,7 +43,8 @@ def training_config(
 
     Raises:
         UserError: A key is missing, a value has the wrong type, an argument of loop, optimiser or schedulers
-            is unknown, a recipe in ``evaluation`` is out of range, or ``amp`` is used without a GPU.
+            is unknown, a recipe in ``evaluation`` is out of range, ``amp`` is used without a GPU, or the
+            schedules do not allow ``epochs`` (:func:`.set_epochs`).
     """
     switches: dict[str, Any] = {"compile": True} if compile else {}
     if seed is not None:
@@ -54,6 +57,10 @@ def training_config(
         switches.update(_mixed_precision())
     config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
     check_arguments(config)
+    if epochs is not None:
+        if "train_cfg.max_epochs" in (options or {}):
+            raise UserError("Give either --epochs or train_cfg.max_epochs (--cfg-options), not both.")
+        set_epochs(config, epochs)
     read_recipes(config)
     config.work_dir = run_folder(config, work_dir)
     if shown(config.work_dir) != str(config.work_dir):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from ssl_ext.files import shown
 SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 INSTALL = "install pydicom (pip install 'ssl-ext[medical]')"
 # Read with every image; pydicom adds the description of the pixels (group 0028).
-VALUES = ("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept")
+TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+VALUES = ("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept", *TABLES)
 SIZE = ("Rows", "Columns", "NumberOfFrames")
+# Files of floating-point pixels lack them; pydicom needs them for windows.
+FLOATS = {"BitsStored": 16, "PixelRepresentation": 0}
 PALETTE = tuple(
     f"{colour}PaletteColorLookupTable{part}"
     for colour in ("Red", "Green", "Blue")
@@ -54,7 +58,7 @@ def need_pydicom(path: str | os.PathLike) -> Any:
 
 
 def read_dicom(path: str | os.PathLike, frame: int | str) -> Grey | np.ndarray:
-    """Read one frame: grey values after rescaling, or RGB, uint8 (H, W, 3).
+    """Read one frame: grey values after the modality LUT or rescaling, or RGB, uint8 (H, W, 3).
 
     Args:
         path: The file.
@@ -108,38 +112,73 @@ def _check_decoder(syntax: Any) -> None:
 
 
 def _grey(stored: np.ndarray, file: Any, *, inverted: bool) -> Grey:
-    """Grey values, their range in the file's format, and its first window."""
-    slope, intercept = (float(_first(file.get(name), default)) for name, default in (
-        ("RescaleSlope", 1), ("RescaleIntercept", 0)
-    ))  # fmt: skip
-    full, bits = None, 32
-    signed = bool(file.get("PixelRepresentation"))
+    """Grey values after the modality LUT or rescaling, their range, and the first VOI LUT or window."""
+    from pydicom.pixels import apply_modality_lut
+
+    for name in VALUES:
+        if name in file and file[name].is_empty:
+            del file[name]
+    for name, default in {"RescaleSlope": 1, "RescaleIntercept": 0, **FLOATS}.items():
+        file.setdefault(name, default)
+    modality, voi = (_table_bits(file, name) for name in TABLES)
+    full, bits, signed = None, 32, bool(file.PixelRepresentation)
     if stored.dtype.kind in "iu":
         bits = int(file.BitsStored)
-        low = -(1 << bits - 1) if signed else 0
-        black, white = sorted(slope * value + intercept for value in (low, low + (1 << bits) - 1))
-        full = (black, white)
-    values = stored * slope + intercept
-    center, width = (_first(file.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    window, sigmoid = None, None
-    if center is not None and width is not None:
-        center, width = float(center), float(width)
-        function = str(file.get("VOILUTFunction") or "LINEAR")
-        # DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3.
-        if function == "SIGMOID":
-            sigmoid = (center, width)
-        elif function == "LINEAR_EXACT":
-            window = (center - width / 2, center + width / 2)
+        # Indices of tables are negative before they are limited to the table.
+        stored = stored.astype(np.int64)
+        if modality:
+            full, bits, signed = (0.0, 2.0**modality - 1), modality, False
         else:
-            window = (center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
-    return Grey(values, full, bits, signed=signed, window=window, sigmoid=sigmoid, inverted=inverted)
+            low = -(1 << bits - 1) if signed else 0
+            black, white = sorted(apply_modality_lut(np.array([low, low + (1 << bits) - 1]), file).tolist())
+            full = (black, white)
+    values = apply_modality_lut(stored, file)
+    window = None
+    if voi:
+        window = partial(_looked_up, values, file, voi)
+    elif _valid_window(file):
+        window = partial(_windowed, values, file)
+    return Grey(values, full, bits, signed=signed, window=window, inverted=inverted)
 
 
-def _first(value: Any, default: Any = None) -> Any:
-    """First of several values; ``default`` for none."""
-    if value is None or value == "":
-        return default
-    return value[0] if not isinstance(value, str) and hasattr(value, "__len__") else value
+def _table_bits(file: Any, name: str) -> int:
+    """Bits of an entry of a lookup table, 0 without one, which pydicom then reads as 16 bits.
+
+    With 8 bits pydicom 3.0 keeps only 8 bits of the index too and does not read entries of one byte, and it
+    refuses other numbers than 8 and 16 in modality LUTs.
+    """
+    if name not in file:
+        return 0
+    item = file[name].value[0]
+    entries, first, bits = item.LUTDescriptor
+    if isinstance(item.LUTData, bytes) and len(item.LUTData) < 2 * (entries or 2**16):
+        item.add_new("LUTData", "US", list(item.LUTData))
+    item.LUTDescriptor = [entries, first, 16]
+    return int(bits)
+
+
+def _valid_window(file: Any) -> bool:
+    """True for a window whose width DICOM permits (PS3.3, C.11.2.1.2); others are ignored."""
+    if "WindowCenter" not in file or "WindowWidth" not in file:
+        return False
+    width = float(np.ravel(file.WindowWidth)[0])
+    return width >= 1 or (width > 0 and file.get("VOILUTFunction", "LINEAR") != "LINEAR")
+
+
+def _looked_up(values: np.ndarray, file: Any, bits: int) -> np.ndarray:
+    """Values by the first VOI LUT, in [0, 1]."""
+    from pydicom.pixels import apply_voi
+
+    return apply_voi(np.rint(values).astype(np.int64), file) / (2**bits - 1)
+
+
+def _windowed(values: np.ndarray, file: Any) -> np.ndarray:
+    """Values by the first window, in [0, 1]."""
+    from pydicom.pixels import apply_windowing
+
+    # pydicom scales to the range of the stored values.
+    black, white = apply_windowing(np.array([-np.inf, np.inf]), file)
+    return (apply_windowing(values, file) - black) / (white - black)
 
 
 def dicom_size(path: str | os.PathLike) -> tuple[int, int]:

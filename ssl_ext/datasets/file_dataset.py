@@ -33,9 +33,10 @@ class FileDataset(Dataset):
         scale: range of the random crop's area as a fraction of the image, 0 < low ≤ high ≤ 1.
         channels: 3 for RGB, 1 for grey.
         intensity: the grey values of 16-bit images and DICOM files that become 0 and 255. ``'window'``: the
-            file's own window, if it has one, else ``'full'``: the range of its bits; ``'minmax'``: its lowest
-            and highest value; ``'percentile'``: its percentiles 0.5 and 99.5; ``(low, high)``: these values,
-            for DICOM files after rescaling (Hounsfield units of CT). 8-bit images are not scaled.
+            file's own VOI lookup table or window, if it has one, else ``'full'``: the range of its bits;
+            ``'minmax'``: its lowest and highest value; ``'percentile'``: its percentiles 0.5 and 99.5;
+            ``(low, high)``: these values, for DICOM files after the modality table or rescaling (Hounsfield
+            units of CT). 8-bit images are not scaled.
         frame: frame of DICOM files, counted from 0, or ``'middle'``.
 
     Images are resized with torch's antialiased bicubic filter, which equals Pillow's up to one grey level.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +37,15 @@ class Grey:
     """Grey values (H, W) of a file.
 
     ``full``: range of the file's format, None if unknown. ``bits``: of a stored value. ``signed``: stored
-    values can be negative. ``window``: the values that its own window maps to black and white;
-    ``sigmoid``: centre and width of a window of that form. ``inverted``: the smallest value is white.
+    values can be negative. ``window``: computes the values by the file's own lookup table or window, in
+    [0, 1]. ``inverted``: the smallest value is white.
     """
 
     values: np.ndarray
     full: Limits | None
     bits: int = 16
     signed: bool = False
-    window: Limits | None = None
-    sigmoid: Limits | None = None
+    window: Callable[[], np.ndarray] | None = None
     inverted: bool = False
 
     def to_8_bit(self, intensity: Intensity) -> np.ndarray:
@@ -57,9 +57,8 @@ class Grey:
         if bad := int(np.count_nonzero(~np.isfinite(self.values))):
             raise ValueError(f"{bad} of {self.values.size} grey values are NaN or infinite")
         constant = False
-        if intensity == "window" and self.sigmoid:
-            center, width = self.sigmoid
-            share = 1 / (1 + np.exp(-4 * (self.values - center) / width))
+        if intensity == "window" and self.window:
+            share = np.clip(self.window(), 0, 1)
         else:
             low, high = self._limits(intensity)
             # A constant image becomes black, also if inverted.
@@ -77,8 +76,6 @@ class Grey:
         if intensity == "percentile":
             low, high = np.percentile(self.values, PERCENTILES)
             return float(low), float(high)
-        if intensity == "window" and self.window:
-            return self.window
         if self.full is None:
             raise ValueError(
                 "floating-point grey values have no known range: give dataset.intensity, 'minmax', "
@@ -94,7 +91,7 @@ class Grey:
 
     def used(self, intensity: Intensity) -> Limits | None:
         """Lowest and highest used part of the full range, in [0, 1]; None unless it is scaled to 0..255."""
-        unwindowed = intensity == "window" and not self.window and not self.sigmoid
+        unwindowed = intensity == "window" and not self.window
         if self.full is None or self.bits <= 8 or not (unwindowed or intensity == "full"):
             return None
         low, high = self.full

@@ -156,8 +156,8 @@ class PretrainRunner(Runner):
             self.logger.info(f"Resumed with changed settings: {'; '.join(changes)}.")
         if is_finished(self):
             self.logger.info(
-                f"The run is finished: {self.iter} of {self.max_iters} steps. To train longer, increase "
-                "train_cfg.max_epochs or max_iters."
+                f"The run is finished: {self.iter} of {self.max_iters} steps. To train longer, give more "
+                "--epochs (or train_cfg.max_iters)."
             )
 
     def _maybe_compile(self, target: str) -> None:

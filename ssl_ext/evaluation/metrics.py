@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -196,6 +196,15 @@ def evaluate_scores(scores: Tensor, labels: Tensor, task: str) -> dict[str, Any]
     if classes <= CONFUSION_UP_TO:
         metrics["confusion"] = confusion_matrix(y, guess, labels=range(classes)).tolist()
     return metrics
+
+
+def confusion_counts(metrics: Mapping[str, Any]) -> list | None:
+    """Confusion matrix (C, C) of the metrics, or (L, 2, 2) of the labels of ``multi-label``; None without.
+
+    >>> confusion_counts({"multilabel_confusion": [[[5, 1], [0, 2]]]})
+    [[[5, 1], [0, 2]]]
+    """
+    return metrics.get("confusion") or metrics.get("multilabel_confusion")
 
 
 def predicted_classes(scores: np.ndarray, task: str) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,11 +12,14 @@ from .bootstrap import LEVEL
 FEWEST = 3
 """Fewest numbers of labels: as many as the law has parameters."""
 REPLICATES = 200
+STEEPEST = 3.0
+STEPS, ZOOMS = 61, 6
+"""Exponents tried in each interval, and intervals, each 30 times narrower around the best exponent."""
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """The law error = a · n^(−b) + c, with a > 0, b in [0, 3] and c in [0, 1].
+    """The law error = a · n^(−b) + c, with a ≥ 0, b in [0, 3] and c in [0, 1].
 
     ``replicates`` (R, 3) are the parameters fitted to resampled draws; empty where no number of labels has
     several draws.
@@ -48,27 +50,25 @@ def fit_power_law(errors: Mapping[int, Sequence[float]], *, seed: int = 0) -> Po
     resamples the draws of every number of labels with replacement. The test images are the same for all.
 
     Args:
-        errors: Errors in [0, 1] of the draws, by number of labels.
+        errors: Errors from 0 (1 minus a score) of the draws, by number of labels.
         seed: Seed of the resampling.
 
     Raises:
-        ValueError: Fewer than three numbers of labels, or no fit was found.
+        ValueError: Fewer than three numbers of labels.
     """
     if len(errors) < FEWEST:
         raise ValueError(f"{len(errors)} numbers of labels: a power law needs at least {FEWEST}")
     n = np.array(sorted(errors), dtype=float)
     draws = [np.asarray(errors[int(one)], dtype=float) for one in n]
-    found = _fit(n, np.array([one.mean() for one in draws]))
-    if found is None:
-        raise ValueError("no power law fits these errors")
-    replicates = []
+    means = [[one.mean() for one in draws]]
     if any(len(one) > 1 for one in draws):
         generator = np.random.default_rng(seed)
-        for _ in range(REPLICATES):
-            means = [one[generator.integers(0, len(one), len(one))].mean() for one in draws]
-            if (again := _fit(n, np.array(means))) is not None:
-                replicates.append(again)
-    return PowerLaw(*found, np.array(replicates).reshape(-1, 3))
+        means += [
+            [one[generator.integers(0, len(one), len(one))].mean() for one in draws]
+            for _ in range(REPLICATES)
+        ]
+    (a, b, c), *_ = found = _fit(n, np.array(means))
+    return PowerLaw(float(a), float(b), float(c), found[1:])
 
 
 def _law(
@@ -77,18 +77,39 @@ def _law(
     return np.asarray(a * n ** (-np.asarray(b)) + c)
 
 
-def _fit(n: np.ndarray, mean: np.ndarray) -> tuple[float, float, float] | None:
-    """Parameters, or None where the search does not end; ``n`` is scaled by its geometric mean."""
-    from scipy.optimize import curve_fit
+def _fit(n: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Parameters (R, 3) of R laws with the least squared distance from errors (R, K) at K numbers ``n``.
 
-    scale = float(np.exp(np.log(n).mean()))
-    start = (max(float(np.median(mean)), 1e-3), 0.5, 0.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the covariance of an exact fit is infinite
-        try:
-            (a, b, c), _ = curve_fit(
-                _law, n / scale, mean, start, bounds=([0, 0, 0], [np.inf, 3, 1]), maxfev=2000
-            )
-        except RuntimeError:
-            return None
-    return float(a * scale**b), float(b), float(c)
+    For an exponent, a and c are a linear problem; the exponent is searched on a grid that is refined.
+    """
+    scale = np.exp(np.log(n).mean())
+    low, high = np.zeros(len(errors)), np.full(len(errors), STEEPEST)
+    every = np.arange(len(errors))
+    for _ in range(ZOOMS):
+        tried = np.linspace(low, high, STEPS, axis=1)
+        a, c, loss = _linear((n / scale) ** -tried[..., None], errors[:, None])
+        best = loss.argmin(axis=1)
+        step = (high - low) / (STEPS - 1)
+        b, a, c = tried[every, best], a[every, best], c[every, best]
+        low, high = np.maximum(b - step, 0), np.minimum(b + step, STEEPEST)
+    return np.stack([a * scale**b, b, c], axis=1)
+
+
+def _linear(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least-squares a ≥ 0 and c in [0, 1] of y = a · x + c along the last axis, and the mean squared error.
+
+    The minimum of a convex function lies inside the bounds or is that of an edge.
+    """
+    x_mean, y_mean = x.mean(axis=-1), y.mean(axis=-1)
+    spread = ((x - x_mean[..., None]) ** 2).mean(axis=-1)
+    joint = ((x - x_mean[..., None]) * (y - y_mean[..., None])).mean(axis=-1)
+    slope = np.divide(joint, spread, out=np.zeros_like(joint), where=spread > 1e-20)
+    square = (x**2).mean(axis=-1)
+    a = np.stack([slope, *(((y - end) * x).mean(axis=-1) / square for end in (0, 1)), np.zeros_like(slope)])
+    c = np.stack([y_mean - slope * x_mean, *(np.full_like(slope, end) for end in (0, 1)), y_mean + 0 * slope])
+    a[1:3], c[3] = np.maximum(a[1:3], 0), np.clip(c[3], 0, 1)
+    loss = ((a[..., None] * x + c[..., None] - y) ** 2).mean(axis=-1)
+    loss[0][(slope < 0) | (c[0] < 0) | (c[0] > 1)] = np.inf
+    best = loss.argmin(axis=0)[None]
+    a, c, loss = (np.take_along_axis(one, best, axis=0)[0] for one in (a, c, loss))
+    return a, c, loss

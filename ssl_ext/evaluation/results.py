@@ -165,5 +165,7 @@ def read_results(path: str | os.PathLike) -> list[ResultRow]:
             matrix = metrics.get("confusion", [])
             if any(len(counts) != len(matrix) for counts in matrix):
                 raise UserError(f"'{shown(path)}': the confusion matrix of row {number} is not square.")
+            if any([len(own) for own in one] != [2, 2] for one in metrics.get("multilabel_confusion", [])):
+                raise UserError(f"'{shown(path)}': a label's confusion matrix of row {number} is not 2 × 2.")
             metrics.update({key: math.nan for key, value in metrics.items() if value is None})
     return rows

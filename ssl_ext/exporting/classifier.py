@@ -151,7 +151,8 @@ def load_classifier(path: str | os.PathLike, device: str | torch.device | None =
         )
     with registered_only():
         model = random_network(config, seed=0, device=choose_device(device))
-    load_weights(model, path)
+    # The file has no neck.
+    load_weights(nn.ModuleDict({"backbone": model.backbone}), path)
     try:
         own = next(model.parameters()).device
         weight, bias = (stored[key].to(own) for key in ("weight", "bias"))

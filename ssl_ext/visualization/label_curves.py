@@ -16,20 +16,22 @@ Measured = tuple[int, float, Ends]
 
 
 def label_curves(
-    curves: Mapping[str, tuple[Sequence[Measured], Callable[[np.ndarray], np.ndarray], Measured]],
+    curves: Mapping[str, tuple[Sequence[Measured], Callable[[np.ndarray], np.ndarray], Measured | None]],
     *,
     label: str,
     unit: str = "labels",
     scale: float = 1,
+    note: str = "",
 ) -> Figure:
     """Draw scores with their intervals, the fitted curves, and what these give beyond the measured numbers.
 
     Args:
         curves: By name the measured points, the fitted score of a number of labels, and the extrapolated
-            point, which has a hollow marker on a dashed line.
+            point, which has a hollow marker on a dashed line (None: no extrapolation).
         label: Name of the score.
         unit: Unit of the numbers on the (logarithmic) horizontal axis.
         scale: Factor of the scores, 100 for percent.
+        note: Words about all points, in brackets after the unit.
 
     Raises:
         ValueError: No curve.
@@ -41,7 +43,10 @@ def label_curves(
     ticks: set[int] = set()
     for number, (name, (points, fitted, beyond)) in enumerate(curves.items()):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
-        for members, face, words in ((points, colour, name), ([beyond], "white", None)):
+        extrapolated = [] if beyond is None else [beyond]
+        for members, face, words in ((points, colour, name), (extrapolated, "white", None)):
+            if not members:
+                continue
             n, scores, ends = zip(*members, strict=True)
             errors = [
                 (0.0, 0.0) if own is None else (max(0, score - own[0]), max(0, own[1] - score))
@@ -52,14 +57,16 @@ def label_curves(
                 marker=marker, markerfacecolor=face, markersize=5, capsize=3, label=words,
             )  # fmt: skip
         last = points[-1][0]
-        for low, high, dashes in ((points[0][0], last, "-"), (last, beyond[0], "--")):
+        parts = [(points[0][0], last, "-"), *((last, one[0], "--") for one in extrapolated)]
+        for low, high, dashes in parts:
             x = np.geomspace(low, high, 100)
             axes.plot(x, scale * fitted(x), color=colour, linestyle=dashes, linewidth=1.3)
-        ticks |= {point[0] for point in (*points, beyond)}
+        ticks |= {point[0] for point in (*points, *extrapolated)}
     axes.set_xscale("log")
     axes.set_xticks(sorted(ticks), [f"{one:g}" for one in sorted(ticks)])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(f"{unit} (hollow: extrapolated)", fontsize=9)
+    words = ", ".join(filter(None, (note, "hollow: extrapolated" * any(one[2] for one in curves.values()))))
+    axes.set_xlabel(f"{unit} ({words})" if words else unit, fontsize=9)
     axes.set_ylabel(label, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(color="0.92", linewidth=0.7)

@@ -15,6 +15,7 @@ from ssl_ext import pretrain
 from ssl_ext.apis import evaluate, load_config
 from ssl_ext.cli.train import main
 from ssl_ext.config.data import build_train_loader, monitored_splits
+from ssl_ext.config.epochs import set_epochs
 from ssl_ext.config.methods import METHODS
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.own_config import own_config
@@ -115,6 +116,9 @@ def test_a_config_of_every_method_fits_without_a_warning(method, images):
     assert splits.train.num_classes == 4 and len(loader) == 2
     # 2,000 steps on a CPU.
     assert len(loader) * config.train_cfg.max_epochs == 2000
+    schedules = config.to_dict().get("param_scheduler")
+    set_epochs(config, config.train_cfg.max_epochs)
+    assert config.to_dict().get("param_scheduler") == schedules  # they end with the training
 
 
 @pytest.mark.parametrize(
@@ -167,6 +171,15 @@ def test_given_test_images_are_not_trained_on(images, tmp_path):
     assert config.evaluation_dataset.crop == config.train_dataloader.dataset.crop == "pad"
     with pytest.raises(UserError, match="set task='multi-label' or task='multi-class'"):
         own_config("simclr", images / "plain/given.csv", options=dict(label="finding"))
+    # Absolute paths from another folder.
+    (tmp_path / "far.csv").write_text(
+        "\n".join(["file,label", *(f"{images}/plain/{n:02}.png,{n % 2}" for n in range(39))])
+    )
+    with pytest.raises(UserError, match=rf"is not in '.*': give .* --data-options data_root={images}/plain"):
+        own_config("simclr", tmp_path / "far.csv")
+    path = own_config("simclr", tmp_path / "far.csv", options=dict(data_root=f"{images}/plain"))
+    assert load_config(path).files.data_root == f"{images}/plain"
+    assert "1 of 40 images are not listed, and left out." in path.read_text()
     (images / "plain/given.csv").unlink()
 
 
@@ -219,10 +232,15 @@ def test_large_sets_are_decoded_on_access(images, monkeypatch):
     assert (len(splits.train), splits.train.num_classes) == (28, 3)
 
 
-def test_steps_of_sgd_are_scaled_to_the_batch(images):
+def test_steps_of_sgd_are_scaled_to_the_batch_and_the_main_choices_are_printed(images, capsys):
     config = load_config(own_config("moco", images / "classes"))
     assert config.train_dataloader.batch_size == 16
     assert config.optim_wrapper.optimizer.lr == pytest.approx(0.06 * 16 / 128)
+    printed = capsys.readouterr().out
+    for words in ("28 training images of 26 x 26 px", "16 channels", "batches of 16: 1 steps an epoch"):
+        assert words in printed
+    assert printed.endswith("Config written to work_dirs/moco_classes.py; edit it as you like.\n")
+    assert "_base_" not in printed
 
 
 @pytest.mark.parametrize(
@@ -238,7 +256,7 @@ def test_steps_of_sgd_are_scaled_to_the_batch(images):
         ("trimix", "few", "has 9 training images; at least 16 are needed"),
         ("trimix", "empty", "holds no images"),
         ("trimix", "mixed", "both in class folders and beside them"),
-        ("trimix", "wrong.csv", "its first file, 'x.png', is neither in"),
+        ("trimix", "wrong.csv", "its first file, 'x.png', is not in"),
     ],
 )
 def test_refusals(method, data, message, images, tmp_path):
@@ -258,3 +276,5 @@ def test_refusals(method, data, message, images, tmp_path):
 def test_a_method_without_images(capsys):
     with pytest.raises(UserError, match=r"'trimix' is a method: give your images too \(--data FOLDER\)"):
         main(["trimix"])
+    with pytest.raises(UserError, match="^--data-options 'crop' is not of the form key=value"):
+        main(["trimix", "--data", ".", "--data-options", "crop"])

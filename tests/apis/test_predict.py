@@ -52,9 +52,10 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_predictions_of_every_source_are_those_of_the_evaluation(trained, tmp_path):
+def test_predictions_of_every_source_are_those_of_the_evaluation(trained, tmp_path, capsys):
     path, stored, images = trained
     classifier = load_classifier(path, "cpu")
+    assert "missing 0" in capsys.readouterr().out
     task, names = classifier.task, classifier.classes
     (tmp_path / "images" / "more").mkdir(parents=True)
     files = [f"more/{number:02}.png" if number % 2 else f"{number:02}.png" for number in range(40)]
@@ -155,6 +156,7 @@ def test_bad_sources_are_one_sentence(trained, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("file\nno.png\n")
     (tmp_path / "other.csv").write_text("name\nno.png\n")
+    (tmp_path / "outside.csv").write_text("file\n../no.png\n")
     np.savez(tmp_path / "large.npz", x_test=np.zeros((2, 3, 9, 9), np.uint8))
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "a.png").write_bytes(b"no image")
@@ -162,6 +164,7 @@ def test_bad_sources_are_one_sentence(trained, tmp_path):
         "empty": "holds no images",
         "list.csv": "1 of 1 files are missing",
         "other.csv": "no column 'file'",
+        "outside.csv": r"line 2: file '\.\./no.png' is outside the folder of the images.*\(--data-root\)",
         "large.npz": r"its images are \(3, 9, 9\), but the classifier takes \(3, 8, 8\)",
         "damaged": "a.png.*cannot be decoded",
     }.items():

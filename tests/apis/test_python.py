@@ -36,8 +36,9 @@ def runs(tmp_path_factory):
                 answers.append(pretrain("trimix", data=root / "mine", epochs=2, options=short, seed=3))
                 answers.append(evaluate(answers[0], ["knn", "linear"]))
             else:
-                words = ["train_cfg.max_epochs=2", *(f"{key}={value}" for key, value in short.items())]
-                train_tool(["trimix", "--data", str(root / "mine"), "--seed", "3", "--cfg-options", *words])
+                words = [f"{key}={value}" for key, value in short.items()]
+                mine = ["trimix", "--data", str(root / "mine"), "--seed", "3", "--epochs", "2"]
+                train_tool([*mine, "--cfg-options", *words])
                 config, checkpoint = "work_dirs/trimix_mine.py", "work_dirs/trimix_mine/epoch_2.pth"
                 evaluate_tool([config, checkpoint, "--cfg-options", words[-1]])
         finally:

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import io
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -205,6 +206,32 @@ def test_a_failed_cell_a_running_one_and_a_killed_one(table):
     assert "running: new, seed 0: pretrain epoch 3 of 200, step 50 of 195, 26 h left" in lines
 
 
+def test_time_left_is_that_of_finished_jobs_of_the_same_config_else_stage(table):
+    def kind(start):
+        return [name for name in table.jobs if name.startswith(start)]
+
+    now = time.time()
+    for seed in SEEDS:
+        table.done("base", "knn", seed, 0.5)
+        table.state(f"evaluate-base-knn-{seed}", DONE, seconds=60)
+    for name, seconds in zip(kind("pretrain-base"), (1000, 2000, 3000, 3000, 2000, 1000), strict=True):
+        table.state(name, DONE, seconds=seconds)
+    table.state("pretrain-new-0", RUNNING, since=now - 400)
+    (table.place("pretrain-new-0") / ".lock").touch()
+    with open(table.place("pretrain-new-0") / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Six trainings of 2,000 s, of which 400 s are over, and 18 evaluations of 60 s.
+        seconds = 6 * 2000 - 400 + 18 * 60
+        assert status_lines(table.read())[0] == (
+            f"36 jobs: 12 done, 1 running, 0 failed, 23 open, about {seconds / 3600:.1f} h left."
+        )
+        table.state("pretrain-new-1", DONE, seconds=100)
+        # Four of 100 s and nothing of the one that runs; evaluations of a failed training never start.
+        table.state("pretrain-new-2", FAILED, said="error: NaN.")
+        left = 3 * 100 + (6 + 2 * 5) * 60
+        assert status_lines(table.read())[0].endswith(f"about {left / 60:.0f} min left.")
+
+
 def test_one_seed_shows_its_stored_interval(tmp_path):
     table = Written(tmp_path, seeds=[3])
     table.done("base", "knn", 3, 0.5, intervals={"last": {"acc": [0.4, 0.6]}, "best": {}, "over": "images"})
@@ -270,7 +297,7 @@ def test_the_page_of_a_half_filled_table(table):
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", [1100, 390])
 def test_the_page_fits_wide_and_narrow_screens(width, tmp_path):
     table = Written(tmp_path, rows=("base", "a method of a long name"), columns=("knn", "linear", "finetune"))
     for seed in SEEDS:

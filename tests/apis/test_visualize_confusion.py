@@ -6,6 +6,8 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from ssl_ext.apis.figures.confusion import confusion_figure
+from ssl_ext.apis.report.comparison import NamedRow, compare
+from ssl_ext.apis.report.page import matrix_table, render_page
 from ssl_ext.config.networks import random_network
 from ssl_ext.datasets import Digits
 from ssl_ext.errors import UserError
@@ -83,6 +85,29 @@ def test_seeds_and_draws_are_summed(results):
     assert title(every).startswith("SimCLR on breastmnist, linear, all labels ")
     with pytest.raises(UserError, match="no confusion matrices with seed=3"):
         confusion_figure(path, seed=3)
+
+
+def test_labels_of_an_image_have_a_row_each(results):
+    matrices = [[[5, 1], [1, 3]], [[9, 0], [1, 0]]]
+    metrics = {"acc": 0.85, "multilabel_confusion": matrices}
+    rows = [
+        ResultRow("SimCLR", "knn", metrics, metrics, {}, {}, seed, source={"classes": ["mass", "edema"]})
+        for seed in range(2)
+    ]
+    figure = confusion_figure(results(*rows))
+    np.testing.assert_allclose(shares(figure), [[0.75, 0.25, 1 / 6, 5 / 6], [0, 1, 0, 1]])
+    assert figure.axes[0].texts[0].get_text() == "6 (75 %)"
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["mass", "edema"]
+    assert title(figure).endswith("85.00 ± 0.00 % of labels correct")
+    comparison, *_ = compare([NamedRow("SimCLR", row) for row in rows])
+    table = matrix_table(comparison, comparison.lines[0], comparison.lines[0].confusion)
+    assert [[cell["count"] for cell in own] for own in table["rows"]] == [[6, 2, 2, 10], [0, 2, 0, 18]]
+    assert [cell["share"] for cell in table["rows"][0]] == [0.75, 0.25, 0.167, 0.833]
+    page = render_page([comparison], ["acc"], which="last", sources=[{"path": "a"}])
+    assert '<th scope="col">false negatives</th>' in page and "of the images with the label" in page
+    rows[0].last = {**metrics, "multilabel_confusion": [[[1]]]}
+    with pytest.raises(UserError, match="a label's confusion matrix of row 1 is not 2 × 2"):
+        confusion_figure(results(*rows))
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_the_visualizer_draws_what_mmengines_does():
     [
         (["--ampp"], "unrecognized arguments: --ampp"),
         (["--deterministic", "--seed", "3"], "--seed after '--' would be that of every training"),
+        (["--epochs", "2"], "give it before '--' as --cfg-options train_cfg.max_epochs=N"),
     ],
 )
 def test_arguments_of_every_training_are_checked_first(command, words, said, capsys, monkeypatch):

@@ -179,21 +179,26 @@ def test_commands_run_as_printed(monkeypatch):
     assert shlex.split(command("report", "a b")) == [sys.executable, str(ROOT / "tools/report.py"), "a b"]
 
 
-@pytest.mark.parametrize("door", ["train.py", "table.py"])
-def test_a_door_without_the_packages_says_what_to_activate(door, tmp_path):
-    program = (
-        "import importlib.abc, runpy, sys\n"
-        "class Absent(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in ('torch', 'mmengine', 'rich', 'numpy'):\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
-        "runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
-    )
-    first = {"train.py": [ROOT / "configs/_base_/default_runtime.py"], "table.py": ["trimix_table1"]}[door]
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train.py", ROOT / "configs/_base_/default_runtime.py"],
+        ["table.py", "trimix_table1"],
+        ["explore.py", "."],
+        ["label_curve.py", ROOT / "configs/_base_/default_runtime.py", "."],
+        ["benchmark.py", "step"],
+        ["dist_train.sh", ROOT / "configs/_base_/default_runtime.py", "2"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_door_without_the_packages_says_what_to_activate(words, tmp_path):
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    start = "bash" if words[0].endswith(".sh") else bare
     ended = subprocess.run(
-        [sys.executable, "-c", program, ROOT / "tools" / door, *first],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        [start, ROOT / "tools" / words[0], *words[1:]], cwd=tmp_path, capture_output=True, text=True,
+        env={"PATH": os.environ["PATH"], "PYTHON": str(bare)}, check=False,
     )  # fmt: skip
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
     assert re.fullmatch(

@@ -18,6 +18,7 @@ from ssl_ext.datasets.decode import Reading, image_size, read_image
 from ssl_ext.datasets.decode import _warn_of_dark as dark
 from ssl_ext.datasets.dicom import is_dicom
 from ssl_ext.datasets.listing import image_names
+from ssl_ext.evaluation.splits import load_splits
 
 RAMP = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
 
@@ -34,6 +35,7 @@ def warnings(monkeypatch):
     for module in (decode, groups, labels):
         monkeypatch.setattr(module, "print_log", lambda text, *_, **__: found.append(text))
     dark.cache_clear()
+    groups._warn_of_patients.cache_clear()
     return found
 
 
@@ -80,6 +82,77 @@ def test_slope_and_windows_equal_pydicoms(function, tmp_path):
     # A window by option: -160 HU is black, 240 white.
     own = np.clip((0.5 * stored - 700 + 160) / 400, 0, 1) * 255
     assert np.abs(grey(path, intensity=(-160, 240)) - own).max() <= 0.51
+
+
+def table(first, values, bits, *, packed):
+    """A sequence with one lookup table, in words of US, or as bytes: one for 8 bits, else two."""
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(values), first, bits])
+    if packed:
+        data = np.asarray(values, "<u1" if bits == 8 else "<u2").tobytes()
+        item.add_new("LUTData", "OW", data + b"\0" * (len(data) % 2))
+    else:
+        item.add_new("LUTData", "US", list(map(int, values)))
+    return pydicom.Sequence([item])
+
+
+# Bits of the entries of the modality and of the VOI table.
+@pytest.mark.parametrize("bits", [(8, 16), (12, 8), (16, 16)])
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_lookup_tables_are_applied_before_the_inversion(kind, bits, tmp_path):
+    top, white = (2**one - 1 for one in bits)
+    # The modality table begins at 5 and has 4,000 entries: values outside get its ends.
+    modality = np.rint(top * np.linspace(0.2, 1, 4000) ** 2).astype(int)
+    voi = np.rint(white * np.linspace(0, 0.9, top) ** 3).astype(int)
+    tables = dict(
+        ModalityLUTSequence=table(5, modality, bits[0], packed=False),
+        VOILUTSequence=table(0, voi, bits[1], packed=True),
+    )
+    path = save_dicom(tmp_path / "a.dcm", RAMP, kind=kind, WindowCenter=3, WindowWidth=2, **tables)
+
+    def error(found, share):
+        return np.abs(found - 255 * (1 - share if kind == "MONOCHROME1" else share)).max()
+
+    values = modality[np.clip(RAMP.astype(int) - 5, 0, 3999)]
+    share = voi[np.minimum(values, top - 1)] / white
+    assert error(grey(path), share) <= 0.51
+    if bits == (16, 16):
+        # pydicom alone refuses modality tables of 12 bits, and cuts the indices of tables of 8 bits.
+        file = pydicom.dcmread(path)
+        assert np.array_equal(apply_voi_lut(apply_modality_lut(file.pixel_array, file), file), share * white)
+    # Other intensities than 'window' are of the values after the modality table.
+    assert error(grey(path, intensity="full"), values / top) <= 0.51
+    own = grey(path, intensity=(0.25 * top, 0.75 * top))
+    assert error(own, np.clip((values / top - 0.25) / 0.5, 0, 1)) <= 0.51
+
+
+def test_a_voi_table_begins_below_zero_after_rescaling(tmp_path):
+    values = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    voi = np.arange(50) * 5
+    path = save_dicom(
+        tmp_path / "a.dcm", values, bits=8, RescaleSlope=1, RescaleIntercept=-40,
+        VOILUTSequence=table(-20, voi, 8, packed=False),
+    )  # fmt: skip
+    assert np.array_equal(grey(path), voi[np.clip(values.astype(int) - 20, 0, 49)])
+
+
+@pytest.mark.parametrize("width", [0, -3, None])
+def test_a_window_without_a_width_is_ignored(width, tmp_path):
+    path = save_dicom(tmp_path / "a.dcm", RAMP, WindowCenter=0, WindowWidth=width, RescaleSlope=None)
+    assert np.array_equal(grey(path), np.rint(255 * (RAMP / 4095)))
+
+
+def test_floating_point_pixels_have_windows(tmp_path):
+    path = save_dicom(
+        tmp_path / "a.dcm", RAMP, WindowCenter=0.5, WindowWidth=1, VOILUTFunction="LINEAR_EXACT"
+    )
+    file = pydicom.dcmread(path)
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        del file[name]
+    file.BitsAllocated, values = 32, np.linspace(-0.5, 1.5, 64, dtype=np.float32).reshape(8, 8)
+    file.FloatPixelData = values.tobytes()
+    file.save_as(path)
+    assert np.abs(grey(path) - 255 * values.clip(0, 1)).max() <= 0.51
 
 
 def test_limits_of_each_image(tmp_path):
@@ -155,6 +228,29 @@ def test_a_column_of_groups_comes_first_and_a_patient_without_id_is_reported(sca
     assert any("1 of 2 files have no PatientID" in text for text in warnings)
 
 
+@pytest.mark.parametrize("patient", ["", "ANON"])
+def test_one_patient_or_none_is_no_group(patient, tmp_path, warnings):
+    for number in range(8):
+        name = f"{'train' if number < 5 else 'test'}/{'ab'[number % 2]}/{number}.dcm"
+        save_dicom(tmp_path / name, RAMP, patient=patient)
+    splits = ("train", "test")
+    options = dict(data_root=str(tmp_path), image_size=8)
+    assert ImageFiles(**options).groups is None and not warnings  # without labels there are no splits
+    for kind, more in ((ImageFiles, dict(class_folders=True)), (FolderDataset, {})):
+        load_splits(lambda split, kind=kind, more=more: kind(split, **options, **more))
+    drawn = [FolderDataset(one, str(tmp_path / "train"), image_size=8, test_share=0.4) for one in splits]
+    assert [len(data) for data in drawn] == [3, 2] and all(data.groups is None for data in drawn)
+    words = "have the same PatientID, as in anonymised exports" if patient else "have no PatientID"
+    assert all(words in text and "dataset.group" in text for text in warnings)
+    assert [int(text.split(" files")[0].split()[-1]) for text in warnings] == [8, 5, 3, 2]
+    if patient:
+        # The test split is of one patient, but the folder is not.
+        save_dicom(tmp_path / "train/a/8.dcm", RAMP, patient="B")
+        assert {*FolderDataset("test", **options).groups} == {"ANON"}
+        with pytest.raises(ValueError, match="the group 'ANON' has images both in train and in test"):
+            load_splits(lambda split: FolderDataset(split, **options))
+
+
 def test_nothing_else_of_a_patient_is_read_or_stored(scans, tmp_path, monkeypatch):
     read, opened = [], pydicom.dcmread
 
@@ -206,7 +302,7 @@ def test_12_bits_in_16_are_reported_once(suffix, tmp_path, warnings):
     for number in range(3):
         path = tmp_path / f"{number}.{suffix}"
         if suffix == "dcm":
-            save_dicom(path, RAMP, bits=16)
+            save_dicom(path, RAMP, bits=16, patient=f"P{number}")
         else:
             Image.fromarray(RAMP).save(path)
     options = dict(data_root=str(tmp_path), image_size=8)

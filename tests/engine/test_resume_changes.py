@@ -81,12 +81,13 @@ def run(base, folder):
 def resumed(base, run, tmp_path):
     """Goes on after a step with changed settings; index, rate, decay and images of every step taken."""
 
-    def go(step=4, config=base, **options):
+    def go(step=4, config=base, *, epochs=None, **options):
         RATES.clear()
         pretrain(
             copy.deepcopy(config),
             work_dir=tmp_path / f"again{step}",
             resume=run / f"iter_{step}.pth",
+            epochs=epochs,
             options=options,
         )
         return list(RATES)
@@ -104,7 +105,7 @@ LONGER = {"train_cfg.max_epochs": 4, "param_scheduler.0.T_max": 4}
 @pytest.mark.parametrize(
     ("options", "lr", "decay"),
     [
-        (LONGER, LR, 0),
+        ({"epochs": 4}, LR, 0),
         ({**LONGER, "optim_wrapper.optimizer.lr": 5e-4}, 5e-4, 0),
         ({**LONGER, "optim_wrapper.optimizer.weight_decay": 0.1}, LR, 0.1),
     ],

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import curve_fit
 
-from ssl_ext.evaluation.power_law import fit_power_law
+from ssl_ext.evaluation.power_law import _fit, _law, fit_power_law
 
 
 def test_an_exact_law_is_found_again():
@@ -31,3 +32,15 @@ def test_the_interval_over_draws_covers_the_true_error_and_narrows_with_more_dra
 def test_two_numbers_of_labels_are_too_few():
     with pytest.raises(ValueError, match="2 numbers of labels: a power law needs at least 3"):
         fit_power_law({10: [0.5], 20: [0.4]})
+
+
+def test_the_fit_is_at_least_as_close_as_scipys_search_within_the_bounds():
+    generator, n = np.random.default_rng(0), np.array([20.0, 50, 100, 400, 1000])
+    for _ in range(5):
+        truth = generator.uniform([0, 0, 0], [2, 1.5, 0.4])
+        errors = _law(n, *truth) + 0.02 * generator.standard_normal(len(n))
+        (found,) = _fit(n, errors[None])
+        limits = ([0, 0, 0], [np.inf, 3, 1])
+        other, _ = curve_fit(_law, n, errors, (0.5, 0.5, 0), bounds=limits, maxfev=5000)
+        ours, theirs = (((_law(n, *one) - errors) ** 2).sum() for one in (found, other))
+        assert ours <= theirs + 1e-9 and (found >= 0).all() and found[1] <= 3 and found[2] <= 1

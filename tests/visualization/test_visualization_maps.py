@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import multilabel_confusion_matrix, recall_score
 
 from ssl_ext.visualization import confusion_heatmap, sweep_heatmap
 
@@ -22,6 +23,23 @@ def test_confusion_shows_the_shares_of_each_true_class():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b", "c"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     assert figure.get_suptitle() == "kNN"
+
+
+def test_labels_have_a_row_each_with_the_shares_of_their_positives_and_negatives():
+    truth = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    guess = np.array([[1, 0, 1], [0, 0, 1], [1, 0, 0], [1, 0, 0], [0, 1, 1]])
+    matrices = multilabel_confusion_matrix(truth, guess)
+    axes = confusion_heatmap(matrices, ["a", "b", "c"]).axes[0]
+    sensitivity, specificity = (
+        recall_score(truth == one, guess == one, average=None, zero_division=np.nan) for one in (1, 0)
+    )
+    expected = np.stack([sensitivity, 1 - sensitivity, 1 - specificity, specificity], axis=1)
+    np.testing.assert_allclose(np.ma.filled(axes.get_images()[0].get_array(), np.nan), 100 * expected)
+    rows = [[words(axes)[column, row] for column in range(4)] for row in range(3)]
+    assert rows[0] == ["2 (67 %)", "1 (33 %)", "1 (50 %)", "1 (50 %)"]
+    assert rows[1] == ["0", "0", "1 (20 %)", "4 (80 %)"]
+    heads = [tick.get_text().split("\n")[1] for tick in axes.get_xticklabels()]
+    assert heads == ["(TP)", "(FN)", "(FP)", "(TN)"]
 
 
 def test_a_long_title_stays_inside_the_figure():
@@ -47,6 +65,7 @@ def test_confusion_of_many_classes_is_not_littered():
     ("matrix", "classes", "message"),
     [
         ([[1, 2]], ["a"], r"\(C, C\)"),
+        (np.ones((2, 3, 3)), ["a", "b"], r"\(L, 2, 2\) of labels, with counts from 0, got \(2, 3, 3\)"),
         ([[1, -2], [0, 1]], ["a", "b"], "counts from 0"),
         ([[1, 2], [0, 1]], ["a"], "2 classes needs as many names: 1"),
     ],

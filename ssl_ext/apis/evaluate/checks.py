@@ -10,6 +10,7 @@ import torch
 from mmengine.logging import print_log
 
 from ssl_ext.config.networks import check_images
+from ssl_ext.errors import UserError
 from ssl_ext.evaluation import Splits, labelled_rows
 from ssl_ext.evaluation.tasks import one_sided_classes
 from ssl_ext.models.evaluated import EvaluatedModel
@@ -52,6 +53,14 @@ def check_data(key: str, splits: Splits, network: EvaluatedModel, size: tuple[in
         _warn(
             f"{key}: the train split has no image of (or no image outside) the classes "
             f"{_names(unknown, train)}, which the {splits.test_name} split has."
+        )
+
+
+def check_groups(splits: Splits) -> None:
+    """Raise UserError if the training images have no groups."""
+    if splits.groups is None:
+        raise UserError(
+            "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
         )
 
 

@@ -23,6 +23,7 @@ from ssl_ext.evaluation.balance import KEY
 from ssl_ext.exporting.classifier import classifier_name
 from ssl_ext.names import DEFAULT_PROTOCOLS
 
+from .checks import check_groups
 from .data import EvaluationData, load_data
 from .files import NETWORKS, SavedNetworks, read_earlier
 from .networks import Networks, finished_checkpoint
@@ -177,10 +178,8 @@ def evaluate(
         kept.announce(measurements, networks.main)
     with progress("reading the data"):
         data = load_data(configs, networks.main, folder / "features", request.seeds)
-    if request.by_group and data[None].splits.groups is None:
-        raise UserError(
-            "--by group: evaluation_dataset has no groups (config key: evaluation_dataset.group)."
-        )
+    if request.by_group:
+        check_groups(data[None].splits)
     _check_balance(balances, data)
     if "cluster" in request.protocols and data[None].task["task"] == "multi-label":
         raise UserError(

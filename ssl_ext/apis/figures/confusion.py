@@ -21,6 +21,7 @@ from ssl_ext.config.stored import method_name
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Condition, Stat, read_results
 from ssl_ext.evaluation.identity import dataset_name, varied
+from ssl_ext.evaluation.metrics import CONFUSION_UP_TO, confusion_counts
 from ssl_ext.visualization import confusion_heatmap
 
 from .choice import choose, conditions
@@ -31,9 +32,9 @@ PROTOCOLS = {"knn": "knn", "linear": "frozen"}
 
 
 class Drawn(NamedTuple):
-    """Counts (C, C), the names of the C classes, and the title of a figure."""
+    """Counts (C, C), or (L, 2, 2) of labels, the names of the classes, and the title of a figure."""
 
-    matrix: list[list[int]]
+    matrix: list
     classes: Sequence[str]
     title: str
 
@@ -47,7 +48,7 @@ def confusion_figure(
     where: Sequence[str] = (),
     options: dict | None = None,
 ) -> Figure:
-    """Confusion matrix of a result file or of a checkpoint.
+    """Confusion matrix of a result file or of a checkpoint; with several labels per image, of each label.
 
     Args:
         sources: One ``results.json``, of which one measurement is drawn, summed over its seeds and draws;
@@ -82,18 +83,23 @@ def confusion_figure(
 
 def _of_results(path: str | os.PathLike, wanted: Mapping[str, str], which: str) -> Drawn:
     """Sum the matrices of all repeats of the only matching measurement."""
-    rows = [row for row in read_results(path) if {"confusion", "acc"} <= getattr(row, which).keys()]
+    rows = [
+        row
+        for row in read_results(path)
+        if confusion_counts(getattr(row, which)) and "acc" in getattr(row, which)
+    ]
     words, members = choose(path, rows, wanted, "confusion matrices")
     metrics = [getattr(row, which) for row in members]
-    if len({len(one["confusion"]) for one in metrics}) > 1:
+    matrices = [np.array(confusion_counts(one)) for one in metrics]
+    if len({one.shape for one in matrices}) > 1:
         raise UserError(f"'{path}': the confusion matrices of one measurement have different sizes.")
-    matrix = np.sum([one["confusion"] for one in metrics], axis=0).tolist()
+    matrix = np.sum(matrices, axis=0).tolist()
     repeated = f"sum over {varied(members)}" if len(members) > 1 else f"seed {members[0].seed}"
     return Drawn(
         matrix,
         members[0].source.get("classes") or [str(index) for index in range(len(matrix))],
         f"{words}\n{which} epoch, {repeated}: "
-        f"{Stat.of([one['acc'] for one in metrics]).text('acc')} % correct",
+        f"{Stat.of([one['acc'] for one in metrics]).text('acc')} {_correct(matrix)}",
     )
 
 
@@ -116,11 +122,15 @@ def _evaluated(
     method = method_name(loaded.model)
     measurement = Measurement(method, protocol, PROTOCOLS[protocol], Labels(seed))
     metrics = getattr(Protocols({None: recipes}, networks, data).measure(measurement).outcome, which)
-    if "confusion" not in metrics:
-        raise UserError("evaluation_dataset has several labels per image or too many classes.")
+    if (matrix := confusion_counts(metrics)) is None:
+        raise UserError(f"evaluation_dataset has more than {CONFUSION_UP_TO} classes or labels.")
     return Drawn(
-        metrics["confusion"],
+        matrix,
         class_names(data[None].splits.train),
         f"{method} on {dataset_name(loaded.evaluation_dataset)}, {Condition(protocol).words}\n"
-        f"{which} epoch, seed {seed}: {100 * metrics['acc']:.2f} % correct",
+        f"{which} epoch, seed {seed}: {100 * metrics['acc']:.2f} {_correct(matrix)}",
     )
+
+
+def _correct(matrix: list) -> str:
+    return "% of labels correct" if np.ndim(matrix) == 3 else "% correct"

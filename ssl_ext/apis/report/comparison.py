@@ -14,6 +14,7 @@ import numpy as np
 
 from ssl_ext.evaluation import METRICS, Condition, ResultRow, Stat
 from ssl_ext.evaluation.identity import comparable_settings, data_name, repeat_key
+from ssl_ext.evaluation.metrics import confusion_counts
 from ssl_ext.evaluation.significance import clear_best, over_seeds
 
 
@@ -49,9 +50,9 @@ class Line:
         return any(row.source.get("checkpoint") for row in self.rows)
 
     @property
-    def confusion(self) -> list[list[int]] | None:
-        """Counts of true (down) and predicted (across) classes, summed over the repeats."""
-        matrices = [getattr(row, self.which).get("confusion") for row in self.rows]
+    def confusion(self) -> list | None:
+        """Counts of true (down) and predicted (across) classes, summed over the repeats; or of each label."""
+        matrices = [confusion_counts(getattr(row, self.which)) for row in self.rows]
         if any(matrix is None for matrix in matrices):
             return None
         arrays = [np.asarray(matrix) for matrix in matrices]

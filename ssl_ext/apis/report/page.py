@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
@@ -210,20 +211,39 @@ def _readable(settings: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def matrix_table(comparison: Comparison, line: Line, counts: list[list[int]]) -> dict[str, Any]:
-    """Counts with their share of the true class, or a picture, and class names."""
+def matrix_table(comparison: Comparison, line: Line, counts: list) -> dict[str, Any]:
+    """Counts with their share of the true class, or a picture, and class names.
+
+    Counts (L, 2, 2) of labels have a row for each label, with the share of the images with or without it.
+    """
     names = line.rows[0].source.get("classes") or []
     classes = names if len(names) == len(counts) else [str(index) for index in range(len(counts))]
     title = f"{line.method}, {comparison.data}, {variant_label(comparison, line.variant)}"
     if len(line.rows) > 1:
         title += f", sum of {len(line.rows)} repeats"
-    about: dict[str, Any] = {"title": title, "classes": classes, "rows": [], "picture": None}
-    if len(counts) > NUMBERED_UP_TO:
+    labels = np.ndim(counts) == 3
+    about: dict[str, Any] = {
+        "title": title,
+        "classes": classes,
+        "corner": "label" if labels else "true \\ predicted",
+        "heads": ["true positives", "false negatives", "false positives", "true negatives"]
+        if labels
+        else classes,
+        "rows": [],
+        "picture": None,
+    }
+    if len(counts) > NUMBERED_UP_TO and not labels:
         about["picture"] = Picture.from_figure(
             confusion_heatmap(counts, classes), title, f"Confusion matrix of {title}"
         )
         return about
     for row in counts:
-        total = max(1, sum(row))
-        about["rows"].append([{"count": count, "share": round(count / total, 3)} for count in row])
+        parts = [row[1][::-1], row[0][::-1]] if labels else [row]
+        about["rows"].append(
+            [
+                {"count": count, "share": round(count / max(1, sum(part)), 3)}
+                for part in parts
+                for count in part
+            ]
+        )
     return about

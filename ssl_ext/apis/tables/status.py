@@ -10,10 +10,10 @@ from pathlib import Path
 from ssl_ext.console import FIRST, LONGEST, screen
 
 from .headings import places
-from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job
+from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job, State
 from .layout import Box, Layout
 from .plan import JOBS, Plan, job_folder, read_states
-from .progress import progress_of
+from .progress import chain_of, duration, progress_of
 
 LISTED = 20  # lines for failed, and for running jobs
 STATUSES = (DONE, RUNNING, FAILED, OPEN)
@@ -36,9 +36,38 @@ def counts(layout: Layout) -> dict[str, int]:
 
 
 def counts_text(layout: Layout) -> str:
-    """Number of jobs by state, as a sentence."""
+    """Number of jobs by state and the time left, as a sentence."""
     number = counts(layout)
-    return f"{len(layout.jobs)} jobs: " + ", ".join(f"{number[one]} {one}" for one in STATUSES) + "."
+    left = left_text(layout.jobs, layout.states, number[RUNNING])
+    return f"{len(layout.jobs)} jobs: {', '.join([f'{number[one]} {one}' for one in STATUSES] + left)}."
+
+
+def left_text(jobs: Mapping[str, Job], states: Mapping[str, State], running: int) -> list[str]:
+    """Remaining time with as many jobs at once as now; empty if nothing runs or it is not known yet.
+
+    An open job takes the mean time of the finished ones of its config and stage, without any that of its
+    stage.
+    """
+    times: dict[tuple[str, ...], list[float]] = {}
+    for name, job in jobs.items():
+        if states[name].status == DONE:
+            for kind in _kinds(job):
+                times.setdefault(kind, []).append(states[name].seconds)
+    seconds = 0.0
+    for name, job in jobs.items():
+        chain = chain_of(name, jobs)
+        if states[name].status not in (OPEN, RUNNING) or any(states[one].status == FAILED for one in chain):
+            continue
+        known = next((times[kind] for kind in _kinds(job) if kind in times), None)
+        if known is None:
+            return []
+        spent = time.time() - states[name].since if states[name].status == RUNNING else 0.0
+        seconds += max(0.0, sum(known) / len(known) - spent)
+    return [f"about {duration(seconds / running)} left"] if running else []
+
+
+def _kinds(job: Job) -> list[tuple[str, ...]]:
+    return [(job.stage, job.config, *job.options), (job.stage,)]
 
 
 def status_lines(layout: Layout) -> list[str]:
@@ -100,8 +129,9 @@ class StatusLines:
             for name, state in states.items()
             if state.status == RUNNING
         ]
-        counts = ", ".join(f"{number[status]} {status}" for status in STATUSES if number[status])
-        said = f"{len(states)} jobs: {'; '.join([counts, *running[:3]])}"
+        counts = [f"{number[status]} {status}" for status in STATUSES if number[status]]
+        counts += left_text(self.jobs, states, number[RUNNING])
+        said = f"{len(states)} jobs: {'; '.join([', '.join(counts), *running[:3]])}"
         if said != self.said:
             screen.say(said)
             self.said = said
