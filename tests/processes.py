@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
 
 from ssl_ext.errors import run_tool
@@ -66,8 +65,6 @@ def end_after(work, stream):
         sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
         # A new process has no loggers of earlier runs, whose files it would write into.
         MMLogger._instance_dict.clear()
-        # Laying out the config takes longer than the training here, and is done for every checkpoint.
-        mmengine_config.FormatCode = lambda text, **_: (text, False)
         run_tool(work)
         status = 0
     except SystemExit as stop:

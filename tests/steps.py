@@ -38,9 +38,9 @@ def image_shape(dataset):
 
 
 def loader_of(config):
-    """The config's loader over random images, of at most 96 px, with the channels and classes of its data."""
+    """The config's loader over random images, of at most 64 px, with the channels and classes of its data."""
     channels, *sides = image_shape(config.train_dataloader.dataset)
-    shape = (channels, *(min(side, 96) for side in sides))
+    shape = (channels, *(min(side, 64) for side in sides))
     images = np.random.default_rng(0).integers(0, 256, (BATCH + 1, *shape), np.uint8)
     labelled = config.model.get("labels", config.model.get("head", {}))
     classes = [str(number) for number in range(labelled.get("num_classes", 0))]

@@ -112,19 +112,24 @@ def test_files_are_short():
 
 BLOCKED = """
 import sys
-for name in ("mmengine", "mmcv", "mmpretrain", "torchvision", "scipy", "maxflow"):
+for name in ("mmengine", "mmcv", "mmpretrain", "torchvision", "matplotlib", "scipy", "maxflow"):
     sys.modules[name] = None
 import torch
 import ssl_ext.augment as a
 from ssl_ext import losses, mixups
 
-a.AugmentationSequence([
+sequence = a.AugmentationSequence([
     a.RandomResizedCrop(8), a.RandomHorizontalFlip(), a.ColorJitter(0.4, 0.4, 0.4, 0.1),
     a.RandomGrayscale(), a.GaussianBlur(3), a.RandomSolarize(), a.RandomRotation(10),
     a.RandomCrop(8, padding=1), a.RandomEqualize(), a.RandomSharpness(), a.Normalize([0.5], [0.5]),
-])(torch.zeros(2, 3, 8, 8))
+])
+for kind in (torch.float32, torch.uint8):
+    sequence(torch.zeros(2, 3, 8, 8, dtype=kind))
+assert "triton" not in sys.modules, "Triton is imported before a GPU needs it"
 
 assert all(torch.isfinite(term) for term in losses.trimix_terms(*torch.randn(3, 4, 2), 0.5))
+mask = mixups.MixBlock(4)(*torch.randn(2, 3, 4, 2, 2), 0.5, size=(8, 8))
+assert torch.isfinite(mixups.mask_loss(mixups.adjust_mask(mask, 0.2), 0.2))
 
 # Graph cuts and assignments import their libraries when they are made.
 assert "ssl_ext.mixups.co_mixup_energy" not in sys.modules

@@ -7,8 +7,11 @@ cd "$ROOT"
 echo "== ruff"
 ruff check .
 ruff format --check .
-echo "== mypy"
-mypy
-echo "== pytest"
+echo "== mypy and pytest"
+# Beside the tests, because alone it would use one core only.
+mypy &
+types=$! status=0
 # Two processes with a thread each; a file stays in one of them.
-python -m pytest -n 2 --dist loadfile "$@"
+python -m pytest -n 2 --dist loadfile "$@" || status=$?
+wait "$types" || { echo "mypy has found errors; see above"; exit 1; }
+exit "$status"

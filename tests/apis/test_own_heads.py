@@ -1,13 +1,13 @@
 """A run with a head of the user's own: read in a process that does not know its class."""
 
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from processes import forked
 
-from ssl_ext import evaluate, load
+from ssl_ext import evaluate, load, pretrain
 from ssl_ext.apis import export
 from ssl_ext.apis.explore.runs import find_runs
 from ssl_ext.cli import __main__ as program
@@ -15,12 +15,6 @@ from ssl_ext.config.stored import unfinished, untrusted_config
 from ssl_ext.errors import UserError
 from ssl_ext.exporting.classifier import load_classifier
 
-TRAIN = """
-from ssl_ext import evaluate, pretrain
-
-run = pretrain("own.py", data="mine.npz", epochs=1)
-evaluate(run.work_dir, ["quality"], config="work_dirs/own_mine.py")
-"""
 HEAD = """
 import torch
 from ssl_ext.registry import MODELS
@@ -43,9 +37,15 @@ def test_a_run_with_an_unshared_head_is_loaded_explored_and_exported(tmp_path, m
     (tmp_path / "unshared_head.py").write_text(HEAD)
     (tmp_path / "own.py").write_text(CONFIG)
     np.savez("mine.npz", train_images=np.random.default_rng(0).integers(0, 255, (20, 28, 28, 3), np.uint8))
-    done = subprocess.run([sys.executable, "-c", TRAIN], capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0 and "UnsharedHead: quality" in said and "(20 images)" in said, said[-3000:]
+
+    def train():
+        sys.path.insert(0, str(tmp_path))
+        run = pretrain("own.py", data="mine.npz", epochs=1)
+        evaluate(run.work_dir, ["quality"], config="work_dirs/own_mine.py")
+
+    log = tmp_path / "output.txt"
+    status, said = forked(1, train, log), log.read_text()
+    assert status == [0] and "UnsharedHead: quality" in said and "(20 images)" in said, said[-3000:]
     assert (tmp_path / "work_dirs/own_mine.py").read_text().startswith("# UnsharedHead on ")
     model = load("work_dirs/own_mine")
     assert "UnsharedHead" in repr(model) and torch.isfinite(model(np.zeros((2, 28, 28, 3), np.uint8))).all()

@@ -59,7 +59,8 @@ def test_an_installed_wheel_trains_the_digits_in_an_empty_folder(wheel, tmp_path
     # A user's config that inherits from a shipped config, and the shipped config.
     (empty / "own.py").write_text(f'_base_ = "{DIGITS}"\ntrain_cfg = dict(max_epochs=1)\n')
     command = [sys.executable, str(site / "bin/ssl-ext"), "train"]
-    options = ["--cfg-options", "default_hooks.checkpoint.interval=1"]
+    options = ["--cfg-options", "default_hooks.checkpoint.interval=1", "model.neck.in_channels=32"]
+    options += [f"model.backbone.{part}_channels=4" for part in ("stem", "base")]
     run([*command, "own.py", "--work-dir", "run", *options], empty, PYTHONPATH=str(site))
     assert (empty / "run/epoch_1.pth").is_file()
     where = "import ssl_ext.config.locate as m; print(m.__file__, m.config_file(__import__('sys').argv[1]))"

@@ -4,7 +4,6 @@ import copy
 
 import torch
 from methods import IMAGES, tiny_run
-from mmengine.config import config as mmengine_config
 from mmengine.runner import runner as mmengine_runner
 
 from ssl_ext.apis import pretrain
@@ -42,7 +41,6 @@ def checkpoints_of(config, folder, mode, monkeypatch, **options):
     config = copy.deepcopy(config)
     config.captured_step = mode
     with monkeypatch.context() as patch:
-        patch.setattr(mmengine_config, "FormatCode", lambda text, **_: (text, False), raising=False)
         patch.setattr(
             mmengine_runner, "save_checkpoint", lambda saved, path, **_: kept.append(copy.deepcopy(saved))
         )

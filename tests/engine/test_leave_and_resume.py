@@ -1,11 +1,13 @@
 """A run stopped by a signal or interrupted anywhere resumes to the result of an uninterrupted run."""
 
+import copy
 import os
 import shutil
 import signal
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from ssl_ext.apis import pretrain
@@ -51,19 +53,26 @@ def assert_same_run(one, two):
             assert logged[name].data[0].tolist() == again[name].data[0].tolist(), name
 
 
-@pytest.fixture
-def config(tiny_config):
+def three_epochs(settings):
     """Three epochs of four steps."""
-    tiny_config.train_cfg.max_epochs = 3
-    tiny_config.param_scheduler[0].update(T_max=3, convert_to_iter_based=True)
-    tiny_config.custom_hooks.append(dict(type="OnlineProbeHook"))
-    return tiny_config
+    config = Config(copy.deepcopy(settings))
+    config.train_cfg.max_epochs = 3
+    config.param_scheduler[0].update(T_max=3, convert_to_iter_based=True)
+    config.custom_hooks.append(dict(type="OnlineProbeHook"))
+    return config
 
 
 @pytest.fixture
-def whole(config, tmp_path):
-    pretrain(config, work_dir=tmp_path / "whole")
-    return tmp_path / "whole" / LAST
+def config(tiny_settings):
+    return three_epochs(tiny_settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_settings, tmp_path_factory):
+    """Last checkpoint of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    pretrain(three_epochs(tiny_settings), work_dir=folder)
+    return folder / LAST
 
 
 # Within an epoch, at the last step of one, at the first of the next, and before the very last.
@@ -85,10 +94,10 @@ def test_a_signal_saves_and_the_run_goes_on_where_it_left(config, whole, tmp_pat
     assert_same_run(whole, cut / LAST)
 
 
-def test_checkpoints_between_epochs_resume_exactly(config, whole, tmp_path):
+def test_checkpoints_between_epochs_resume_exactly(config, tmp_path):
     config.default_hooks.checkpoint.update(by_epoch=False, interval=1)
     pretrain(config, work_dir=tmp_path / "often")
-    for step in (1, 3, 4, 6):
+    for step in (1, 4, 6):
         cut = tmp_path / f"cut{step}"
         pretrain(config, work_dir=cut, resume=tmp_path / "often" / f"iter_{step}.pth")
         assert_same_run(tmp_path / "often" / "iter_12.pth", cut / "iter_12.pth")

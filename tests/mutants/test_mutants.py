@@ -1,6 +1,7 @@
 """Planted bugs: the table matches the code, the runner detects survivors, and a sample is run."""
 
 import ast
+import multiprocessing
 import os
 import random
 from collections import Counter
@@ -48,7 +49,9 @@ def small(tmp_path_factory):
     return root
 
 
-def test_a_bug_is_caught_or_survives_in_a_copy(small, tmp_path):
+def test_a_bug_is_caught_or_survives_in_a_copy(small, tmp_path, monkeypatch):
+    # Tests of this repository need no torch, which the server imports.
+    monkeypatch.setattr("run.SERVER", multiprocessing.get_context("spawn"))
     copy, text = Copy(tmp_path, small), (small / "ssl_ext/one.py").read_text()
 
     def survives(old, new):
