@@ -87,8 +87,8 @@ def test_equal_scores_have_no_curve(score):
         "curve to extrapolate. Settings or epochs were selected on 5 validation labels."
     )
     points = [(point.n, point.mean, point.ends) for point in curve.points]
-    figure = label_curves({"A": (points, curve.score, None)}, label="acc.", note="selected on 5 labels")
-    assert figure.axes[0].get_xlabel() == "labels (selected on 5 labels)"
+    figure = label_curves({"A": (points, curve.score, None)}, label="acc.", notes=["selected on 5 labels"])
+    assert figure.axes[0].get_xlabel() == "labels\nselected on 5 labels"
     (line,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) == 100)
     assert set(line.get_ydata()) == {score}
 
