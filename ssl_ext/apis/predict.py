@@ -17,7 +17,7 @@ from ssl_ext.datasets import ArrayDataset
 from ssl_ext.datasets.image_files import files_like
 from ssl_ext.datasets.listing import image_names
 from ssl_ext.datasets.npz import npz_images
-from ssl_ext.datasets.table import read_table
+from ssl_ext.datasets.table import paths_below, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.escape import spreadsheet
 from ssl_ext.evaluation import batches
@@ -48,7 +48,8 @@ def predict(
     several labels (``|`` between them), which the temperature does not change; ``above_threshold``, the
     classes whose probability exceeds that of 90 % of the negative validation images; ``entropy`` in nats;
     ``distance`` to the training images (:func:`ssl_ext.evaluation.calibration.feature_distance`); and
-    ``distance_rank``, the share of the validation images that are nearer: 1 is farther than all of them.
+    ``distance_rank``, the share of the classifier's validation images that are nearer to the training images:
+    1 is farther than all of them.
     Names that a spreadsheet would run as a formula begin with an apostrophe.
 
     Args:
@@ -87,6 +88,12 @@ def predict(
     with replacing(path) as file:
         file.write(text.getvalue().encode(errors="backslashreplace"))
     print_log(f"{len(names)} images by '{shown(model)}' ({classifier.about['name']})", logger="current")
+    known = len(classifier.calibration.distances)
+    print_log(
+        f"distance_rank is the share of the classifier's {known:,} validation images that are nearer to its "
+        "training images.",
+        logger="current",
+    )
     return path
 
 
@@ -135,7 +142,8 @@ def _images(
     if source.is_dir():
         root, names = source, image_names(source)
     else:
-        root, names = Path(data_root) if data_root else source.parent, _listed(check_file(source))
+        root = Path(data_root) if data_root else source.parent
+        names = _listed(check_file(source), root)
     if missing := [name for name in names if not (root / name).is_file()]:
         raise ValueError(f"{len(missing)} of {len(names)} files are missing in '{root}': {missing[0]} first")
     files = files_like(classifier.dataset, image_size=height, channels=channels)
@@ -146,9 +154,11 @@ def _images(
     return FILE, [shown(name) for name in names], files
 
 
-def _listed(path: Path) -> list[str]:
+def _listed(path: Path, root: Path) -> list[str]:
     """Paths in the column ``file`` of a CSV file, in order."""
-    names = [line[FILE] for line in read_table(path, [FILE])[1]]
+    lines = read_table(path, [FILE])[1]
+    paths_below(path, root, lines, "--data-root")
+    names = [line[FILE] for line in lines]
     if not all(names):
         raise ValueError("a line names no file")
     return names

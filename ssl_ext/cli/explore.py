@@ -31,6 +31,9 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument(
         "--projector", action="store_true", help="also write the features for TensorBoard's projector"
     )
+    parser.add_argument(
+        "--no-names", dest="names", action="store_false", help="leave out file names, and number the groups"
+    )
     add_options(parser)
     args = vars(parser.parse_args(words))
     check_paths(args)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ssl_ext.names import DEFAULT_PROTOCOLS
@@ -46,6 +47,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0], help="seeds; one run per point and seed (0)"
     )
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
     add_options(parser, help="override config keys at all points")
     words = sys.argv[1:] if words is None else list(words)
     cut = words.index("--") if "--" in words else len(words)
@@ -55,11 +57,16 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from ssl_ext.apis.sweep import sweep
     from ssl_ext.apis.sweep.points import sweep_table
+    from ssl_ext.apis.tables.overview import print_plan
 
     from .console import PlainConsole
 
-    points = sweep(args.pop("config"), args.pop("grid"), train_args=words[cut + 1 :], **args)
     console = PlainConsole()
+    if args.pop("dry_run"):
+        args["show"] = partial(print_plan, console)
+    points = sweep(args.pop("config"), args.pop("grid"), train_args=words[cut + 1 :], **args)
+    if not points:
+        return
     console.print(sweep_table(points, args["protocols"]))
     console.wrote(Path(points[0].folder).parent)
     failed = [point for point in points if point.status == "failed"]

@@ -15,7 +15,7 @@ from ssl_ext.datasets.contents import channel_statistics
 from ssl_ext.datasets.decode import image_size
 from ssl_ext.datasets.entries import SPLITS, UnknownGroups, read_entries
 from ssl_ext.datasets.listing import image_names
-from ssl_ext.datasets.table import read_table
+from ssl_ext.datasets.table import common_folder, path_below, read_table
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.files import near_path, shown
 
@@ -162,12 +162,19 @@ def _npz(path: Path, options: dict[str, Any]) -> OwnImages:
 def _csv(path: Path, largest: int, options: dict[str, Any]) -> OwnImages:
     header, lines = read_table(path, ["file"])
     listed = [line["file"] for line in lines]
-    folders = (path.with_suffix(""), path.parent)
-    root = next((folder for folder in folders if (folder / listed[0]).exists()), None)
+    given = options.get("data_root")
+    folders = (
+        [Path(given)]
+        if given
+        else [folder for folder in (path.with_suffix(""), path.parent) if folder.is_dir()]
+    )
+    root = next((one for one in folders if (one / listed[0]).exists() and path_below(one, listed[0])), None)
     if root is None:
+        where = " nor in ".join(f"'{shown(folder)}'" for folder in folders)
+        common = common_folder(listed) or "FOLDER"
         raise UserError(
-            f"its first file, {listed[0]!r}, is neither in '{shown(folders[0])}' nor in "
-            f"'{shown(folders[1])}'."
+            f"its first file, '{shown(listed[0])}', is not in {where}: give the folder of all files with "
+            f"--data-options data_root={shown(common)}."
         )
     names = image_names(root)
     size, notes = _image_size([root / name for name in listed], largest)

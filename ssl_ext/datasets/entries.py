@@ -11,7 +11,7 @@ from ssl_ext.datasets.files import damaged_file, missing_file
 from ssl_ext.datasets.groups import OPTION, dicom_groups, warn_of_unused_groups
 from ssl_ext.datasets.labels import KEY, Labels, class_names, parse_labels, warn_of_single
 from ssl_ext.datasets.listing import image_folder, image_names
-from ssl_ext.datasets.table import read_table
+from ssl_ext.datasets.table import paths_below, read_table
 from ssl_ext.datasets.test_share import check_test_share, drawn_for_test
 from ssl_ext.files import shown
 
@@ -81,8 +81,8 @@ def read_entries(
         classes = []
     else:
         path = Path(labels_file).expanduser()
-        entries, classes, task = _read_csv(path, label, group, task)
-    entries = _grouped(root, entries, labels_file)
+        entries, classes, task = _read_csv(path, root, label, group, task)
+    entries = _grouped(root, entries, labels_file, unlisted)
     warn_of_single([entry.labels for entry in entries], labels_file or root)
     entries = _split(entries, test_share)
     if unlisted:
@@ -91,13 +91,16 @@ def read_entries(
     return Entries(root, entries, classes, available, task or "multi-class")
 
 
-def _grouped(root: Path, entries: list[Entry], labels_file: str | None) -> list[Entry]:
+def _grouped(root: Path, entries: list[Entry], labels_file: str | None, unlisted: bool) -> list[Entry]:
     """Entries with the patients of DICOM files as groups, if no groups are given."""
     paths = [root / entry.file for entry in entries]
     if (first := next(filter(is_dicom, paths), None)) is not None:
         need_pydicom(first)
-        if not entries[0].group and (groups := dicom_groups(paths)):
-            return [entry._replace(group=group) for entry, group in zip(entries, groups, strict=True)]
+        if not entries[0].group:
+            # Images without labels are not split.
+            labelled = any(entry.labels is not None for entry in entries)
+            if groups := dicom_groups(paths, root if unlisted else None, warn=labelled):
+                return [entry._replace(group=group) for entry, group in zip(entries, groups, strict=True)]
     if labels_file and not entries[0].group:
         warn_of_unused_groups(Path(labels_file), read_table(Path(labels_file).expanduser())[0])
     return entries
@@ -142,7 +145,7 @@ def _read_folders(root: Path) -> list[Entry]:
 
 
 def _read_csv(
-    path: Path, label: str | Sequence[str] | None, group: str | None, task: str | None
+    path: Path, root: Path, label: str | Sequence[str] | None, group: str | None, task: str | None
 ) -> tuple[list[Entry], list[str], str]:
     if not path.is_file():
         by_hand = "give a CSV file with the columns file and label (config key: dataset.labels_file)"
@@ -153,10 +156,11 @@ def _read_csv(
         raise damaged_file(path, _no_label(header, lines, lacking[0]))
     if group is not None and group not in header:
         raise damaged_file(path, f"no column {group!r}, only {', '.join(header)} ({OPTION})")
+    names = paths_below(path, root, lines, "config key: dataset.data_root")
     labels, classes, task = parse_labels(path, lines, columns, task)
     entries = [
-        Entry(line["file"], found, line.get("split", ""), line.get(group or "group", ""))
-        for line, found in zip(lines, labels, strict=True)
+        Entry(name, found, line.get("split", ""), line.get(group or "group", ""))
+        for name, line, found in zip(names, lines, labels, strict=True)
     ]
     seen: set[str] = set()
     for number, entry in enumerate(entries, start=2):

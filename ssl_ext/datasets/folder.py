@@ -58,7 +58,7 @@ class FolderDataset(FileDataset):
         super().__init__(**kwargs)
         if download:
             raise ValueError(f"dataset.download=True: {data_root} is a local folder and cannot be downloaded")
-        root = image_folder(data_root, "FolderDataset")
+        self.root = root = image_folder(data_root, "FolderDataset")
         folder, available, sources = _layout(root, split, drawn=test_share is not None)
         listing = list_images(folder)
         classes = _classes(folder, listing, sources)
@@ -77,7 +77,9 @@ class FolderDataset(FileDataset):
     @cached_property
     def groups(self) -> np.ndarray | None:  # type: ignore[override]
         """PatientID of each image of a folder of DICOM files, else None; read on first access."""
-        names = dicom_groups(self.files) if is_dicom(self.files[0]) else None
+        if not is_dicom(self.files[0]):
+            return None
+        names = dicom_groups(self.files, self.root)
         return np.array(names) if names else None
 
 

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from ssl_ext.datasets.dicom import patient_ids
 from ssl_ext.datasets.files import damaged_file, npz_array
+from ssl_ext.datasets.listing import image_names
 
 OPTION = "config key: dataset.group"
 # Names of columns that hold groups, such as patient_id, "Lesion ID", PatientID and StudyInstanceUID.
@@ -62,19 +63,37 @@ def _warn(path: Path, name: str, value: str) -> None:
     )
 
 
-def dicom_groups(paths: Sequence[str | Path]) -> list[str] | None:
-    """Patient ids of DICOM files; None, with a warning, if some files have none."""
+def dicom_groups(
+    paths: Sequence[str | Path], root: Path | None = None, *, warn: bool = True
+) -> list[str] | None:
+    """Patient ids of DICOM files; None, with a warning, if some have none, or if all have the same.
+
+    If the files are a part of those in ``root``, all in ``root`` must have the same.
+    """
     names = patient_ids(paths)
-    if not names or all(names):
+    if missing := names.count(""):
+        fault = f"{missing} of {len(names)} files have no PatientID"
+    elif len(names) > 1 and {*names} == {names[0]} and (not root or _has_one_patient(root, names[0])):
+        fault = f"all {len(names)} files have the same PatientID, as in anonymised exports"
+    else:
         return names or None
-    if any(names):
-        print_log(
-            f"{sum(not name for name in names)} of {len(names)} files have no PatientID, so groups are not "
-            f"used: images of a patient may be on both sides of a split (give a column of groups; {OPTION}).",
-            logger="current",
-            level=logging.WARNING,
-        )
+    if warn:
+        _warn_of_patients(fault)
     return None
+
+
+def _has_one_patient(root: Path, patient: str) -> bool:
+    return all(patient_ids([root / name]) == [patient] for name in image_names(root))
+
+
+@cache
+def _warn_of_patients(fault: str) -> None:
+    print_log(
+        f"{fault}, so groups are not used: images of a patient may be on both sides of a split (give a CSV "
+        f"file with a column of groups; {OPTION}).",
+        logger="current",
+        level=logging.WARNING,
+    )
 
 
 def read_npz_groups(

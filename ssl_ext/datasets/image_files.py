@@ -36,10 +36,11 @@ class ImageFiles(ArrayDataset):
         split: ``'train'``, ``'val'`` or ``'test'``; without ``labels_file`` all images are ``'train'``.
         data_root: the folder, searched recursively.
         image_size: height and width of the images, in pixels.
-        labels_file: CSV file (``,``, ``;`` or tab) with a header and the columns ``file`` (path relative to
-            ``data_root``), ``label`` (a name or a number; empty or −1: unlabelled) and, optionally, ``split``
-            and ``group`` (the patient, lesion or slide). The labels that occur are the classes, numbers in
-            increasing order. None: all images of the folder, unlabelled, or labelled by ``class_folders``.
+        labels_file: CSV file (``,``, ``;`` or tab) with a header and the columns ``file`` (path below
+            ``data_root``, relative to it or absolute), ``label`` (a name or a number; empty or −1:
+            unlabelled) and, optionally, ``split`` and ``group`` (the patient, lesion or slide). The labels
+            that occur are the classes, numbers in increasing order. None: all images of the folder,
+            unlabelled, or labelled by ``class_folders``.
         label: name of the column of labels (None: ``label``), or of several columns with 0 and 1, one for
             each class; a line with an empty field or −1 in them is unlabelled.
         unlisted: add the images of the folder that the CSV file does not list to ``'train'``, unlabelled;
@@ -47,7 +48,7 @@ class ImageFiles(ArrayDataset):
             images have groups other than PatientIDs.
         class_folders: label images by their folders, ``data_root/class/…`` or ``data_root/split/class/…``.
         group: name of the column of groups; None: ``group``, if there is one, else PatientID if all are DICOM
-            files.
+            files, unless all have the same.
         test_share: fraction of each class used as ``'test'`` if there is no column (or folder) of splits, in
             (0, 1): see :func:`.drawn_for_test`. A group is never split.
         crop: ``'center'`` or ``'pad'``: see FileDataset.

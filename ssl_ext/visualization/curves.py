@@ -48,7 +48,7 @@ def loss_curves(
 
     Args:
         runs: Name of each run to the records of ``read_scalars``, dicts with ``step`` and terms.
-        keys: Terms to draw; by default ``loss`` and every ``loss_…`` that occurs.
+        keys: Terms to draw; by default ``loss`` and every ``loss_…`` that differs from it.
         smoothing: Weight in [0, 1) of a bias-corrected exponential moving average of the terms that are
             logged with the training loss; the raw values are drawn pale behind it. Values logged
             separately, such as validation metrics, and series of up to 30 points, which have markers, are
@@ -65,7 +65,12 @@ def loss_curves(
         raise ValueError(f"x is {x!r}; allowed are {', '.join(X_AXES)}")
     found = dict.fromkeys(key for records in runs.values() for record in records for key in record)
     if keys is None:
-        keys = [key for key in found if key.startswith("loss_")]
+        logged = [record for records in runs.values() for record in records]
+        keys = [
+            key
+            for key in found
+            if key.startswith("loss_") and any(record.get(key) != record.get("loss") for record in logged)
+        ]
         keys = ["loss", *keys] if "loss" in found else keys
     missing = [key for key in keys if key not in found]
     if missing or not keys:

@@ -46,10 +46,12 @@ def trimix_matrices(
         raise ValueError(f"{batch} images need matrices of {batch} x {batch}, got {shapes}")
 
     reach = max(float(np.abs(matrices[1]).max()), 1e-6)
+    # Small probabilities, as with the paper's temperature of 2, need a scale of their own to be seen.
+    largest = max(float(matrices[2].max()), 1e-6)
     panels = (
         (f"(A) target, λ = {float(lam):.2f}", "Blues", 0.0, 1.0),
         ("(B) cosine similarity", "RdBu_r", -reach, reach),
-        ("(C) after softmax", "Blues", 0.0, max(float(matrices[2].max()), 1e-6)),
+        ("(C) after softmax", "Blues", 0.0, 1.0 if largest > 0.5 else largest),
     )
     width = PAGE / 3
     side = (width - COLOUR_BAR - WORDS - 2 * GAP) / (1 + 1 / batch)  # inches

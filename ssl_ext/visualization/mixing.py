@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -41,8 +42,10 @@ def draw_mixed_grid(
             f"a grid needs two sources, a row and a λ at least; got {len(pair)}, {len(rows)} and {len(lams)}"
         )
     columns = len(lams) + 1
-    side = min(CELL, (PAGE - 0.3) / columns)
-    figure = new_figure(side * columns + 0.3, (2 * side + 0.17) * len(rows) + 0.2, gap=0.02)
+    titles = ["\n".join(fill(part, 11) for part in name.split(", ")) for name in rows]
+    margin = 0.2 + 0.1 * max(title.count("\n") + 1 for title in titles)
+    side = min(CELL, (PAGE - margin) / columns)
+    figure = new_figure(side * columns + margin, (2 * side + 0.17) * len(rows) + 0.2, gap=0.02)
     grid = figure.subplots(2 * len(rows), columns, squeeze=False)
     for number, (name, (mixed, masks)) in enumerate(rows.items()):
         images, shares = to_images(mixed, name), to_array(masks)
@@ -55,7 +58,7 @@ def draw_mixed_grid(
         above, below = grid[2 * number], grid[2 * number + 1]
         for cell, picture in zip((above[0], below[0]), pair, strict=True):
             _show(cell, picture)
-        above[0].set_ylabel(name, fontsize=TICK)
+        above[0].set_ylabel(titles[number], fontsize=TICK)
         below[0].set_ylabel("mask (range)" if name in learned else "mask (mean)", fontsize=TICK)
         for column, mask in enumerate(shares):
             _show(above[column + 1], images[column])

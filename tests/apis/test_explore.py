@@ -285,6 +285,12 @@ def test_files_are_named_with_their_groups_and_without_labels_clusters_are_shown
     assert data["files"] == [f"test/{row:02}.png" for row in range(30)]
     assert texts(data["categories"]["group"]) == [f"test{row % 5}" for row in range(30)]
 
+    (page, folder) = explore([tmp_path / "run"], projections=[], names=False, projector=True)
+    data, text = content(page), page.read_text() + (folder / "00000/test/metadata.tsv").read_text()
+    assert data["files"] is None and "File names are left out and groups are numbered" in text
+    assert texts(data["categories"]["group"]) == [str(row % 5 + 1) for row in range(30)]
+    assert not re.search(r"test[0-4]\b|\.png", text)
+
     config.train_dataloader.dataset = dict(type="ImageFiles", data_root=str(tmp_path / "train"), image_size=8)
     config.evaluation_dataset = None
     (page,) = explore([save(config, tmp_path / "other" / "epoch_1.pth")], limit=20, projections=[])

@@ -171,6 +171,14 @@ def test_given_test_images_are_not_trained_on(images, tmp_path):
     assert config.evaluation_dataset.crop == config.train_dataloader.dataset.crop == "pad"
     with pytest.raises(UserError, match="set task='multi-label' or task='multi-class'"):
         own_config("simclr", images / "plain/given.csv", options=dict(label="finding"))
+    # Absolute paths from another folder.
+    (tmp_path / "far.csv").write_text(
+        "\n".join(["file,label", *(f"{images}/plain/{n:02}.png,{n % 2}" for n in range(40))])
+    )
+    with pytest.raises(UserError, match=rf"is not in '.*': give .* --data-options data_root={images}/plain"):
+        own_config("simclr", tmp_path / "far.csv")
+    path = own_config("simclr", tmp_path / "far.csv", options=dict(data_root=f"{images}/plain"))
+    assert load_config(path).files.data_root == f"{images}/plain"
     (images / "plain/given.csv").unlink()
 
 
@@ -247,7 +255,7 @@ def test_steps_of_sgd_are_scaled_to_the_batch_and_the_main_choices_are_printed(i
         ("trimix", "few", "has 9 training images; at least 16 are needed"),
         ("trimix", "empty", "holds no images"),
         ("trimix", "mixed", "both in class folders and beside them"),
-        ("trimix", "wrong.csv", "its first file, 'x.png', is neither in"),
+        ("trimix", "wrong.csv", "its first file, 'x.png', is not in"),
     ],
 )
 def test_refusals(method, data, message, images, tmp_path):

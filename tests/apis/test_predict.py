@@ -155,6 +155,7 @@ def test_bad_sources_are_one_sentence(trained, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("file\nno.png\n")
     (tmp_path / "other.csv").write_text("name\nno.png\n")
+    (tmp_path / "outside.csv").write_text("file\n../no.png\n")
     np.savez(tmp_path / "large.npz", x_test=np.zeros((2, 3, 9, 9), np.uint8))
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "a.png").write_bytes(b"no image")
@@ -162,6 +163,7 @@ def test_bad_sources_are_one_sentence(trained, tmp_path):
         "empty": "holds no images",
         "list.csv": "1 of 1 files are missing",
         "other.csv": "no column 'file'",
+        "outside.csv": r"line 2: file '\.\./no.png' is outside the folder of the images.*\(--data-root\)",
         "large.npz": r"its images are \(3, 9, 9\), but the classifier takes \(3, 8, 8\)",
         "damaged": "a.png.*cannot be decoded",
     }.items():

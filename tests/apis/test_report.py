@@ -308,7 +308,7 @@ def test_settings_are_words(tmp_path):
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", [1100, 390])
 def test_the_page_fits_wide_and_narrow_screens(width, runs, tmp_path):
     """Nothing is wider than the window, and tables show all their scores without scrolling."""
     rows = [row("A method of a long name", "linear", 0.5, labels_per_class=5, draw=i) for i in (0, 1)]

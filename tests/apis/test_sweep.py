@@ -1,6 +1,7 @@
 """A sweep trains every point once, keeps finished results and continues after a failing point."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -61,6 +62,15 @@ def test_points_are_trained_once_and_failures_are_tried_again(run, tmp_path):
     assert tries(tmp_path / "sweep", "evaluate").count(1) == 4
     run([grid[0], "train_dataloader.batch_size=5000"], options=["model.lam_per=epoch"])
     assert sorted(tries(tmp_path / "sweep", "pretrain")) == [1, 1, 2, 2]
+
+
+def test_a_dry_run_prints_the_runs_and_writes_nothing(tiny_config_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    words = [str(tiny_config_file), "model.head.temperature=0.1,2", "--work-dir", str(tmp_path / "sweep")]
+    main([*words, "--seeds", "0", "1", "--dry-run"])
+    printed = capsys.readouterr().out
+    assert re.search(r"pretrain .*temperature=0.1 .* 8 .*0 1 .*2 open", printed), printed
+    assert "pretrain: 4 open\nevaluate: 4 open" in printed and not (tmp_path / "sweep").exists()
 
 
 def test_a_folder_of_an_older_version(run, tmp_path):

@@ -297,7 +297,7 @@ def test_the_page_of_a_half_filled_table(table):
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", [1100, 390])
 def test_the_page_fits_wide_and_narrow_screens(width, tmp_path):
     table = Written(tmp_path, rows=("base", "a method of a long name"), columns=("knn", "linear", "finetune"))
     for seed in SEEDS:

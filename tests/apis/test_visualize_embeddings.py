@@ -46,6 +46,7 @@ def test_checkpoints_are_titled_by_what_differs_in_their_trainings(tmp_path):
     paths = [saved("a.pth", 0, 6), saved("b.pth", 0, 12), saved("c.pth", 1, 12)]
     assert checkpoint_titles(paths, None) == ["seed 0, epoch 6", "seed 0, epoch 12", "seed 1, epoch 12"]
     assert checkpoint_titles(paths[1:], None) == ["seed 0", "seed 1"]
+    assert checkpoint_titles(paths[:1], None) == ["TriMix, seed 0, epoch 6"]
     assert checkpoint_titles(paths[:2], ["early", "late"]) == ["early", "late"]
     assert checkpoint_titles([paths[0], saved("d.pth", 0, 6)], None) == ["a", "d"]
     with pytest.raises(UserError, match="--titles 'x' 'x': give 2 different titles"):

@@ -182,7 +182,11 @@ def test_the_tool_writes_both_formats(tiny_config_file, tmp_path, monkeypatch, c
         assert (tmp_path / f"mixing.{suffix}").stat().st_size > 1000
 
 
-def test_a_learned_mask_without_contrast_looks_flat():
-    rows = {"AMix": (np.zeros((1, 3, 4, 4)), np.full((1, 4, 4), 0.5))}
-    axes = draw_mixed_grid(rows, [0.5], np.zeros((2, 3, 4, 4)), learned=["AMix"]).axes[3]
-    assert axes.get_images()[0].get_clim() == pytest.approx((0.495, 0.505))
+def test_a_learned_mask_without_contrast_looks_flat_and_long_titles_stay_in_their_row():
+    name = "AMix, seed 0, epoch 10"
+    rows = {name: (np.zeros((1, 3, 4, 4)), np.full((1, 4, 4), 0.5))}
+    figure = draw_mixed_grid(rows, [0.5], np.zeros((2, 3, 4, 4)), learned=[name])
+    assert figure.axes[3].get_images()[0].get_clim() == pytest.approx((0.495, 0.505))
+    figure.draw_without_rendering()
+    above, below = (axes.yaxis.label.get_window_extent() for axes in (figure.axes[0], figure.axes[2]))
+    assert below.y1 < above.y0 and above.x0 >= 0

@@ -18,6 +18,7 @@ from ssl_ext.datasets.decode import Reading, image_size, read_image
 from ssl_ext.datasets.decode import _warn_of_dark as dark
 from ssl_ext.datasets.dicom import is_dicom
 from ssl_ext.datasets.listing import image_names
+from ssl_ext.evaluation.splits import load_splits
 
 RAMP = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
 
@@ -34,6 +35,7 @@ def warnings(monkeypatch):
     for module in (decode, groups, labels):
         monkeypatch.setattr(module, "print_log", lambda text, *_, **__: found.append(text))
     dark.cache_clear()
+    groups._warn_of_patients.cache_clear()
     return found
 
 
@@ -112,7 +114,7 @@ def test_lookup_tables_are_applied_before_the_inversion(kind, bits, tmp_path):
     share = voi[np.minimum(values, top - 1)] / white
     assert error(grey(path), share) <= 0.51
     if bits == (16, 16):
-        # pydicom's functions alone refuse modality tables of 12 bits, and cut the indices of tables of 8 bits.
+        # pydicom alone refuses modality tables of 12 bits, and cuts the indices of tables of 8 bits.
         file = pydicom.dcmread(path)
         assert np.array_equal(apply_voi_lut(apply_modality_lut(file.pixel_array, file), file), share * white)
     # Other intensities than 'window' are of the values after the modality table.
@@ -223,6 +225,29 @@ def test_a_column_of_groups_comes_first_and_a_patient_without_id_is_reported(sca
     assert any("1 of 2 files have no PatientID" in text for text in warnings)
 
 
+@pytest.mark.parametrize("patient", ["", "ANON"])
+def test_one_patient_or_none_is_no_group(patient, tmp_path, warnings):
+    for number in range(8):
+        name = f"{'train' if number < 5 else 'test'}/{'ab'[number % 2]}/{number}.dcm"
+        save_dicom(tmp_path / name, RAMP, patient=patient)
+    splits = ("train", "test")
+    options = dict(data_root=str(tmp_path), image_size=8)
+    assert ImageFiles(**options).groups is None and not warnings  # without labels there are no splits
+    for kind, more in ((ImageFiles, dict(class_folders=True)), (FolderDataset, {})):
+        load_splits(lambda split, kind=kind, more=more: kind(split, **options, **more))
+    drawn = [FolderDataset(one, str(tmp_path / "train"), image_size=8, test_share=0.4) for one in splits]
+    assert [len(data) for data in drawn] == [3, 2] and all(data.groups is None for data in drawn)
+    words = "have the same PatientID, as in anonymised exports" if patient else "have no PatientID"
+    assert all(words in text and "dataset.group" in text for text in warnings)
+    assert [int(text.split(" files")[0].split()[-1]) for text in warnings] == [8, 5, 3, 2]
+    if patient:
+        # The test split is of one patient, but the folder is not.
+        save_dicom(tmp_path / "train/a/8.dcm", RAMP, patient="B")
+        assert {*FolderDataset("test", **options).groups} == {"ANON"}
+        with pytest.raises(ValueError, match="the group 'ANON' has images both in train and in test"):
+            load_splits(lambda split: FolderDataset(split, **options))
+
+
 def test_nothing_else_of_a_patient_is_read_or_stored(scans, tmp_path, monkeypatch):
     read, opened = [], pydicom.dcmread
 
@@ -274,7 +299,7 @@ def test_12_bits_in_16_are_reported_once(suffix, tmp_path, warnings):
     for number in range(3):
         path = tmp_path / f"{number}.{suffix}"
         if suffix == "dcm":
-            save_dicom(path, RAMP, bits=16)
+            save_dicom(path, RAMP, bits=16, patient=f"P{number}")
         else:
             Image.fromarray(RAMP).save(path)
     options = dict(data_root=str(tmp_path), image_size=8)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ssl_ext.apis import pack
 from ssl_ext.datasets import FolderDataset, ImageFiles, image_files
 from ssl_ext.datasets.test_share import drawn_for_test
 
@@ -114,6 +115,48 @@ def test_a_class_of_one_unit_and_names_of_other_bytes():
 def test_a_bad_table_is_one_sentence(lines, words, folder):
     with pytest.raises(ValueError, match=words):
         ImageFiles("train", **table(folder, *lines))
+
+
+def test_absolute_paths_below_the_folder_are_those_relative_to_it(folder):
+    root = folder / "images"
+    (root / "linked").symlink_to(root / "deep")
+    (folder / "other").symlink_to(root)
+    paths = [root / "a.png", folder / "other/b.jpg", root / "linked/c.png", root / "deep/../grey16.png"]
+    lines = [f"{path},x,{split}" for path, split in zip(paths, ["train", *["test"] * 3], strict=True)]
+    options = table(folder, "file,label,split", *lines)
+    # Listed test images are not among the unlisted ones.
+    assert ImageFiles("train", **options, unlisted=True).files == ["a.png", "deep/c.png"]
+    assert ImageFiles("test", **options).files == ["b.jpg", "linked/c.png", "grey16.png"]
+    options = table(folder, "file,label", "a.png,x", f"{root}/a.png,y")
+    with pytest.raises(ValueError, match="line 3: file 'a.png' is empty or listed twice"):
+        ImageFiles("train", **options)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "{0}/secret.png", "{0}/images/../secret.png", "up/../secret.png"]
+)
+def test_files_outside_the_folder_are_not_read(name, folder):
+    Image.new("RGB", (8, 8)).save(folder / "secret.png")
+    (folder / "beside").mkdir()
+    (folder / "images/up").symlink_to(folder / "beside")
+    name = name.format(folder)
+    options = table(folder, "file,label", "a.png,x", f"{name},y")
+    words = (
+        rf"labels.csv: line 3: file '{name}' is outside the folder of the images, '.*images': give the folder"
+    )
+    for read in (
+        lambda: ImageFiles("train", **options),
+        lambda: pack(folder / "images", folder / "out", labels_file=options["labels_file"]),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read()
+    options = table(folder, "file,label", f"{folder}/secret.png,x", f"{folder}/images/a.png,y")
+    with pytest.raises(
+        ValueError, match=rf"holds all files, here '{folder}' \(config key: dataset.data_root\)"
+    ):
+        ImageFiles("train", **options)
+    options["data_root"] = folder
+    assert len(ImageFiles("train", **options, test_share=0.5)) == 2
 
 
 def test_a_file_that_is_not_there_is_named(folder):

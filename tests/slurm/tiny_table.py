@@ -91,7 +91,7 @@ def repeated_steps(out):
 def logged(out, place):
     """Number of lines of each log that say that a place was reached."""
     counts = {}
-    for folder in (out / "jobs").iterdir():
+    for folder in (out / "jobs").glob("*"):
         logs = [*folder.glob("log.txt"), *folder.glob("run/*/*.log")]
         counts[folder] = sum(log.read_text(errors="replace").count(LINES[place]) for log in logs)
     return counts

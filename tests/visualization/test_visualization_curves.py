@@ -233,3 +233,11 @@ def test_moving_average_skips_values_that_are_not_finite():
 def test_bad_input(runs, keywords, message):
     with pytest.raises(ValueError, match=message):
         loss_curves(runs, **keywords)
+
+
+def test_a_term_that_is_the_loss_has_no_panel_of_its_own():
+    records = [
+        {"step": step, "loss": 1 / step, "loss_simclr": 1 / step, "loss_other": 2.0} for step in (1, 2)
+    ]
+    labels = [panel.get_ylabel() for panel in loss_curves({"run": records}).axes]
+    assert len(labels) == 2 and "simclr" not in " ".join(labels).lower()

@@ -85,6 +85,8 @@ def test_trimix_matrices(batch):
     assert all(beside.get_ylabel() == "mixed images" for beside in panels[:, 2])
     low, high = panels[1, 0].get_images()[0].get_clim()
     assert low == -high and high == pytest.approx(similarity.abs().max().item())
+    largest = probabilities.max().item()
+    assert panels[2, 0].get_images()[0].get_clim()[1] == pytest.approx(1 if batch == 2 else largest)
 
 
 @pytest.mark.parametrize(("batch", "rows"), [(1, 1), (33, 33), (4, 3)])

@@ -38,6 +38,7 @@ def render_page(source: str, points: Points, sides: Mapping[str, Side], sheets: 
         style=Markup(style),
         script_hash=_hash(script),
         style_hash=_hash(style),
+        anonymous=points.anonymous,
         data={"source": source, **page_data(points, sides, sheets)},
     )
 

@@ -44,10 +44,11 @@ class Points:
     Attributes:
         split: Name of the split.
         rows: Rows of the images in the split (N,), increasing.
-        files: Names of their files; None for images in arrays.
+        files: Names of their files; None for images in arrays, and if they are left out.
         labels: int64 (N,), or (N, L) for several labels per image; negative: unlabelled.
         names: Names of the classes.
         groups: Patient, lesion or slide of each image, or None.
+        anonymous: File names are left out, and groups are numbers.
     """
 
     split: str
@@ -56,17 +57,28 @@ class Points:
     labels: Tensor
     names: list[str]
     groups: list[str] | None
+    anonymous: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @classmethod
-    def choose(cls, dataset: Any, split: str, limit: int, seed: int, *, root: str = "") -> Points:
-        """Choose up to ``limit`` images at random; files in ``root`` are named relative to it."""
+    def choose(
+        cls, dataset: Any, split: str, limit: int, seed: int, *, root: str = "", names: bool = True
+    ) -> Points:
+        """Choose up to ``limit`` images at random; files in ``root`` are named relative to it.
+
+        Without ``names`` files have none, and groups are numbered as they appear.
+        """
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
         rows = order[:limit].sort().values
-        files: Paths | None = getattr(dataset, "files", None)
+        files: Paths | None = getattr(dataset, "files", None) if names else None
         groups = getattr(dataset, "groups", None)
+        if groups is not None:
+            groups = [shown(groups[row]) for row in rows.tolist()]
+            if not names:
+                numbers = {name: str(number) for number, name in enumerate(dict.fromkeys(groups), start=1)}
+                groups = [numbers[name] for name in groups]
         return cls(
             split=split,
             rows=rows,
@@ -75,7 +87,8 @@ class Points:
             else [shown(files.name(row)).removeprefix(f"{root}/") for row in rows.tolist()],
             labels=torch.as_tensor(dataset.labels).cpu()[rows],
             names=[str(name) for name in dataset.classes or range(dataset.num_classes)],
-            groups=None if groups is None else [shown(groups[row]) for row in rows.tolist()],
+            groups=groups,
+            anonymous=not names,
         )
 
     def texts(self, classes: Tensor) -> list[str | None]:

@@ -34,6 +34,7 @@ def explore(
     seed: int = 0,
     out: str | os.PathLike | None = None,
     projector: bool = False,
+    names: bool = True,
     options: dict | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
@@ -52,6 +53,7 @@ def explore(
         seed: Seed of the choice of images, projections and clusters.
         out: The page; default ``explore.html`` in the folder of the first checkpoint.
         projector: Also write the features for TensorBoard's projector, into each run's newest log folder.
+        names: Name files and groups; otherwise groups are numbers, and files are left out.
         options: Config keys to override.
         say: Called with a line for each step.
 
@@ -75,7 +77,7 @@ def explore(
         name, dataset = choose_split(data, split)
         embedded = [run.embed(data, seed) for run in found]
     root = str(data.dataset.get("data_root", "")).rstrip("/")
-    points = Points.choose(dataset, name, limit, seed, root=root)
+    points = Points.choose(dataset, name, limit, seed, root=root, names=names)
     sides = []
     for run, network in zip(found, embedded, strict=True):
         say(f"features of {run.name}")

@@ -30,8 +30,8 @@ def path_titles(paths: Sequence[str | os.PathLike], titles: Sequence[str] | None
 def checkpoint_titles(paths: Sequence[str | os.PathLike], titles: Sequence[str] | None) -> list[str]:
     """Return the given titles, or describe each checkpoint by the method, seed and epoch that differ.
 
-    Classifiers are described by their training. If descriptions are equal, the distinctive parts of the paths
-    are returned.
+    A single checkpoint is described by all three. Classifiers are described by their training. If
+    descriptions are equal, the distinctive parts of the paths are returned.
 
     Raises:
         UserError: The titles are not as many different texts as there are paths.
@@ -41,7 +41,8 @@ def checkpoint_titles(paths: Sequence[str | os.PathLike], titles: Sequence[str] 
         return names
     known = [stored_training(stored_meta(path)) for path in paths]
     texts = [[form.format(one.get(key, "?")) for key, form in FORMATS.items()] for one in known]
-    differing = [len(set(column)) > 1 for column in zip(*texts, strict=True)]
+    shown_alone = len(paths) == 1 and not any("?" in text for text in texts[0])
+    differing = [shown_alone or len(set(column)) > 1 for column in zip(*texts, strict=True)]
     words = [
         classifier_name(path) or ", ".join(text for text, shown in zip(row, differing, strict=True) if shown)
         for path, row in zip(paths, texts, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ def sweep(
     seeds: Sequence[int] = (0,),
     options: Sequence[str] = (),
     train_args: Sequence[str] = (),
+    show: Callable[..., None] | None = None,
 ) -> list[Point]:
     """Train and evaluate every point of a grid, as a table does (:mod:`ssl_ext.apis.tables`).
 
@@ -61,9 +62,10 @@ def sweep(
         seeds: Every point is trained once with each of them.
         options: Config keys to override at all points, as ``'key=value'``.
         train_args: More arguments of the training tool.
+        show: Called with the plan, its jobs, their states and training images; nothing is written or run.
 
     Returns:
-        All points, in the order of the grid.
+        All points, in the order of the grid; none with ``show``.
 
     Raises:
         UserError: Bad input, found before anything is written.
@@ -95,7 +97,13 @@ def sweep(
         f"Sweep of {Path(config).stem}", "%", cells, rows=[axis.name for axis in axes], columns=["protocol"],
         seeds=seeds, folder=Path.cwd(),
     )  # fmt: skip
-    outcome = plan_in(table, "table", folder, options=options, train_args=train_args, retry_failed=True)
+    outcome = plan_in(
+        table, "table", folder, options=options, train_args=train_args, retry_failed=True,
+        dry_run=show is not None,
+    )  # fmt: skip
+    if show:
+        show(outcome.planned.plan, outcome.planned.jobs, outcome.states, outcome.images)
+        return []
     gpus = local_gpus(None)
     about = dict(
         config=str(config),

@@ -15,6 +15,22 @@ from .jobs import OPEN, STAGES, Job, State
 from .plan import Plan
 
 
+def print_plan(
+    console: Any,
+    plan: Plan,
+    jobs: Mapping[str, Job],
+    states: Mapping[str, State],
+    images: Mapping[str, int] | None,
+) -> None:
+    """Print the notes of a plan, its runs (unless ``images`` is None) and a line for each stage."""
+    for line in plan.notes:
+        console.print(line)
+    if images is not None:
+        console.print(runs_table(plan, jobs, states, images))
+    for line in summary(plan, jobs, states):
+        console.print(line)
+
+
 def runs_table(
     plan: Plan, jobs: Mapping[str, Job], states: Mapping[str, State], images: Mapping[str, int]
 ) -> Table:

@@ -24,7 +24,7 @@ from .jobs import DONE, FAILED, OPEN, State, digest, read_state, write_state
 from .live import LiveTable, show_table
 from .local import WORKERS_LOG
 from .locks import take_lock
-from .overview import runs_table, summary
+from .overview import print_plan
 from .plan import PLAN, Plan, Starter, job_folder, read_plan, read_states, write_plan
 from .planning import Planned, plan_table
 from .starters import Workers
@@ -195,9 +195,9 @@ def run_table(
     settings["skip_missing"] = settings.get("skip_missing", False) or estimate
     outcome = plan_in(read_table(path), name, out, dry_run=dry_run or estimate, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
-    for note in plan.notes:
-        console.print(note)
     if not dry_run and not estimate:
+        for note in plan.notes:
+            console.print(note)
         with LiveTable(outcome.folder, console) as live:
             views: list[Callable[[], None]] = [Tail(outcome.folder, console), live]
             if not console.is_terminal:
@@ -210,10 +210,7 @@ def run_table(
         return 0 if set(outcome.counts) <= {DONE} else 1
     if estimate:
         console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))
-    else:
-        console.print(runs_table(plan, jobs, outcome.states, outcome.images))
-    for line in summary(plan, jobs, outcome.states):
-        console.print(line)
+    print_plan(console, plan, jobs, outcome.states, None if estimate else outcome.images)
     return 1 if outcome.failed else 0
 
 
