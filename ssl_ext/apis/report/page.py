@@ -32,8 +32,8 @@ from .text import (
 
 WORDS = {"true": "yes", "false": "no", "null": "none", "[]": "none", "{}": "none"}
 LABEL_ROWS = (
-    "TP and FN: images with the label, predicted with and without it; FP and TN: images without it. The shade "
-    "is the fraction of the images with or without the label."
+    "TP and FN: images with the label, predicted with and without it; FP and TN: images without it. The "
+    "shade is the fraction of the images with or without the label."
 )
 NUMBERED_UP_TO = 20  # classes; a larger confusion matrix is shown as a picture
 
