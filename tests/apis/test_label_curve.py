@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 
+import numpy as np
 import pytest
 
 from ssl_ext.apis import label_curve
@@ -157,3 +158,15 @@ def test_falling_scores_are_said_not_to_fit():
         "10 measured ones already gave more" in words
         and "misses the interval of the draws at 10, 40" in words
     )
+
+
+def test_numbers_of_groups_are_compared_with_the_groups_that_have_a_label(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "evaluate", None)
+    images, labels = np.zeros((12, 8, 8, 3), np.uint8), np.array([0, 1] * 5 + [-1, -1])
+    content = {f"{split}_images": images for split in ("train", "test")}
+    content |= dict(train_labels=labels, train_groups=np.arange(12) // 2)
+    content |= dict(test_labels=labels, test_groups=12 + np.arange(12))
+    np.savez(tmp_path / "patients.npz", **content)
+    tiny_config.evaluation_dataset = dict(type="NPZDataset", data_root=str(tmp_path / "patients.npz"))
+    with pytest.raises(UserError, match="--next 5: a number of groups above 5, the largest measured one"):
+        label_curve(tiny_config, None, budgets=[2, 3, "all"], by="group", next_budget=5)
