@@ -197,6 +197,10 @@ def _write(folder: Path, curves: Sequence[Curve], metric: str, which: str, unit:
     ):
         write_text(path, words)
     label, scale, _, _ = METRICS[metric]
+    every = [point for curve in curves for point in curve.points]
+    bars = "bars: over draws" if any(point.draws > 1 for point in every) else ""
+    if any(point.draws == 1 and point.ends for point in every):
+        bars += f"{', but ' if bars else 'bars: '}over test images of a single measurement"
     figure = label_curves(
         {
             curve.name: (
@@ -207,6 +211,6 @@ def _write(folder: Path, curves: Sequence[Curve], metric: str, which: str, unit:
             for curve in curves
         },
         label=label, unit=unit, scale=scale,
-        note=selection_words([point for curve in curves for point in curve.points]),
+        notes=[one for one in (selection_words(every), bars) if one],
     )  # fmt: skip
     return [*save_figure(figure, folder / NAME), *paths]

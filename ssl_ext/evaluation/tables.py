@@ -16,7 +16,7 @@ from .stats import Stat, interval_notes, majority_stat, shown_metrics
 
 WIDE_UP_TO = 4  # protocol columns that fit a terminal of 100 characters
 MAJORITY = "most frequent class"
-WIDE_LABELS = {"acc": "accuracy %", "balanced_acc": "balanced %", "auc": "AUC"}
+WIDE_LABELS = {"acc": "accuracy %", "balanced_acc": "balanced %", "kappa": "kappa", "auc": "AUC"}
 
 
 def aggregate(
@@ -89,7 +89,8 @@ def _column(condition: Condition, methods: dict[str, dict[Condition, Stat]]) -> 
 
 def _wide(rows: Sequence[ResultRow], columns: Sequence[Condition], which: str) -> Table:
     members = repeats([row for row in rows if "acc" in getattr(row, which)])
-    shown = [metric for metric in shown_metrics(rows)[0] if metric not in ("kappa", "top5")]
+    ordinal = any("kappa" in getattr(row, which) for row in rows)
+    shown = [one for one in shown_metrics(rows)[0] if one in WIDE_LABELS and (ordinal or one != "kappa")]
     found: dict[str, dict[str, dict[Condition, Stat]]] = {
         metric: aggregate(rows, metric=metric, which=which) for metric in shown
     }

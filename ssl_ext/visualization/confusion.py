@@ -91,7 +91,7 @@ def _label_rows(counts: np.ndarray, names: Sequence[str]) -> Figure:
     ]
     figure = new_figure(PAGE, 1.3 + 0.26 * len(counts))
     axes = figure.subplots()
-    drawn = _draw(axes, shares, np.array(words))
+    _draw(axes, shares, np.array(words))
     axes.set_aspect("auto")
     axes.axvline(1.5, color="white", linewidth=4)
     axes.set_xticks(
@@ -101,8 +101,10 @@ def _label_rows(counts: np.ndarray, names: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0, labelsize=TICK)
     for place, words_below in ((0.25, "images with the label"), (0.75, "images without the label")):
-        axes.text(place, -0.02, words_below, ha="center", va="top", fontsize=LABEL, transform=axes.transAxes)
-    colour_bar(figure, drawn, "share of these images (%)", ax=axes, fraction=0.05, pad=0.02)
+        axes.annotate(
+            words_below, (place, 0), (0, -6), "axes fraction", "offset points", ha="center", va="top",
+            fontsize=LABEL,
+        )  # fmt: skip
     return figure
 
 

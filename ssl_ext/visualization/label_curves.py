@@ -21,7 +21,7 @@ def label_curves(
     label: str,
     unit: str = "labels",
     scale: float = 1,
-    note: str = "",
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Draw scores with their intervals, the fitted curves, and what these give beyond the measured numbers.
 
@@ -31,7 +31,7 @@ def label_curves(
         label: Name of the score.
         unit: Unit of the numbers on the (logarithmic) horizontal axis.
         scale: Factor of the scores, 100 for percent.
-        note: Words about all points, in brackets after the unit.
+        notes: Lines about all points, below the unit.
 
     Raises:
         ValueError: No curve.
@@ -65,8 +65,8 @@ def label_curves(
     axes.set_xscale("log")
     axes.set_xticks(sorted(ticks), [f"{one:g}" for one in sorted(ticks)])
     axes.xaxis.set_minor_locator(NullLocator())
-    words = ", ".join(filter(None, (note, "hollow: extrapolated" * any(one[2] for one in curves.values()))))
-    axes.set_xlabel(f"{unit} ({words})" if words else unit, fontsize=9)
+    hollow = " (hollow: extrapolated)" * any(one[2] for one in curves.values())
+    axes.set_xlabel("\n".join((unit + hollow, *notes)), fontsize=9)
     axes.set_ylabel(label, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(color="0.92", linewidth=0.7)

@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 
+import numpy as np
 import pytest
 
 from ssl_ext.apis import label_curve
@@ -87,8 +88,8 @@ def test_equal_scores_have_no_curve(score):
         "curve to extrapolate. Settings or epochs were selected on 5 validation labels."
     )
     points = [(point.n, point.mean, point.ends) for point in curve.points]
-    figure = label_curves({"A": (points, curve.score, None)}, label="acc.", note="selected on 5 labels")
-    assert figure.axes[0].get_xlabel() == "labels (selected on 5 labels)"
+    figure = label_curves({"A": (points, curve.score, None)}, label="acc.", notes=["selected on 5 labels"])
+    assert figure.axes[0].get_xlabel() == "labels\nselected on 5 labels"
     (line,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) == 100)
     assert set(line.get_ydata()) == {score}
 
@@ -157,3 +158,15 @@ def test_falling_scores_are_said_not_to_fit():
         "10 measured ones already gave more" in words
         and "misses the interval of the draws at 10, 40" in words
     )
+
+
+def test_numbers_of_groups_are_compared_with_the_groups_that_have_a_label(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "evaluate", None)
+    images, labels = np.zeros((12, 8, 8, 3), np.uint8), np.array([0, 1] * 5 + [-1, -1])
+    content = {f"{split}_images": images for split in ("train", "test")}
+    content |= dict(train_labels=labels, train_groups=np.arange(12) // 2)
+    content |= dict(test_labels=labels, test_groups=12 + np.arange(12))
+    np.savez(tmp_path / "patients.npz", **content)
+    tiny_config.evaluation_dataset = dict(type="NPZDataset", data_root=str(tmp_path / "patients.npz"))
+    with pytest.raises(UserError, match="--next 5: a number of groups above 5, the largest measured one"):
+        label_curve(tiny_config, None, budgets=[2, 3, "all"], by="group", next_budget=5)

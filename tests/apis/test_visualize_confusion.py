@@ -104,7 +104,7 @@ def test_labels_of_an_image_have_a_row_each(results):
     assert [[cell["count"] for cell in own] for own in table["rows"]] == [[6, 2, 2, 10], [0, 2, 0, 18]]
     assert [cell["share"] for cell in table["rows"][0]] == [0.75, 0.25, 0.167, 0.833]
     page = render_page([comparison], ["acc"], which="last", sources=[{"path": "a"}])
-    assert '<th scope="col">false negatives</th>' in page and "of the images with the label" in page
+    assert '<th scope="col">FN</th><th scope="col">FP</th>' in page and "TP and FN: images with" in page
     rows[0].last = {**metrics, "multilabel_confusion": [[[1]]]}
     with pytest.raises(UserError, match="a label's confusion matrix of row 1 is not 2 × 2"):
         confusion_figure(results(*rows))

@@ -88,6 +88,34 @@ def test_patients_stay_together_from_the_file_to_the_rows(save, run, tmp_path):
     assert drawn[-1].settings["labels"]["rows"] == "groups-random-4_seed-0_draw-1"
 
 
+def test_unrelated_labels_score_at_chance_by_group_and_well_above_it_without(run, tiny_config, tmp_path):
+    """The images of a patient are crops of four coloured squares; its label is drawn at random."""
+    tiny_config.evaluation.knn.k = 5
+    generator = np.random.default_rng(0)
+    squares = generator.integers(0, 256, (60, 3, 2, 2), dtype=np.uint8)
+    sources = squares.repeat(8, axis=2).repeat(8, axis=3)
+    labels = generator.permutation(np.arange(60) % 2)
+    patients = np.repeat(np.arange(60), 8)
+    images = [
+        sources[patient, :, y : y + 8, x : x + 8]
+        for patient in range(60)
+        for y, x in generator.integers(3, 6, (8, 2))
+    ]
+
+    def accuracy(test, **groups):
+        content = {}
+        for split, rows in dict(train=~test, test=test).items():
+            content |= {f"{split}_images": np.stack(images)[rows], f"{split}_labels": labels[patients][rows]}
+            content |= {f"{split}_{name}": values[rows] for name, values in groups.items()}
+        _, knn = run(save_npz(tmp_path, content), protocols=["knn"], baselines=["pixels"])
+        return knn.last["acc"], knn.intervals["last"]["acc"]
+
+    _, (low, high) = accuracy(patients % 3 == 0, groups=patients)
+    assert low < 0.5 < high
+    leaked, (low, high) = accuracy(np.arange(480) % 3 == 0)
+    assert leaked > 0.8 and low > 0.7
+
+
 @pytest.mark.parametrize("save", [save_npz, save_csv])
 def test_a_patient_in_two_splits_is_named(save, run, tmp_path):
     content = arrays(**SIZES)

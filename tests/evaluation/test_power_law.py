@@ -36,9 +36,9 @@ def test_two_numbers_of_labels_are_too_few():
 
 def test_the_fit_is_at_least_as_close_as_scipys_search_within_the_bounds():
     generator, n = np.random.default_rng(0), np.array([20.0, 50, 100, 400, 1000])
-    for _ in range(5):
+    for case in range(6):
         truth = generator.uniform([0, 0, 0], [2, 1.5, 0.4])
-        errors = _law(n, *truth) + 0.02 * generator.standard_normal(len(n))
+        errors = _law(n, *truth)[:: -1 if case == 5 else 1] + 0.02 * generator.standard_normal(len(n))
         (found,) = _fit(n, errors[None])
         limits = ([0, 0, 0], [np.inf, 3, 1])
         other, _ = curve_fit(_law, n, errors, (0.5, 0.5, 0), bounds=limits, maxfev=5000)

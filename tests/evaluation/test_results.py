@@ -111,6 +111,14 @@ def test_labels_modes_and_targets_are_conditions_of_their_own():
     ]
 
 
+def test_kappa_is_in_the_table_of_ordinal_classes():
+    assert "kappa" not in printed(results_table([row("a", "knn", 0.32, auc=0.6)]))
+    ordinal = row("a", "knn", 0.32, auc=0.6)
+    ordinal.last["kappa"] = 0.37
+    text = " ".join(printed(results_table([ordinal])).split())
+    assert "accuracy % / kappa / AUC, last epoch" in text and "/ 0.3700 / 0.6000" in text
+
+
 def test_many_protocols_make_a_long_table_and_clusters_one_of_their_own():
     rows = [
         *(

@@ -1,18 +1,23 @@
 """Trained classifiers kept by ``evaluate(save=...)``, and their use as checkpoints."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 import torch
 from digit_files import save_digits
+from methods import tiny_run
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
-from ssl_ext.apis import evaluate, export, load_classifier
+from ssl_ext.apis import evaluate, export, load_classifier, predict
 from ssl_ext.apis.evaluate import files
 from ssl_ext.apis.evaluate.rows import ResultRows
 from ssl_ext.apis.figures import confusion_figure, embedding_figure
 from ssl_ext.errors import UserError
+from ssl_ext.evaluation.calibration import tempered
+from ssl_ext.registry import MODELS
 
 SHORT = dict(epochs=4, min_steps=None, batch_size=8, lr=5e-2, evaluations=4, augment=None)
 TRAINED = ("linear", "linear-aug", "finetune", "supervised", "budget", "semi", "transfer")
@@ -73,6 +78,33 @@ def test_saved_networks_give_the_scores_of_their_rows(config, checkpoint, kept, 
             if row.method != "supervised":
                 assert classifier.about["source"]["checkpoint"]["path"] == str(checkpoint)
     assert differ  # so that the epochs of some networks do
+
+
+@pytest.mark.parametrize("method", ["TriMix", "TriBYOL", "AMix"])
+def test_predictions_of_a_saved_network_of_a_method_are_those_of_its_rows(method, kept, tmp_path):
+    data = save_digits(tmp_path / "digits.npz", dict(train=40, val=20, test=100))
+    config = tiny_run(method, data["data_root"])
+    config.evaluation_dataset = data
+    config.evaluation.update(linear=dict(solver="sgd", epochs=2, lr=9.0), finetune={**SHORT, "epochs": 2})
+    init_default_scope("ssl_ext")
+    network = MODELS.build(config.model)
+    torch.manual_seed(0)  # momentum copies differ from their originals
+    state = {name: own * (0.9 + 0.2 * torch.rand(own.shape)) if own.is_floating_point() else own
+             for name, own in network.state_dict().items()}  # fmt: skip
+    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    settings = dict(protocols=["linear", "finetune"], save=True, out_dir=tmp_path / "o", device="cpu")
+    for row, scores in zip(evaluate(config, tmp_path / "weights.pth", **settings), kept, strict=True):
+        path = tmp_path / "o" / row.saved
+        out = predict(path, data["data_root"], out=tmp_path / f"{row.protocol}.csv", device="cpu")
+        with open(out) as file:
+            lines = list(csv.DictReader(file))
+        found = np.array([[float(line[f"p({label})"]) for label in range(10)] for line in lines])
+        calibration = load_classifier(path, "cpu").calibration
+        best = torch.from_numpy(scores.test["best"].values)
+        expected = tempered(best, calibration.temperature, "multi-class")
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert [int(line["decision"]) for line in lines] == best.argmax(1).tolist()
+        assert row.method == method and np.ptp(found, axis=0).max() > 2e-5
 
 
 def test_a_saved_network_is_a_checkpoint_of_evaluate_visualize_and_export(config, checkpoint, tmp_path):

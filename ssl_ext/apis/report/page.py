@@ -31,6 +31,10 @@ from .text import (
 )
 
 WORDS = {"true": "yes", "false": "no", "null": "none", "[]": "none", "{}": "none"}
+LABEL_ROWS = (
+    "TP and FN: images with the label, predicted with and without it; FP and TN: images without it. The "
+    "shade is the fraction of the images with or without the label."
+)
 NUMBERED_UP_TO = 20  # classes; a larger confusion matrix is shown as a picture
 
 
@@ -226,9 +230,8 @@ def matrix_table(comparison: Comparison, line: Line, counts: list) -> dict[str, 
         "title": title,
         "classes": classes,
         "corner": "label" if labels else "true \\ predicted",
-        "heads": ["true positives", "false negatives", "false positives", "true negatives"]
-        if labels
-        else classes,
+        "heads": ["TP", "FN", "FP", "TN"] if labels else classes,
+        "note": LABEL_ROWS if labels else "",
         "rows": [],
         "picture": None,
     }
@@ -238,12 +241,8 @@ def matrix_table(comparison: Comparison, line: Line, counts: list) -> dict[str, 
         )
         return about
     for row in counts:
-        parts = [row[1][::-1], row[0][::-1]] if labels else [row]
+        parts = [(part, max(1, sum(part))) for part in ([row[1][::-1], row[0][::-1]] if labels else [row])]
         about["rows"].append(
-            [
-                {"count": count, "share": round(count / max(1, sum(part)), 3)}
-                for part in parts
-                for count in part
-            ]
+            [{"count": n, "share": round(n / total, 3)} for part, total in parts for n in part]
         )
     return about
