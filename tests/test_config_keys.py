@@ -181,7 +181,7 @@ def test_classes_count_like_their_names(tiny_config_file):
     )
     hooks = "custom_hooks = [dict(type=FeatureMonitorHook, interval=1), dict(type=ValidationLossHook)]\n"
     others = "other = [dict(type=torch.Tensor), dict(type=torch.optim.SGD), dict(type=ResNet)]\n"
-    tiny_config_file.write_text(imports + text + hooks + others)
+    tiny_config_file.write_text(f"{imports}{text}\n{hooks}{others}")
     config = load_config(tiny_config_file)
     assert config.model.type == "TriMix"
     assert [hook.type for hook in config.custom_hooks] == ["FeatureMonitorHook", "ValidationLossHook"]
