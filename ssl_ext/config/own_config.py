@@ -84,7 +84,7 @@ def own_config(
     run = Path(work_dir or path.with_suffix(""))
     text, chosen = config_text(base, images, machine, path, run)
     exists = path.exists()
-    if exists and path.read_text(encoding="utf-8") != text:
+    if exists and _settings(path.read_text(encoding="utf-8")) != _settings(text):
         raise UserError(
             f"'{path}' exists, and differs from the config for these images (it was edited, or they were "
             f"changed): train it (ssl-ext train {quote(path)}), or delete it."
@@ -94,6 +94,11 @@ def own_config(
         write_text(path, text)
         print_log("\n".join([*chosen, f"Config written to {path}; edit it as you like."]), logger="current")
     return path
+
+
+def _settings(text: str) -> list[str]:
+    """Lines of a config without comments, which name the folder of the run."""
+    return [line for line in text.splitlines() if not line.startswith("#")]
 
 
 def config_text(
