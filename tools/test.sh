@@ -11,6 +11,8 @@ echo "== mypy and pytest"
 # Beside the tests, because alone it would use one core only.
 mypy &
 types=$! status=0
+# It ignores Ctrl-C.
+trap 'kill "$types" 2>/dev/null || true' EXIT
 # Two processes with a thread each; a file stays in one of them.
 python -m pytest -n 2 --dist loadfile "$@" || status=$?
 wait "$types" || { echo "mypy has found errors; see above"; exit 1; }

@@ -122,6 +122,8 @@ def _grey(stored: np.ndarray, file: Any, *, inverted: bool) -> Grey:
         file.setdefault(name, default)
     modality, voi = (_table_bits(file, name) for name in TABLES)
     full, bits, signed = None, 32, bool(file.PixelRepresentation)
+    if not modality and float(file.RescaleSlope) == 0:
+        raise ValueError("its RescaleSlope is 0")
     if stored.dtype.kind in "iu":
         bits = int(file.BitsStored)
         # Indices of tables are negative before they are limited to the table.
@@ -133,6 +135,10 @@ def _grey(stored: np.ndarray, file: Any, *, inverted: bool) -> Grey:
             black, white = sorted(apply_modality_lut(np.array([low, low + (1 << bits) - 1]), file).tolist())
             full = (black, white)
     values = apply_modality_lut(stored, file)
+    if voi and full and full[0] < 0:
+        # With implicit VR pydicom reads a negative first value as unsigned if the pixels are.
+        descriptor = file.VOILUTSequence[0].LUTDescriptor
+        descriptor[1] = (descriptor[1] + 2**15) % 2**16 - 2**15
     window = None
     if voi:
         window = partial(_looked_up, values, file, voi)
@@ -146,14 +152,25 @@ def _table_bits(file: Any, name: str) -> int:
 
     With 8 bits pydicom 3.0 keeps only 8 bits of the index too and does not read entries of one byte, and it
     refuses other numbers than 8 and 16 in modality LUTs.
+
+    Raises:
+        ValueError: the table lacks its descriptor, or has fewer entries than that says.
     """
     if name not in file:
         return 0
     item = file[name].value[0]
-    entries, first, bits = item.LUTDescriptor
-    if isinstance(item.LUTData, bytes) and len(item.LUTData) < 2 * (entries or 2**16):
-        item.add_new("LUTData", "US", list(item.LUTData))
-    item.LUTDescriptor = [entries, first, 16]
+    descriptor, data = item.get("LUTDescriptor"), item.get("LUTData")
+    if descriptor is None or data is None or np.size(descriptor) != 3:
+        raise ValueError(f"its {name} needs a LUTDescriptor of three numbers and LUTData")
+    entries, first, bits = (int(number) for number in descriptor)
+    entries = entries or 2**16
+    found = len(data) // 2 if isinstance(data, bytes) else np.size(data)
+    # One byte an entry, and one more if their number is odd.
+    if isinstance(data, bytes) and bits <= 8 and entries <= len(data) <= entries + 1:
+        item.add_new("LUTData", "US", list(data))
+    elif found < entries:
+        raise ValueError(f"its {name} has {found} of the {entries} entries of its LUTDescriptor")
+    item.add_new("LUTDescriptor", "SL", [entries, first, 16])
     return int(bits)
 
 

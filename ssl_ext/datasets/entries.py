@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,8 +113,15 @@ def _unlisted(root: Path, entries: Sequence[Entry], group: str | None) -> list[E
     Raises:
         UnknownGroups: the listed images have groups other than PatientIDs, or an unlisted one has none.
     """
-    known = {os.path.normpath(entry.file) for entry in entries}
-    files = [name for name in sorted(image_names(root)) if os.path.normpath(name) not in known]
+    real = lru_cache(os.path.realpath)
+
+    def place(name: str) -> str:
+        folder, file = os.path.split(root / name)
+        path = os.path.join(real(folder), file)
+        return os.path.realpath(path) if os.path.islink(path) else path
+
+    known = {place(entry.file) for entry in entries}
+    files = [name for name in sorted(image_names(root)) if place(name) not in known]
     if not entries[0].group:
         return [Entry(name, None, "train") for name in files]
     held = {entry.group for entry in entries if entry.split != "train"}

@@ -126,14 +126,30 @@ def test_lookup_tables_are_applied_before_the_inversion(kind, bits, tmp_path):
     assert error(own, np.clip((values / top - 0.25) / 0.5, 0, 1)) <= 0.51
 
 
-def test_a_voi_table_begins_below_zero_after_rescaling(tmp_path):
+# As unsigned number, as pydicom reads it from files of unsigned pixels with implicit VR.
+@pytest.mark.parametrize("first", [-20, 2**16 - 20])
+def test_a_voi_table_begins_below_zero_after_rescaling(first, tmp_path):
     values = np.arange(64, dtype=np.uint8).reshape(8, 8)
     voi = np.arange(50) * 5
     path = save_dicom(
         tmp_path / "a.dcm", values, bits=8, RescaleSlope=1, RescaleIntercept=-40,
-        VOILUTSequence=table(-20, voi, 8, packed=False),
+        VOILUTSequence=table(first, voi, 8, packed=False),
     )  # fmt: skip
     assert np.array_equal(grey(path), voi[np.clip(values.astype(int) - 20, 0, 49)])
+
+
+def test_damaged_tables_are_a_sentence(tmp_path):
+    short, empty = table(0, range(4096), 16, packed=True), table(0, range(9), 16, packed=False)
+    short[0].LUTData = short[0].LUTData[:8000]
+    del empty[0].LUTData
+    for settings, words in [
+        (dict(VOILUTSequence=short), "its VOILUTSequence has 4000 of the 4096 entries"),
+        (dict(ModalityLUTSequence=empty), "its ModalityLUTSequence needs a LUTDescriptor"),
+        (dict(RescaleSlope=0, RescaleIntercept=0), "its RescaleSlope is 0"),
+    ]:
+        path = save_dicom(tmp_path / "a.dcm", RAMP, **settings)
+        with pytest.raises(ValueError, match=words):
+            grey(path)
 
 
 @pytest.mark.parametrize("width", [0, -3, None])

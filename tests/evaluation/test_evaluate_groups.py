@@ -108,6 +108,7 @@ def test_unrelated_labels_score_at_chance_by_group_and_well_above_it_without(run
             content |= {f"{split}_images": np.stack(images)[rows], f"{split}_labels": labels[patients][rows]}
             content |= {f"{split}_{name}": values[rows] for name, values in groups.items()}
         _, knn = run(save_npz(tmp_path, content), protocols=["knn"], baselines=["pixels"])
+        assert knn.intervals["over"] == ("groups" if groups else "images")
         return knn.last["acc"], knn.intervals["last"]["acc"]
 
     _, (low, high) = accuracy(patients % 3 == 0, groups=patients)
