@@ -26,7 +26,7 @@ from ssl_ext.apis.tables.outputs import (
 from ssl_ext.apis.tables.page import render_table
 from ssl_ext.apis.tables.plan import Cell, Plan, job_folder, write_plan
 from ssl_ext.apis.tables.scores import Scores
-from ssl_ext.apis.tables.status import status_lines
+from ssl_ext.apis.tables.status import left_text, status_lines
 from ssl_ext.config.papers import find_tables, read_table
 from ssl_ext.evaluation import ResultRow, read_results, write_results
 
@@ -230,6 +230,22 @@ def test_time_left_is_that_of_finished_jobs_of_the_same_config_else_stage(table)
         table.state("pretrain-new-2", FAILED, said="error: NaN.")
         left = 3 * 100 + (6 + 2 * 5) * 60
         assert status_lines(table.read())[0].endswith(f"about {left / 60:.0f} min left.")
+        # The time of earlier tries is subtracted, and a job without a lock does not run: 40 s each are left.
+        for seed in (3, 4):
+            table.state(f"pretrain-new-{seed}", RUNNING, since=now - 60, seconds=60)
+        assert status_lines(table.read())[0].endswith(f"about {(left - 120) / 60:.0f} min left.")
+
+
+def test_time_left_is_at_least_that_of_the_longest_chain():
+    chain = [Job("train", "pretrain", [], "."), Job("judge", "evaluate", [], ".", ["train"])]
+    others = [Job(f"other-{number}", "pretrain", [], ".") for number in range(8)]
+    ended = [Job("trained", "pretrain", [], "."), Job("judged", "evaluate", [], ".")]
+    jobs = {job.id: job for job in [*chain, *others, *ended]}
+    states = {job.id: State(RUNNING, since=time.time() - 3600) for job in others}
+    states |= dict(
+        train=State(), judge=State(), trained=State(DONE, seconds=3600), judged=State(DONE, seconds=600)
+    )
+    assert left_text(jobs, states) == ["about 1.2 h left"]
 
 
 def test_one_seed_shows_its_stored_interval(tmp_path):
