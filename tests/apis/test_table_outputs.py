@@ -184,6 +184,18 @@ def test_the_converged_probe_has_its_own_column(table):
     assert grid.header[2:] == ["linear: converged", "linear: trimix-sgd"]
     assert grid.rows[1][3] == "40.00 1/6"
     assert grid.rows[0][3] == "open" or grid.rows[0][3] == "no figure"
+    assert not any("custom" in note for note in grid.notes)
+
+
+def test_a_note_says_which_setting_makes_a_recipe_custom(tmp_path):
+    table = Written(tmp_path, columns=("knn", "linear-aug", "budget"), seeds=(0,))
+    for column, mode in (("knn", None), ("linear-aug", None), ("budget", "unfrozen")):
+        table.done("base", column, 0, 0.5, mode=mode)
+        table.done("new", column, 0, 0.5, mode=mode, recipe="custom")
+    grid = figures_grid(table.read())
+    assert grid.header[1:3] == ["knn: own", "knn: custom"]
+    note = "custom: the config sets evaluation.finetune, evaluation.knn, evaluation.linear_aug."
+    assert note in grid.notes
 
 
 def test_a_failed_cell_a_running_one_and_a_killed_one(table):
