@@ -137,6 +137,11 @@ class SavedNetworks:
             raise UserError(f"--save would write {text}, where {free / 1e9:.2f} GB are free.")
         print_log(f"--save writes the {self.which} networks: {text}.", logger="current")
 
+    def holds(self, row: ResultRow, measurement: Measurement, out_dir: Path) -> bool:
+        """Tell if nothing is to be kept of a measurement, or the classifier of its row in ``out_dir`` is."""
+        files = {path.resolve() for path in self.folder.glob(f"*-{self.which}_*.pth")}
+        return not _is_trained(measurement) or bool(row.saved and (out_dir / row.saved).resolve() in files)
+
     def save(self, row: ResultRow, measurement: Measurement, measured: Measured) -> Path | None:
         """Write the classifier of a measurement; None if it trains none."""
         if not _is_trained(measurement) or measured.network is None:

@@ -124,7 +124,7 @@ def evaluate(
             a weight for each class (:class:`ssl_ext.evaluation.Balance`); default:
             ``config.evaluation.balance``. Rows and tables name it.
         resume: Take rows from ``out_dir`` that were measured with this config, weights and data, instead of
-            measuring them again.
+            measuring them again; with ``save``, those whose classifier is still there.
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
