@@ -379,9 +379,9 @@ def test_a_job_that_dies_without_progress_fails_in_the_end(shell):
         status = step.finish()
         assert status == ("open" if number < MAX_DEATHS else "failed")
     assert "killed 10 times" in step.state.said and begin(folder) == "failed"
-    # With a checkpoint at every try it goes on.
-    folder = job_folder(shell(dict(b="mkdir -p run; touch out/jobs/b/run/a.pth; kill -9 $$")).folder, "b")
-    (folder / "run").mkdir()
+    # With a checkpoint, or the state of a classifier's training, at every try it goes on.
+    folder = job_folder(shell(dict(b="touch out/jobs/b/run/unfinished/a.pth; kill -9 $$")).folder, "b")
+    (folder / "run" / "unfinished").mkdir(parents=True)
     for _ in range(3):
         step = begin(folder)
         assert step.finish() == "open" and step.state.deaths == 1
