@@ -113,9 +113,10 @@ def config_text(
             f"{FEWEST * machine.processes} are needed."
         )
     batch = min(machine.batch, max(FEWEST, count // 2 // FEWEST * FEWEST))
-    epochs = min(2000, max(10, 2 * warm_up_epochs(settings), round(machine.steps / (count // batch))))
+    steps = count // batch
+    epochs = min(2000, max(10, 2 * warm_up_epochs(settings, steps), round(machine.steps / steps)))
     fitted = copy.deepcopy(settings)
-    set_epochs(fitted, epochs)
+    set_epochs(fitted, epochs, steps)
     small = max(images.image_size) <= SMALL_STEM_MAX
     backbone: dict[str, Any] = dict(type="ResNet_CIFAR" if small else "ResNet")
     backbone |= dict(stem_channels=machine.channels, base_channels=machine.channels)
@@ -139,7 +140,7 @@ def config_text(
         f"ResNet-18 with {machine.channels} channels (64 is the full width), and the stem for "
         f"{'small' if small else 'large'} images."
     )
-    length = f"{count // batch} steps an epoch, about {epochs * (count // batch)} in all."
+    length = f"{steps} steps an epoch, about {epochs * steps} in all."
     lines = [
         *(f"# {line}" for line in about),
         f"# Train again after an edit:  ssl-ext train {quote(path)} --work-dir {quote(run)} --overwrite",

@@ -387,6 +387,20 @@ def test_a_job_that_dies_without_progress_fails_in_the_end(shell):
         assert step.finish() == "open" and step.state.deaths == 1
 
 
+def test_the_time_of_a_failed_try_counts_up_to_its_newest_checkpoint(shell):
+    touch = "mkdir -p out/jobs/{0}/run; touch -d '100 seconds' out/jobs/{0}/run/a.pth; "
+    outcome = shell(dict(a="exit 2", b=touch.format("b") + "exit 2", c=touch.format("c")))
+    for name, seconds in dict(a=0, b=100, c=0).items():
+        step = begin(job_folder(outcome.folder, name))
+        step.finish()
+        assert step.state.seconds == pytest.approx(seconds, abs=2)
+    # As if the job had been killed with its worker.
+    write_state(step.folder, State("running", since=time.time() - 50))
+    step = begin(step.folder)
+    assert step.state.seconds == pytest.approx(150, abs=2)
+    step.finish()
+
+
 def test_a_missing_result_or_checkpoint_is_a_failure(shell, tmp_path):
     outcome = shell(dict(a="exit 0"), results="run/results.json")
     step = begin(job_folder(outcome.folder, "a"))

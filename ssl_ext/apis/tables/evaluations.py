@@ -133,7 +133,7 @@ def evaluation_of(
     targets = list(asked.get("transfer_to", ()))
     if targets:
         select["target"] = Path(targets[0]).stem
-    keys = _recipe_keys([*protocols, *baselines], modes)
+    keys = recipe_keys([*protocols, *baselines], modes)
     named = [name for name in recipes if keys and all(key in RECIPES[name] for key in keys)]
     if named and keys == {"linear"} and protocol in ("linear", "transfer") and OWN not in named:
         # The converged probe stands beside a paper's.
@@ -147,8 +147,8 @@ def evaluation_of(
     return Evaluation(fixed, shared), select, named
 
 
-def _recipe_keys(protocols: Sequence[str], modes: Sequence[str]) -> set[str]:
-    """Keys of the recipes that a call uses."""
+def recipe_keys(protocols: Sequence[str], modes: Sequence[str]) -> set[str]:
+    """Keys in ``config.evaluation`` of the recipes that a call uses, of protocols that train."""
     keys = set()
     for protocol in protocols or [""]:
         if protocol in ("", "budget", "transfer"):
