@@ -111,7 +111,7 @@ class ResultRows:
                 **self.about,
                 "dataset": data.dataset,
                 "classes": data.splits.train.classes,
-                **self._content(data),
+                **self.content(data),
                 **measured.source,
             },
             budget=labels.budget,
@@ -134,8 +134,7 @@ class ResultRows:
         if replaced is not None:
             self._remove(replaced.predictions)
             self._remove(replaced.saved if row.saved else None)
-        shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
-        name, value = next(iter(shown.items()))
+        name, value = next((name, value) for name, value in row.last.items() if isinstance(value, float))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
         used = row.settings["labels"]
         unit = "images" if measurement.protocol == "quality" else "labels"
@@ -147,15 +146,15 @@ class ResultRows:
                 "the probe is not converged."
             )
 
-    def take(self, one: Measurement, source: dict[str, Any], data: EvaluationData, recipe: str) -> bool:
+    def take(self, one: Measurement, about: dict[str, Any], recipe: str) -> bool:
         """Add the row of an earlier measurement with the same config, weights and data, if there is one."""
-        about = {**self.about, **source, **self._content(data)}
         found = earlier_row(self.earlier.values(), one, about, recipe)
-        if found is not None:
-            self.rows.append(self.earlier.pop(measurement_key(found)))
-        return found is not None
+        if found is None or (self.networks and not self.networks.holds(found, one, self.folder)):
+            return False
+        self.rows.append(self.earlier.pop(measurement_key(found)))
+        return True
 
-    def _content(self, data: EvaluationData) -> dict[str, Any]:
+    def content(self, data: EvaluationData) -> dict[str, Any]:
         """Return fingerprints, files and class counts of the splits."""
         if id(data) not in self.contents:
             named = {"train": data.splits.train, "val": data.splits.val, "test": data.splits.test}

@@ -194,8 +194,8 @@ def argv(folder: Path, job: Job) -> list[str]:
 
 
 def progress(folder: Path, job: Job) -> int:
-    """Time of the newest checkpoint or result, in ns; 0 if there is none."""
-    files = [*(folder / RUN).glob("*.pth"), *([folder / job.results] if job.results else [])]
+    """Time of the newest checkpoint, state of a classifier or result, in ns; 0 if there is none."""
+    files = [*(folder / RUN).rglob("*.pth"), *([folder / job.results] if job.results else [])]
     return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)
 
 
