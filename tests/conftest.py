@@ -4,7 +4,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import copy
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +27,13 @@ LONGEST = "test_pages.py"
 # Laying out the config takes half of a tiny training, because it is done again for every checkpoint.
 FORMAT_CODE = yapf_api.FormatCode
 yapf_api.FormatCode = lambda text, **_: (text, False)
+
+if os.path.isdir("/dev/shm"):
+    # MMEngine copies every config and its bases to temporary folders, which takes long on a disk.
+    in_memory = partial(tempfile.TemporaryDirectory, dir="/dev/shm")
+    sys.modules[Config.__module__].tempfile = SimpleNamespace(
+        **{**vars(tempfile), "TemporaryDirectory": in_memory}
+    )
 
 
 def pytest_configure(config):

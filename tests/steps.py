@@ -37,10 +37,10 @@ def image_shape(dataset):
     return 3, size, size
 
 
-def loader_of(config):
-    """The config's loader over random images, of at most 64 px, with the channels and classes of its data."""
+def loader_of(config, largest=64):
+    """The config's loader over random images of at most ``largest`` px, with its channels and classes."""
     channels, *sides = image_shape(config.train_dataloader.dataset)
-    shape = (channels, *(min(side, 64) for side in sides))
+    shape = (channels, *(min(side, largest) for side in sides))
     images = np.random.default_rng(0).integers(0, 256, (BATCH + 1, *shape), np.uint8)
     labelled = config.model.get("labels", config.model.get("head", {}))
     classes = [str(number) for number in range(labelled.get("num_classes", 0))]
@@ -51,7 +51,7 @@ def loader_of(config):
     return Runner.build_dataloader(settings, seed=0)
 
 
-def ready(config):
+def ready(config, largest=64):
     """A batch of the config's data, and its model and optimiser, with few clusters and a short queue."""
     config.merge_from_dict({"model": method_of(config.model.type).few})
     for part in (config.model.backbone, config.model.get("neck", {})):
@@ -63,7 +63,7 @@ def ready(config):
     if "labels" in config.model:
         config.model.labels.num_classes = 2
     torch.manual_seed(0)
-    loader, model = loader_of(config), build_model(config)
+    loader, model = loader_of(config, largest), build_model(config)
     check_batches(config, loader, model)
     model.set_dataset_size(len(loader.dataset))
     model = model.to(memory_format=torch.channels_last).train()
