@@ -27,8 +27,8 @@ def set_epochs(config: Config, epochs: int) -> None:
     before = config.train_cfg.get("max_epochs")
     if before is None:
         raise UserError(
-            f"{name}: the config counts steps; give train_cfg.max_iters and its param_scheduler "
-            "(--cfg-options)."
+            f"{name}: the config counts steps; give them instead, for example --cfg-options "
+            f"train_cfg.max_iters={config.train_cfg.get('max_iters')}, and the param_scheduler that ends there."
         )
     for number, scheduler in enumerate(_schedulers(config)):
         if fault := _end_at(scheduler, before, epochs):
