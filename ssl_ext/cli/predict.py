@@ -32,8 +32,8 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     if more := args.pop("more"):
         given = [args["checkpoint"], args["places"], *more]
         raise UserError(
-            f"{parser.prog} takes one MODEL and one SOURCE, but there are {len(given)} paths: name one model, "
-            f"such as {shlex.join([given[0], given[-1]])}"
+            f"{parser.prog} takes one MODEL and one SOURCE, but there are {len(given)} paths: name one "
+            f"model, such as {shlex.join([given[0], given[-1]])}"
         )
     check_paths(args)
 

@@ -27,8 +27,8 @@ def set_epochs(config: Config, epochs: int) -> None:
     before = config.train_cfg.get("max_epochs")
     if before is None:
         raise UserError(
-            f"{name}: the config counts steps; give them instead, for example --cfg-options "
-            f"train_cfg.max_iters={config.train_cfg.get('max_iters')}, and the param_scheduler that ends there."
+            f"{name}: the config counts steps; give these instead, with a param_scheduler that ends there, "
+            f"such as --cfg-options train_cfg.max_iters={config.train_cfg.get('max_iters')}."
         )
     for number, scheduler in enumerate(_schedulers(config)):
         if fault := _end_at(scheduler, before, epochs):

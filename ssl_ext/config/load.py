@@ -44,8 +44,8 @@ def load_config(
             reason: Any = error
             if isinstance(error, ImportError) and error.__cause__:  # MMEngine's message lists sys.path
                 reason = (
-                    f"custom_imports: {error.__cause__.__context__ or error.__cause__}; modules are sought beside "
-                    "the config and its bases, in the current folder and in PYTHONPATH."
+                    f"custom_imports: {error.__cause__.__context__ or error.__cause__}; modules are sought "
+                    "beside the config and its bases, in the current folder and in PYTHONPATH."
                 )
             raise UserError(f"Config '{config}' cannot be read: {reason}") from error
     check_file_keys(config)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ssl_ext.console import counted
 from ssl_ext.datasets.contents import channel_statistics
 from ssl_ext.datasets.decode import image_size
 from ssl_ext.datasets.entries import SPLITS, UnknownGroups, read_entries
@@ -108,7 +109,7 @@ def _described(
         kind = "labels" if dataset.task == "multi-label" else "classes"
         notes.append(f"{len(names)} {kind}: {_listed(names)}.")
         if dataset.groups is not None:
-            notes.append(f"The labelled training images are of {len(set(dataset.groups))} groups.")
+            notes.append(f"The labelled training images are of {counted(len(set(dataset.groups)), 'group')}.")
     held = [name for name in ("val", "test") if name in dataset.available_splits]
     tested = bool(held)
     if tested and (not whole or training):

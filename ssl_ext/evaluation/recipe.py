@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_ext.console import counted
 from ssl_ext.values import is_count, is_number
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -104,7 +105,8 @@ class Recipe:
         per_epoch = self.steps_per_epoch(count)
         total = self.total_steps(per_epoch)
         epochs = math.ceil(total / per_epoch)
-        words = f"{self.key}: {total:,} steps, {epochs:,} epochs of {count:,} labelled images"
+        length = f"{counted(total, 'step')}, {counted(epochs, 'epoch')}"
+        words = f"{self.key}: {length} of {counted(count, 'labelled image')}"
         if epochs <= LONG:
             return words
         name = "steps" if self.steps else "min_steps" if epochs > self.epochs else "epochs"

@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.hooks import Hook
 
+from ssl_ext.console import counted
 from ssl_ext.engine.weights.checkpoint import remove_unfinished
 from ssl_ext.registry import HOOKS
 
@@ -19,12 +20,11 @@ def checkpoint_times(hooks: Iterable[Hook]) -> str:
     """When regular checkpoints are saved, in words.
 
     >>> checkpoint_times([CheckpointHook(interval=10)]), checkpoint_times([CheckpointHook(1, by_epoch=False)])
-    ('every 10 epochs', 'every step')
+    ('every 10 epochs', 'every 1 step')
     """
     for hook in hooks:
         if isinstance(hook, MMEngineCheckpointHook) and hook.interval > 0:
-            unit = "epoch" if hook.by_epoch else "step"
-            return f"every {unit}" if hook.interval == 1 else f"every {hook.interval} {unit}s"
+            return f"every {counted(hook.interval, 'epoch' if hook.by_epoch else 'step')}"
     return "at the end"
 
 

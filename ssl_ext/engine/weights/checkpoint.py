@@ -185,12 +185,13 @@ def is_complete(path: str | os.PathLike) -> bool:
         return False
 
 
-# MMEngine logs the name without its first ten letters.
 def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Load a file; MMEngine logs the function's name without its first ten letters."""
     return read_checkpoint(filename, map_location)
 
 
 def load_from_http(filename: str, map_location: Any = None, **_: Any) -> Any:
+    """Load a file of a URL, which is kept in the cache of ``torch.hub``."""
     name = Path(urlsplit(filename).path).name
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     if not cached.is_file():
