@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
+from ssl_ext.console import counted
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import (
     Condition,
@@ -150,7 +151,7 @@ class SavedNetworks:
         size = sum(value.nbytes for value in network.model.backbone.state_dict().values())
         place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(place).free
-        files = f"{count} file{'s' * (count > 1)} of {size / 1e6:.1f} MB"
+        files = f"{counted(count, 'file')} of {size / 1e6:.1f} MB"
         text = f"{files}, {count * size / 1e9:.2f} GB in all, in '{self.folder}'"
         if count * size > free:
             raise UserError(f"--save would write {text}, where {free / 1e9:.2f} GB are free.")
