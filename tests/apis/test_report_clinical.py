@@ -8,7 +8,7 @@ import pytest
 import torch
 from browser import needs_chromium, overflows
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from ssl_ext.apis.clinical import clinical_report
 from ssl_ext.apis.clinical.columns import read_columns
@@ -19,7 +19,7 @@ from ssl_ext.cli.report import main
 from ssl_ext.datasets import NPZDataset
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.evaluation import Predictions, ResultRow, Scored, dataset_fingerprint, write_results
-from ssl_ext.evaluation.calibration import tempered
+from ssl_ext.evaluation.calibration import validation_temperature
 from ssl_ext.evaluation.operating import class_figures
 
 COUNT = 90
@@ -121,25 +121,21 @@ def test_intervals_are_over_groups_where_there_are_groups():
 
 def test_the_temperature_is_fitted_on_validation_and_missing_validation_is_said(evaluation):
     predictions = made()
-    row = ResultRow("SimCLR", "knn", {}, {}, {}, {}, 0)
-    temperature, figures = _figures(predictions, "last", panel_data(row, predictions, "last"))
-    assert len(figures) == 3
-
-    def loss(value):
-        scores = tempered(torch.from_numpy(predictions.val["last"].values), value, "multi-class")
-        return log_loss(predictions.val_labels, scores.numpy())
-
-    assert temperature > 1.2  # the made-up scores are overconfident
-    assert loss(temperature) < min(loss(0.99 * temperature), loss(1.01 * temperature))
+    drawn = panel_data(ResultRow("SimCLR", "knn", {}, {}, {}, {}, 0), predictions, "last")
+    temperature, sentence = validation_temperature(predictions, "last")
+    assert temperature > 1.05  # the made-up scores are overconfident
+    pictures = [_figures(predictions, value, drawn)[2].uri for value in (temperature, 1.0, None)]
+    assert pictures[0] != pictures[1] == pictures[2]
+    page = clinical_report([evaluation], out_dir=evaluation / "out").read_text()
+    assert html.escape(sentence) in page
     empty = predictions.val["last"].select(np.arange(0))
     without = Predictions(**{
         **vars(predictions), "val_labels": predictions.val_labels[:0], "val": {"last": empty, "best": empty}
     })  # fmt: skip
-    assert _figures(without, "last", panel_data(row, without, "last"))[0] is None
     path = evaluation / "run" / "evaluation" / "predictions" / "a.npz"
     path.write_bytes(without.content())
     page = clinical_report([evaluation], out_dir=evaluation / "out").read_text()
-    assert "no scores of all classes on validation images" in page
+    assert "No temperature: the scores of all classes on validation images are not stored." in page
 
 
 def test_columns_are_cut_into_bands_and_images_without_a_line_are_named(tmp_path):

@@ -23,7 +23,7 @@ from ssl_ext.apis.report.rows import find_results
 from ssl_ext.config.data import build_dataset
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Predictions, ResultRow, dataset_fingerprint
-from ssl_ext.evaluation.calibration import fit_temperature, tempered
+from ssl_ext.evaluation.calibration import tempered, validation_temperature
 from ssl_ext.files import check_writable, shown, write_text
 from ssl_ext.registry import registered_only
 from ssl_ext.visualization import prediction_figures
@@ -85,7 +85,7 @@ def clinical_report(
         return _evaluated(row)
 
     columns = read_columns(metadata, by, predictions.images, dataset) if metadata else {}
-    temperature, figures = _figures(predictions, which, drawn)
+    temperature, sentence = validation_temperature(predictions, which)
     remarks = [f"Shown is the first of {len(members)} repeats."] * (len(members) > 1)
     try:
         images = _images(predictions, which, drawn, row, dataset())
@@ -106,9 +106,8 @@ def clinical_report(
         majority=bool(row.source.get("majority")),
         classes=[class_table(table, specificity) for table in class_tables([comparison], specificity)],
         matrix=matrix_table(comparison, comparison.lines[0], counts) if counts else None,
-        temperature=temperature,
-        validation=len(predictions.val_labels),
-        figures=figures,
+        temperature=sentence,
+        figures=_figures(predictions, temperature, drawn),
         tables=[
             column_table(name, masks, predictions, which, specificity) for name, masks in columns.items()
         ],
@@ -121,16 +120,12 @@ def clinical_report(
     return path
 
 
-def _figures(
-    predictions: Predictions, which: str, drawn: dict[str, Any]
-) -> tuple[float | None, list[Picture]]:
-    """Temperature fitted on validation predictions, None without any; ROC, precision-recall, reliability."""
-    val, task, temperature, after = predictions.val[which], predictions.task, None, None
-    if val.classes is None and len(predictions.val_labels):
-        labels = torch.as_tensor(predictions.val_labels)
-        temperature = fit_temperature(torch.from_numpy(val.values), labels.long(), task)
-        scores = tempered(torch.from_numpy(drawn["scores"]), temperature, task).numpy()
-        after = confidence(scores, task).reshape(-1)
+def _figures(predictions: Predictions, temperature: float | None, drawn: dict[str, Any]) -> list[Picture]:
+    """ROC, precision-recall, and reliability before and after a temperature other than 1."""
+    after = None
+    if temperature not in (None, 1):
+        scores = tempered(torch.from_numpy(drawn["scores"]), temperature, predictions.task).numpy()
+        after = confidence(scores, predictions.task).reshape(-1)
     with user_errors("predictions"):
         made = prediction_figures(**drawn, tempered=after)
     captions = {
@@ -138,7 +133,7 @@ def _figures(
         "Precision-recall curves": "PPV over sensitivity of each class; PPV depends on its frequency.",
         "Reliability": "Accuracy over confidence of the predictions; the dotted line is perfect.",
     }
-    return temperature, [
+    return [
         Picture.from_figure(figure, f"{name}. {text}", name)
         for figure, (name, text) in zip(made, captions.items(), strict=True)
     ]
