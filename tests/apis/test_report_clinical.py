@@ -26,6 +26,13 @@ COUNT = 90
 HOSTILE = '<script>alert("x")</script>'
 
 
+class Files(list):
+    """Paths of images, as a data set of files has them."""
+
+    def name(self, row):
+        return self[row]
+
+
 class Split:
     """Labels and patients of three images each."""
 
@@ -172,6 +179,29 @@ def test_the_page_counts_patients_escapes_text_and_shows_images(evaluation):
     assert "http" not in re.sub(r"http-equiv", "", page)
 
 
+@pytest.mark.parametrize("words", [[], ["--no-names"]])
+def test_patients_in_file_names_can_be_left_out(words, evaluation, monkeypatch):
+    dataset = NPZDataset(data_root=str(evaluation / "set.npz"), split="test")
+    dataset.data_root = str(evaluation / "set.npz")
+    dataset.files = Files(f"{evaluation}/set.npz/Doe_Jane/{row}.png" for row in range(COUNT))
+    monkeypatch.setattr("ssl_ext.apis.clinical.run._evaluated", lambda row: dataset)
+    main([str(evaluation), "--clinical", "--out", str(evaluation / "out"), *words])
+    page = (evaluation / "out" / "clinical.html").read_text()
+    assert len(re.findall(r'alt="row \d+:', page)) == (24 if words else 0)
+    assert len(re.findall(r'alt="Doe_Jane/\d+.png:', page)) == (0 if words else 24)
+    assert ("whose names are left out" in page) is ("Doe_Jane" not in page) is bool(words)
+
+
+def test_percent_is_said_where_it_is_shown(evaluation):
+    page = clinical_report([evaluation], out_dir=evaluation / "out").read_text()
+    heads = [re.findall('<button type="button">([^<]+)<', table)[1:] for table in page.split("<table")[1:3]]
+    assert heads[0] == ["accuracy %", "balanced accuracy %", "AUC", "AUPRC", "F1"]
+    assert heads[1][3:7] == ["NPV %", "AUC", "AUPRC", "sensitivity % at 90 %"]
+    metrics = made().weighted("last").metrics(np.ones((COUNT, 1), np.float32))
+    cells = re.findall(r'class="number">([^< ]*)', page.split("<tbody>")[1])
+    assert cells[0] == f"{100 * metrics['acc'][0]:.1f}" and cells[2] == f"{metrics['auc'][0]:.3f}"
+
+
 def test_images_of_changed_data_are_not_shown(evaluation):
     with np.load(evaluation / "set.npz") as file:
         np.savez(evaluation / "set.npz", **{**file, "x_test": 255 - file["x_test"]})
@@ -181,10 +211,6 @@ def test_images_of_changed_data_are_not_shown(evaluation):
 
 
 def test_files_are_found_by_their_names(tmp_path):
-    class Files(list):
-        def name(self, row):
-            return self[row]
-
     class Folder:
         files = Files(str(tmp_path / "images" / f"{row}.png") for row in range(3))
         data_root = str(tmp_path / "images")
