@@ -36,9 +36,10 @@ from ssl_ext.engine import (
     load_weights,
     newest_checkpoint,
 )
+from ssl_ext.engine.hooks.checkpoint import checkpoint_times
 from ssl_ext.engine.runner import own_logs
 from ssl_ext.engine.weights.checkpoint import stored_meta
-from ssl_ext.engine.weights.files import weights_hash
+from ssl_ext.engine.weights.files import RUN_INFO, weights_hash
 from ssl_ext.engine.work_dir import from_first_process, locked, remove_replaced, starting_point
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
@@ -93,16 +94,9 @@ def pretrain(
         KeyboardInterrupt: On Ctrl-C, after ``interrupted.pth`` was written.
     """
     config = training_config(
-        config,
-        options,
-        epochs=epochs,
-        work_dir=work_dir,
-        amp=amp,
-        seed=seed,
-        deterministic=deterministic,
-        compile=compile,
-        auto_scale_lr=auto_scale_lr,
-    )
+        config, options, epochs=epochs, work_dir=work_dir, amp=amp, seed=seed, deterministic=deterministic,
+        compile=compile, auto_scale_lr=auto_scale_lr,
+    )  # fmt: skip
     distributed = init_process_group()
     with ExitStack() as held:
         held.enter_context(own_logs())
@@ -134,7 +128,7 @@ def _train(
     changed: bool,
 ) -> nn.Module:
     runner = prepare(config, resume_from, init, loading, distributed, epochs)
-    first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
+    first_step = FirstStepHook(lambda: _write_run_info(config, checkpoint_times(runner.hooks), replaced))
     runner.register_hook(first_step)
     try:
         model = runner.train()
@@ -235,7 +229,7 @@ def build_runner(
     return runner
 
 
-def _write_run_info(config: Config, replaced: list[tuple[str, int]]) -> None:
+def _write_run_info(config: Config, checkpoints: str, replaced: list[tuple[str, int]]) -> None:
     remove_replaced(replaced)
     info = dict(
         config=config.filename,
@@ -245,6 +239,7 @@ def _write_run_info(config: Config, replaced: list[tuple[str, int]]) -> None:
         world_size=int(os.environ.get("WORLD_SIZE", 1)),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         threads=torch.get_num_threads(),
+        checkpoints=checkpoints,
         versions=package_versions(),
     )
-    write_text(Path(config.work_dir) / "run.json", json.dumps(info, indent=2))
+    write_text(Path(config.work_dir) / RUN_INFO, json.dumps(info, indent=2))

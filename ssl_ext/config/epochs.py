@@ -30,8 +30,8 @@ def set_epochs(config: Config, epochs: int, steps: float = math.inf) -> None:
     before = config.train_cfg.get("max_epochs")
     if before is None:
         raise UserError(
-            f"{name}: the config counts steps; give train_cfg.max_iters and its param_scheduler "
-            "(--cfg-options)."
+            f"{name}: the config counts steps; give these instead, with a param_scheduler that ends there, "
+            f"such as --cfg-options train_cfg.max_iters={config.train_cfg.get('max_iters')}."
         )
     for number, scheduler in enumerate(_schedulers(config)):
         if fault := _end_at(scheduler, before, epochs, steps):

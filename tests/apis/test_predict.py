@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ssl_ext.apis import evaluate, export, load_classifier, predict
+from ssl_ext.cli.predict import main
 from ssl_ext.datasets import Digits, FolderDataset, ImageFiles
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import Predictions
@@ -71,6 +72,8 @@ def test_predictions_of_every_source_are_those_of_the_evaluation(trained, tmp_pa
         assert len(lines) == 40
         by_name = {line["file"]: line for line in lines} if number == 0 else lines
         found.append([by_name[name] for name in files] if number == 0 else lines)
+    said = f"Temperature {classifier.calibration.temperature:.3g}: "
+    assert classifier.about["temperature"].startswith(said) and said in capsys.readouterr().out
     columns = [name for name in found[0][0] if name.startswith("p(")]
     assert len(columns) == (1 if task == "binary" else TASKS[task])
     values = torch.tensor([[[float(line[name]) for name in columns] for line in part] for part in found])
@@ -170,6 +173,8 @@ def test_bad_sources_are_one_sentence(trained, tmp_path):
     }.items():
         with pytest.raises(UserError, match=words):
             predict(path, tmp_path / source, out=tmp_path / "out.csv", device="cpu")
+    with pytest.raises(UserError, match="takes one MODEL and one SOURCE, but there are 3 paths: name one"):
+        main([str(path), str(path), str(tmp_path / "empty")])
     assert not (tmp_path / "out.csv").exists()
     (tmp_path / "out.csv").write_text("mine")
     with pytest.raises(UserError, match="exists: give another --out, or --overwrite"):

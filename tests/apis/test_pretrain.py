@@ -46,7 +46,7 @@ def test_a_run_leaves_everything_behind(tiny_config_file, tmp_path):
     assert all(row["knn_top1"] > 0.5 for row in monitored)
     assert all(1 <= row["rankme"] <= 64 for row in monitored)
     info = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert info["seed"] == 3
+    assert info["seed"] == 3 and info["checkpoints"] == "every 1 epoch"
     assert "torch" in info["versions"]
     assert (tmp_path / "run" / "tiny.py").is_file()
     assert list((tmp_path / "run").glob("*/vis_data/events.out.tfevents*"))

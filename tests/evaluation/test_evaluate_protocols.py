@@ -71,7 +71,7 @@ def run(config, checkpoint, tmp_path):
 def said(monkeypatch):
     """Messages of the log."""
     messages = []
-    for name in ("run", "checks", "rows"):
+    for name in ("run", "checks", "rows", "protocols"):
         module = importlib.import_module(f"{PACKAGE}.{name}")
         monkeypatch.setattr(module, "print_log", lambda message, **_: messages.append(message))
     return messages

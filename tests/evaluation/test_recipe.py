@@ -106,6 +106,14 @@ def test_epochs_are_prolonged_to_the_least_number_of_steps():
     seen, watched, _ = run(recipe, count=8)
     assert len(seen) == 8 and [step for _, step, _ in watched] == [2, 4, 6, 8]
     assert recipe.rate(4, recipe.total_steps(2), 2) == pytest.approx(0.5)
+    assert recipe.length(8) == "evaluation: 8 steps, 4 epochs of 8 labelled images"
+    for key, settings in dict(
+        min_steps=dict(min_steps=101), epochs=dict(epochs=101), steps=dict(steps=101)
+    ).items():
+        line = Recipe(**{"epochs": 3, "batch_size": 8, **settings}).length(8)
+        assert line.endswith(
+            f"101 epochs of 8 labelled images; shorten it with --cfg-options evaluation.{key}=N"
+        )
     assert recipe.settings["min_steps"] == 8 and "min_steps" not in Recipe().settings
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
+from ssl_ext.console import counted
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import (
     Condition,
@@ -26,7 +27,7 @@ from ssl_ext.evaluation import (
     read_results,
     text_hash,
 )
-from ssl_ext.evaluation.calibration import feature_distance, fit_temperature, tempered
+from ssl_ext.evaluation.calibration import feature_distance, tempered, validation_temperature
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.operating import positive_images, threshold
 from ssl_ext.exporting.classifier import Calibration, Classifier
@@ -150,7 +151,7 @@ class SavedNetworks:
         size = sum(value.nbytes for value in network.model.backbone.state_dict().values())
         place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(place).free
-        files = f"{count} file{'s' * (count > 1)} of {size / 1e6:.1f} MB"
+        files = f"{counted(count, 'file')} of {size / 1e6:.1f} MB"
         text = f"{files}, {count * size / 1e9:.2f} GB in all, in '{self.folder}'"
         if count * size > free:
             raise UserError(f"--save would write {text}, where {free / 1e9:.2f} GB are free.")
@@ -167,6 +168,9 @@ class SavedNetworks:
             return None
         data = measured.seeded.data
         height, width = data.image_size
+        calibration, sentence = self._calibration(measurement, measured)
+        print_log(f"{measurement.words}, {self.which}: {sentence}", logger="current")
+        about = {**_about(row), "name": Condition.from_row(row).of(row.method), "epoch": self.which}
         classifier = Classifier(
             measured.network,
             measured.outcome.heads[self.which],
@@ -174,26 +178,26 @@ class SavedNetworks:
             data.splits.train.classes,
             (height, width),
             _plain(data.config.evaluation_dataset),
-            {**_about(row), "name": Condition.from_row(row).of(row.method), "epoch": self.which},
-            self._calibration(measurement, measured),
+            {**about, "temperature": sentence},
+            calibration,
         )
         words = f"{measurement.words}, {self.which}"
         return store(self.folder, words, classifier.encoded(self.config), ".pth")
 
-    def _calibration(self, measurement: Measurement, measured: Measured) -> Calibration:
+    def _calibration(self, measurement: Measurement, measured: Measured) -> tuple[Calibration, str]:
         """Temperature and thresholds from the validation scores, and features of some training images.
 
         Images that were held out for validation are not among the latter: they would be at a distance of 0.
+        The sentence is about the temperature.
         """
         seeded, network, labels = measured.seeded, measured.network, measurement.labels
-        assert network is not None and measured.outcome.predictions is not None
-        temperature, thresholds = 1.0, None
-        predictions = measured.outcome.predictions
-        val, task = predictions.val[self.which], predictions.task
-        if val.classes is None:
-            scores, truth = torch.from_numpy(val.values), torch.from_numpy(predictions.val_labels)
-            temperature = fit_temperature(scores, truth, task)
-            calibrated = tempered(scores, temperature, task).numpy()
+        predictions, thresholds = measured.outcome.predictions, None
+        assert network is not None and predictions is not None
+        grouped = replace(predictions, val_groups=seeded.val_groups(labels))
+        temperature, sentence = validation_temperature(grouped, self.which)
+        if temperature is not None:
+            scores = torch.from_numpy(predictions.val[self.which].values)
+            calibrated = tempered(scores, temperature, predictions.task).numpy()
             thresholds = [
                 threshold(calibrated[:, column], ~positive_images(predictions, column), SPECIFICITY)
                 for column in range(calibrated.shape[1])
@@ -209,7 +213,7 @@ class SavedNetworks:
         held = seeded.val(labels)
         bank = features(seeded.data.splits.train, seeded.rows(labels).fit).half()
         distances = feature_distance(features(held, torch.arange(len(held))), bank).sort().values
-        return Calibration(temperature, thresholds, SPECIFICITY, bank, distances)
+        return Calibration(temperature or 1.0, thresholds, SPECIFICITY, bank, distances), sentence
 
 
 def _is_trained(measurement: Measurement) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ssl_ext.config.recipes import Recipes
+from mmengine.logging import print_log
+
+from ssl_ext.config.recipes import ImageRecipe, Recipes
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import (
     Banks,
@@ -25,6 +27,7 @@ from ssl_ext.evaluation import (
 from ssl_ext.models.evaluated import EvaluatedModel, first_view, view_features
 
 from .data import EvaluationData, SeededData
+from .draws import Rows
 from .networks import Networks
 from .plan import Measurement
 
@@ -77,6 +80,7 @@ class Protocols:
         planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
+        self._said: set[str] = set()
         self._planned = Counter(self._key(one) for one in planned)
 
     def measure(self, measurement: Measurement) -> Measured:
@@ -193,6 +197,15 @@ class Protocols:
 
         return _Job(run, banks.sizes, together, self.networks.normalization(measurement))
 
+    def _say_length(self, settings: ImageRecipe, rows: Rows) -> None:
+        """Log the length of a training, unless an equal one was logged."""
+        line = settings.recipe.length(len(rows.fit))
+        if rows.refit:
+            line = f"two trainings, the first to choose the epoch, by {line}"
+        if line not in self._said:
+            self._said.add(line)
+            print_log(line, logger="current")
+
     def _linear_augmented(self, measurement: Measurement, data: SeededData) -> _Job:
         settings, labels, source = self._recipe(measurement), measurement.labels, data.data
         network, banks = self.networks.get(measurement), self._banks(measurement, data)
@@ -200,6 +213,7 @@ class Protocols:
         assert network is not None
 
         def run() -> list[Outcome]:
+            self._say_length(settings, rows)
             outcome = augmented_linear_protocol(
                 lambda images: network.features((view or network.clean)(images)),
                 source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
@@ -217,6 +231,7 @@ class Protocols:
         view = self.networks.view(settings)
 
         def run() -> list[Outcome]:
+            self._say_length(settings, rows)
             network = self.networks.start(measurement)
             outcome = train_classifier(
                 network, source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,

@@ -127,7 +127,8 @@ class ResultRows:
             inside = path.resolve().is_relative_to(self.folder.resolve())
             row.saved = os.path.relpath(path, self.folder) if inside else str(path.resolve())
         if (predictions := measured.outcome.predictions) is not None:
-            self._add_predictions(row, measurement, predictions.placed(data.splits.test))
+            placed = predictions.placed(data.splits.test, measured.seeded.val_groups(labels))
+            self._add_predictions(row, measurement, placed)
         self.rows.append(row)
         replaced = self.earlier.pop(measurement_key(row), None)
         self._write()

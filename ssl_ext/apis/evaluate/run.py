@@ -16,7 +16,7 @@ from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import read_recipes
 from ssl_ext.config.stored import method_name
-from ssl_ext.console import progress
+from ssl_ext.console import counted, progress
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Balance, ResultRow, Unfinished
@@ -155,8 +155,7 @@ def evaluate(
     folder = _out_dir(config, checkpoint, out_dir)
     earlier = read_earlier(folder)
     if dry_run:
-        several = "s" if len(measurements) > 1 else ""
-        lines = [f"{len(measurements)} measurement{several}:", *(one.words for one in measurements)]
+        lines = [f"{counted(len(measurements), 'measurement')}:", *(one.words for one in measurements)]
         print_log("\n  ".join(lines), logger="current")
         return []
 
