@@ -88,6 +88,9 @@ def predict(
     with replacing(path) as file:
         file.write(text.getvalue().encode(errors="backslashreplace"))
     print_log(f"{len(names)} images by '{shown(model)}' ({classifier.about['name']})", logger="current")
+    # Files of earlier versions have no sentence.
+    if sentence := classifier.about.get("temperature"):
+        print_log(sentence, logger="current")
     known = len(classifier.calibration.distances)
     print_log(
         f"distance_rank is the share of the classifier's {known:,} validation images that are nearer to its "

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from ssl_ext.config.commands import after_training
 from ssl_ext.config.data import build_train_loader, monitored_splits
+from ssl_ext.config.epochs import set_epochs
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.stored import INITIAL, stored_training
 from ssl_ext.config.training import check_training, fit_learning_rate, training_config
@@ -103,7 +104,6 @@ def pretrain(
         compile=compile,
         auto_scale_lr=auto_scale_lr,
     )
-    changed = bool(options) or epochs is not None
     distributed = init_process_group()
     with ExitStack() as held:
         held.enter_context(own_logs())
@@ -119,7 +119,8 @@ def pretrain(
             # The same command starts a run and resumes it after a preemption.
             init = None
         loading = dict(allow_partial=allow_partial, ema=ema)
-        return _train(config, resume_from, init, loading, distributed, replaced, changed=changed)
+        changed = bool(options) or epochs is not None
+        return _train(config, resume_from, init, loading, distributed, replaced, epochs, changed=changed)
 
 
 def _train(
@@ -129,10 +130,11 @@ def _train(
     loading: dict[str, bool],
     distributed: bool,
     replaced: list[tuple[str, int]],
+    epochs: int | None,
     *,
     changed: bool,
 ) -> nn.Module:
-    runner = prepare(config, resume_from, init, loading, distributed)
+    runner = prepare(config, resume_from, init, loading, distributed, epochs)
     first_step = FirstStepHook(lambda: _write_run_info(config, checkpoint_times(runner.hooks), replaced))
     runner.register_hook(first_step)
     try:
@@ -158,6 +160,7 @@ def prepare(
     init: str | os.PathLike | None,
     loading: dict[str, bool],
     distributed: bool,
+    epochs: int | None = None,
 ) -> PretrainRunner:
     """Build data, model and runner of a checked config; ``loading`` are arguments of ``load_weights``.
 
@@ -176,6 +179,9 @@ def prepare(
     config.randomness.seed = set_random_seed(seed, deterministic)
     fit_learning_rate(config, get_world_size())
     loader: Any = build_train_loader(config)
+    if epochs is not None:
+        # Check warm-ups that are counted in steps.
+        set_epochs(config, epochs, len(loader))
     # Built before training, so that wrong paths are reported now.
     splits = monitored_splits(config)
     model: Any = build_model(config)

@@ -54,12 +54,15 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         help="columns of --metadata for tables, such as site age; numbers are cut at quartiles, or age=40,60",
     )  # fmt: skip
     clinical.add_argument("--metadata", metavar="FILE", help="CSV file with a column 'file' or 'row'")
+    clinical.add_argument(
+        "--no-names", dest="names", action="store_false", help="leave out the file names of images"
+    )
     args = vars(parser.parse_args(words))
     check_paths(args)
 
     from .console import PlainConsole
 
-    page = {name: args.pop(name) for name in ("where", "by", "metadata")}
+    page = {name: args.pop(name) for name in ("where", "by", "metadata", "names")}
     if args.pop("clinical"):
         from ssl_ext.apis.clinical import clinical_report
 
@@ -70,8 +73,8 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
             parser.error(f"--{ignored[0].replace('_', '-')} is not for --clinical")
         PlainConsole().wrote(clinical_report(**used, **page))
         return
-    if needless := [name for name, value in page.items() if value]:
-        parser.error(f"--{needless[0]} is for --clinical")
+    if needless := [name for name, value in page.items() if value != parser.get_default(name)]:
+        parser.error(f"--{needless[0].replace('names', 'no-names')} is for --clinical")
 
     from ssl_ext.apis.report import report
 

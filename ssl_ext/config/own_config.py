@@ -116,9 +116,10 @@ def config_text(
             f"{FEWEST * machine.processes} are needed."
         )
     batch = min(machine.batch, max(FEWEST, count // 2 // FEWEST * FEWEST))
-    epochs = min(2000, max(10, 2 * warm_up_epochs(settings), round(machine.steps / (count // batch))))
+    steps = count // batch
+    epochs = min(2000, max(10, 2 * warm_up_epochs(settings, steps), round(machine.steps / steps)))
     fitted = copy.deepcopy(settings)
-    set_epochs(fitted, epochs)
+    set_epochs(fitted, epochs, steps)
     small = max(images.image_size) <= SMALL_STEM_MAX
     backbone: dict[str, Any] = dict(type="ResNet_CIFAR" if small else "ResNet")
     backbone |= dict(stem_channels=machine.channels, base_channels=machine.channels)
@@ -142,7 +143,7 @@ def config_text(
         f"ResNet-18 with {machine.channels} channels (64 is the full width), and the stem for "
         f"{'small' if small else 'large'} images."
     )
-    steps = f"{counted(count // batch, 'step')} an epoch, about"
+    an_epoch = f"{counted(steps, 'step')} an epoch, about"
     lines = [
         *(f"# {line}" for line in about),
         f"# Train again after an edit:  ssl-ext train {quote(path)} --work-dir {quote(run)} --overwrite",
@@ -162,7 +163,7 @@ def config_text(
         _code("data_preprocessor", dict(mean=images.mean, std=images.std)),
         f"# {network}",
         _code("model", model),
-        f"# {steps} {epochs * (count // batch):,} in all.",
+        f"# {an_epoch} {epochs * steps:,} in all.",
         _code("train_cfg", dict(max_epochs=epochs)),
         *(
             [_code("param_scheduler", fitted.param_scheduler)]
@@ -181,8 +182,8 @@ def config_text(
     # Lone surrogates stand for bytes of paths, and MMEngine replaces {{...}} also in texts and comments.
     text = "\n".join(lines).encode(errors="backslashreplace").decode() + "\n"
     option = f"--epochs, instead of {epochs:,}" if asked else "--epochs N changes it"
-    total = (epochs := asked or epochs) * (count // batch)
-    length = f"{counted(epochs, 'epoch')} of batches of {batch}: {steps} {total:,} in all ({option})."
+    total = (epochs := asked or epochs) * steps
+    length = f"{counted(epochs, 'epoch')} of batches of {batch}: {an_epoch} {total:,} in all ({option})."
     chosen = [*about, network, length]
     return text.replace("{", "\\x7b"), [_printable(line) for line in chosen]
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .tasks import prediction_error, probabilities
+from .predictions import Predictions
+from .tasks import cross_entropy_of, prediction_error, probabilities
 
 LIMITS = (0.05, 20.0)
 """Range of temperatures: without mistakes on validation the best one would be 0."""
+CHI_SQUARED = 3.841
+"""95 % quantile of chi-squared with one degree of freedom."""
 NEIGHBOURS = 10
 
 
@@ -24,29 +29,58 @@ def logits_of(scores: Tensor, task: str) -> Tensor:
     return scores.log()
 
 
-def fit_temperature(scores: Tensor, labels: Tensor, task: str) -> float:
-    """Temperature that minimises the cross-entropy of ``logits / temperature``, within :data:`LIMITS`.
+def fit_temperature(scores: Tensor, labels: Tensor, task: str, *, units: int | None = None) -> float:
+    """Temperature nearest to 1 in the 95 % interval of the best one: 1 if few images show no better one.
 
-    Guo et al., "On Calibration of Modern Neural Networks", 2017. The cross-entropy is convex in the inverse
-    temperature; the zero of its derivative is found by bisection.
+    The best one, within :data:`LIMITS`, minimises the cross-entropy of ``logits / temperature`` (Guo et al.,
+    "On Calibration of Modern Neural Networks", 2017). The interval has those whose likelihood-ratio statistic
+    is at most the 95 % quantile of chi-squared (Wilks, 1938). The cross-entropy is convex in the inverse
+    temperature, so that of other images falls too unless their best temperature lies beyond this end, which
+    has a probability of 2.5 %.
 
     Args:
         scores: Probabilities (N, C) of validation images.
-        labels: int64 (N,), or 0/1 (N, C) for ``multi-label``.
+        labels: int64 (N,), or 0/1 (N, C) for ``multi-label``, whose labels of an image count as one.
         task: Kind of labels.
+        units: Number of independent images or groups (default N).
     """
     logits = logits_of(scores, task)
+    count = len(labels) if units is None else units
 
     def slope(temperature: float) -> float:
-        """Derivative by the inverse temperature."""
+        """Derivative by the inverse temperature, which falls with the temperature."""
         return float((prediction_error(logits / temperature, labels, task) * logits).sum())
 
-    low, high = LIMITS
-    for _ in range(60):
-        middle = (low * high) ** 0.5
-        # The derivative rises with the inverse temperature, so it falls with the temperature.
-        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
-    return (low * high) ** 0.5
+    def statistic(temperature: float) -> float:
+        return 2 * count * cross_entropy_of(probabilities(logits / temperature, task), labels, task)
+
+    best = _last(lambda temperature: slope(temperature) > 0, *LIMITS)
+    limit = statistic(best) + CHI_SQUARED
+    return 1.0 if statistic(1.0) <= limit else _last(lambda one: statistic(one) > limit, 1.0, best)
+
+
+def _last(holds: Callable[[float], bool], start: float, end: float) -> float:
+    """Temperature between ``start`` and ``end`` up to which a condition holds, by bisection."""
+    for _ in range(50):
+        middle = (start * end) ** 0.5
+        start, end = (middle, end) if holds(middle) else (start, middle)
+    return end
+
+
+def validation_temperature(predictions: Predictions, which: str) -> tuple[float | None, str]:
+    """Temperature fitted on the validation scores, and a sentence about it; None without all of them."""
+    part, images, groups = predictions.val[which], len(predictions.val_labels), predictions.val_groups
+    if part.classes is not None or not images:
+        return None, "No temperature: the scores of all classes on validation images are not stored."
+    labels = torch.as_tensor(predictions.val_labels).long()
+    found = fit_temperature(torch.from_numpy(part.values), labels, predictions.task, units=groups)
+    named = f"{images:,} validation images" + (f" of {groups:,} patients or groups" if groups else "")
+    if found == 1:
+        return found, f"Temperature 1: {named} show no better one at the level of 95 %."
+    return (
+        found,
+        f"Temperature {found:.3g}: the end nearest to 1 of the 95 % interval of the best one on {named}.",
+    )
 
 
 def tempered(scores: Tensor, temperature: float, task: str) -> Tensor:

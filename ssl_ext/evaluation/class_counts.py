@@ -34,15 +34,20 @@ def majority(train: Sequence[int], test: Sequence[int]) -> dict[str, float] | No
     the smallest.
 
     >>> majority([5, 9], [4, 6])
-    {'acc': 0.6, 'balanced_acc': 0.5, 'auc': 0.5}
+    {'acc': 0.6, 'balanced_acc': 0.5, 'f1': 0.375, 'kappa': 0.0, 'auc': 0.5}
     >>> majority([5, 9], [5, 6])
     """
     present = [count for count in test if count]
     if max(present) < UNEQUAL * min(present):
         return None
+    right = test[int(np.argmax(train))]
+    precision = right / sum(test)
+    classes = len(present) + (right == 0)
     return {
-        "acc": test[int(np.argmax(train))] / sum(test),
-        "balanced_acc": float(bool(test[int(np.argmax(train))])) / len(present),
+        "acc": precision,
+        "balanced_acc": float(right > 0) / len(present),
+        "f1": 2 * precision / (1 + precision) / classes,
+        "kappa": 0.0,
         "auc": 0.5,
     }
 

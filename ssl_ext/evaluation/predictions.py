@@ -102,7 +102,8 @@ class Predictions:
 
     ``test`` and ``val`` have the keys ``last`` and ``best`` (epoch). ``images`` are row numbers in the
     reported split, ``groups`` their groups (patient, slide) or None; see :meth:`placed`. Validation scores
-    are those of the classifier used for selection, before it is refitted.
+    are those of the classifier used for selection, before it is refitted; ``val_groups`` is the number of
+    their groups, or None.
     """
 
     task: str
@@ -113,6 +114,7 @@ class Predictions:
     val: Mapping[str, Part]
     images: np.ndarray
     groups: np.ndarray | None = None
+    val_groups: int | None = None
 
     @classmethod
     def of(cls, test: Scored, val: Scored, *, task: str, num_classes: int) -> Predictions:
@@ -126,12 +128,15 @@ class Predictions:
         images = np.arange(len(labels))
         return cls(task, num_classes, labels, parts(test), val_labels, parts(val), images)
 
-    def placed(self, dataset: Any) -> Predictions:
-        """Return a copy with the row numbers and groups of the labelled images of ``dataset``."""
+    def placed(self, dataset: Any, val_groups: int | None = None) -> Predictions:
+        """Return a copy with the row numbers and groups of the labelled images of ``dataset``.
+
+        ``val_groups`` is the number of groups of the labelled validation images.
+        """
         known = labelled_rows(torch.as_tensor(dataset.labels).cpu()).numpy()
         groups = getattr(dataset, "groups", None)
         groups = None if groups is None else np.asarray(groups, dtype=str)[known]
-        return replace(self, images=np.flatnonzero(known), groups=groups)
+        return replace(self, images=np.flatnonzero(known), groups=groups, val_groups=val_groups)
 
     def select(self, rows: np.ndarray) -> Predictions:
         """Return the predictions of some reported images, given by a mask or their places."""
@@ -192,6 +197,8 @@ class Predictions:
         }
         if self.groups is not None:
             arrays["groups"] = self.groups
+        if self.val_groups is not None:
+            arrays["val_groups"] = np.array(self.val_groups)
         for split, parts in (("test", self.test), ("val", self.val)):
             for which in EPOCHS if parts["best"] is not parts["last"] else EPOCHS[:1]:
                 arrays |= parts[which].arrays(f"{split}_{which}")
@@ -216,6 +223,7 @@ class Predictions:
             return cls(
                 str(content["task"]), int(content["num_classes"]), content["labels"], test,
                 content["val_labels"], val, content["images"], content.get("groups"),
+                int(content["val_groups"]) if "val_groups" in content else None,
             )  # fmt: skip
         except UserError as error:
             raise UserError(f"The scores of a result row: {error}") from error

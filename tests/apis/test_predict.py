@@ -72,6 +72,8 @@ def test_predictions_of_every_source_are_those_of_the_evaluation(trained, tmp_pa
         assert len(lines) == 40
         by_name = {line["file"]: line for line in lines} if number == 0 else lines
         found.append([by_name[name] for name in files] if number == 0 else lines)
+    said = f"Temperature {classifier.calibration.temperature:.3g}: "
+    assert classifier.about["temperature"].startswith(said) and said in capsys.readouterr().out
     columns = [name for name in found[0][0] if name.startswith("p(")]
     assert len(columns) == (1 if task == "binary" else TASKS[task])
     values = torch.tensor([[[float(line[name]) for name in columns] for line in part] for part in found])

@@ -53,6 +53,14 @@ def test_a_run_leaves_everything_behind(tiny_config_file, tmp_path):
     assert read_checkpoint(tmp_path / "run" / "epoch_2.pth")["meta"]["epoch"] == 2
 
 
+def test_the_laid_out_config_reads_the_same(tiny_config, laid_out, tmp_path):
+    tiny_config.note = "a 'b' \"c\" \\d, \ne = [1]  # é"
+    tiny_config.dump(tmp_path / "laid_out.py")
+    assert Config.fromfile(tmp_path / "laid_out.py").to_dict() == tiny_config.to_dict()
+    lines = (tmp_path / "laid_out.py").read_text().splitlines()
+    assert len(lines) > 2 * len(tiny_config) and max(map(len, lines)) <= 80
+
+
 def test_seed_decides_the_run(tiny_config, tmp_path):
     tiny_config.custom_hooks = tiny_config.custom_hooks[:2]
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from browser import needs_chromium, overflows
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from ssl_ext.apis.clinical import clinical_report
 from ssl_ext.apis.clinical.columns import read_columns
@@ -19,11 +19,18 @@ from ssl_ext.cli.report import main
 from ssl_ext.datasets import NPZDataset
 from ssl_ext.errors import UserError, run_tool
 from ssl_ext.evaluation import Predictions, ResultRow, Scored, dataset_fingerprint, write_results
-from ssl_ext.evaluation.calibration import tempered
+from ssl_ext.evaluation.calibration import validation_temperature
 from ssl_ext.evaluation.operating import class_figures
 
 COUNT = 90
 HOSTILE = '<script>alert("x")</script>'
+
+
+class Files(list):
+    """Paths of images, as a data set of files has them."""
+
+    def name(self, row):
+        return self[row]
 
 
 class Split:
@@ -121,25 +128,21 @@ def test_intervals_are_over_groups_where_there_are_groups():
 
 def test_the_temperature_is_fitted_on_validation_and_missing_validation_is_said(evaluation):
     predictions = made()
-    row = ResultRow("SimCLR", "knn", {}, {}, {}, {}, 0)
-    temperature, figures = _figures(predictions, "last", panel_data(row, predictions, "last"))
-    assert len(figures) == 3
-
-    def loss(value):
-        scores = tempered(torch.from_numpy(predictions.val["last"].values), value, "multi-class")
-        return log_loss(predictions.val_labels, scores.numpy())
-
-    assert temperature > 1.2  # the made-up scores are overconfident
-    assert loss(temperature) < min(loss(0.99 * temperature), loss(1.01 * temperature))
+    drawn = panel_data(ResultRow("SimCLR", "knn", {}, {}, {}, {}, 0), predictions, "last")
+    temperature, sentence = validation_temperature(predictions, "last")
+    assert temperature > 1.05  # the made-up scores are overconfident
+    pictures = [_figures(predictions, value, drawn)[2].uri for value in (temperature, 1.0, None)]
+    assert pictures[0] != pictures[1] == pictures[2]
+    page = clinical_report([evaluation], out_dir=evaluation / "out").read_text()
+    assert html.escape(sentence) in page
     empty = predictions.val["last"].select(np.arange(0))
     without = Predictions(**{
         **vars(predictions), "val_labels": predictions.val_labels[:0], "val": {"last": empty, "best": empty}
     })  # fmt: skip
-    assert _figures(without, "last", panel_data(row, without, "last"))[0] is None
     path = evaluation / "run" / "evaluation" / "predictions" / "a.npz"
     path.write_bytes(without.content())
     page = clinical_report([evaluation], out_dir=evaluation / "out").read_text()
-    assert "no scores of all classes on validation images" in page
+    assert "No temperature: the scores of all classes on validation images are not stored." in page
 
 
 def test_columns_are_cut_into_bands_and_images_without_a_line_are_named(tmp_path):
@@ -176,6 +179,29 @@ def test_the_page_counts_patients_escapes_text_and_shows_images(evaluation):
     assert "http" not in re.sub(r"http-equiv", "", page)
 
 
+@pytest.mark.parametrize("words", [[], ["--no-names"]])
+def test_patients_in_file_names_can_be_left_out(words, evaluation, monkeypatch):
+    dataset = NPZDataset(data_root=str(evaluation / "set.npz"), split="test")
+    dataset.data_root = str(evaluation / "set.npz")
+    dataset.files = Files(f"{evaluation}/set.npz/Doe_Jane/{row}.png" for row in range(COUNT))
+    monkeypatch.setattr("ssl_ext.apis.clinical.run._evaluated", lambda row: dataset)
+    main([str(evaluation), "--clinical", "--out", str(evaluation / "out"), *words])
+    page = (evaluation / "out" / "clinical.html").read_text()
+    assert len(re.findall(r'alt="row \d+:', page)) == (24 if words else 0)
+    assert len(re.findall(r'alt="Doe_Jane/\d+.png:', page)) == (0 if words else 24)
+    assert ("whose names are left out" in page) is ("Doe_Jane" not in page) is bool(words)
+
+
+def test_percent_is_said_where_it_is_shown(evaluation):
+    page = clinical_report([evaluation], out_dir=evaluation / "out").read_text()
+    heads = [re.findall('<button type="button">([^<]+)<', table)[1:] for table in page.split("<table")[1:3]]
+    assert heads[0] == ["accuracy %", "balanced accuracy %", "AUC", "AUPRC", "F1"]
+    assert heads[1][3:7] == ["NPV %", "AUC", "AUPRC", "sensitivity % at 90 %"]
+    metrics = made().weighted("last").metrics(np.ones((COUNT, 1), np.float32))
+    cells = re.findall(r'class="number">([^< ]*)', page.split("<tbody>")[1])
+    assert cells[0] == f"{100 * metrics['acc'][0]:.1f}" and cells[2] == f"{metrics['auc'][0]:.3f}"
+
+
 def test_images_of_changed_data_are_not_shown(evaluation):
     with np.load(evaluation / "set.npz") as file:
         np.savez(evaluation / "set.npz", **{**file, "x_test": 255 - file["x_test"]})
@@ -185,10 +211,6 @@ def test_images_of_changed_data_are_not_shown(evaluation):
 
 
 def test_files_are_found_by_their_names(tmp_path):
-    class Files(list):
-        def name(self, row):
-            return self[row]
-
     class Folder:
         files = Files(str(tmp_path / "images" / f"{row}.png") for row in range(3))
         data_root = str(tmp_path / "images")

@@ -76,6 +76,7 @@ def test_patients_stay_together_from_the_file_to_the_rows(save, run, tmp_path):
     assert (knn.intervals["over"], knn.intervals["units"]) == ("groups", 10)
     with np.load(tmp_path / "out" / knn.predictions) as stored:
         groups = [name.removeprefix("patient ") for name in stored["groups"]]
+        assert stored["val_groups"] == 5
     assert groups == [str(group) for group in content["test_groups"]]
     subsets = np.load(tmp_path / "out" / "subsets.npz")
     drawn = [row for row in rows if row.settings["labels"]["drawn"]]

@@ -281,7 +281,7 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
         seeds=[0, 1], baselines=["pixels", "untrained", "supervised"], transfer_to=[tmp_path / "other.py"],
     )  # fmt: skip
     with monkeypatch.context() as patch:
-        # All rows are read and written again for each of the hundred.
+        # All rows are written again for each of the hundred.
         patch.setattr(importlib.import_module(f"{PACKAGE}.rows").ResultRows, "_write", lambda self: None)
         rows = run(*PROTOCOLS, **asked)
     measured = [line.rpartition(":")[0] for line in said if line.endswith(" s")]

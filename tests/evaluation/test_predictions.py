@@ -12,7 +12,7 @@ from ssl_ext.apis import evaluate
 from ssl_ext.apis.report import report
 from ssl_ext.config.networks import random_network
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation import Predictions, Scored, read_results
+from ssl_ext.evaluation import Predictions, Scored, evaluate_scores, read_results
 from ssl_ext.evaluation.class_counts import class_counts, majority
 from ssl_ext.evaluation.operating import class_figures, threshold
 
@@ -99,7 +99,11 @@ def test_figures_of_classes_use_the_threshold_of_validation():
 
 def test_counts_and_the_most_frequent_class():
     assert class_counts(torch.tensor([[1, 0], [1, 1], [-1, -1]]), 2) == [2, 1]
-    assert majority([3, 5], [40, 60]) == {"acc": 0.6, "balanced_acc": 0.5, "auc": 0.5}
+    for train in ([3, 5, 1], [3, 1, 5]):
+        found, labels = majority(train, [40, 60, 0]), torch.tensor([0] * 40 + [1] * 60)
+        scores = torch.nn.functional.one_hot(torch.tensor(train).argmax().expand(100), 3).float()
+        expected = evaluate_scores(scores, labels, "ordinal")
+        assert found == pytest.approx({name: expected[name] for name in found}), train
     assert majority([3, 5], [45, 60]) is None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ssl_ext.apis.explore.points import file_names
 from ssl_ext.apis.explore.thumbnails import read_thumbnails
 from ssl_ext.apis.figures.choice import choose, conditions
 from ssl_ext.apis.figures.predictions import confidence, panel_data
@@ -23,7 +24,7 @@ from ssl_ext.apis.report.rows import find_results
 from ssl_ext.config.data import build_dataset
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Predictions, ResultRow, dataset_fingerprint
-from ssl_ext.evaluation.calibration import fit_temperature, tempered
+from ssl_ext.evaluation.calibration import tempered, validation_temperature
 from ssl_ext.files import check_writable, shown, write_text
 from ssl_ext.registry import registered_only
 from ssl_ext.visualization import prediction_figures
@@ -44,6 +45,7 @@ def clinical_report(
     by: Sequence[str] = (),
     metadata: str | os.PathLike | None = None,
     specificity: float = 0.9,
+    names: bool = True,
 ) -> Path:
     """Write ``clinical.html`` about one measurement (first seed and draw); no network is run.
 
@@ -59,6 +61,7 @@ def clinical_report(
         by: Columns of ``metadata``; ``NAME=EDGE,EDGE`` cuts numbers at edges instead of quartiles.
         metadata: CSV file with the column ``file`` or ``row``.
         specificity: Specificity on validation images, in (0, 1), at which each class's sensitivity is shown.
+        names: Name the shown images by their files; otherwise by their rows in the split.
 
     Raises:
         UserError: No predictions, several measurements, an unknown column or a damaged file.
@@ -85,13 +88,13 @@ def clinical_report(
         return _evaluated(row)
 
     columns = read_columns(metadata, by, predictions.images, dataset) if metadata else {}
-    temperature, figures = _figures(predictions, which, drawn)
+    temperature, sentence = validation_temperature(predictions, which)
     remarks = [f"Shown is the first of {len(members)} repeats."] * (len(members) > 1)
     try:
-        images = _images(predictions, which, drawn, row, dataset())
+        images = _images(predictions, which, drawn, row, dataset(), names)
     except UserError as error:
         images = {}
-        remarks.append(f"Images are not shown. {error}")
+        remarks.append(f"Images are not shown. {error}" if names else "Images are not shown.")
     comparison, *_ = compare([NamedRow(row.method, row)], which=which)
     counts = comparison.lines[0].confusion
     page = template("clinical/page.html.j2").render(
@@ -106,13 +109,13 @@ def clinical_report(
         majority=bool(row.source.get("majority")),
         classes=[class_table(table, specificity) for table in class_tables([comparison], specificity)],
         matrix=matrix_table(comparison, comparison.lines[0], counts) if counts else None,
-        temperature=temperature,
-        validation=len(predictions.val_labels),
-        figures=figures,
+        temperature=sentence,
+        figures=_figures(predictions, temperature, drawn),
         tables=[
             column_table(name, masks, predictions, which, specificity) for name, masks in columns.items()
         ],
         confident=images,
+        named=names,
         settings=settings_table(comparison),
         source=shown(row.source.get("config") or "-"),
     )
@@ -121,16 +124,12 @@ def clinical_report(
     return path
 
 
-def _figures(
-    predictions: Predictions, which: str, drawn: dict[str, Any]
-) -> tuple[float | None, list[Picture]]:
-    """Temperature fitted on validation predictions, None without any; ROC, precision-recall, reliability."""
-    val, task, temperature, after = predictions.val[which], predictions.task, None, None
-    if val.classes is None and len(predictions.val_labels):
-        labels = torch.as_tensor(predictions.val_labels)
-        temperature = fit_temperature(torch.from_numpy(val.values), labels.long(), task)
-        scores = tempered(torch.from_numpy(drawn["scores"]), temperature, task).numpy()
-        after = confidence(scores, task).reshape(-1)
+def _figures(predictions: Predictions, temperature: float | None, drawn: dict[str, Any]) -> list[Picture]:
+    """ROC, precision-recall, and reliability before and after a temperature other than 1."""
+    after = None
+    if temperature not in (None, 1):
+        scores = tempered(torch.from_numpy(drawn["scores"]), temperature, predictions.task).numpy()
+        after = confidence(scores, predictions.task).reshape(-1)
     with user_errors("predictions"):
         made = prediction_figures(**drawn, tempered=after)
     captions = {
@@ -138,7 +137,7 @@ def _figures(
         "Precision-recall curves": "PPV over sensitivity of each class; PPV depends on its frequency.",
         "Reliability": "Accuracy over confidence of the predictions; the dotted line is perfect.",
     }
-    return temperature, [
+    return [
         Picture.from_figure(figure, f"{name}. {text}", name)
         for figure, (name, text) in zip(made, captions.items(), strict=True)
     ]
@@ -159,14 +158,16 @@ def _evaluated(row: ResultRow) -> Any:
 
 
 def _images(
-    predictions: Predictions, which: str, drawn: dict[str, Any], row: ResultRow, dataset: Any
+    predictions: Predictions, which: str, drawn: dict[str, Any], row: ResultRow, dataset: Any, named: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """Thumbnails of the most confident right and wrong images, with their names, classes and confidences."""
+    """Thumbnails of the most confident right and wrong images, with their names, classes and confidences.
+
+    Without ``named`` the names are rows.
+    """
     count, predicted = len(predictions.labels), predictions.test[which].predicted
     sure, right = (drawn[name].reshape(count, -1) for name in ("confidence", "right"))
     names = row.source.get("classes") or list(map(str, range(predictions.num_classes)))
     root = str(getattr(dataset, "data_root", "") or "").rstrip("/")
-    files = getattr(dataset, "files", None)
 
     def words(labels: np.ndarray) -> str:
         if labels.ndim == 0:
@@ -177,6 +178,7 @@ def _images(
     for kind, chosen in most_confident(sure, right, SHOWN).items():
         places = [place for place, _ in chosen]
         numbers = predictions.images[places].tolist()
+        files = file_names(dataset, numbers, root) if named else None
         pictures: Sequence[torch.Tensor] = ()
         if places:
             with user_errors("The images of the data set"):
@@ -186,14 +188,14 @@ def _images(
         found[kind] = [
             {
                 "uri": Picture("", "", _png(picture.permute(1, 2, 0).numpy())).uri,
-                "name": f"row {number}"
-                if files is None
-                else shown(files.name(number)).removeprefix(f"{root}/"),
+                "name": name,
                 "true": words(predictions.labels[place]),
                 "predicted": words(predicted[place]),
                 "confidence": f"{100 * own:.1f} %",
             }
-            for (place, own), number, picture in zip(chosen, numbers, pictures, strict=True)
+            for (place, own), name, picture in zip(
+                chosen, files or [f"row {number}" for number in numbers], pictures, strict=True
+            )
         ]
     return found
 

@@ -13,7 +13,7 @@ from ssl_ext.evaluation.bootstrap import share_interval
 from ssl_ext.evaluation.operating import Figure, class_figures
 
 NAMES = {
-    "acc": "accuracy", "balanced_acc": "balanced accuracy", "auc": "AUC", "auprc": "AUPRC", "f1": "F1",
+    "acc": "accuracy %", "balanced_acc": "balanced accuracy %", "auc": "AUC", "auprc": "AUPRC", "f1": "F1",
     "kappa": "kappa",
 }  # fmt: skip
 BY = ("acc", "balanced_acc", "auc")
@@ -38,12 +38,12 @@ def overview(
 ) -> dict[str, Any]:
     """Table of the metrics of the classifier and of always predicting the most frequent training class."""
     found = overall_scores(predictions, which)
-    rows = [{"name": method, "cells": list(map(figure_text, found.values()))}]
+    rows = [{"name": method, "cells": [figure_text(found[name], name) for name in found]}]
     if majority:
-        plain = [Figure(majority.get(name, np.nan)) for name in found]
-        rows.append({"name": MAJORITY, "cells": list(map(figure_text, plain))})
+        plain = [figure_text(Figure(majority.get(name, np.nan)), name) for name in found]
+        rows.append({"name": MAJORITY, "cells": plain})
     heads = [NAMES[name] for name in found]
-    return {"title": "Metrics in percent", "first": "classifier", "heads": heads, "rows": rows}
+    return {"title": "Metrics", "first": "classifier", "heads": heads, "rows": rows}
 
 
 def column_table(
@@ -69,10 +69,11 @@ def column_table(
         counts = [str(len(part.labels)), "-" if part.groups is None else str(part.units)]
         if binary:
             counts.append(str(int((part.labels == 1).sum())))
-        cells = [figure_text(found[metric]) if metric in found else "-" for metric in (*BY, *more)]
+        cells = [figure_text(found[metric], metric) if metric in found else "-" for metric in (*BY, *more)]
         rows.append({"name": value, "cells": [*counts, *cells]})
     heads = ["images", "patients or groups", *(["positive images"] if binary else [])]
-    return {"title": name, "first": name, "heads": [*heads, *(NAMES[m] for m in BY), *more], "rows": rows}
+    heads += [*(NAMES[metric] for metric in BY), *(f"{metric} %" for metric in more)]
+    return {"title": name, "first": name, "heads": heads, "rows": rows}
 
 
 def most_confident(

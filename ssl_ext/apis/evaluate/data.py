@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from torch import Tensor
@@ -161,6 +162,15 @@ class SeededData:
         """Return the validation images: the validation split, or rows held out of train."""
         held = self.rows(labels).held
         return self.data.splits.val if held is None else Subset(self.data.splits.train, held.tolist())
+
+    def val_groups(self, labels: Labels) -> int | None:
+        """Return the number of groups of the labelled validation images; None without groups."""
+        held, splits = self.rows(labels).held, self.data.splits
+        split = splits.train if held is not None else splits.val
+        if split is None or (groups := getattr(split, "groups", None)) is None:
+            return None
+        known = labelled_rows(torch.as_tensor(split.labels).cpu()).nonzero()[:, 0] if held is None else held
+        return len(np.unique(np.asarray(groups)[known.numpy()]))
 
     def short_classes(self, labels: Labels) -> dict[int, int]:
         """Return the classes with fewer rows (or groups) than ``labels.per_class``, and their counts."""

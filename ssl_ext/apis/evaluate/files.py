@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,15 @@ from mmengine.logging import print_log
 
 from ssl_ext.console import counted
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import Condition, ResultRow, extract_features, read_results
-from ssl_ext.evaluation.calibration import feature_distance, fit_temperature, tempered
+from ssl_ext.evaluation import (
+    Condition,
+    ResultRow,
+    Unfinished,
+    extract_features,
+    read_results,
+    text_hash,
+)
+from ssl_ext.evaluation.calibration import feature_distance, tempered, validation_temperature
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.operating import positive_images, threshold
 from ssl_ext.exporting.classifier import Calibration, Classifier
@@ -31,6 +38,7 @@ from .plan import Measurement
 from .protocols import Measured
 
 RESULTS, SUBSETS, PREDICTIONS, NETWORKS = "results.json", "subsets.npz", "predictions", "networks"
+UNFINISHED = "unfinished"
 OWN_FOLDERS = (Path(PREDICTIONS), Path(NETWORKS))
 Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
 KINDS = ("frozen", "linear-aug", "unfrozen")
@@ -87,6 +95,17 @@ def earlier_row(
     return None
 
 
+def state_files(folder: Path, one: Measurement, about: dict[str, Any], read: bool) -> Unfinished:
+    """Files of the state of a measurement that trains; their name depends on all that the result does."""
+    content = [repr(one), _weights(about), *(about.get(name) for name in CONTENT)]
+    digest = text_hash(json.dumps(content, sort_keys=True, default=str))[:16]
+    return Unfinished(folder / UNFINISHED / f"{_file_name(one.words)}_{digest}", read)
+
+
+def _file_name(words: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", words)
+
+
 def _weights(source: dict[str, Any]) -> dict[str, Any]:
     """The weights of a row's source: hash, raw or averaged, and their share of the backbone."""
     return {key: value for key, value in (source.get("checkpoint") or {}).items() if key != "path"}
@@ -94,7 +113,7 @@ def _weights(source: dict[str, Any]) -> dict[str, Any]:
 
 def store(folder: Path, words: str, content: bytes, ending: str) -> Path:
     """Write a file named by words and by the hash of its content; return its path."""
-    name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', words)}_{hashlib.sha256(content).hexdigest()[:16]}{ending}"
+    name = f"{_file_name(words)}_{hashlib.sha256(content).hexdigest()[:16]}{ending}"
     if is_main_process() and not (folder / name).exists():
         with replacing(folder / name) as file:
             file.write(content)
@@ -138,12 +157,20 @@ class SavedNetworks:
             raise UserError(f"--save would write {text}, where {free / 1e9:.2f} GB are free.")
         print_log(f"--save writes the {self.which} networks: {text}.", logger="current")
 
+    def holds(self, row: ResultRow, measurement: Measurement, out_dir: Path) -> bool:
+        """Tell if nothing is to be kept of a measurement, or the classifier of its row in ``out_dir`` is."""
+        files = {path.resolve() for path in self.folder.glob(f"*-{self.which}_*.pth")}
+        return not _is_trained(measurement) or bool(row.saved and (out_dir / row.saved).resolve() in files)
+
     def save(self, row: ResultRow, measurement: Measurement, measured: Measured) -> Path | None:
         """Write the classifier of a measurement; None if it trains none."""
         if not _is_trained(measurement) or measured.network is None:
             return None
         data = measured.seeded.data
         height, width = data.image_size
+        calibration, sentence = self._calibration(measurement, measured)
+        print_log(f"{measurement.words}, {self.which}: {sentence}", logger="current")
+        about = {**_about(row), "name": Condition.from_row(row).of(row.method), "epoch": self.which}
         classifier = Classifier(
             measured.network,
             measured.outcome.heads[self.which],
@@ -151,26 +178,26 @@ class SavedNetworks:
             data.splits.train.classes,
             (height, width),
             _plain(data.config.evaluation_dataset),
-            {**_about(row), "name": Condition.from_row(row).of(row.method), "epoch": self.which},
-            self._calibration(measurement, measured),
+            {**about, "temperature": sentence},
+            calibration,
         )
         words = f"{measurement.words}, {self.which}"
         return store(self.folder, words, classifier.encoded(self.config), ".pth")
 
-    def _calibration(self, measurement: Measurement, measured: Measured) -> Calibration:
+    def _calibration(self, measurement: Measurement, measured: Measured) -> tuple[Calibration, str]:
         """Temperature and thresholds from the validation scores, and features of some training images.
 
         Images that were held out for validation are not among the latter: they would be at a distance of 0.
+        The sentence is about the temperature.
         """
         seeded, network, labels = measured.seeded, measured.network, measurement.labels
-        assert network is not None and measured.outcome.predictions is not None
-        temperature, thresholds = 1.0, None
-        predictions = measured.outcome.predictions
-        val, task = predictions.val[self.which], predictions.task
-        if val.classes is None:
-            scores, truth = torch.from_numpy(val.values), torch.from_numpy(predictions.val_labels)
-            temperature = fit_temperature(scores, truth, task)
-            calibrated = tempered(scores, temperature, task).numpy()
+        predictions, thresholds = measured.outcome.predictions, None
+        assert network is not None and predictions is not None
+        grouped = replace(predictions, val_groups=seeded.val_groups(labels))
+        temperature, sentence = validation_temperature(grouped, self.which)
+        if temperature is not None:
+            scores = torch.from_numpy(predictions.val[self.which].values)
+            calibrated = tempered(scores, temperature, predictions.task).numpy()
             thresholds = [
                 threshold(calibrated[:, column], ~positive_images(predictions, column), SPECIFICITY)
                 for column in range(calibrated.shape[1])
@@ -186,7 +213,7 @@ class SavedNetworks:
         held = seeded.val(labels)
         bank = features(seeded.data.splits.train, seeded.rows(labels).fit).half()
         distances = feature_distance(features(held, torch.arange(len(held))), bank).sort().values
-        return Calibration(temperature, thresholds, SPECIFICITY, bank, distances)
+        return Calibration(temperature or 1.0, thresholds, SPECIFICITY, bank, distances), sentence
 
 
 def _is_trained(measurement: Measurement) -> bool:

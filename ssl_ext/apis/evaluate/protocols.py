@@ -14,6 +14,7 @@ from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import (
     Banks,
     Outcome,
+    Unfinished,
     augmented_linear_protocol,
     cluster_protocol,
     knn_protocol,
@@ -61,6 +62,7 @@ class Protocols:
     ``recipes`` maps the names of papers' recipes, and None for the config's, to recipes. ``planned`` are all
     measurements: linear probes of one network on the same number of rows are fitted together, and their time
     is divided equally (``cost.fitted_together``). Trained networks are those of the ``keep`` epoch.
+    ``unfinished`` gives the files of a training's state, None for none.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Protocols:
         data: dict[str | None, EvaluationData],
         planned: Iterable[Measurement] = (),
         keep: str = "best",
+        unfinished: Callable[[Measurement], Unfinished | None] = lambda one: None,
     ) -> None:
         self.recipes, self.networks, self.data, self.keep = recipes, networks, data, keep
+        self.unfinished = unfinished
         self.balance = recipes[None].balance
         planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
@@ -215,7 +219,7 @@ class Protocols:
                 source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
                 val=banks.val, test=banks.test, model=network.model, recipe=settings.recipe,
                 num_workers=source.loading["num_workers"], seed=measurement.seed, balance=self.balance,
-                **source.task,
+                unfinished=self.unfinished(measurement), **source.task,
             )  # fmt: skip
             return [outcome]
 
@@ -234,7 +238,7 @@ class Protocols:
                 val=data.val(labels), test=source.splits.test, preprocess=network.clean, augment=view,
                 recipe=settings.recipe, device=source.device, seed=labels.draw_seed, leave=self.keep,
                 eval_batch_size=source.loading["batch_size"], num_workers=source.loading["num_workers"],
-                balance=self.balance, **source.task,
+                balance=self.balance, unfinished=self.unfinished(measurement), **source.task,
             )  # fmt: skip
             return [outcome]
 

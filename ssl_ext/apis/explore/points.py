@@ -37,6 +37,12 @@ class Categories:
         return cls(list(known), np.array([place[text] for text in texts], np.uint16))
 
 
+def file_names(dataset: Any, rows: Sequence[int], root: str) -> list[str] | None:
+    """Paths of some images, relative to ``root`` if they are below it; None without files."""
+    files: Paths | None = getattr(dataset, "files", None)
+    return None if files is None else [shown(files.name(row)).removeprefix(f"{root}/") for row in rows]
+
+
 @dataclass(frozen=True)
 class Points:
     """Chosen images of a split.
@@ -72,7 +78,6 @@ class Points:
         """
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
         rows = order[:limit].sort().values
-        files: Paths | None = getattr(dataset, "files", None) if names else None
         groups = getattr(dataset, "groups", None)
         if groups is not None:
             groups = [shown(groups[row]) for row in rows.tolist()]
@@ -82,9 +87,7 @@ class Points:
         return cls(
             split=split,
             rows=rows,
-            files=None
-            if files is None
-            else [shown(files.name(row)).removeprefix(f"{root}/") for row in rows.tolist()],
+            files=file_names(dataset, rows.tolist(), root) if names else None,
             labels=torch.as_tensor(dataset.labels).cpu()[rows],
             names=[str(name) for name in dataset.classes or range(dataset.num_classes)],
             groups=groups,

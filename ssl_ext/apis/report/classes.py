@@ -16,6 +16,8 @@ from ssl_ext.evaluation.operating import FIGURES, Figure, class_figures
 from .comparison import Comparison, Line
 from .text import variant_label
 
+NOT_PERCENT = ("auc", "auprc", "kappa", "f1")
+
 
 class ClassTable(NamedTuple):
     """Per-class metrics of one line of the report."""
@@ -59,16 +61,17 @@ def _line_figures(line: Line, specificity: float) -> dict[int, dict[str, Figure]
     }
 
 
-def figure_text(figure: Figure) -> str:
-    """Format a metric in percent with its interval; a dash for NaN.
+def figure_text(figure: Figure, name: str) -> str:
+    """Format a metric with its interval, in percent except for :data:`NOT_PERCENT`; a dash for NaN.
 
-    >>> figure_text(Figure(0.5, (0.25, 0.75)))
-    '50.0 [25.0,75.0]'
+    >>> figure_text(Figure(0.5, (0.25, 0.75)), "acc"), figure_text(Figure(0.5), "auc")
+    ('50.0 [25.0,75.0]', '0.500')
     """
     if np.isnan(figure.value):
         return "-"
-    ends = "" if figure.ends is None else " [{:.1f},{:.1f}]".format(*(100 * end for end in figure.ends))
-    return f"{100 * figure.value:.1f}{ends}"
+    scale, digits = (1, 3) if name in NOT_PERCENT else (100, 1)
+    value, *ends = (f"{scale * one:.{digits}f}" for one in (figure.value, *(figure.ends or ())))
+    return f"{value} [{','.join(ends)}]" if ends else value
 
 
 def classes_csv(tables: Sequence[ClassTable], specificity: float) -> str:

@@ -161,20 +161,20 @@ def _table(title: str, comparisons: Sequence[Comparison], metrics: Sequence[str]
 
 
 def class_table(table: ClassTable, specificity: float) -> dict[str, Any]:
-    """Table cells of the per-class metrics, in percent."""
+    """Table cells of the per-class metrics."""
     at = f"{100 * specificity:g} %"
     heads = (
-        "sensitivity",
-        "specificity",
-        "PPV",
-        "NPV",
+        "sensitivity %",
+        "specificity %",
+        "PPV %",
+        "NPV %",
         "AUC",
         "AUPRC",
-        f"sensitivity at {at}",
-        "specificity reached",
+        f"sensitivity % at {at}",
+        "specificity reached %",
     )
     rows = [
-        {"name": table.names[index], "cells": [figure_text(figures[name]) for name in FIGURES]}
+        {"name": table.names[index], "cells": [figure_text(figures[name], name) for name in FIGURES]}
         for index, figures in table.figures.items()
     ]
     return {
