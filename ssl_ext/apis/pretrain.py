@@ -94,16 +94,9 @@ def pretrain(
         KeyboardInterrupt: On Ctrl-C, after ``interrupted.pth`` was written.
     """
     config = training_config(
-        config,
-        options,
-        epochs=epochs,
-        work_dir=work_dir,
-        amp=amp,
-        seed=seed,
-        deterministic=deterministic,
-        compile=compile,
-        auto_scale_lr=auto_scale_lr,
-    )
+        config, options, epochs=epochs, work_dir=work_dir, amp=amp, seed=seed, deterministic=deterministic,
+        compile=compile, auto_scale_lr=auto_scale_lr,
+    )  # fmt: skip
     distributed = init_process_group()
     with ExitStack() as held:
         held.enter_context(own_logs())
