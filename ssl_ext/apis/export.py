@@ -70,7 +70,7 @@ def export(
     config: Config | str | os.PathLike | None = None,
     out: str | os.PathLike | None = None,
     network: str | None = None,
-    image_size: int = 64,
+    image_size: int | None = None,
     overwrite: bool = False,
     allow_partial: bool = False,
     ema: bool = False,
@@ -89,7 +89,7 @@ def export(
         out: The file; default in ``export/`` beside the checkpoint, such as ``epoch_200_timm.pth``.
         network: ``'online'`` or, for a model with an EMA network, ``'momentum'``; default: the model's
             ``exported_network``.
-        image_size: Side of the random images, for backbones that accept one size only.
+        image_size: Side of the random images; default: that of the training images if it is known, else 64.
         overwrite: Replace an existing file.
         allow_partial: Accept a checkpoint that lacks tensors of the backbone, or has more layers.
         ema: Load the EMA weights of the file (``state_dict_ema``) instead of the raw weights.
@@ -102,7 +102,7 @@ def export(
     """
     if to not in FORMATS:
         raise UserError(f"--to is {to!r}; allowed are {', '.join(FORMATS)}.")
-    if image_size < 1:
+    if image_size is not None and image_size < 1:
         raise UserError(f"--image-size is {image_size}; it must be at least 1.")
     if head and (to != "onnx" or config is not None or network is not None):
         raise UserError("--head is for --to onnx and a classifier's own network and config.")
@@ -133,12 +133,14 @@ def export(
         )
         extra = dict(classes=classifier.classes, task=classifier.task, training=classifier.about["name"])
         extra["outputs"] = "probabilities"
+    recorded = record(checkpoint, content), report.training
+    origin = trained_on(*recorded)
+    image_size = image_size or min(origin.get("image_size", (64,)))
     matched = set(names) & set(report.matched)
     if name != "online":
         _check_loaded(names, report, name, checkpoint)
     about = _about(model, backbone, name, source, content, image_size) | extra
-    recorded = record(checkpoint, content), report.training
-    about |= trained_on(*recorded) | dict(method=trained_method(settings, *recorded))
+    about |= origin | dict(method=trained_method(settings, *recorded))
     about |= dict(cfg=network_text(settings))
     about |= form.about(backbone, about)
     data = form.encode(backbone, about)

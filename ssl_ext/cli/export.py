@@ -38,7 +38,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         "--network", metavar="NAME", help="online or momentum (default: set by the model, usually online)"
     )
     parser.add_argument(
-        "--image-size", type=int, default=64, metavar="N", help="side of the images of the check (64)"
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="side of the images of the check (that of training, or 64)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument(

@@ -19,7 +19,8 @@ from .style import COLUMN, PAGE, PALETTE, centred_grid, end_at_limits, label_axe
 
 HEIGHT = 1.8  # inches of a row
 AXES = {"hours": "hours of training"}
-DASHED = (0, (3, 1.5))
+# A single point shows by its hollow marker that it is of validation images.
+VALIDATION: dict[str, Any] = {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"}
 MARKED = 30  # points
 # Parts of the names of metrics that are drawn in percent.
 ACCURACIES = frozenset(("acc", "accuracy", "top1", "top5"))
@@ -43,8 +44,8 @@ def loss_curves(
 ) -> Figure:
     """Draw one panel per logged term with one line per run (Fig. 2 of TriMix).
 
-    The validation value of a term (``val_`` and its name) is drawn dashed in the same panel. Accuracies are
-    in percent.
+    The validation value of a term (``val_`` and its name) is drawn dashed, with hollow markers, in the same
+    panel. Accuracies are in percent.
 
     Args:
         runs: Name of each run to the records of ``read_scalars``, dicts with ``step`` and terms.
@@ -84,7 +85,9 @@ def loss_curves(
         entries = {name: Line2D([], [], **_look(number)) for number, name in enumerate(runs)}
     if validated:
         entries["training"] = Line2D([], [], color="0.3", linewidth=1.2)
-        entries["validation"] = Line2D([], [], color="0.3", linewidth=1.2, linestyle=DASHED)
+        entries["validation"] = Line2D(
+            [], [], color="0.3", linewidth=1.2, marker="o", markersize=2.5, **VALIDATION
+        )
     figure = new_figure(COLUMN if columns == 1 else PAGE, HEIGHT * rows)
     for panel, key in zip(centred_grid(figure, len(keys), columns), keys, strict=True):
         scale = _scale(runs, [key, validated.get(key, key)])
@@ -94,7 +97,7 @@ def loss_curves(
             steps, values = _series(records, key, x)
             _draw(panel, steps, scale * values, look, smoothing if in_training else None)
             if key in validated:
-                dashed = {**look, "linestyle": DASHED, "label": f"{name}, validation"}
+                dashed = {**look, **VALIDATION, "label": f"{name}, validation"}
                 steps, values = _series(records, validated[key], x)
                 _draw(panel, steps, scale * values, dashed, None)
         label_axes(panel, AXES.get(x, x), _words(key))

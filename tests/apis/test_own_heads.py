@@ -53,6 +53,7 @@ def test_a_run_with_an_unshared_head_is_loaded_explored_and_exported(tmp_path, m
     assert run.config.model.type == "PlainBackbone" and run.config.train_dataloader.dataset
     assert "UnsharedHead" in str(evaluate("work_dirs/own_mine", ["quality"]))
     report = export("work_dirs/own_mine", to="safetensors")
+    assert report.about["checked_at"] == 28  # px of the training
     assert report.about["method"] == "UnsharedHead" and "UnsharedHead" in repr(load(report.path))
     assert "unshared_head" not in sys.modules
     with pytest.raises(UserError, match="has no classifier; train one.*ssl-ext evaluate CONFIG.*--save"):

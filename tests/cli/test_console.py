@@ -22,9 +22,12 @@ from processes import forked
 from ssl_ext import console, logs
 from ssl_ext.config.commands import command
 from ssl_ext.console import WIDTH, progress, track
+from ssl_ext.engine import ConsoleHook
 
 ROOT = Path(__file__).parents[2]
-EPOCH = re.compile(r"epoch (\d)/2  loss +[\d.]+  kNN +\d+ %  feature std \d\.\d{3}  [\d,]+ img/s  ETA 0:\d\d")
+EPOCH = re.compile(
+    r"epoch (\d)/2  loss +\d+(?:\.\d+)?  kNN +\d+ %  feature std \d\.\d{3}  [\d,]+ img/s  ETA 0:\d\d"
+)
 THIRD_PARTY = (
     "FileClient",
     "HardDiskBackend",
@@ -90,7 +93,8 @@ def test_a_training_has_one_line_an_epoch_and_names_commands_that_run(tiny_confi
         assert [EPOCH.fullmatch(line.rstrip())[1] for line in lines] == ["1", "2"], said
         assert all(len(line.rstrip()) <= WIDTH for line in lines)
         for term in ("loss", "kNN", "feature std"):
-            assert sum(line.startswith(f"{term}: ") for line in bars) == 1
+            assert sum(line.startswith(f"{term}: ") and len(line) <= WIDTH for line in bars) == 1
+        assert "spread of the features; if even 0.125, " in said  # 64 features
         assert ("━" in said) == said.startswith("loading PyTorch") == (start is on_terminal)
     (log,) = sorted(run.glob("*/*.log"))[-1:]
     assert "Hooks will be" in log.read_text() and log.read_text().count("Epoch(train)") > 2
@@ -205,3 +209,8 @@ def test_a_door_without_the_packages_says_what_to_activate(words, tmp_path):
     assert re.fullmatch(
         r"error: \S+ has no package '\w+': activate the environment .*activate\).*\n", ended.stderr
     )
+
+
+def test_a_loss_of_four_digits_ends_without_a_point():
+    cells = [ConsoleHook()._cell("loss", value) for value in (1085.4, 190.1, 0.5)]
+    assert cells == ["loss 1085", "loss 190.1", "loss 0.5000"]

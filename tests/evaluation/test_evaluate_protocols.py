@@ -320,6 +320,7 @@ def test_few_test_images_are_evaluated_with_a_warning(run, config, tmp_path, sai
     assert any(
         "AUC leaves out classes, because the test split has no image of" in message for message in said
     )
+    assert sum("evaluation.finetune: " in line and " of 40 labelled images" in line for line in said) == 1
     assert all(0 <= row.last["auc"] <= 1 for row in rows)
     assert all(7 * row.last["acc"] == pytest.approx(round(7 * row.last["acc"])) for row in rows)
 

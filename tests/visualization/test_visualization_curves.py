@@ -193,6 +193,11 @@ def test_validation_is_dashed_in_the_panel_of_its_training_figure():
     np.testing.assert_array_equal(validation.get_xydata(), [(2, 30)])
     assert validation.get_color() == training.get_color() != other.get_color()
     assert not training.is_dashed() and validation.is_dashed() and validation.get_marker() == "o"
+    # A single point has no dashes to be told apart by.
+    shown = figure.legends[0].get_lines()[-1]
+    for line in (validation, shown):
+        assert (line.get_marker(), line.get_markerfacecolor()) == ("o", "white")
+    assert training.get_markerfacecolor() == training.get_color()
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
     assert entries == ["a", "b", "training", "validation"]
     apart = loss_curves({"a": records}, keys=["top1", "val_top1"])

@@ -21,11 +21,23 @@ PERCENT = "percent"
 # Figures of a line, with names and meanings. Missing ones are left out; the last are the first to be left out
 # of a line that would be too long.
 FIGURES: dict[str, tuple[str, str, str]] = {
-    "loss": ("loss", "#.4g", "the training loss, mean over the steps since the line before"),
+    "loss": (
+        "loss",
+        "#.4g",
+        "the training loss, mean since the last line; it should fall, its scale depends on the method",
+    ),
     "probe_top1": ("probe", PERCENT, "accuracy of a linear layer on the features of training images"),
     "accuracy": ("test", PERCENT, "accuracy on the images of the test split"),
-    "knn_top1": ("kNN", PERCENT, "accuracy of the nearest training images' classes on validation images"),
-    "feature_std": ("feature std", ".3f", "spread of the features; near 0: equal features for all images"),
+    "knn_top1": (
+        "kNN",
+        PERCENT,
+        "accuracy of the nearest training images' classes on validation (evaluate: test) images",
+    ),
+    "feature_std": (
+        "feature std",
+        ".3f",
+        "spread of the features; if even {feature_std_uniform:.3f}, collapsed below a tenth of it",
+    ),
 }
 
 
@@ -123,7 +135,7 @@ class ConsoleHook(Hook):
         for name, value in found.items():
             if value is not None and name not in self.explained:
                 self.explained.add(name)
-                screen.say(f"{FIGURES[name][0]}: {FIGURES[name][2]}")
+                screen.say(f"{FIGURES[name][0]}: {FIGURES[name][2].format(**runner.figures)}")
         screen.say(line)
         self.last_line, self.steps, self.lines = time.monotonic(), 0, 0
         runner.figures.clear()
@@ -133,7 +145,8 @@ class ConsoleHook(Hook):
         label, form, _ = FIGURES[name]
         if value is None:
             return " " * self.widths.get(name, 0)
-        text = f"{label} {100 * value:3.0f} %" if form == PERCENT else f"{label} {value:{form}}"
+        number = f"{100 * value:3.0f} %" if form == PERCENT else f"{value:{form}}".rstrip(".")
+        text = f"{label} {number}"
         self.widths[name] = max(self.widths.get(name, 0), len(text))
         return text.ljust(self.widths[name])
 
