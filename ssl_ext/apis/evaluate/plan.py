@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ssl_ext.evaluation import Balance, Condition
@@ -105,6 +105,11 @@ class Measurement:
         return self.kind if self.protocol in ("budget", "transfer") else None
 
     @property
+    def trains_network(self) -> bool:
+        """True if images pass the network in every step."""
+        return self.kind in ("linear-aug", "unfrozen")
+
+    @property
     def words(self) -> str:
         """The measurement in words.
 
@@ -141,6 +146,18 @@ def plan(request: Request) -> list[Measurement]:
         for trains in [one.kind not in UNTRAINED]
         for recipe in (request.recipes if trains and request.recipes else (None,))
     ]
+
+
+def count_words(measurements: Sequence[Measurement]) -> str:
+    """Number of measurements, and of those that train a network.
+
+    >>> one = Measurement("SimCLR", "finetune", "unfrozen", Labels(0))
+    >>> count_words([one, one, replace(one, kind="knn")])
+    '3 measurements, 2 of them by training a network'
+    """
+    count, trained = len(measurements), sum(one.trains_network for one in measurements)
+    words = f"{count} measurement{'s' * (count > 1)}"
+    return words + f", {trained} of them by training a network" if trained and count > 1 else words
 
 
 def _trained(one: Measurement, recipe: str | None, balance: Balance | None) -> Measurement:

@@ -15,7 +15,7 @@ from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
 from ssl_ext.config.stored import method_name
-from ssl_ext.console import progress
+from ssl_ext.console import clock, progress
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Balance, ResultRow
@@ -27,7 +27,7 @@ from .checks import check_groups
 from .data import EvaluationData, load_data
 from .files import NETWORKS, SavedNetworks, read_earlier
 from .networks import Networks, finished_checkpoint
-from .plan import Measurement, plan
+from .plan import Measurement, count_words, plan
 from .protocols import Protocols
 from .request import Request
 from .rows import ResultRows
@@ -153,8 +153,7 @@ def evaluate(
     folder = _out_dir(config, checkpoint, out_dir)
     earlier = read_earlier(folder)
     if dry_run:
-        several = "s" if len(measurements) > 1 else ""
-        lines = [f"{len(measurements)} measurement{several}:", *(one.words for one in measurements)]
+        lines = [f"{count_words(measurements)}:", *(one.words for one in measurements)]
         print_log("\n  ".join(lines), logger="current")
         return []
 
@@ -186,11 +185,16 @@ def evaluate(
             "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
     measure = Protocols(settings, networks, data, measurements, save_which).measure
+    print_log(count_words(measurements), logger="current")
+    left = ""
     for number, one in enumerate(measurements, 1):
         recipe = settings[one.recipe].names[one.recipe_key]
         if not (resume and table.take(one, networks.source(one), data[one.target], recipe)):
-            with progress(f"{number} of {len(measurements)}: {one.words}"):
+            with progress(f"{number} of {len(measurements)}{left}: {one.words}"):
                 table.add(one, measure(one))
+            if one.trains_network:
+                others = sum(other.trains_network for other in measurements[number:])
+                left = f", about {clock(others * table.rows[-1].cost['wall_s'])} left"
     return table.rows
 
 
