@@ -33,6 +33,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1.
+
+    >>> counted(1, "step"), counted(2001, "step")
+    ('1 step', '2,001 steps')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def is_terminal() -> bool:
     """True if standard output is a terminal that can draw bars."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

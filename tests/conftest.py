@@ -22,6 +22,7 @@ CHANNELS = 8
 # The file that takes longest, many times the others: first, so that no process waits for it at the end.
 LONGEST = "test_pages.py"
 # Laying out the config takes half of a tiny training, because it is done again for every checkpoint.
+FORMAT_CODE = yapf_api.FormatCode
 yapf_api.FormatCode = lambda text, **_: (text, False)
 
 
@@ -115,6 +116,12 @@ def tiny_config():
     """A whole TriMix run on 8 px digits with a very small network: about a second an epoch."""
     init_default_scope("ssl_ext")
     return Config(copy.deepcopy(TINY))
+
+
+@pytest.fixture
+def laid_out(monkeypatch):
+    """Configs are laid out as outside of tests."""
+    monkeypatch.setattr(yapf_api, "FormatCode", FORMAT_CODE)
 
 
 @pytest.fixture

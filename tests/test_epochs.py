@@ -9,6 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
+from ssl_ext import pretrain
+from ssl_ext.apis.pretrain import prepare
 from ssl_ext.config.epochs import set_epochs
 from ssl_ext.config.training import training_config
 from ssl_ext.engine import PretrainRunner
@@ -82,6 +84,33 @@ def test_every_shipped_schedule_ends_with_the_training(name):
     assert same.to_dict() == config.to_dict()
 
 
+def test_milestones_are_counted_from_the_begin_of_their_schedule():
+    config = Config(dict(train_cfg=dict(max_epochs=100)))
+    config.param_scheduler = dict(type="MultiStepLR", milestones=[45, 89], begin=10)
+    set_epochs(config, 30)
+    assert config.param_scheduler.milestones == [10, 19]
+
+
+@pytest.mark.parametrize("milestones", [[60, 60], [80, 60], [60, 90], [0, 60]])
+def test_milestones_increase_and_are_reached(milestones):
+    scheduler = dict(type="MultiStepLR", milestones=milestones, begin=10)
+    config = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=[scheduler]))
+    with pytest.raises(UserError) as caught:
+        set_epochs(config, 50)
+    assert f"has milestones={milestones}, which must increase and lie between 0 and 90" in str(caught.value)
+
+
+def test_a_warm_up_in_steps_ends_before_the_run(tiny_config):
+    """Two epochs of the digits have 8 steps."""
+    warm_up = dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=8)
+    tiny_config.param_scheduler = [warm_up, *tiny_config.param_scheduler]
+    fault = r"--epochs 2: param_scheduler.0 \(LinearLR\) warms up for 8 steps, the run has 8;"
+    with pytest.raises(UserError, match=fault):
+        pretrain(tiny_config, epochs=2)
+    config = training_config(tiny_config, {"param_scheduler.0.end": 7}, epochs=2)
+    prepare(config, None, None, {}, False, epochs=2)
+
+
 def test_a_longer_run_moves_a_written_end():
     config = read("lars-cosine-1000e")
     set_epochs(config, 2000)
@@ -112,8 +141,11 @@ def test_a_schedule_that_cannot_end_there_is_refused(epochs, scheduler, fault):
 
 
 def test_steps_and_two_numbers_of_epochs_are_refused(tiny_config):
-    with pytest.raises(UserError, match="Give either --epochs or train_cfg.max_epochs"):
-        training_config(tiny_config, {"train_cfg.max_epochs": 3}, epochs=4)
+    for options in ({"train_cfg.max_epochs": 3}, {"train_cfg": {"max_epochs": 3}}):
+        with pytest.raises(UserError, match="Give either --epochs or train_cfg.max_epochs"):
+            training_config(tiny_config, options, epochs=4)
     tiny_config.train_cfg = dict(by_epoch=False, max_iters=10)
-    with pytest.raises(UserError, match="--epochs 4: the config counts steps"):
+    with pytest.raises(
+        UserError, match="--epochs 4: the config counts steps; .* --cfg-options train_cfg.max_iters=10"
+    ):
         training_config(tiny_config, epochs=4)

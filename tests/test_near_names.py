@@ -85,6 +85,15 @@ def test_modules_of_the_user_are_found_beside_the_config(tmp_path, monkeypatch):
     before = list(sys.path)
     model = build_model(load_config("project/mine.py"))
     assert type(model.head).__name__ == "MyOwnHead" and sys.path == before
+    # And beside its base; a message about another one is short.
+    (folder / "my_base.py").write_text("custom_imports = dict(imports=['my_own_module'])\n")
+    (folder / "my_own_module.py").touch()
+    (tmp_path / "written.py").write_text(f"_base_ = '{folder}/my_base.py'\n")
+    load_config("written.py")
+    (tmp_path / "lost.py").write_text("custom_imports = dict(imports=['my_lost_module'])\n")
+    with pytest.raises(UserError, match="custom_imports: No module named 'my_lost_module'; ") as error:
+        load_config("lost.py")
+    assert len(str(error.value)) < 200
 
 
 @pytest.mark.parametrize("arguments", [["--work-dir", "run"], ["two"], [""]])

@@ -13,7 +13,7 @@ ROWS, COLUMNS = ["arm"], ["metric"]
 REFERENCE = dict(arm="supervised")
 CONFIG = "simclr-{views}_resnet18_1xb256-adamw-2000e_bloodmnist"
 EVALUATE = dict(protocols="budget", modes="{mode}", budgets=100)
-SEEDS = range(5)
+SEEDS, DRAWS = range(5), 1
 METRIC, UNIT = "{metric}", ""
 SOURCE = "The thesis's claim on blood cells"
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from ssl_ext.config.commands import after_training
 from ssl_ext.config.data import build_train_loader, monitored_splits
+from ssl_ext.config.epochs import set_epochs
 from ssl_ext.config.networks import build_model
 from ssl_ext.config.stored import INITIAL, stored_training
 from ssl_ext.config.training import check_training, fit_learning_rate, training_config
@@ -35,9 +36,10 @@ from ssl_ext.engine import (
     load_weights,
     newest_checkpoint,
 )
+from ssl_ext.engine.hooks.checkpoint import checkpoint_times
 from ssl_ext.engine.runner import own_logs
 from ssl_ext.engine.weights.checkpoint import stored_meta
-from ssl_ext.engine.weights.files import weights_hash
+from ssl_ext.engine.weights.files import RUN_INFO, weights_hash
 from ssl_ext.engine.work_dir import from_first_process, locked, remove_replaced, starting_point
 from ssl_ext.env import package_versions
 from ssl_ext.errors import TRACEBACK_SWITCH, UserError, sentence, user_errors
@@ -92,17 +94,9 @@ def pretrain(
         KeyboardInterrupt: On Ctrl-C, after ``interrupted.pth`` was written.
     """
     config = training_config(
-        config,
-        options,
-        epochs=epochs,
-        work_dir=work_dir,
-        amp=amp,
-        seed=seed,
-        deterministic=deterministic,
-        compile=compile,
-        auto_scale_lr=auto_scale_lr,
-    )
-    changed = bool(options) or epochs is not None
+        config, options, epochs=epochs, work_dir=work_dir, amp=amp, seed=seed, deterministic=deterministic,
+        compile=compile, auto_scale_lr=auto_scale_lr,
+    )  # fmt: skip
     distributed = init_process_group()
     with ExitStack() as held:
         held.enter_context(own_logs())
@@ -118,7 +112,8 @@ def pretrain(
             # The same command starts a run and resumes it after a preemption.
             init = None
         loading = dict(allow_partial=allow_partial, ema=ema)
-        return _train(config, resume_from, init, loading, distributed, replaced, changed=changed)
+        changed = bool(options) or epochs is not None
+        return _train(config, resume_from, init, loading, distributed, replaced, epochs, changed=changed)
 
 
 def _train(
@@ -128,11 +123,12 @@ def _train(
     loading: dict[str, bool],
     distributed: bool,
     replaced: list[tuple[str, int]],
+    epochs: int | None,
     *,
     changed: bool,
 ) -> nn.Module:
-    runner = prepare(config, resume_from, init, loading, distributed)
-    first_step = FirstStepHook(lambda: _write_run_info(config, replaced))
+    runner = prepare(config, resume_from, init, loading, distributed, epochs)
+    first_step = FirstStepHook(lambda: _write_run_info(config, checkpoint_times(runner.hooks), replaced))
     runner.register_hook(first_step)
     try:
         model = runner.train()
@@ -157,6 +153,7 @@ def prepare(
     init: str | os.PathLike | None,
     loading: dict[str, bool],
     distributed: bool,
+    epochs: int | None = None,
 ) -> PretrainRunner:
     """Build data, model and runner of a checked config; ``loading`` are arguments of ``load_weights``.
 
@@ -175,6 +172,9 @@ def prepare(
     config.randomness.seed = set_random_seed(seed, deterministic)
     fit_learning_rate(config, get_world_size())
     loader: Any = build_train_loader(config)
+    if epochs is not None:
+        # Check warm-ups that are counted in steps.
+        set_epochs(config, epochs, len(loader))
     # Built before training, so that wrong paths are reported now.
     splits = monitored_splits(config)
     model: Any = build_model(config)
@@ -229,7 +229,7 @@ def build_runner(
     return runner
 
 
-def _write_run_info(config: Config, replaced: list[tuple[str, int]]) -> None:
+def _write_run_info(config: Config, checkpoints: str, replaced: list[tuple[str, int]]) -> None:
     remove_replaced(replaced)
     info = dict(
         config=config.filename,
@@ -239,6 +239,7 @@ def _write_run_info(config: Config, replaced: list[tuple[str, int]]) -> None:
         world_size=int(os.environ.get("WORLD_SIZE", 1)),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         threads=torch.get_num_threads(),
+        checkpoints=checkpoints,
         versions=package_versions(),
     )
-    write_text(Path(config.work_dir) / "run.json", json.dumps(info, indent=2))
+    write_text(Path(config.work_dir) / RUN_INFO, json.dumps(info, indent=2))

@@ -105,7 +105,7 @@ def pretrain(
         if isinstance(config, Config):
             raise UserError("data is for a method or the path of a config; a Config names its own images.")
         start = {key: settings[key] for key in ("resume", "overwrite") if key in settings}
-        config = own_config(os.fspath(config), data, work_dir, **start)
+        config = own_config(os.fspath(config), data, work_dir, epochs=epochs, **start)
     loaded = load_config(config, dict(options or {}))
     folder = Path(run_folder(loaded, work_dir))
     train_config(config, options=dict(options or {}), epochs=epochs, work_dir=folder, **settings)

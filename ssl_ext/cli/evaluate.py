@@ -85,6 +85,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         metavar="NAME",
         help="method name of the rows, for a checkpoint of another method",
     )
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="keep the rows in --out that were measured with this config, these weights and data",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_weight_options(parser)
     add_options(parser)

@@ -87,7 +87,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
         args["config"] = own_config(
             args["config"], data, args["work_dir"], parse_options(data_options, "--data-options"),
-            resume=resume, overwrite=args["overwrite"],
+            epochs=args["epochs"], resume=resume, overwrite=args["overwrite"],
         )  # fmt: skip
     pretrain(args.pop("config"), **args)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -40,7 +41,13 @@ def load_config(
             config = read_config(config)
         except Exception as error:
             # A config is a Python file and can raise any exception.
-            raise UserError(f"Config '{config}' cannot be read: {error}") from error
+            reason: Any = error
+            if isinstance(error, ImportError) and error.__cause__:  # MMEngine's message lists sys.path
+                reason = (
+                    f"custom_imports: {error.__cause__.__context__ or error.__cause__}; modules are sought "
+                    "beside the config and its bases, in the current folder and in PYTHONPATH."
+                )
+            raise UserError(f"Config '{config}' cannot be read: {reason}") from error
     check_file_keys(config)
     if options:
         check_option_keys(config, options)

@@ -126,10 +126,10 @@ def read_config(path: str | os.PathLike) -> Config:
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
     with (
         removed_bases(),
-        patch("mmengine.config.config.open", _open_text, create=True),
+        patch("mmengine.config.config.open", _open_config, create=True),
         patch("mmengine.load", _load_values),
         patch("mmengine.config.config.load", _load_values),
-        # Modules of custom_imports may lie beside the config, or, for a written config, where it was written.
+        # Modules of custom_imports may lie beside the config or its bases, or where it was written.
         patch.object(sys, "path", [*sys.path, str(file.parent.absolute()), os.getcwd()]),
     ):
         config = Config.fromfile(file)
@@ -180,8 +180,9 @@ def removed_bases() -> Iterator[None]:
             Config._get_cfg_path = staticmethod(real)
 
 
-def _open_text(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO[Any]:
-    """Python's ``open``, except that a byte order mark is skipped."""
+def _open_config(file: Any, mode: str = "r", *, encoding: str | None = None) -> IO[Any]:
+    """Python's ``open``, which skips a byte order mark; modules beside the file can then be imported."""
+    sys.path.append(os.path.dirname(os.path.abspath(file)))
     return open(file, mode, encoding="utf-8-sig" if (mode, encoding) == ("r", "utf-8") else encoding)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
+from ssl_ext.console import counted
 from ssl_ext.engine.work_dir import starting_point
 from ssl_ext.errors import UserError
 from ssl_ext.files import shown, write_text
@@ -56,6 +57,7 @@ def own_config(
     work_dir: str | os.PathLike | None = None,
     options: dict[str, Any] | None = None,
     *,
+    epochs: int | None = None,
     resume: bool | str | os.PathLike = False,
     overwrite: bool = False,
 ) -> Path:
@@ -67,6 +69,7 @@ def own_config(
         work_dir: Folder of the run, for the commands in the config; default: the config's path without
             ending.
         options: Settings of the data set; see :func:`.find_images`.
+        epochs: Epochs of this training, if they differ from the config's; logged only.
         resume: As in :func:`.starting_point`, which checks the folder of the run first.
         overwrite: As there.
 
@@ -82,7 +85,7 @@ def own_config(
     name = method if method in METHODS else Path(base).stem
     path = FOLDER / f"{name}_{re.sub(r'[^A-Za-z0-9.-]+', '-', images.path.stem) or 'images'}.py"
     run = Path(work_dir or path.with_suffix(""))
-    text, chosen = config_text(base, images, machine, path, run)
+    text, chosen = config_text(base, images, machine, path, run, epochs)
     exists = path.exists()
     if exists and _settings(path.read_text(encoding="utf-8")) != _settings(text):
         raise UserError(
@@ -102,9 +105,9 @@ def _settings(text: str) -> list[str]:
 
 
 def config_text(
-    base: str, images: OwnImages, machine: Machine, path: Path, run: Path
+    base: str, images: OwnImages, machine: Machine, path: Path, run: Path, asked: int | None = None
 ) -> tuple[str, list[str]]:
-    """Text of a config, and lines with the main choices; see :func:`own_config`."""
+    """Text of a config, and lines with the main choices; see :func:`own_config` (``asked``: its epochs)."""
     settings = load_config(base)
     count = images.images // machine.processes
     if count < FEWEST:
@@ -113,9 +116,10 @@ def config_text(
             f"{FEWEST * machine.processes} are needed."
         )
     batch = min(machine.batch, max(FEWEST, count // 2 // FEWEST * FEWEST))
-    epochs = min(2000, max(10, 2 * warm_up_epochs(settings), round(machine.steps / (count // batch))))
+    steps = count // batch
+    epochs = min(2000, max(10, 2 * warm_up_epochs(settings, steps), round(machine.steps / steps)))
     fitted = copy.deepcopy(settings)
-    set_epochs(fitted, epochs)
+    set_epochs(fitted, epochs, steps)
     small = max(images.image_size) <= SMALL_STEM_MAX
     backbone: dict[str, Any] = dict(type="ResNet_CIFAR" if small else "ResNet")
     backbone |= dict(stem_channels=machine.channels, base_channels=machine.channels)
@@ -139,7 +143,7 @@ def config_text(
         f"ResNet-18 with {machine.channels} channels (64 is the full width), and the stem for "
         f"{'small' if small else 'large'} images."
     )
-    length = f"{count // batch} steps an epoch, about {epochs * (count // batch)} in all."
+    an_epoch = f"{counted(steps, 'step')} an epoch, about"
     lines = [
         *(f"# {line}" for line in about),
         f"# Train again after an edit:  ssl-ext train {quote(path)} --work-dir {quote(run)} --overwrite",
@@ -159,7 +163,7 @@ def config_text(
         _code("data_preprocessor", dict(mean=images.mean, std=images.std)),
         f"# {network}",
         _code("model", model),
-        f"# {length}",
+        f"# {an_epoch} {epochs * steps:,} in all.",
         _code("train_cfg", dict(max_epochs=epochs)),
         *(
             [_code("param_scheduler", fitted.param_scheduler)]
@@ -177,7 +181,10 @@ def config_text(
     lines = [_printable(line) if line.startswith("#") else line for line in lines]
     # Lone surrogates stand for bytes of paths, and MMEngine replaces {{...}} also in texts and comments.
     text = "\n".join(lines).encode(errors="backslashreplace").decode() + "\n"
-    chosen = [*about, network, f"{epochs} epochs of batches of {batch}: {length}"]
+    option = f"--epochs, instead of {epochs:,}" if asked else "--epochs N changes it"
+    total = (epochs := asked or epochs) * steps
+    length = f"{counted(epochs, 'epoch')} of batches of {batch}: {an_epoch} {total:,} in all ({option})."
+    chosen = [*about, network, length]
     return text.replace("{", "\\x7b"), [_printable(line) for line in chosen]
 
 

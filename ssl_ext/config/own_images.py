@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ssl_ext.console import counted
 from ssl_ext.datasets.contents import channel_statistics
 from ssl_ext.datasets.decode import image_size
 from ssl_ext.datasets.entries import SPLITS, UnknownGroups, read_entries
@@ -103,6 +104,12 @@ def _described(
     """
     known, notes = torch.as_tensor(dataset.labels) >= 0, list(notes)
     labelled = bool(known.any()) and dataset.num_classes >= 2
+    if labelled:
+        names = dataset.classes or [str(number) for number in range(dataset.num_classes)]
+        kind = "labels" if dataset.task == "multi-label" else "classes"
+        notes.append(f"{len(names)} {kind}: {_listed(names)}.")
+        if dataset.groups is not None:
+            notes.append(f"The labelled training images are of {counted(len(set(dataset.groups)), 'group')}.")
     held = [name for name in ("val", "test") if name in dataset.available_splits]
     tested = bool(held)
     if tested and (not whole or training):
@@ -138,7 +145,6 @@ def _folder(root: Path, largest: int, options: dict[str, Any]) -> OwnImages:
     files: dict[str, Any] = dict(type=kind, data_root=str(root), image_size=size) | options
     if len(classes) < 2:
         return _described(root, files, build_dataset("--data", dict(files, split="train")), notes)
-    notes.append(f"{len(classes)} class folders: {_listed(classes)}.")
     if not splits:
         share = files.setdefault("test_share", TEST_SHARE)
         notes.append(f"No folders train, val or test: {share:.0%} of each class are the test split.")
@@ -156,7 +162,7 @@ def _npz(path: Path, options: dict[str, Any]) -> OwnImages:
     if dataset.metainfo["channels"] == 1:
         files["as_rgb"] = True
         dataset = build_dataset("--data", dict(files, split="train"))
-    return _described(path, files, dataset, [f"{dataset.num_classes} classes."])
+    return _described(path, files, dataset, [])
 
 
 def _csv(path: Path, largest: int, options: dict[str, Any]) -> OwnImages:

@@ -58,7 +58,9 @@ def training_config(
     config = load_config(config, {**copy.deepcopy(options or {}), **switches}, required=REQUIRED)
     check_arguments(config)
     if epochs is not None:
-        if "train_cfg.max_epochs" in (options or {}):
+        given = Config()
+        given.merge_from_dict(copy.deepcopy(options or {}))
+        if "max_epochs" in given.get("train_cfg", {}):
             raise UserError("Give either --epochs or train_cfg.max_epochs (--cfg-options), not both.")
         set_epochs(config, epochs)
     read_recipes(config)

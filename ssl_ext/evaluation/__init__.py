@@ -23,6 +23,7 @@ from .stats import Stat
 from .subsets import fraction_subset, hold_out, labels_per_class_subset, random_subset, short_classes
 from .tables import aggregate, results_table, results_tables
 from .tasks import TASKS, labelled_rows
+from .unfinished import Unfinished
 
 __all__ = [
     "METRICS",
@@ -41,6 +42,7 @@ __all__ = [
     "Scored",
     "Splits",
     "Stat",
+    "Unfinished",
     "Weighting",
     "accuracy",
     "aggregate",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from .tasks import (
     probabilities,
     right_logits,
 )
+from .unfinished import Unfinished
 
 CURVES = ("step", "epoch", "loss", "acc", "val_loss", "val_acc")
 """Figures at each check: training loss and accuracy since the check before, and validation's."""
@@ -77,6 +77,7 @@ def train_classifier(
     device: torch.device | str = "cpu",
     seed: int = 0,
     balance: Balance | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Outcome:
     """Train a network with a linear head on rows of a data set; report test metrics of last and best weights.
 
@@ -103,6 +104,7 @@ def train_classifier(
         device: Device to train on.
         seed: Seed of the head, the order of the images and the augmentation.
         balance: Class weights or sampling for unequal classes.
+        unfinished: Files of the state, from which the same training is resumed.
 
     Raises:
         ValueError: Fewer than two rows, unlabelled rows, or a non-finite loss.
@@ -118,7 +120,7 @@ def train_classifier(
         scored = batches(dataset, batch_size=eval_batch_size, num_workers=num_workers)
         return _score(model, scored, preprocess, task)
 
-    def fitted(net: nn.Module, rows: Tensor, choose: Callable[..., bool]) -> _Fitted:
+    def fitted(net: nn.Module, rows: Tensor, choose: Callable[..., bool], phase: str) -> _Fitted:
         """Train a network and keep its weights at the checks that ``choose`` is true for."""
 
         def source(parts: Sequence[Tensor]) -> Iterator[Batch]:
@@ -135,16 +137,15 @@ def train_classifier(
                     total.add_(term)
             return value
 
-        def watch(step: int, epoch: int) -> None:
-            *sums, count = torch.stack(totals).tolist()
-            if choose(model, next(checks), step, epoch, *(one / count for one in sums)):
+        def watch(check: int, step: int, epoch: int) -> None:
+            *sums, count = totals.tolist()
+            if choose(model, check, step, epoch, *(one / count for one in sums)):
                 kept.update(copy.deepcopy(model.state_dict()))
-            for total in totals:
-                total.zero_()
+            totals.zero_()
 
-        checks, kept, own = itertools.count(1), dict[str, Any](), known[rows.cpu()]
+        kept, own = dict[str, Any](), known[rows.cpu()]
         table = weighting.table(own.to(device))
-        totals = [torch.zeros((), device=device) for _ in range(3)]  # of loss, right predictions and images
+        totals = torch.zeros(3, device=device)  # of loss, right predictions and images
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
         with evaluation_mode(net):
@@ -155,6 +156,8 @@ def train_classifier(
         fit(
             learned, source, loss, count=len(rows), recipe=recipe, generator=generator, watch=watch,
             recorder=Graph if torch.device(device).type == "cuda" else None, chances=weighting.chances(own),
+            unfinished=unfinished and unfinished.part(phase),
+            changed=dict(model=model, kept=kept, totals=totals, best=best, seen=seen, curves=curves),
         )  # fmt: skip
         return _Fitted(model, kept, table)
 
@@ -176,9 +179,9 @@ def train_classifier(
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):
         start = net if refit_rows is None else copy.deepcopy(net)
-        found = fitted(start, rows, better)
+        found = fitted(start, rows, better, "selection")
         if refit_rows is not None:
-            found = fitted(net, refit_rows, lambda model, check, *about: check == best["check"])
+            found = fitted(net, refit_rows, lambda model, check, *about: check == best["check"], "refit")
         last, test_labels = score(found.model, test)
         at_best, heads = last, dict.fromkeys(("last", "best"), found.model.linear_head(task))
         if best["check"] != seen["check"]:

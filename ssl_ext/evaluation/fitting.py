@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from ssl_ext.console import progress
 
 from .balance import epoch_order
 from .recipe import Recipe
+from .unfinished import Changed, Unfinished, restore, state_of
 
 Batch = tuple[Tensor, Tensor]
 Source = Callable[[Sequence[Tensor]], Iterable[Batch]]
@@ -29,9 +31,11 @@ def fit(
     count: int,
     recipe: Recipe,
     generator: torch.Generator,
-    watch: Callable[[int, int], None],
+    watch: Callable[[int, int, int], None],
     recorder: type[Recorder] | None = None,
     chances: Tensor | None = None,
+    unfinished: Unfinished | None = None,
+    changed: Changed | None = None,
 ) -> None:
     """Minimise ``loss(inputs, labels)`` over shuffled batches of ``count`` rows.
 
@@ -45,10 +49,12 @@ def fit(
         count: Number of rows.
         recipe: Optimiser, length, learning rate and checks.
         generator: Random generator that shuffles the rows in every epoch.
-        watch: Called as ``watch(step, epoch)`` at the recipe's checks, both counted from 1.
+        watch: Called as ``watch(check, step, epoch)`` at the recipe's checks, all counted from 1.
         recorder: Class that records and replays the steps of full batches, such as a CUDA graph.
         chances: Relative frequencies (count,) with which each epoch draws the rows, with replacement; None:
             every row once.
+        unfinished: Where the state is kept at the end of an epoch, and from where it is resumed.
+        changed: What ``loss`` and ``watch`` change, and the model of the parameters: part of the state.
 
     Raises:
         ValueError: The loss is not finite at a check.
@@ -56,10 +62,27 @@ def fit(
     size = min(recipe.batch_size, count)
     per_epoch = recipe.steps_per_epoch(count)
     total = recipe.total_steps(per_epoch)
-    checks = recipe.checks(total)
-    take_step = _Step(recipe.build_optimizer(parameters), loss, recorder, parameters[0].device)
-    step = 0
-    with own_stream(recorder), progress("training", total, "steps") as advance:
+    checks = {step: check for check, step in enumerate(sorted(recipe.checks(total)), 1)}
+    optimizer, step = recipe.build_optimizer(parameters), 0
+    generators = [generator, *_global_generators(parameters[0].device)]
+
+    def state() -> dict[str, Any]:
+        return {
+            "step": step,
+            "optimizer": optimizer.state_dict(),
+            "random": [one.get_state() for one in generators],
+            "changed": state_of(changed or {}),
+        }
+
+    if unfinished and (found := unfinished.last()):
+        step = found["step"]
+        optimizer.load_state_dict(found["optimizer"])
+        restore(changed or {}, found["changed"])
+        for one, value in zip(generators, found["random"], strict=True):
+            one.set_state(value)
+    take_step = _Step(optimizer, loss, recorder, parameters[0].device)
+    words = "training, resumed" if step else "training"
+    with own_stream(recorder), progress(words, total - step, "steps") as advance:
         while step < total:
             parts = list(epoch_order(count, chances, generator).split(size))
             parts[per_epoch - 1 :] = [torch.cat(parts[per_epoch - 1 :])]
@@ -72,7 +95,15 @@ def fit(
                         raise ValueError(
                             f"the loss is {seen} after step {step}: {recipe.key}.lr={recipe.lr} is too large"
                         )
-                    watch(step, math.ceil(step / per_epoch))
+                    watch(checks[step], step, math.ceil(step / per_epoch))
+            if unfinished:
+                unfinished.write(state)
+
+
+def _global_generators(device: torch.device) -> list[torch.Generator]:
+    """The random generators that operations on the CPU and on a device use."""
+    on_device = [torch.cuda.default_generators[device.index or 0]] if device.type == "cuda" else []
+    return [torch.default_generator, *on_device]
 
 
 class _Step:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from .linear_head import LinearHead, initial_layer
 from .protocols import Outcome, scored
 from .recipe import Recipe
 from .tasks import classification_loss, num_outputs
+from .unfinished import Unfinished
 
 
 def train_head(
@@ -36,20 +36,20 @@ def train_head(
     keep_check: int | None = None,
     table: Tensor | None = None,
     chances: Tensor | None = None,
+    unfinished: Unfinished | None = None,
 ) -> LinearProbe:
     """Train a linear layer on batches of features (B, width) and labels from ``source``.
 
     ``best`` is the head of highest ``rate`` (the first of equal ones) at the recipe's checks; without
     ``rate`` it is the head at check ``keep_check``, counted from 1, or the last one. ``table``
-    has class weights of the loss (:func:`ssl_ext.evaluation.balance.normalized`), ``chances`` are those of
-    :func:`.fitting.fit`.
+    has class weights of the loss (:func:`ssl_ext.evaluation.balance.normalized`), ``chances`` and
+    ``unfinished`` are those of :func:`.fitting.fit`.
     """
     generator = torch.Generator().manual_seed(seed)
     start = initial_layer(width, num_outputs(num_classes, task), generator)
     weight, bias = (value.to(device, dtype).requires_grad_() for value in start)
     kept: dict[str, Any] = {"best": None, "epoch": recipe.epochs, "accuracy": -1.0}
     losses: list[Tensor] = []
-    checks = itertools.count(1)
 
     def loss(features: Tensor, labels: Tensor) -> Tensor:
         weights = None if table is None else row_weights(labels, table)
@@ -60,20 +60,24 @@ def train_head(
     def head() -> LinearHead:
         return LinearHead(weight.detach().clone(), bias.detach().clone(), task)
 
-    def watch(step: int, epoch: int) -> None:
-        check = next(checks)
+    def watch(check: int, step: int, epoch: int) -> None:
+        current = head()
         if rate is not None:
-            current = head()
             if (value := rate(current)) > kept["accuracy"]:
-                kept.update(best=current, epoch=epoch, accuracy=value, check=check)
+                kept.update(best=[current.weight, current.bias], epoch=epoch, accuracy=value, check=check)
         elif check == keep_check:
-            kept.update(best=head(), epoch=epoch)
+            kept.update(best=[current.weight, current.bias], epoch=epoch)
 
     fit(
         [weight, bias], source, loss, count=count, recipe=recipe, generator=generator, watch=watch,
-        chances=chances,
+        chances=chances, unfinished=unfinished,
+        changed=dict(weight=weight, bias=bias, kept=kept, losses=losses),
     )  # fmt: skip
     last = head()
+    best = last
+    if kept["best"] is not None:
+        weight, bias = (part.to(device) for part in kept["best"])
+        best = LinearHead(weight, bias, task)
     chosen = {"best_epoch": kept["epoch"]}
     if rate is not None:
         chosen |= {"validation_accuracy": kept["accuracy"], "best_check": kept["check"]}
@@ -83,7 +87,7 @@ def train_head(
         "seed": seed,
         "last_epoch_fall": _fall(losses, count, recipe),
     }
-    return LinearProbe(last, kept["best"] or last, settings, chosen)
+    return LinearProbe(last, best, settings, chosen)
 
 
 def _fall(losses: Sequence[Tensor], count: int, recipe: Recipe) -> float | None:
@@ -91,7 +95,8 @@ def _fall(losses: Sequence[Tensor], count: int, recipe: Recipe) -> float | None:
     steps = recipe.steps_per_epoch(count)
     if len(losses) < 2 * steps:
         return None
-    before, last = torch.stack(list(losses[-2 * steps :])).view(2, steps).mean(1).tolist()
+    # Those of a resumed training are on the CPU.
+    before, last = torch.stack([loss.cpu() for loss in losses[-2 * steps :]]).view(2, steps).mean(1).tolist()
     return (before - last) / before if before > 0 else 0.0
 
 
@@ -110,6 +115,7 @@ def augmented_linear_protocol(
     num_workers: int = 0,
     seed: int = 0,
     balance: Balance | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Outcome:
     """Train a linear layer on features of augmented images of a frozen network.
 
@@ -131,6 +137,7 @@ def augmented_linear_protocol(
         num_workers: Processes that decode images; 0 for images in memory.
         seed: Seed of initialisation, order of images and augmentation.
         balance: Class weights or sampling for unequal classes.
+        unfinished: Files of the state, from which the same training is resumed.
 
     Raises:
         ValueError: No rows, or the loss is not finite.
@@ -139,7 +146,7 @@ def augmented_linear_protocol(
         raise ValueError("no training row is labelled: a linear probe needs labels")
     device, weighting = test.features.device, Weighting(balance, num_classes, task)
 
-    def fit_layer(rows: Tensor, **options: Any) -> LinearProbe:
+    def fit_layer(rows: Tensor, phase: str, **options: Any) -> LinearProbe:
         def source(parts: Sequence[Tensor]) -> Iterator[Batch]:
             for batch in batches(train, [rows[part] for part in parts], num_workers=num_workers):
                 with evaluation_mode(model):
@@ -152,7 +159,8 @@ def augmented_linear_protocol(
         return train_head(
             source, count=len(rows), width=test.features.shape[1], num_classes=num_classes, task=task,
             recipe=recipe, seed=seed, device=device, chances=weighting.chances(labels),
-            table=None if table is None else table.to(device), **options,
+            table=None if table is None else table.to(device),
+            unfinished=unfinished and unfinished.part(phase), **options,
         )  # fmt: skip
 
     def rate(head: LinearHead) -> float:
@@ -160,9 +168,9 @@ def augmented_linear_protocol(
 
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):
-        choice = probe = fit_layer(rows, rate=rate)
+        choice = probe = fit_layer(rows, "selection", rate=rate)
         if refit_rows is not None:
-            probe = fit_layer(refit_rows, keep_check=choice.chosen["best_check"])
+            probe = fit_layer(refit_rows, "refit", keep_check=choice.chosen["best_check"])
     settings = {
         **probe.settings,
         "fit_includes_validation": refit_rows is not None,

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_ext.console import counted
 from ssl_ext.values import is_count, is_number
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
+LONG = 100  # epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,23 @@ class Recipe:
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the training in optimiser steps."""
         return self.steps or max(self.min_steps or 0, self.epochs * steps_per_epoch)
+
+    def length(self, count: int) -> str:
+        """Length of a training on ``count`` rows in words, above 100 epochs with the key to shorten it.
+
+        >>> Recipe(epochs=100, min_steps=1000, batch_size=64, key="evaluation.finetune").length(58)
+        'evaluation.finetune: 1,000 steps, 1,000 epochs of 58 labelled images; shorten it with \
+--cfg-options evaluation.finetune.min_steps=N'
+        """
+        per_epoch = self.steps_per_epoch(count)
+        total = self.total_steps(per_epoch)
+        epochs = math.ceil(total / per_epoch)
+        length = f"{counted(total, 'step')}, {counted(epochs, 'epoch')}"
+        words = f"{self.key}: {length} of {counted(count, 'labelled image')}"
+        if epochs <= LONG:
+            return words
+        name = "steps" if self.steps else "min_steps" if epochs > self.epochs else "epochs"
+        return f"{words}; shorten it with --cfg-options {self.key}.{name}=N"
 
     def rate(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Learning rate at 0-based ``step`` of ``total``."""

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
@@ -145,7 +145,7 @@ def _plain(value: Any) -> Any:
 
 def write_results(path: str | os.PathLike, rows: Sequence[ResultRow]) -> None:
     """Write the rows as a JSON list, atomically; values that are not finite become null."""
-    write_text(path, json.dumps([_plain(asdict(row)) for row in rows], indent=2, allow_nan=False))
+    write_text(path, json.dumps([_plain(vars(row)) for row in rows], indent=2, allow_nan=False))
 
 
 def read_results(path: str | os.PathLike) -> list[ResultRow]:

@@ -124,15 +124,19 @@ def test_a_config_of_every_method_fits_without_a_warning(method, images):
 @pytest.mark.parametrize(
     ("data", "settings", "note"),
     [
-        ("classes", dict(type="ImageFiles", image_size=26, class_folders=True, test_share=0.3), "a, b, c"),
-        ("splits", dict(type="ImageFiles", image_size=26, class_folders=True), "2 class folders"),
+        (
+            "classes",
+            dict(type="ImageFiles", image_size=26, class_folders=True, test_share=0.3),
+            "3 classes: a, b, c.",
+        ),
+        ("splits", dict(type="ImageFiles", image_size=26, class_folders=True), "2 classes: a, b."),
         ("plain", dict(type="ImageFiles", image_size=26), "No classes"),
         (
             "large",
             dict(type="ImageFiles", image_size=64, class_folders=True, test_share=0.3),
             "have 150 px",
         ),
-        ("plain.csv", dict(type="ImageFiles", image_size=26, labels_file="plain.csv"), "have 26 px"),
+        ("plain.csv", dict(type="ImageFiles", image_size=26, labels_file="plain.csv"), "3 classes: a, b, c."),
         (
             "plain/some.csv",
             dict(type="ImageFiles", image_size=26),
@@ -164,7 +168,11 @@ def test_given_test_images_are_not_trained_on(images, tmp_path):
     path = own_config("simclr", images / "plain/given.csv", options=options)
     text, config = path.read_text(), load_config(path)
     assert "14 of 40 images are listed: the others are used without labels." in text
-    assert "Training leaves out the images of test." in text and "35 training images" in text
+    assert (
+        "Training leaves out the images of test." in text
+        and "2 labels: a, b." in text
+        and "35 training images" in text
+    )
     loader, splits = build_train_loader(config), monitored_splits(config)
     assert len(loader.dataset) == 35 and not {*loader.dataset.files} & {f"{n:02}.png" for n in range(9, 14)}
     assert (splits.train.task, len(splits.train)) == ("multi-label", 9)
@@ -189,7 +197,7 @@ def test_images_of_unknown_patients_are_left_out(images, tmp_path):
     (images / "plain/patients.csv").write_text("\n".join(["file,label,split,pid", *lines]))
     path = own_config("simclr", images / "plain/patients.csv", options=dict(group="pid"))
     note = "18 of 40 images are listed: the others are left out, because their pid is not known"
-    assert note in path.read_text()
+    assert note in path.read_text() and "images are of 1 group." in path.read_text()
     loader = build_train_loader(load_config(path))
     assert set(loader.dataset.files) == {f"{n:02}.png" for n in range(16)}
     (images / "plain/patients.csv").unlink()
@@ -233,11 +241,15 @@ def test_large_sets_are_decoded_on_access(images, monkeypatch):
 
 
 def test_steps_of_sgd_are_scaled_to_the_batch_and_the_main_choices_are_printed(images, capsys):
-    config = load_config(own_config("moco", images / "classes"))
+    config = load_config(own_config("moco", images / "classes", epochs=1))
     assert config.train_dataloader.batch_size == 16
     assert config.optim_wrapper.optimizer.lr == pytest.approx(0.06 * 16 / 128)
     printed = capsys.readouterr().out
-    for words in ("28 training images of 26 x 26 px", "16 channels", "batches of 16: 1 steps an epoch"):
+    for words in (
+        "28 training images of 26 x 26 px",
+        "16 channels",
+        "1 epoch of batches of 16: 1 step an epoch, about 1 in all (--epochs, instead of 2,000).",
+    ):
         assert words in printed
     assert printed.endswith("Config written to work_dirs/moco_classes.py; edit it as you like.\n")
     assert "_base_" not in printed

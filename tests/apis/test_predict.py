@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ssl_ext.apis import evaluate, export, load_classifier, predict
+from ssl_ext.cli.predict import main
 from ssl_ext.datasets import Digits, FolderDataset, ImageFiles
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import Predictions
@@ -172,6 +173,8 @@ def test_bad_sources_are_one_sentence(trained, tmp_path):
     }.items():
         with pytest.raises(UserError, match=words):
             predict(path, tmp_path / source, out=tmp_path / "out.csv", device="cpu")
+    with pytest.raises(UserError, match="takes one MODEL and one SOURCE, but there are 3 paths: name one"):
+        main([str(path), str(path), str(tmp_path / "empty")])
     assert not (tmp_path / "out.csv").exists()
     (tmp_path / "out.csv").write_text("mine")
     with pytest.raises(UserError, match="exists: give another --out, or --overwrite"):

@@ -46,11 +46,19 @@ def test_a_run_leaves_everything_behind(tiny_config_file, tmp_path):
     assert all(row["knn_top1"] > 0.5 for row in monitored)
     assert all(1 <= row["rankme"] <= 64 for row in monitored)
     info = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert info["seed"] == 3
+    assert info["seed"] == 3 and info["checkpoints"] == "every 1 epoch"
     assert "torch" in info["versions"]
     assert (tmp_path / "run" / "tiny.py").is_file()
     assert list((tmp_path / "run").glob("*/vis_data/events.out.tfevents*"))
     assert read_checkpoint(tmp_path / "run" / "epoch_2.pth")["meta"]["epoch"] == 2
+
+
+def test_the_laid_out_config_reads_the_same(tiny_config, laid_out, tmp_path):
+    tiny_config.note = "a 'b' \"c\" \\d, \ne = [1]  # é"
+    tiny_config.dump(tmp_path / "laid_out.py")
+    assert Config.fromfile(tmp_path / "laid_out.py").to_dict() == tiny_config.to_dict()
+    lines = (tmp_path / "laid_out.py").read_text().splitlines()
+    assert len(lines) > 2 * len(tiny_config) and max(map(len, lines)) <= 80
 
 
 def test_seed_decides_the_run(tiny_config, tmp_path):

@@ -179,7 +179,7 @@ def path_first(**more):
         ({}, dict(network=dict(NETWORK, backbone=dict(type="ResNet", depth=34))), "another network"),
         ({}, dict(pretraining=dict(TRAINED, datasets=[PATHOLOGY])), "its pretraining data differ"),
         ({}, dict(pretraining=dict(epoch=9)), "its pretraining data are not recorded"),
-        ({}, dict(pretraining=dict(TRAINED, epoch=2)), "it was pretrained for 2 epochs, not 9"),
+        ({}, dict(pretraining=dict(TRAINED, epoch=2)), "its pretraining epochs are 2, not 9"),
         ({}, dict(pretraining=path_first()), "its pretraining started from other weights"),
         ({}, dict(data=dict(v=dict(files=[dict(official=False)]))), "its data file is not the official one"),
         ({}, dict(data=None), "its data files are not recorded"),

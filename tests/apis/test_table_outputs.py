@@ -26,7 +26,7 @@ from ssl_ext.apis.tables.outputs import (
 from ssl_ext.apis.tables.page import render_table
 from ssl_ext.apis.tables.plan import Cell, Plan, job_folder, write_plan
 from ssl_ext.apis.tables.scores import Scores
-from ssl_ext.apis.tables.status import status_lines
+from ssl_ext.apis.tables.status import left_text, status_lines
 from ssl_ext.config.papers import find_tables, read_table
 from ssl_ext.evaluation import ResultRow, read_results, write_results
 
@@ -184,6 +184,18 @@ def test_the_converged_probe_has_its_own_column(table):
     assert grid.header[2:] == ["linear: converged", "linear: trimix-sgd"]
     assert grid.rows[1][3] == "40.00 1/6"
     assert grid.rows[0][3] == "open" or grid.rows[0][3] == "no figure"
+    assert not any("custom" in note for note in grid.notes)
+
+
+def test_a_note_says_which_setting_makes_a_recipe_custom(tmp_path):
+    table = Written(tmp_path, columns=("knn", "linear-aug", "budget"), seeds=(0,))
+    for column, mode in (("knn", None), ("linear-aug", None), ("budget", "unfrozen")):
+        table.done("base", column, 0, 0.5, mode=mode)
+        table.done("new", column, 0, 0.5, mode=mode, recipe="custom")
+    grid = figures_grid(table.read())
+    assert grid.header[1:3] == ["knn: own", "knn: custom"]
+    note = "custom: the config sets evaluation.finetune, evaluation.knn, evaluation.linear_aug."
+    assert note in grid.notes
 
 
 def test_a_failed_cell_a_running_one_and_a_killed_one(table):
@@ -230,6 +242,22 @@ def test_time_left_is_that_of_finished_jobs_of_the_same_config_else_stage(table)
         table.state("pretrain-new-2", FAILED, said="error: NaN.")
         left = 3 * 100 + (6 + 2 * 5) * 60
         assert status_lines(table.read())[0].endswith(f"about {left / 60:.0f} min left.")
+        # The time of earlier tries is subtracted, and a job without a lock does not run: 40 s each are left.
+        for seed in (3, 4):
+            table.state(f"pretrain-new-{seed}", RUNNING, since=now - 60, seconds=60)
+        assert status_lines(table.read())[0].endswith(f"about {(left - 120) / 60:.0f} min left.")
+
+
+def test_time_left_is_at_least_that_of_the_longest_chain():
+    chain = [Job("train", "pretrain", [], "."), Job("judge", "evaluate", [], ".", ["train"])]
+    others = [Job(f"other-{number}", "pretrain", [], ".") for number in range(8)]
+    ended = [Job("trained", "pretrain", [], "."), Job("judged", "evaluate", [], ".")]
+    jobs = {job.id: job for job in [*chain, *others, *ended]}
+    states = {job.id: State(RUNNING, since=time.time() - 3600) for job in others}
+    states |= dict(
+        train=State(), judge=State(), trained=State(DONE, seconds=3600), judged=State(DONE, seconds=600)
+    )
+    assert left_text(jobs, states) == ["about 1.2 h left"]
 
 
 def test_one_seed_shows_its_stored_interval(tmp_path):

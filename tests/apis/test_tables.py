@@ -25,6 +25,7 @@ from ssl_ext.apis.tables.run import Outcome, plan_in, run_table, run_workers
 from ssl_ext.apis.tables.starters import Workers
 from ssl_ext.apis.tables.steps import BLOCKED, BUSY, MAX_DEATHS, WAITS, Step, argv, begin
 from ssl_ext.cli.console import PlainConsole
+from ssl_ext.cli.evaluate import main as evaluate_main
 from ssl_ext.config.papers import read_table
 from ssl_ext.errors import UserError
 
@@ -134,10 +135,33 @@ def test_labels_weights_and_initial_weights(place):
     assert f"checkpoint:{tiny.pretrain}" in jobs[further.pretrain].command
     assert jobs[own.pretrain].options == ["train_dataloader.batch_size=512"]
     assert further.pretrain not in (own.pretrain, tiny.pretrain)
+    for job in jobs.values():
+        assert job.stage == "pretrain" or "--resume" in job.command
     several = planned(place, "other", most_processes=8)
     assert set(several.plan.processes.values()) == {2}
     job = next(job for job in several.jobs.values() if job.processes == 2)
     assert not job.options and not several.plan.notes
+
+
+def test_supervised_rows_train_on_their_labels_alone(place, capsys):
+    scratch = """
+AXES = dict(labels=[5, 20])
+ROWS, COLUMNS = [], ["labels"]
+CONFIG, EVALUATE, DRAWS = "tiny", dict(protocols="supervised", budgets="{labels}"), 2
+METRIC, UNIT, SOURCE, PUBLISHED = "acc", "%", "none", "- -"
+
+
+def cell(labels):
+    return dict(pretrain=False)
+"""
+    (place / "scratch.py").write_text(scratch)
+    (job,) = planned(place, "scratch").jobs.values()
+    assert job.stage == "finetune"
+    evaluate_main([*job.command[2:], "--dry-run"])
+    said = [line.strip() for line in capsys.readouterr().out.splitlines() if "supervised: " in line]
+    assert said == [
+        f"supervised: supervised, {n} labels, seed 0, draw {draw}" for n in (5, 20) for draw in (0, 1)
+    ]
 
 
 def test_other_files_of_the_same_name_are_other_jobs(place, monkeypatch):
@@ -355,12 +379,26 @@ def test_a_job_that_dies_without_progress_fails_in_the_end(shell):
         status = step.finish()
         assert status == ("open" if number < MAX_DEATHS else "failed")
     assert "killed 10 times" in step.state.said and begin(folder) == "failed"
-    # With a checkpoint at every try it goes on.
-    folder = job_folder(shell(dict(b="mkdir -p run; touch out/jobs/b/run/a.pth; kill -9 $$")).folder, "b")
-    (folder / "run").mkdir()
+    # With a checkpoint, or the state of a classifier's training, at every try it goes on.
+    folder = job_folder(shell(dict(b="touch out/jobs/b/run/unfinished/a.pth; kill -9 $$")).folder, "b")
+    (folder / "run" / "unfinished").mkdir(parents=True)
     for _ in range(3):
         step = begin(folder)
         assert step.finish() == "open" and step.state.deaths == 1
+
+
+def test_the_time_of_a_failed_try_counts_up_to_its_newest_checkpoint(shell):
+    touch = "mkdir -p out/jobs/{0}/run; touch -d '100 seconds' out/jobs/{0}/run/a.pth; "
+    outcome = shell(dict(a="exit 2", b=touch.format("b") + "exit 2", c=touch.format("c")))
+    for name, seconds in dict(a=0, b=100, c=0).items():
+        step = begin(job_folder(outcome.folder, name))
+        step.finish()
+        assert step.state.seconds == pytest.approx(seconds, abs=2)
+    # As if the job had been killed with its worker.
+    write_state(step.folder, State("running", since=time.time() - 50))
+    step = begin(step.folder)
+    assert step.state.seconds == pytest.approx(150, abs=2)
+    step.finish()
 
 
 def test_a_missing_result_or_checkpoint_is_a_failure(shell, tmp_path):

@@ -77,7 +77,7 @@ def in_fork(words, folder):
 
 
 def test_a_training_has_one_line_an_epoch_and_names_commands_that_run(tiny_config_file, tmp_path):
-    run = tmp_path / "my run"
+    run = tmp_path / "Ada's run"
     options = dict(
         cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", TERM="xterm")
     )
@@ -95,7 +95,8 @@ def test_a_training_has_one_line_an_epoch_and_names_commands_that_run(tiny_confi
     (log,) = sorted(run.glob("*/*.log"))[-1:]
     assert "Hooks will be" in log.read_text() and log.read_text().count("Epoch(train)") > 2
     assert "  epoch_2.pth " in said
-    commands = [shlex.split(line) for line in bars if "tools/" in line and line.startswith("  ")]
+    lines = [line for line in bars if "tools/" in line and line.startswith("  ")]
+    commands = [in_pipe(["sh", "-c", rf"printf '%s\n' {line}"]).splitlines() for line in lines]
     assert [command[1].rpartition("/")[2] for command in commands][:2] == ["evaluate.py", "visualize.py"]
     evaluated = in_fork([*commands[0], "--protocols", "knn"], tmp_path)
     assert "kNN" in evaluated and (run / "evaluation/results.json").is_file()

@@ -1,3 +1,4 @@
+import logging
 import os
 import pickle
 import subprocess
@@ -72,6 +73,14 @@ def test_damaged_files_are_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match="bad.pth"):
         read_checkpoint(path)
+
+
+def test_the_log_names_the_backend_that_loads_a_file(tmp_path, caplog):
+    torch.save(dict(w=torch.zeros(1)), tmp_path / "a.pth")
+    logger = logging.getLogger("a run")
+    logger.setLevel(logging.INFO)
+    CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"), logger=logger)
+    assert caplog.messages == [f"Loads checkpoint by local backend from path: {tmp_path / 'a.pth'}"]
 
 
 def test_missing_file_is_named(tmp_path):

@@ -290,6 +290,11 @@ def test_an_index_that_is_wrong(shards, content, words):
 
 def test_folders_without_one_set_of_weights(shards, tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "run").mkdir()
+    for content, words in (("{}", "regularly"), ('{"checkpoints": "every 10 epochs"}', "every 10 epochs")):
+        (tmp_path / "run/run.json").write_text(content)
+        with pytest.raises(UserError, match=f"run' has not saved a checkpoint yet; it saves one {words} and"):
+            read_weights(tmp_path / "run")
     with pytest.raises(UserError, match="folder without weight files"):
         read_weights(tmp_path / "empty")
     shards.unlink()

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from ssl_ext.apis import evaluate, load_config
 from ssl_ext.apis.evaluate.data import EvaluationData
+from ssl_ext.apis.evaluate.files import read_earlier
 from ssl_ext.apis.evaluate.plan import Labels
 from ssl_ext.apis.evaluate.rows import ResultRows as RunRows
 from ssl_ext.config.networks import random_network, without_pretrained
@@ -186,21 +188,25 @@ def write_run(config, path, **changes):
 
 
 def test_two_evaluations_at_once_keep_the_rows_of_both(tiny_config, checkpoint, monkeypatch):
-    """The second runs between the start and the first row of the first."""
+    """The second runs between the first two rows of the first; the file is read again only then."""
     draws = dict(labels_per_class=[2], draws=2, device="cpu")
-    real = RunRows.add
+    real, read, reads = RunRows.add, read_earlier, []
 
-    def add(*args):
-        monkeypatch.setattr(RunRows, "add", real)
-        evaluate(tiny_config, checkpoint, protocols=["linear"], **{**draws, "labels_per_class": [3]})
-        real(*args)
+    def add(rows, *args):
+        if rows.rows:
+            monkeypatch.setattr(RunRows, "add", real)
+            evaluate(tiny_config, checkpoint, protocols=["linear"], **{**draws, "labels_per_class": [3]})
+        real(rows, *args)
 
     monkeypatch.setattr(RunRows, "add", add)
+    module = sys.modules[RunRows.__module__]
+    monkeypatch.setattr(module, "read_earlier", lambda folder: reads.append(folder) or read(folder))
     evaluate(tiny_config, checkpoint, protocols=["knn"], **draws)
     found = [(row["protocol"], row["labels_per_class"]) for row in kept(checkpoint)]
     assert found == [("knn", None), *[("linear", 2)] * 2, ("linear", None), *[("linear", 3)] * 2]
     with np.load(checkpoint.parent / "evaluation" / "subsets.npz") as subsets:
         assert len(subsets.files) == 4
+    assert len(reads) == 3
 
 
 def test_results_of_other_measurements_stay_in_the_file(tiny_config, checkpoint, monkeypatch):

@@ -73,7 +73,7 @@ def run(config, checkpoint, tmp_path):
 def said(monkeypatch):
     """Messages of the log."""
     messages = []
-    for name in ("run", "checks", "rows"):
+    for name in ("run", "checks", "rows", "protocols"):
         module = importlib.import_module(f"{PACKAGE}.{name}")
         monkeypatch.setattr(module, "print_log", lambda message, **_: messages.append(message))
     return messages
@@ -284,7 +284,7 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
     )  # fmt: skip
     steps = []
     with monkeypatch.context() as patch:
-        # All rows are read and written again for each of the hundred.
+        # All rows are written again for each of the hundred.
         patch.setattr(importlib.import_module(f"{PACKAGE}.rows").ResultRows, "_write", lambda self: None)
         kept = importlib.import_module(f"{PACKAGE}.run")
         patch.setattr(kept, "progress", lambda words: nullcontext(steps.append(words)))

@@ -62,7 +62,7 @@ def test_the_optimiser_is_the_one_named(optimizer):
 
 
 def run(recipe, count=10, **options):
-    """Run a recipe; return its batches and the (step, epoch) of its checks."""
+    """Run a recipe; return its batches and the (number, step, epoch) of its checks."""
     seen, watched = [], []
     weight = torch.zeros(1, requires_grad=True)
 
@@ -87,7 +87,7 @@ def test_every_epoch_is_a_new_order_of_all_rows():
     epochs = [sum(seen[i : i + 3], []) for i in (0, 3, 6)]
     assert all(sorted(rows) == list(range(10)) for rows in epochs)
     assert epochs[0] != epochs[1]
-    assert watched == [(3, 1), (6, 2), (9, 3)]
+    assert watched == [(1, 3, 1), (2, 6, 2), (3, 9, 3)]
     assert weight.item() == pytest.approx(-9 * 0.5)
 
 
@@ -95,7 +95,7 @@ def test_a_single_last_row_joins_the_batch_before_and_a_length_in_steps():
     seen, watched, _ = run(Recipe(steps=5, batch_size=4, evaluations=2), count=9)
     assert [len(rows) for rows in seen] == [4, 5, 4, 5, 4]
     assert sorted(seen[0] + seen[1]) == list(range(9))
-    assert watched == [(2, 1), (5, 3)]
+    assert watched == [(1, 2, 1), (2, 5, 3)]
     assert [len(rows) for rows in run(Recipe(steps=2, batch_size=64))[0]] == [10, 10]
 
 
@@ -104,8 +104,16 @@ def test_epochs_are_prolonged_to_the_least_number_of_steps():
     seen, watched, _ = run(recipe)
     assert len(seen) == 9  # three epochs of three steps
     seen, watched, _ = run(recipe, count=8)
-    assert len(seen) == 8 and [step for step, _ in watched] == [2, 4, 6, 8]
+    assert len(seen) == 8 and [step for _, step, _ in watched] == [2, 4, 6, 8]
     assert recipe.rate(4, recipe.total_steps(2), 2) == pytest.approx(0.5)
+    assert recipe.length(8) == "evaluation: 8 steps, 4 epochs of 8 labelled images"
+    for key, settings in dict(
+        min_steps=dict(min_steps=101), epochs=dict(epochs=101), steps=dict(steps=101)
+    ).items():
+        line = Recipe(**{"epochs": 3, "batch_size": 8, **settings}).length(8)
+        assert line.endswith(
+            f"101 epochs of 8 labelled images; shorten it with --cfg-options evaluation.{key}=N"
+        )
     assert recipe.settings["min_steps"] == 8 and "min_steps" not in Recipe().settings
 
 

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 
 from ssl_ext.apis import evaluate, export, load_classifier, predict
 from ssl_ext.apis.evaluate import files
+from ssl_ext.apis.evaluate.protocols import Protocols
 from ssl_ext.apis.evaluate.rows import ResultRows
 from ssl_ext.apis.figures import confusion_figure, embedding_figure
 from ssl_ext.errors import UserError
@@ -45,7 +46,7 @@ def kept(monkeypatch):
     return found
 
 
-def test_saved_networks_give_the_scores_of_their_rows(config, checkpoint, kept, tmp_path):
+def test_saved_networks_give_the_scores_of_their_rows(config, checkpoint, kept, tmp_path, monkeypatch):
     settings = dict(
         protocols=["knn", *TRAINED], budgets=[20], fractions=[0.5], modes=["frozen", "unfrozen"], draws=1,
         transfer_to=[Config(dict(evaluation_dataset=config.evaluation_dataset.to_dict()))],
@@ -78,6 +79,19 @@ def test_saved_networks_give_the_scores_of_their_rows(config, checkpoint, kept, 
             if row.method != "supervised":
                 assert classifier.about["source"]["checkpoint"]["path"] == str(checkpoint)
     assert differ  # so that the epochs of some networks do
+
+    # The rows whose classifiers are still there are not measured again.
+    measured, measure = [], Protocols.measure
+    monkeypatch.setattr(Protocols, "measure", lambda self, one: measured.append(one) or measure(self, one))
+    again = dict(save=True, save_which="last", out_dir=tmp_path / "last", resume=True, **settings)
+    assert [row.saved for row in evaluate(config, checkpoint, **again)] == [row.saved for row in rows]
+    assert not measured
+    (tmp_path / "last" / rows[0].saved).unlink()
+    evaluate(config, checkpoint, **again)
+    assert [one.protocol for one in measured] == [rows[0].protocol]
+    evaluate(config, checkpoint, **again | dict(save_which="best"))
+    evaluate(config, checkpoint, **again | dict(save=tmp_path / "elsewhere", save_which="best"))
+    assert len(measured) == 1 + 2 * len(rows)
 
 
 @pytest.mark.parametrize("method", ["TriMix", "TriBYOL", "AMix"])

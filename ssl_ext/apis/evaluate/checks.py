@@ -1,4 +1,4 @@
-"""Checks of the evaluation data: images the network accepts, and warnings about unreliable results."""
+"""Checks of a request and of its data, and warnings about unreliable results."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ssl_ext.config.networks import check_images
+from ssl_ext.config.recipes import TRAINED, Recipes
 from ssl_ext.errors import UserError
 from ssl_ext.evaluation import Splits, labelled_rows
 from ssl_ext.evaluation.tasks import one_sided_classes
 from ssl_ext.models.evaluated import EvaluatedModel
+
+from .plan import Measurement
+from .request import Request
 
 FEW_TEST_IMAGES = 100
 NAMED = 5  # classes listed in a warning
@@ -71,3 +76,28 @@ def _names(classes: Sequence[int], dataset: Any) -> str:
 
 def _warn(message: str) -> None:
     print_log(message, logger="current", level=logging.WARNING)
+
+
+def check_unlabelled(config: Config, request: Request) -> None:
+    """Raise UserError if a config without labelled images cannot be evaluated with this request."""
+    if set(request.protocols) != {"quality"} or request.labels_per_class or "supervised" in request.baselines:
+        raise UserError(
+            "The config has no evaluation_dataset (images with labels): without it only --protocols quality "
+            "is measured, on the training images."
+        )
+    if not (config.get("train_dataloader") or {}).get("dataset"):
+        raise UserError(
+            "The config has neither evaluation_dataset nor train_dataloader.dataset to evaluate on."
+        )
+
+
+def check_recipes(recipes: dict[str | None, Recipes], measurements: Sequence[Measurement]) -> None:
+    """Raise UserError if a named recipe lacks the protocol of a measurement."""
+    for one in measurements:
+        own = recipes[one.recipe]
+        if getattr(own, one.recipe_key) is None:
+            known = ", ".join(key for key in TRAINED if getattr(own, key) is not None)
+            raise UserError(
+                f"--recipe {one.recipe} has no recipe for {one.protocol} (evaluation.{one.recipe_key}); "
+                f"it has recipes for {known}."
+            )

@@ -17,8 +17,16 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
+from ssl_ext.console import counted
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import Condition, ResultRow, extract_features, read_results
+from ssl_ext.evaluation import (
+    Condition,
+    ResultRow,
+    Unfinished,
+    extract_features,
+    read_results,
+    text_hash,
+)
 from ssl_ext.evaluation.calibration import feature_distance, tempered, validation_temperature
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.operating import positive_images, threshold
@@ -30,6 +38,7 @@ from .plan import Measurement
 from .protocols import Measured
 
 RESULTS, SUBSETS, PREDICTIONS, NETWORKS = "results.json", "subsets.npz", "predictions", "networks"
+UNFINISHED = "unfinished"
 OWN_FOLDERS = (Path(PREDICTIONS), Path(NETWORKS))
 Earlier = tuple[dict[str, ResultRow], dict[str, np.ndarray]]
 KINDS = ("frozen", "linear-aug", "unfrozen")
@@ -86,6 +95,17 @@ def earlier_row(
     return None
 
 
+def state_files(folder: Path, one: Measurement, about: dict[str, Any], read: bool) -> Unfinished:
+    """Files of the state of a measurement that trains; their name depends on all that the result does."""
+    content = [repr(one), _weights(about), *(about.get(name) for name in CONTENT)]
+    digest = text_hash(json.dumps(content, sort_keys=True, default=str))[:16]
+    return Unfinished(folder / UNFINISHED / f"{_file_name(one.words)}_{digest}", read)
+
+
+def _file_name(words: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", words)
+
+
 def _weights(source: dict[str, Any]) -> dict[str, Any]:
     """The weights of a row's source: hash, raw or averaged, and their share of the backbone."""
     return {key: value for key, value in (source.get("checkpoint") or {}).items() if key != "path"}
@@ -93,7 +113,7 @@ def _weights(source: dict[str, Any]) -> dict[str, Any]:
 
 def store(folder: Path, words: str, content: bytes, ending: str) -> Path:
     """Write a file named by words and by the hash of its content; return its path."""
-    name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', words)}_{hashlib.sha256(content).hexdigest()[:16]}{ending}"
+    name = f"{_file_name(words)}_{hashlib.sha256(content).hexdigest()[:16]}{ending}"
     if is_main_process() and not (folder / name).exists():
         with replacing(folder / name) as file:
             file.write(content)
@@ -131,11 +151,16 @@ class SavedNetworks:
         size = sum(value.nbytes for value in network.model.backbone.state_dict().values())
         place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(place).free
-        files = f"{count} file{'s' * (count > 1)} of {size / 1e6:.1f} MB"
+        files = f"{counted(count, 'file')} of {size / 1e6:.1f} MB"
         text = f"{files}, {count * size / 1e9:.2f} GB in all, in '{self.folder}'"
         if count * size > free:
             raise UserError(f"--save would write {text}, where {free / 1e9:.2f} GB are free.")
         print_log(f"--save writes the {self.which} networks: {text}.", logger="current")
+
+    def holds(self, row: ResultRow, measurement: Measurement, out_dir: Path) -> bool:
+        """Tell if nothing is to be kept of a measurement, or the classifier of its row in ``out_dir`` is."""
+        files = {path.resolve() for path in self.folder.glob(f"*-{self.which}_*.pth")}
+        return not _is_trained(measurement) or bool(row.saved and (out_dir / row.saved).resolve() in files)
 
     def save(self, row: ResultRow, measurement: Measurement, measured: Measured) -> Path | None:
         """Write the classifier of a measurement; None if it trains none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ssl_ext.console import counted
 from ssl_ext.evaluation import Balance, Condition
 from ssl_ext.evaluation.balance import UNDERSAMPLING
 from ssl_ext.evaluation.results import OWN, UNTRAINED
@@ -156,7 +157,7 @@ def count_words(measurements: Sequence[Measurement]) -> str:
     '3 measurements, 2 of them by training a network'
     """
     count, trained = len(measurements), sum(one.trains_network for one in measurements)
-    words = f"{count} measurement{'s' * (count > 1)}"
+    words = counted(count, "measurement")
     return words + f", {trained} of them by training a network" if trained and count > 1 else words
 
 

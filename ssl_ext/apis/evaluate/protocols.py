@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ssl_ext.config.recipes import Recipes
+from mmengine.logging import print_log
+
+from ssl_ext.config.recipes import ImageRecipe, Recipes
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import (
     Banks,
     Outcome,
+    Unfinished,
     augmented_linear_protocol,
     cluster_protocol,
     knn_protocol,
@@ -24,6 +27,7 @@ from ssl_ext.evaluation import (
 from ssl_ext.models.evaluated import EvaluatedModel, first_view, view_features
 
 from .data import EvaluationData, SeededData
+from .draws import Rows
 from .networks import Networks
 from .plan import Measurement
 
@@ -58,6 +62,7 @@ class Protocols:
     ``recipes`` maps the names of papers' recipes, and None for the config's, to recipes. ``planned`` are all
     measurements: linear probes of one network on the same number of rows are fitted together, and their time
     is divided equally (``cost.fitted_together``). Trained networks are those of the ``keep`` epoch.
+    ``unfinished`` gives the files of a training's state, None for none.
     """
 
     def __init__(
@@ -67,12 +72,15 @@ class Protocols:
         data: dict[str | None, EvaluationData],
         planned: Iterable[Measurement] = (),
         keep: str = "best",
+        unfinished: Callable[[Measurement], Unfinished | None] = lambda one: None,
     ) -> None:
         self.recipes, self.networks, self.data, self.keep = recipes, networks, data, keep
+        self.unfinished = unfinished
         self.balance = recipes[None].balance
         planned = list(planned)
         self.probes = [one for one in planned if one.kind == "frozen"]
         self._outcomes: dict[tuple, tuple[Outcome, dict[str, float]]] = {}
+        self._said: set[str] = set()
         self._planned = Counter(self._key(one) for one in planned)
 
     def measure(self, measurement: Measurement) -> Measured:
@@ -189,6 +197,15 @@ class Protocols:
 
         return _Job(run, banks.sizes, together, self.networks.normalization(measurement))
 
+    def _say_length(self, settings: ImageRecipe, rows: Rows) -> None:
+        """Log the length of a training, unless an equal one was logged."""
+        line = settings.recipe.length(len(rows.fit))
+        if rows.refit:
+            line = f"two trainings, the first to choose the epoch, by {line}"
+        if line not in self._said:
+            self._said.add(line)
+            print_log(line, logger="current")
+
     def _linear_augmented(self, measurement: Measurement, data: SeededData) -> _Job:
         settings, labels, source = self._recipe(measurement), measurement.labels, data.data
         network, banks = self.networks.get(measurement), self._banks(measurement, data)
@@ -196,12 +213,13 @@ class Protocols:
         assert network is not None
 
         def run() -> list[Outcome]:
+            self._say_length(settings, rows)
             outcome = augmented_linear_protocol(
                 lambda images: network.features((view or network.clean)(images)),
                 source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
                 val=banks.val, test=banks.test, model=network.model, recipe=settings.recipe,
                 num_workers=source.loading["num_workers"], seed=measurement.seed, balance=self.balance,
-                **source.task,
+                unfinished=self.unfinished(measurement), **source.task,
             )  # fmt: skip
             return [outcome]
 
@@ -213,13 +231,14 @@ class Protocols:
         view = self.networks.view(settings)
 
         def run() -> list[Outcome]:
+            self._say_length(settings, rows)
             network = self.networks.start(measurement)
             outcome = train_classifier(
                 network, source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
                 val=data.val(labels), test=source.splits.test, preprocess=network.clean, augment=view,
                 recipe=settings.recipe, device=source.device, seed=labels.draw_seed, leave=self.keep,
                 eval_batch_size=source.loading["batch_size"], num_workers=source.loading["num_workers"],
-                balance=self.balance, **source.task,
+                balance=self.balance, unfinished=self.unfinished(measurement), **source.task,
             )  # fmt: skip
             return [outcome]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -82,10 +81,9 @@ class ResultRows:
         }
         self.rows: list[ResultRow] = []
         self.earlier, self.subsets = earlier
-        self.warned: set[str] = set()
-        self.drawn: set[str] = set()
+        self.said: set[str] = set()
         self.intervals: dict[str, dict[str, Any]] = {}
-        self.new_subset = False
+        self.new_subset, self.written = False, b""
         self.contents: dict[int, dict[str, Any]] = {}
         if is_main_process():
             check_writable(folder, "--out")
@@ -113,7 +111,7 @@ class ResultRows:
                 **self.about,
                 "dataset": data.dataset,
                 "classes": data.splits.train.classes,
-                **self._content(data),
+                **self.content(data),
                 **measured.source,
             },
             budget=labels.budget,
@@ -137,28 +135,27 @@ class ResultRows:
         if replaced is not None:
             self._remove(replaced.predictions)
             self._remove(replaced.saved if row.saved else None)
-        shown = {name: value for name, value in row.last.items() if isinstance(value, float)}
-        name, value = next(iter(shown.items()))
+        name, value = next((name, value) for name, value in row.last.items() if isinstance(value, float))
         text = f"{100 * value:.2f} %" if name == "acc" else f"{name} {value:.4f}"
         used = row.settings["labels"]
         unit = "images" if measurement.protocol == "quality" else "labels"
         words = f"{used['trained_on']} {unit}" + f", {used['chose']} for selection" * bool(used["chose"])
         print_log(f"{measurement.words}: {text} ({words}) in {row.cost['wall_s']:.1f} s", logger="current")
         if (fall := unconverged(row)) is not None:
-            self._warn(
+            self._say(
                 f"{measurement.words}: the training loss still fell by {100 * fall:.1f} % in the last epoch; "
                 "the probe is not converged."
             )
 
-    def take(self, one: Measurement, source: dict[str, Any], data: EvaluationData, recipe: str) -> bool:
+    def take(self, one: Measurement, about: dict[str, Any], recipe: str) -> bool:
         """Add the row of an earlier measurement with the same config, weights and data, if there is one."""
-        about = {**self.about, **source, **self._content(data)}
         found = earlier_row(self.earlier.values(), one, about, recipe)
-        if found is not None:
-            self.rows.append(self.earlier.pop(measurement_key(found)))
-        return found is not None
+        if found is None or (self.networks and not self.networks.holds(found, one, self.folder)):
+            return False
+        self.rows.append(self.earlier.pop(measurement_key(found)))
+        return True
 
-    def _content(self, data: EvaluationData) -> dict[str, Any]:
+    def content(self, data: EvaluationData) -> dict[str, Any]:
         """Return fingerprints, files and class counts of the splits."""
         if id(data) not in self.contents:
             named = {"train": data.splits.train, "val": data.splits.val, "test": data.splits.test}
@@ -203,15 +200,13 @@ class ResultRows:
             unit, units = "groups", len(np.unique(groups[rows]))
         if short:
             few = ", ".join(f"{index} ({count})" for index, count in short.items())
-            self._warn(f"{labels.per_class} {unit} per class: these classes have fewer: {few}.")
+            self._say(f"{labels.per_class} {unit} per class: these classes have fewer: {few}.")
         if labels.budget is not None and units < labels.budget and not labels.undersampled:
-            self._warn(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
+            self._say(f"Budget of {labels.budget} {unit}: only {units} can be drawn, all are used.")
         digest = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         name, data = labels.name, seeded.data
         drawn = short_counts(class_counts(data.labels[seeded.rows(labels).trained], data.task["num_classes"]))
-        if name not in self.drawn:
-            self.drawn.add(name)
-            print_log(f"{name}: {len(rows)} labels, by class: {drawn}", logger="current")
+        self._say(f"{name}: {len(rows)} labels, by class: {drawn}", logging.INFO)
         if not np.array_equal(self.subsets.get(name, rows), rows):  # drawn from other data
             name = f"{name}_{digest}"
         if name not in self.subsets:
@@ -233,19 +228,21 @@ class ResultRows:
         if not is_main_process():
             return
         (self.folder / PREDICTIONS).mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / PREDICTIONS):  # another evaluation may have added rows
-            rows, subsets = read_earlier(self.folder)
-            measured = {measurement_key(row) for row in self.rows}
-            self.earlier = {key: row for key, row in rows.items() if key not in measured}
+        path = self.folder / RESULTS
+        with locked(self.folder / PREDICTIONS):
+            if not path.exists() or path.read_bytes() != self.written:  # by another evaluation
+                rows, subsets = read_earlier(self.folder)
+                for row in self.rows:
+                    rows.pop(measurement_key(row), None)
+                self.earlier, self.subsets = rows, {**subsets, **self.subsets}
             if self.new_subset:
-                self.subsets, content = {**subsets, **self.subsets}, io.BytesIO()
-                np.savez_compressed(content, **self.subsets)  # type: ignore[arg-type]
                 with replacing(self.folder / SUBSETS) as file:
-                    file.write(content.getvalue())
+                    np.savez_compressed(file, **self.subsets)  # type: ignore[arg-type]
                 self.new_subset = False
-            write_results(self.folder / RESULTS, [*self.rows, *self.earlier.values()])
+            write_results(path, [*self.rows, *self.earlier.values()])
+            self.written = path.read_bytes()
 
-    def _warn(self, message: str) -> None:
-        if message not in self.warned:
-            self.warned.add(message)
-            print_log(message, logger="current", level=logging.WARNING)
+    def _say(self, message: str, level: int = logging.WARNING) -> None:
+        if message not in self.said:
+            self.said.add(message)
+            print_log(message, logger="current", level=level)

@@ -9,23 +9,24 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
-from ssl_ext.config.recipes import TRAINED, Recipes, read_recipes
+from ssl_ext.config.recipes import read_recipes
 from ssl_ext.config.stored import method_name
 from ssl_ext.console import clock, progress
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError, user_errors
-from ssl_ext.evaluation import Balance, ResultRow
+from ssl_ext.evaluation import Balance, ResultRow, Unfinished
 from ssl_ext.evaluation.balance import KEY
 from ssl_ext.exporting.classifier import classifier_name
 from ssl_ext.names import DEFAULT_PROTOCOLS
 
-from .checks import check_groups
+from .checks import check_groups, check_recipes, check_unlabelled
 from .data import EvaluationData, load_data
-from .files import NETWORKS, SavedNetworks, read_earlier
+from .files import NETWORKS, SavedNetworks, read_earlier, state_files
 from .networks import Networks, finished_checkpoint
 from .plan import Measurement, count_words, plan
 from .protocols import Protocols
@@ -123,8 +124,9 @@ def evaluate(
         balance: How classifiers are trained on unequal classes, a name in :data:`ssl_ext.names.BALANCES` or
             a weight for each class (:class:`ssl_ext.evaluation.Balance`); default:
             ``config.evaluation.balance``. Rows and tables name it.
-        resume: Take rows from ``out_dir`` that were measured with this config, weights and data, instead of
-            measuring them again.
+        resume: Keep rows in ``out_dir`` that were measured with this config, weights and data (with ``save``:
+            whose classifier is still there), and resume a killed training of a classifier from its last
+            state, saved every minute at the end of an epoch (in one process; ``cost`` is that of the last).
 
     Returns:
         One row for each method, protocol, seed and draw. They are also written to
@@ -145,11 +147,11 @@ def evaluate(
         by, recipes, balances,
     )  # fmt: skip
     if config.get("evaluation_dataset") is None:
-        _check_unlabelled(config, request)
+        check_unlabelled(config, request)
     settings = {name: read_recipes(config, name) for name in (None, *request.recipes)}
     configs = {None: config, **_load_targets(request)}
     measurements = plan(request)
-    _check_recipes(settings, measurements)
+    check_recipes(settings, measurements)
     folder = _out_dir(config, checkpoint, out_dir)
     earlier = read_earlier(folder)
     if dry_run:
@@ -184,17 +186,26 @@ def evaluate(
         raise UserError(
             "The protocol cluster needs one class per image, but evaluation_dataset has several labels."
         )
-    measure = Protocols(settings, networks, data, measurements, save_which).measure
+
+    def about(one: Measurement) -> dict[str, Any]:
+        return {**table.about, **networks.source(one), **table.content(data[one.target])}
+
+    def unfinished(one: Measurement) -> Unfinished | None:
+        return state_files(folder, one, about(one), resume) if get_world_size() == 1 else None
+
+    measure = Protocols(settings, networks, data, measurements, save_which, unfinished).measure
     print_log(count_words(measurements), logger="current")
     left = ""
     for number, one in enumerate(measurements, 1):
-        recipe = settings[one.recipe].names[one.recipe_key]
-        if not (resume and table.take(one, networks.source(one), data[one.target], recipe)):
-            with progress(f"{number} of {len(measurements)}{left}: {one.words}"):
-                table.add(one, measure(one))
-            if one.trains_network:
-                others = sum(other.trains_network for other in measurements[number:])
-                left = f", about {clock(others * table.rows[-1].cost['wall_s'])} left"
+        if resume and table.take(one, about(one), settings[one.recipe].names[one.recipe_key]):
+            continue
+        with progress(f"{number} of {len(measurements)}{left}: {one.words}"):
+            table.add(one, measure(one))
+        if state := unfinished(one):
+            state.remove()
+        if one.trains_network:
+            others = sum(other.trains_network for other in measurements[number:])
+            left = f", about {clock(others * table.rows[-1].cost['wall_s'])} left"
     return table.rows
 
 
@@ -203,29 +214,6 @@ def _check_balance(balance: Balance | None, data: dict[str | None, EvaluationDat
         if balance is not None:
             with user_errors(one.key):
                 balance.check(**one.task)
-
-
-def _check_unlabelled(config: Config, request: Request) -> None:
-    if set(request.protocols) != {"quality"} or request.labels_per_class or "supervised" in request.baselines:
-        raise UserError(
-            "The config has no evaluation_dataset (images with labels): without it only --protocols quality "
-            "is measured, on the training images."
-        )
-    if not (config.get("train_dataloader") or {}).get("dataset"):
-        raise UserError(
-            "The config has neither evaluation_dataset nor train_dataloader.dataset to evaluate on."
-        )
-
-
-def _check_recipes(recipes: dict[str | None, Recipes], measurements: Sequence[Measurement]) -> None:
-    for one in measurements:
-        own = recipes[one.recipe]
-        if getattr(own, one.recipe_key) is None:
-            known = ", ".join(key for key in TRAINED if getattr(own, key) is not None)
-            raise UserError(
-                f"--recipe {one.recipe} has no recipe for {one.protocol} (evaluation.{one.recipe_key}); "
-                f"it has recipes for {known}."
-            )
 
 
 def _load_targets(request: Request) -> dict[str | None, Config]:

@@ -147,7 +147,7 @@ class Reference:
             )  # fmt: skip
         epochs = self.trained.train_cfg.get("max_epochs")
         if about.get("epoch") != epochs:
-            found.append(f"it was pretrained for {about.get('epoch', 'unknown')} epochs, not {epochs}")
+            found.append(f"its pretraining epochs are {about.get('epoch', 'unknown')}, not {epochs}")
         start = self._load(self.cell.init).train_dataloader.dataset.to_dict() if self.cell.init else None
         weights = about.get("initial_weights") or {}
         same = _data(weights.get("datasets")) == _data([start]) if start else not weights

@@ -51,7 +51,8 @@ class Evaluation:
         """Stage of the job."""
         if "transfer" in self.protocols:
             return "transfer"
-        return "finetune" if set(FINETUNED) & set(self.protocols) else "evaluate"
+        trained = {*self.protocols, *self.fixed.get("baselines", [])}
+        return "finetune" if set(FINETUNED) & trained else "evaluate"
 
     def joined(self, other: Evaluation) -> Evaluation:
         """Add the numbers of labels and the modes of another call."""
@@ -84,7 +85,7 @@ class Evaluation:
         for option, values in (*self.shared.items(), *self.fixed.items()):
             if values and option != "protocols":
                 words += [f"--{option.replace('_', '-')}", *values]
-        words += ["--out", str(folder / name / RUN)]
+        words += ["--out", str(folder / name / RUN), "--resume"]
         options = self.about["options"]
         words += ["--cfg-options", *options] if options else []
         return Job(
@@ -115,10 +116,11 @@ def evaluation_of(
     protocol = protocols[0] if protocols else ""
     modes = _listed(asked.get("modes", MODES[0]))
     moded = protocol in ("budget", "transfer", "")
-    if protocol == "supervised":
-        # Labels are drawn for these protocols, which the network from random weights shares with it.
+    baselines = [protocol] if protocol == "supervised" and shared else []
+    if baselines:
+        # As a protocol it would also train on all labels. These protocols draw the labels that it shares.
         drawn = dict(budgets="budget", fractions="semi")
-        protocols = [*(drawn[name] for name in shared if name in drawn), protocol]
+        protocols = [drawn[name] for name in shared if name in drawn]
     if moded:
         shared["modes"] = modes
     select: dict[str, Any] = dict(protocol=protocol, mode=modes[0] if moded and protocol else None)
@@ -131,19 +133,22 @@ def evaluation_of(
     targets = list(asked.get("transfer_to", ()))
     if targets:
         select["target"] = Path(targets[0]).stem
-    keys = _recipe_keys(protocols, modes)
+    keys = recipe_keys([*protocols, *baselines], modes)
     named = [name for name in recipes if keys and all(key in RECIPES[name] for key in keys)]
     if named and keys == {"linear"} and protocol in ("linear", "transfer") and OWN not in named:
         # The converged probe stands beside a paper's.
         named.append(OWN)
-    fixed = dict(protocols=protocols, recipe=named, transfer_to=targets, by=_listed(asked.get("by", [])))
+    fixed = dict(
+        protocols=protocols, baselines=baselines, recipe=named, transfer_to=targets,
+        by=_listed(asked.get("by", [])),
+    )  # fmt: skip
     if protocol in FEATURES and not shared:
         shared = {name: fixed.pop(name) for name in ("protocols", "recipe")}
     return Evaluation(fixed, shared), select, named
 
 
-def _recipe_keys(protocols: Sequence[str], modes: Sequence[str]) -> set[str]:
-    """Keys of the recipes that a call uses."""
+def recipe_keys(protocols: Sequence[str], modes: Sequence[str]) -> set[str]:
+    """Keys in ``config.evaluation`` of the recipes that a call uses, of protocols that train."""
     keys = set()
     for protocol in protocols or [""]:
         if protocol in ("", "budget", "transfer"):

@@ -73,7 +73,8 @@ class State:
         tries: Starts of the command.
         deaths: Starts in succession that ended without a word (killed) and wrote no checkpoint or result.
         since: Unix time of the last change of ``status``.
-        seconds: Run time of all tries that ended, in seconds.
+        seconds: Run time of all tries that ended, in seconds; of those that did not succeed the part up to
+            their newest checkpoint or result.
         host: Machine of the last try.
         slurm: Slurm job of the last try.
         code: Exit status of the last try; negative for a signal.

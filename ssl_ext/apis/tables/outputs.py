@@ -11,10 +11,12 @@ from typing import Any
 from ssl_ext.apis.compare.words import difference_text, p_text
 from ssl_ext.apis.report.grid import Grid
 from ssl_ext.apis.report.references import Published
+from ssl_ext.config.recipes import CUSTOM
 from ssl_ext.escape import markdown, spreadsheet
 from ssl_ext.evaluation.identity import mark, spread_notes
 from ssl_ext.evaluation.significance import T_FROM
 
+from .evaluations import recipe_keys
 from .headings import header, places, reference_text, table_title
 from .jobs import FAILED
 from .layout import Box, Figure, Layout
@@ -55,6 +57,14 @@ def figures_grid(layout: Layout, *, intervals: bool = True) -> Grid:
         "Bold: better than every other row by paired t-tests over seeds, with Holm's correction."
     ] * any(figure.best for figure in figures)
     names = header(layout)
+    custom = {
+        f"evaluation.{key}"
+        for _, j, figure in layout.figures()
+        if names[words + j].endswith(f": {CUSTOM}")
+        for row in figure.rows
+        for key in recipe_keys([row.protocol], [str(row.mode)]) or [row.protocol]
+    }
+    notes += [f"{CUSTOM}: the config sets {', '.join(sorted(custom))}."] * bool(custom)
     notes += spread_notes((names[words + j], [row]) for _, j, one in layout.figures() for row in one.rows)
     return Grid(table_title(layout), names, rows, words, notes, bold)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ from ssl_ext.errors import UserError
 from ssl_ext.files import write_text
 from ssl_ext.json_files import read_json
 
-from .jobs import Job, State, read_job, read_state, write_job
+from .jobs import OPEN, RUNNING, Job, State, read_job, read_state, write_job
+from .locks import is_held
 
 PLAN, JOBS = "plan.json", "jobs"
 
@@ -156,5 +157,11 @@ def read_jobs(folder: Path, plan: Plan) -> dict[str, Job]:
 
 
 def read_states(folder: Path, plan: Plan) -> dict[str, State]:
-    """Read the states of the jobs of a plan, by id."""
-    return {name: read_state(job_folder(folder, name)) for name in plan.jobs}
+    """Read the states of the jobs of a plan, by id; killed jobs are open."""
+    places = {name: job_folder(folder, name) for name in plan.jobs}
+    return {name: unless_killed(read_state(place), place) for name, place in places.items()}
+
+
+def unless_killed(state: State, folder: Path) -> State:
+    """The state of the job in ``folder``; open instead of running if nobody holds the job's lock."""
+    return replace(state, status=OPEN) if state.status == RUNNING and not is_held(folder) else state

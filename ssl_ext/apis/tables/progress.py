@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job, State
-from .locks import is_held
 
 TAIL = 16_384  # bytes of a log that are read
 # Console lines of training (:class:`ssl_ext.engine.hooks.console.ConsoleHook`).
@@ -49,7 +48,7 @@ def run_of(
             said = states[name].said or f"{jobs[name].stage} ended with status {states[name].code}"
             return Run(seed, FAILED, said, name, chain)
     for name in chain:
-        if states[name].status == RUNNING and is_held(folder / name):
+        if states[name].status == RUNNING:
             return Run(seed, RUNNING, progress_of(folder / name, jobs[name], states[name]), name, chain)
     waiting = next(name for name in chain if states[name].status != DONE)
     return Run(seed, OPEN, "", waiting, chain)

@@ -23,7 +23,7 @@ from ssl_ext.visualization.scalars import figure_of_epoch
 
 from .jobs import DONE, RUN, STATE, Job, State, read_job, read_state
 from .layout import Box, Ends, Figure, Layout, compared
-from .plan import JOBS, Cell, Plan, job_folder, read_plan
+from .plan import JOBS, Cell, Plan, job_folder, read_plan, unless_killed
 from .planner import CURVE
 from .progress import run_of
 
@@ -91,7 +91,7 @@ class Scores:
             return State()
         if self._states.get(name, (0, None))[0] != stamp:
             self._states[name] = stamp, read_state(folder)
-        return self._states[name][1]
+        return unless_killed(self._states[name][1], folder)
 
     def _box(
         self, plan: Plan, cells: Sequence[Cell], jobs: Mapping[str, Job], states: Mapping[str, State]

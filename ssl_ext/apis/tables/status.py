@@ -27,43 +27,41 @@ def status_text(box: Box) -> str:
 
 def counts(layout: Layout) -> dict[str, int]:
     """Number of jobs by state."""
-    running = {run.job for row in layout.boxes for box in row for run in box.of_status(RUNNING)}
-    found = dict.fromkeys(STATUSES, 0)
-    for name, state in layout.states.items():
-        status = OPEN if state.status == RUNNING and name not in running else state.status
-        found[status] += 1
-    return found
+    found = Counter(state.status for state in layout.states.values())
+    return {status: found[status] for status in STATUSES}
 
 
 def counts_text(layout: Layout) -> str:
     """Number of jobs by state and the time left, as a sentence."""
     number = counts(layout)
-    left = left_text(layout.jobs, layout.states, number[RUNNING])
+    left = left_text(layout.jobs, layout.states)
     return f"{len(layout.jobs)} jobs: {', '.join([f'{number[one]} {one}' for one in STATUSES] + left)}."
 
 
-def left_text(jobs: Mapping[str, Job], states: Mapping[str, State], running: int) -> list[str]:
+def left_text(jobs: Mapping[str, Job], states: Mapping[str, State]) -> list[str]:
     """Remaining time with as many jobs at once as now; empty if nothing runs or it is not known yet.
 
-    An open job takes the mean time of the finished ones of its config and stage, without any that of its
-    stage.
+    A job takes the mean time of the finished ones of its config and stage, without any that of its stage; its
+    own time so far is subtracted. The result is at least the time of the longest chain of waiting jobs.
     """
     times: dict[tuple[str, ...], list[float]] = {}
     for name, job in jobs.items():
         if states[name].status == DONE:
             for kind in _kinds(job):
                 times.setdefault(kind, []).append(states[name].seconds)
-    seconds = 0.0
+    left: dict[str, float] = {}
     for name, job in jobs.items():
-        chain = chain_of(name, jobs)
-        if states[name].status not in (OPEN, RUNNING) or any(states[one].status == FAILED for one in chain):
+        state, chain = states[name], chain_of(name, jobs)
+        if state.status not in (OPEN, RUNNING) or any(states[one].status == FAILED for one in chain):
             continue
         known = next((times[kind] for kind in _kinds(job) if kind in times), None)
         if known is None:
             return []
-        spent = time.time() - states[name].since if states[name].status == RUNNING else 0.0
-        seconds += max(0.0, sum(known) / len(known) - spent)
-    return [f"about {duration(seconds / running)} left"] if running else []
+        spent = state.seconds + (time.time() - state.since if state.status == RUNNING else 0.0)
+        left[name] = max(0.0, sum(known) / len(known) - spent)
+    running = sum(states[name].status == RUNNING for name in left)
+    chains = [sum(left.get(one, 0.0) for one in chain_of(name, jobs)) for name in left]
+    return [f"about {duration(max(sum(left.values()) / running, *chains))} left"] if running else []
 
 
 def _kinds(job: Job) -> list[tuple[str, ...]]:
@@ -130,7 +128,7 @@ class StatusLines:
             if state.status == RUNNING
         ]
         counts = [f"{number[status]} {status}" for status in STATUSES if number[status]]
-        counts += left_text(self.jobs, states, number[RUNNING])
+        counts += left_text(self.jobs, states)
         said = f"{len(states)} jobs: {'; '.join([', '.join(counts), *running[:3]])}"
         if said != self.said:
             screen.say(said)

@@ -81,10 +81,11 @@ class Step:
 
     def _ended(self, code: int) -> State:
         now = time.time()
-        state = replace(self.state, seconds=self.state.seconds + now - self.state.since, since=now, code=code)
+        seconds = _seconds(self.state, self.folder, self.job)
+        state = replace(self.state, seconds=seconds, since=now, code=code)
         if code == 0:
             if self.job.results is None or (self.folder / self.job.results).exists():
-                return replace(state, status=DONE)
+                return replace(state, status=DONE, seconds=self.state.seconds + now - self.state.since)
             return replace(state, status=FAILED, said=f"it wrote no {self.job.results}")
         if self.stopped:
             return replace(state, status=OPEN)
@@ -125,7 +126,8 @@ def begin(folder: Path, job: Job | None = None) -> Step | str:
         state = read_state(folder)
         if state.status == RUNNING:
             # Its process and its worker were killed.
-            state = counted(replace(state, status=OPEN), folder, job)
+            seconds = _seconds(state, folder, job)
+            state = counted(replace(state, status=OPEN, seconds=seconds), folder, job)
             write_state(folder, state)
         if state.status != OPEN:
             return state.status
@@ -192,9 +194,14 @@ def argv(folder: Path, job: Job) -> list[str]:
 
 
 def progress(folder: Path, job: Job) -> int:
-    """Time of the newest checkpoint or result, in ns; 0 if there is none."""
-    files = [*(folder / RUN).glob("*.pth"), *([folder / job.results] if job.results else [])]
+    """Time of the newest checkpoint, state of a classifier or result, in ns; 0 if there is none."""
+    files = [*(folder / RUN).rglob("*.pth"), *([folder / job.results] if job.results else [])]
     return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)
+
+
+def _seconds(state: State, folder: Path, job: Job) -> float:
+    """Run time of all tries of a running job; of the last the part up to the newest checkpoint or result."""
+    return state.seconds + max(0.0, progress(folder, job) / 1e9 - state.since)
 
 
 def counted(state: State, folder: Path, job: Job) -> State:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.hooks import Hook
 
+from ssl_ext.console import counted
 from ssl_ext.engine.weights.checkpoint import remove_unfinished
 from ssl_ext.registry import HOOKS
 
 KEPT = "keep_ckpt_ids"
+
+
+def checkpoint_times(hooks: Iterable[Hook]) -> str:
+    """When regular checkpoints are saved, in words.
+
+    >>> checkpoint_times([CheckpointHook(interval=10)]), checkpoint_times([CheckpointHook(1, by_epoch=False)])
+    ('every 10 epochs', 'every 1 step')
+    """
+    for hook in hooks:
+        if isinstance(hook, MMEngineCheckpointHook) and hook.interval > 0:
+            return f"every {counted(hook.interval, 'epoch' if hook.by_epoch else 'step')}"
+    return "at the end"
 
 
 @HOOKS.register_module()

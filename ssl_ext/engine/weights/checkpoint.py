@@ -185,11 +185,13 @@ def is_complete(path: str | os.PathLike) -> bool:
         return False
 
 
-def _load_local(filename: str, map_location: Any = None) -> Any:
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Load a file; MMEngine logs the function's name without its first ten letters."""
     return read_checkpoint(filename, map_location)
 
 
-def _load_url(filename: str, map_location: Any = None, **_: Any) -> Any:
+def load_from_http(filename: str, map_location: Any = None, **_: Any) -> Any:
+    """Load a file of a URL, which is kept in the cache of ``torch.hub``."""
     name = Path(urlsplit(filename).path).name
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     if not cached.is_file():
@@ -215,7 +217,7 @@ def _load_stream(file: Any, map_location: Any = None, weights_only: bool | None 
 # MMEngine's loaders fall back to unsafe unpickling when safe loading fails. Replacing them covers the Runner
 # and `init_cfg=dict(type='Pretrained')` for local files, URLs, model names (`torchvision://` ...) and other
 # backends.
-CheckpointLoader.register_scheme("", _load_local, force=True)
-CheckpointLoader.register_scheme(("http://", "https://"), _load_url, force=True)
-mmengine_checkpoint.load_from_http = _load_url
+CheckpointLoader.register_scheme("", load_from_local, force=True)
+CheckpointLoader.register_scheme(("http://", "https://"), load_from_http, force=True)
+mmengine_checkpoint.load_from_http = load_from_http
 mmengine_checkpoint._safe_torch_load = _load_stream

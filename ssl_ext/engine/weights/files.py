@@ -19,6 +19,8 @@ from .array_pickle import read_array_pickle
 from .checkpoint import checkpoint_of, read_checkpoint
 
 INDEX = ".index.json"
+RUN_INFO = "run.json"
+"""File of a work dir with the command, seed and versions of its run."""
 # Patterns of weight files in a folder, in order of preference.
 IN_FOLDER = ("*.safetensors.index.json", "*.safetensors", "*.bin.index.json", "*.bin", "*.pth", "*.pt")
 
@@ -75,6 +77,12 @@ def _in_folder(folder: Path) -> Path:
         if found:
             names = ", ".join(shown(path.name) for path in found[:6])
             raise UserError(f"'{shown(folder)}' has several weight files: give one of {names}.")
+    if (info := folder / RUN_INFO).is_file():
+        about = read_json(info, {"checkpoints": str}, "the record of a run")
+        raise UserError(
+            f"The training in '{shown(folder)}' has not saved a checkpoint yet; it saves one "
+            f"{about.get('checkpoints', 'regularly')} and when it is interrupted."
+        )
     raise UserError(f"'{shown(folder)}' is a folder without weight files ({', '.join(IN_FOLDER)}).")
 
 

@@ -1,0 +1,62 @@
+"""Trainings of classifiers that are killed and resumed."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from digit_files import save_digits
+
+from ssl_ext.apis import evaluate
+from ssl_ext.evaluation import Unfinished
+
+
+class Killed(BaseException):
+    """In place of the end of the process."""
+
+
+@pytest.fixture(params=[dict(train=40, val=20, test=50), dict(train=60, test=50)], ids=["val", "refit"])
+def config(request, tiny_config, tmp_path):
+    """Without validation images the selected network is trained again on all images."""
+    tiny_config.evaluation_dataset = save_digits(tmp_path / "digits.npz", request.param)
+    training = dict(epochs=3, lr=5e-2, batch_size=16)
+    tiny_config.evaluation.update(
+        finetune=dict(**training, optimizer="adamw", min_steps=None, evaluations=2), linear_aug=training
+    )
+    return tiny_config
+
+
+def test_a_training_killed_after_every_epoch_gives_the_same_scores(config, checkpoint, tmp_path, monkeypatch):
+    kills, killing, write = Counter(), True, Unfinished.write
+
+    def killed_after(self, state):
+        self.seconds = 0
+        write(self, state)
+        kills[self.path.name] += 1
+        if killing:
+            raise Killed
+
+    monkeypatch.setattr(Unfinished, "write", killed_after)
+
+    def run(name):
+        return evaluate(
+            config, checkpoint, protocols=["linear-aug", "finetune"], out_dir=tmp_path / name,
+            device="cpu", resume=True,
+        )  # fmt: skip
+
+    rows, files = None, set()
+    while rows is None:
+        try:
+            rows = run("killed")
+        except Killed:
+            files |= {path.stem for path in (tmp_path / "killed" / "unfinished").iterdir()}
+    assert files == set(kills) and len(kills) in (2, 4) and set(kills.values()) == {3}
+    killing = False
+    for one, whole in zip(rows, run("whole"), strict=True):
+        assert one.last == whole.last and one.best == whole.best
+        assert one.settings == whole.settings and one.curves == whole.curves
+        parts = [
+            np.load(tmp_path / name / row.predictions) for name, row in (("killed", one), ("whole", whole))
+        ]
+        for key in parts[0].files:
+            np.testing.assert_array_equal(parts[0][key], parts[1][key])
+        assert not (tmp_path / "killed" / "unfinished").exists()
