@@ -93,7 +93,9 @@ def label_curve(
             ``evaluate``.
     """
     asked = [one if one == ALL else _whole(one, "--budgets", ", or all,") for one in dict.fromkeys(budgets)]
-    _check_count(asked, "")
+    if len(asked) < FEWEST:
+        listed = " ".join(map(str, asked))
+        raise UserError(f"--budgets {listed}: a curve needs at least {FEWEST} different numbers.")
     if metric not in METRIC_NAMES:
         raise UserError(f"--metric {metric!r}: allowed are {', '.join(METRIC_NAMES)}.")
     if which not in EPOCHS:
@@ -126,12 +128,6 @@ def _whole(value: Any, option: str, more: str = "") -> int:
     return int(value)
 
 
-def _check_count(budgets: Sequence[int | str], about: str) -> None:
-    if len(budgets) < FEWEST:
-        listed = " ".join(map(str, budgets))
-        raise UserError(f"--budgets {listed}{about}: a curve needs at least {FEWEST} different numbers.")
-
-
 def _available(config: Config, metric: str, by: str) -> int:
     """Number of labels (or groups with a label) of the train split.
 
@@ -159,7 +155,14 @@ def _different(budgets: Sequence[int | str], available: int, unit: str) -> list[
     below = [one for one in budgets if isinstance(one, int) and one < available]
     reached = [one for one in budgets if one not in below]
     kept: list[int | str] = [*below, *([ALL] if reached else [])]
-    _check_count(kept, f" of the {available} {unit} in evaluation_dataset")
+    if len(kept) < FEWEST:
+        typed = " ".join(map(str, budgets))
+        parts = sorted({available * share // 8 for share in (1, 2, 4)} - {0})
+        such = f", such as --budgets {' '.join(map(str, parts))} {ALL}" if len(parts) + 1 >= FEWEST else ""
+        raise UserError(
+            f"--budgets {typed}: evaluation_dataset has {available} {unit} to train on; "
+            f"a curve needs at least {FEWEST} different numbers up to {available}{such}."
+        )
     if reached not in ([], [ALL]):
         print_log(
             f"--budgets {' '.join(map(str, reached))}: evaluation_dataset has {available} {unit} to train "

@@ -46,6 +46,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     check_paths(args)
 
     from ssl_ext.apis import label_curve, parse_options
+    from ssl_ext.evaluation.label_curves import CAVEAT
 
     from .console import PlainConsole
 
@@ -55,4 +56,6 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     unit = "groups" if args["by"] == "group" else "labels"
     for curve in curves:
         console.print(curve.sentence(args["metric"], unit), soft_wrap=True)
+    if any(curve.expected for curve in curves):
+        console.print(CAVEAT, soft_wrap=True)
     console.wrote(*written)

@@ -18,6 +18,12 @@ INSTALL = "install pydicom (pip install 'ssl-ext[medical]')"
 # Read with every image; pydicom adds the description of the pixels (group 0028).
 TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 VALUES = ("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept", *TABLES)
+# Enhanced files have these values in a sequence of each group, for all frames and for each frame.
+GROUPS = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+}
+SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 SIZE = ("Rows", "Columns", "NumberOfFrames")
 # Files of floating-point pixels lack them; pydicom needs them for windows.
 FLOATS = {"BitsStored": 16, "PixelRepresentation": 0}
@@ -78,7 +84,7 @@ def read_dicom(path: str | os.PathLike, frame: int | str) -> Grey | np.ndarray:
         raise ValueError(f"has {frames} frames, and dataset.frame={frame} (counted from 0)")
     _check_decoder(header.file_meta.TransferSyntaxUID)
     file = pydicom.Dataset()
-    tags = [pydicom.tag.Tag(name) for name in (*VALUES, *PALETTE)]
+    tags = [pydicom.tag.Tag(name) for name in (*VALUES, *PALETTE, SHARED, EACH)]
     stored = pixel_array(path, ds_out=file, specific_tags=tags, index=index)
     kind = str(header.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
@@ -88,7 +94,21 @@ def read_dicom(path: str | os.PathLike, frame: int | str) -> Grey | np.ndarray:
         return (stored >> max(0, bits - 8)).astype(np.uint8)
     if not kind.startswith("MONOCHROME"):
         raise ValueError(f"its photometric interpretation is {kind}; grey, RGB, YBR and palettes are read")
+    _copy_frame_values(file, index)
     return _grey(stored, file, inverted=kind == "MONOCHROME1")
+
+
+def _copy_frame_values(file: Any, index: int) -> None:
+    """Set the values of a frame of an enhanced file, which are in its functional groups."""
+    each = file.get(EACH) or []
+    if each and index >= len(each):
+        raise ValueError(f"its {EACH} has {len(each)} items, none for frame {index} (counted from 0)")
+    for groups in (*(file.get(SHARED) or [])[:1], *each[index : index + 1]):
+        for sequence, names in GROUPS.items():
+            item = (groups.get(sequence) or [{}])[0]
+            for name in names:
+                if item.get(name) not in (None, ""):
+                    setattr(file, name, item.get(name))
 
 
 def _header(path: str | os.PathLike, names: Iterable[str]) -> Any:

@@ -16,6 +16,12 @@ from .results import ResultRow
 
 EQUAL = 1e-9
 """Scores that differ by less are equal."""
+SLACK = 1e-3
+"""Distance of a score from an interval that is no sign against a law."""
+CAVEAT = (
+    "The extrapolation is that of the fitted law; its interval covers the draws alone, and is too narrow if "
+    "the law does not hold."
+)
 
 
 @dataclass(frozen=True)
@@ -59,41 +65,39 @@ class Curve:
         )
 
     def sentence(self, metric: str, unit: str) -> str:
-        """The extrapolation in words, and the number of labels used for selection."""
+        """The extrapolation in words, signs against it, and the number of labels used for selection."""
         label, scale, digits, _ = METRICS[metric]
         last, found = self.points[-1], self.expected
         name, percent = label.removesuffix(" %"), " %" * label.endswith(" %")
         score = f"{scale * last.mean:.{digits}f}{percent}"
+        selected = selection_words(self.points)
+        selection = selected and f" Settings or epochs were {selected}."
+        if round(scale * last.mean, digits) == scale:
+            return f"{self.name}: {name} is {score} with {last.n} {unit}: more cannot raise it.{selection}"
         if found is None:
             return (
                 f"{self.name}: {name} is {score} with every number of {unit} from {self.points[0].n} to "
-                f"{last.n}: there is no curve to extrapolate.{self._selection()}"
+                f"{last.n}: there is no curve to extrapolate.{selection}"
             )
         ends = ""
         if found.ends is not None:
             ends = " [" + ", ".join(f"{scale * end:.{digits}f}" for end in found.ends) + "]"
         return (
             f"{self.name}: {self.next_n} {unit} would bring {name} {scale * found.mean:.{digits}f}{ends}"
-            f"{percent}, after {score} with {last.n}.{self._selection()} This extrapolates the fitted law; "
-            "its interval covers the draws alone: it is too narrow if the law does not hold."
-            + self._doubt(found)
+            f"{percent}, after {score} with {last.n}.{selection}{self._doubt(found)}"
         )
-
-    def _selection(self) -> str:
-        words = selection_words(self.points)
-        return words and f" Settings or epochs were {words}."
 
     def _doubt(self, expected: Point) -> str:
         """Signs that the law does not hold, in words."""
         words = ""
         best = max(self.points, key=lambda point: point.mean)
-        if expected.mean < best.mean:
+        if expected.mean < (best.ends[0] if best.ends else best.mean) - SLACK:
             words += f" The law does not fit: {best.n} measured ones already gave more."
         outside = [
             point.n
             for point in self.points
             if point.ends
-            and not point.ends[0] - 1e-3 <= self.score(np.array(point.n)) <= point.ends[1] + 1e-3
+            and not point.ends[0] - SLACK <= self.score(np.array(point.n)) <= point.ends[1] + SLACK
         ]
         if outside:
             listed = ", ".join(map(str, outside))

@@ -21,7 +21,7 @@ STEPS, ZOOMS = 61, 6
 class PowerLaw:
     """The law error = a · n^(−b) + c, with a ≥ 0, b in [0, 3] and c in [0, 1].
 
-    ``replicates`` (R, 3) are the parameters fitted to resampled draws; empty where no number of labels has
+    ``replicates`` (R, 3) are the parameters fitted to random means; empty where no number of labels has
     several draws.
     """
 
@@ -35,7 +35,7 @@ class PowerLaw:
         return _law(np.asarray(n, dtype=float), self.a, self.b, self.c)
 
     def interval(self, n: float, *, level: float = LEVEL) -> tuple[float, float] | None:
-        """Percentile interval of the fitted error over resampled draws; None without replicates."""
+        """Percentile interval of the fitted error over the replicates; None without any."""
         if not len(self.replicates):
             return None
         found = _law(float(n), *self.replicates.T)
@@ -46,12 +46,13 @@ class PowerLaw:
 def fit_power_law(errors: Mapping[int, Sequence[float]], *, seed: int = 0) -> PowerLaw:
     """Fit a power law to the mean errors over draws, by number of labels, with least squares.
 
-    Cortes et al., "Learning Curves: Asymptotic Values and Rate of Convergence", 1993. Each replicate
-    resamples the draws of every number of labels with replacement. The test images are the same for all.
+    Cortes et al., "Learning Curves: Asymptotic Values and Rate of Convergence", 1993. Each replicate draws
+    every mean from Student's distribution around the measured one; resampling two or three draws would give
+    intervals that are too narrow. The test images are the same for all.
 
     Args:
         errors: Errors from 0 (1 minus a score) of the draws, by number of labels.
-        seed: Seed of the resampling.
+        seed: Seed of the replicates.
 
     Raises:
         ValueError: Fewer than three numbers of labels.
@@ -60,15 +61,21 @@ def fit_power_law(errors: Mapping[int, Sequence[float]], *, seed: int = 0) -> Po
         raise ValueError(f"{len(errors)} numbers of labels: a power law needs at least {FEWEST}")
     n = np.array(sorted(errors), dtype=float)
     draws = [np.asarray(errors[int(one)], dtype=float) for one in n]
-    means = [[one.mean() for one in draws]]
+    means = np.array([[one.mean() for one in draws]])
     if any(len(one) > 1 for one in draws):
         generator = np.random.default_rng(seed)
-        means += [
-            [one[generator.integers(0, len(one), len(one))].mean() for one in draws]
-            for _ in range(REPLICATES)
-        ]
-    (a, b, c), *_ = found = _fit(n, np.array(means))
+        others = np.stack([_means(one, generator) for one in draws], axis=1)
+        means = np.concatenate([means, others.clip(0, max(1.0, means.max()))])
+    (a, b, c), *_ = found = _fit(n, means)
     return PowerLaw(float(a), float(b), float(c), found[1:])
+
+
+def _means(draws: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Random means (R,) with Student's distribution; that of a single draw is not varied."""
+    if len(draws) == 1:
+        return draws.repeat(REPLICATES)
+    error = draws.std(ddof=1) / len(draws) ** 0.5
+    return draws.mean() + error * generator.standard_t(len(draws) - 1, REPLICATES)
 
 
 def _law(

@@ -13,6 +13,8 @@ from .style import MARKERS, PALETTE, new_figure, open_frame
 Ends = tuple[float, float] | None
 Measured = tuple[int, float, Ends]
 """Number of labels, score and the ends of its interval."""
+APART = 1.04
+"""Ratio of the places of the markers of two curves, whose bars would cover each other."""
 
 
 def label_curves(
@@ -44,6 +46,7 @@ def label_curves(
     for number, (name, (points, fitted, beyond)) in enumerate(curves.items()):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         extrapolated = [] if beyond is None else [beyond]
+        shift = APART ** (number - (len(curves) - 1) / 2)
         for members, face, words in ((points, colour, name), (extrapolated, "white", None)):
             if not members:
                 continue
@@ -53,8 +56,8 @@ def label_curves(
                 for score, own in zip(scores, ends, strict=True)
             ]
             axes.errorbar(
-                n, scale * np.array(scores), yerr=scale * np.array(errors).T, linestyle="", color=colour,
-                marker=marker, markerfacecolor=face, markersize=5, capsize=3, label=words,
+                shift * np.array(n), scale * np.array(scores), yerr=scale * np.array(errors).T, linestyle="",
+                color=colour, marker=marker, markerfacecolor=face, markersize=5, capsize=3, label=words,
             )  # fmt: skip
         last = points[-1][0]
         parts = [(points[0][0], last, "-"), *((last, one[0], "--") for one in extrapolated)]

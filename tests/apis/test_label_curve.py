@@ -31,7 +31,7 @@ def test_a_curve_is_written_and_not_measured_again(tiny_config, tmp_path, monkey
     main(words)
     assert len(measured) == 6
     first = capsys.readouterr().out
-    assert "untrained, frozen: 160 labels would bring acc. " in first and "extrapolates" in first
+    assert "untrained, frozen: 160 labels would bring acc. " in first and first.count("extrapolation") == 1
     content = json.loads((tmp_path / "out" / "label_curve.json").read_text())
     main([*words, "--metric", "auc"])
     said = []
@@ -83,9 +83,13 @@ def test_equal_scores_have_no_curve(score):
     (curve,) = curves_of(
         rows_of({10: [score] * 2, 20: [score], None: [score]}, chose=5), "acc", "last", available=40
     )
+    words = (
+        "100.00 % with 40 labels: more cannot raise it"
+        if score == 1
+        else "25.00 % with every number of labels from 10 to 40: there is no curve to extrapolate"
+    )
     assert curve.sentence("acc", "labels") == (
-        f"A, frozen: acc. is {100 * score:.2f} % with every number of labels from 10 to 40: there is no "
-        "curve to extrapolate. Settings or epochs were selected on 5 validation labels."
+        f"A, frozen: acc. is {words}. Settings or epochs were selected on 5 validation labels."
     )
     points = [(point.n, point.mean, point.ends) for point in curve.points]
     figure = label_curves({"A": (points, curve.score, None)}, label="acc.", notes=["selected on 5 labels"])
@@ -104,7 +108,19 @@ def test_kappa_below_zero_and_perfect_scores_are_extrapolated_within_their_range
     found = curve.expected
     assert -1 <= found.ends[0] <= found.mean <= found.ends[1] <= 1
     words = curve.sentence("kappa", "labels")
-    assert found.mean >= max(means) - 0.06 if means[0] < means[-1] else "already gave more" in words
+    assert found.mean >= max(means) - 0.06 if means[0] < means[-1] else found.mean <= max(means)
+    assert ("does not fit" in words) is (means[0] == 0.2)
+
+
+def test_a_curve_that_reached_its_ceiling_or_rises_within_the_draws_is_no_misfit():
+    (curve,) = curves_of(rows_of({10: [0.9], 20: [1.0], 40: [1.0], 80: [1.0]}), "acc", "last", available=80)
+    assert curve.sentence("acc", "labels").endswith("100.00 % with 80 labels: more cannot raise it.")
+    uneven = rows_of({10: [0.5, 0.7], 20: [0.67, 0.71], 40: [0.64, 0.66]})
+    (curve,) = curves_of(uneven, "acc", "last", available=80)
+    words = curve.sentence("acc", "labels")
+    assert curve.expected.mean < curve.points[1].mean and "fit" not in words and "misses" not in words
+    # As uncertain as the two draws of 40 labels.
+    assert np.ptp(curve.expected.ends) > 0.3 * np.ptp(curve.points[2].ends)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +143,10 @@ def test_bad_input_is_one_sentence(settings, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (dict(budgets=[20, 2000, 5000, "all"]), r"20 all of the 1078 labels in .*: a curve needs at least 3"),
+        (
+            dict(budgets=[20, 2000, 5000]),
+            "--budgets 20 2000 5000: evaluation_dataset has 1078 labels .* such as --budgets 134 269 539 all",
+        ),
         (dict(budgets=[20, 40, 80], metric="kappa"), "kappa needs ordinal classes.* 'multi-class'"),
         (dict(budgets=[20, 40, 80], by="group"), "evaluation_dataset has no groups"),
         (dict(budgets=[20, 40, "all"], next_budget=1078), "--next 1078: a number of labels above 1078"),

@@ -207,6 +207,45 @@ def test_frames_colours_and_compression(tmp_path):
             grey(path)
 
 
+def group(name, **values):
+    """Functional groups with one item of one sequence."""
+    item, groups = pydicom.Dataset(), pydicom.Dataset()
+    for key, value in values.items():
+        setattr(item, key, value)
+    setattr(groups, name, pydicom.Sequence([item]))
+    return groups
+
+
+def test_frames_of_enhanced_files_have_windows_and_slopes_of_their_own(tmp_path):
+    """As CT: the slope is shared or of each frame, and windows of each frame override a shared one."""
+    frames = np.stack([RAMP, RAMP + 7, RAMP])
+    shared = group("PixelValueTransformationSequence", RescaleSlope=2, RescaleIntercept=-1000)
+    default = group("FrameVOILUTSequence", WindowCenter=100, WindowWidth=400)
+    shared.FrameVOILUTSequence = default.FrameVOILUTSequence
+    windows = [(300, 800), (None, None), (2000, 4000)]
+    each = [group("FrameVOILUTSequence", WindowCenter=c, WindowWidth=w) for c, w in windows]
+    own = group("PixelValueTransformationSequence", RescaleSlope=0.5, RescaleIntercept=0)
+    each[2].PixelValueTransformationSequence = own.PixelValueTransformationSequence
+    groups = {
+        "SharedFunctionalGroupsSequence": pydicom.Sequence([shared]),
+        "PerFrameFunctionalGroupsSequence": pydicom.Sequence(each),
+    }
+    path = save_dicom(tmp_path / "ct.dcm", frames, bits=16, **groups)
+    found = [grey(path, frame=frame) for frame in range(3)]
+    values = dict(slope=[2, 2, 0.5], intercept=[-1000, -1000, 0], centre=[300, 100, 2000])
+    values["width"] = [800, 400, 4000]
+    for frame, (slope, intercept, centre, width) in enumerate(zip(*values.values(), strict=True)):
+        plain = save_dicom(
+            tmp_path / "plain.dcm", frames[frame], bits=16, RescaleSlope=slope, RescaleIntercept=intercept,
+            WindowCenter=centre, WindowWidth=width,
+        )  # fmt: skip
+        assert np.array_equal(found[frame], grey(plain)), frame
+    few = {"PerFrameFunctionalGroupsSequence": pydicom.Sequence(each[:1])}
+    path = save_dicom(tmp_path / "few.dcm", frames, bits=16, **few)
+    with pytest.raises(ValueError, match=r"few\.dcm: .*has 1 items, none for frame 1"):
+        grey(path, frame=1)
+
+
 @pytest.fixture
 def scans(tmp_path):
     """Twelve images of six patients in two classes; names with and without a suffix."""

@@ -6,6 +6,7 @@ import re
 import runpy
 import statistics
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from ssl_ext.apis.evaluate.plan import Labels
 from ssl_ext.apis.evaluate.request import PROTOCOLS
 from ssl_ext.config.networks import random_network
 from ssl_ext.config.recipes import RECIPES, read_recipes
+from ssl_ext.console import clock
 from ssl_ext.datasets import ArrayDataset, Digits, NPZDataset
 from ssl_ext.engine import load_weights
 from ssl_ext.errors import UserError
@@ -280,9 +282,12 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
         budgets=[12, "all"], fractions=[0.5, 1], modes=["frozen", "unfrozen"], labels_per_class=[2], draws=2,
         seeds=[0, 1], baselines=["pixels", "untrained", "supervised"], transfer_to=[tmp_path / "other.py"],
     )  # fmt: skip
+    steps = []
     with monkeypatch.context() as patch:
         # All rows are written again for each of the hundred.
         patch.setattr(importlib.import_module(f"{PACKAGE}.rows").ResultRows, "_write", lambda self: None)
+        kept = importlib.import_module(f"{PACKAGE}.run")
+        patch.setattr(kept, "progress", lambda words: nullcontext(steps.append(words)))
         rows = run(*PROTOCOLS, **asked)
     measured = [line.rpartition(":")[0] for line in said if line.endswith(" s")]
     said.clear()
@@ -290,7 +295,12 @@ def test_a_dry_run_prints_the_rows_to_come_and_loads_nothing(run, config, tmp_pa
     assert run(*PROTOCOLS, **asked, dry_run=True) == []
     (text,) = said
     head, *planned = text.split("\n  ")
-    assert head == f"{len(rows)} measurements:"
+    kinds = ("finetune", "semi", "supervised", "linear-aug")
+    trained = sum(row.protocol in kinds or row.mode == "unfrozen" for row in rows)
+    assert head == f"{len(rows)} measurements, {trained} of them by training a network:"
+    seconds = rows[-2].cost["wall_s"]
+    assert "about" not in steps[1]
+    assert steps[-1].startswith(f"{len(rows)} of {len(rows)}, about {clock(seconds)} left: ")
     run("knn", dry_run=True)
     assert said.pop() == "1 measurement:\n  TriMix: kNN, seed 0"
     assert planned == measured

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ssl_ext.console import counted
 from ssl_ext.evaluation import Balance, Condition
 from ssl_ext.evaluation.balance import UNDERSAMPLING
 from ssl_ext.evaluation.results import OWN, UNTRAINED
@@ -105,6 +106,11 @@ class Measurement:
         return self.kind if self.protocol in ("budget", "transfer") else None
 
     @property
+    def trains_network(self) -> bool:
+        """True if images pass the network in every step."""
+        return self.kind in ("linear-aug", "unfrozen")
+
+    @property
     def words(self) -> str:
         """The measurement in words.
 
@@ -141,6 +147,18 @@ def plan(request: Request) -> list[Measurement]:
         for trains in [one.kind not in UNTRAINED]
         for recipe in (request.recipes if trains and request.recipes else (None,))
     ]
+
+
+def count_words(measurements: Sequence[Measurement]) -> str:
+    """Number of measurements, and of those that train a network.
+
+    >>> one = Measurement("SimCLR", "finetune", "unfrozen", Labels(0))
+    >>> count_words([one, one, replace(one, kind="knn")])
+    '3 measurements, 2 of them by training a network'
+    """
+    count, trained = len(measurements), sum(one.trains_network for one in measurements)
+    words = counted(count, "measurement")
+    return words + f", {trained} of them by training a network" if trained and count > 1 else words
 
 
 def _trained(one: Measurement, recipe: str | None, balance: Balance | None) -> Measurement:

@@ -16,7 +16,7 @@ from ssl_ext.config.load import load_config
 from ssl_ext.config.networks import choose_device
 from ssl_ext.config.recipes import read_recipes
 from ssl_ext.config.stored import method_name
-from ssl_ext.console import counted, progress
+from ssl_ext.console import clock, progress
 from ssl_ext.engine import init_process_group
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Balance, ResultRow, Unfinished
@@ -28,7 +28,7 @@ from .checks import check_groups, check_recipes, check_unlabelled
 from .data import EvaluationData, load_data
 from .files import NETWORKS, SavedNetworks, read_earlier, state_files
 from .networks import Networks, finished_checkpoint
-from .plan import Measurement, plan
+from .plan import Measurement, count_words, plan
 from .protocols import Protocols
 from .request import Request
 from .rows import ResultRows
@@ -155,7 +155,7 @@ def evaluate(
     folder = _out_dir(config, checkpoint, out_dir)
     earlier = read_earlier(folder)
     if dry_run:
-        lines = [f"{counted(len(measurements), 'measurement')}:", *(one.words for one in measurements)]
+        lines = [f"{count_words(measurements)}:", *(one.words for one in measurements)]
         print_log("\n  ".join(lines), logger="current")
         return []
 
@@ -194,13 +194,18 @@ def evaluate(
         return state_files(folder, one, about(one), resume) if get_world_size() == 1 else None
 
     measure = Protocols(settings, networks, data, measurements, save_which, unfinished).measure
+    print_log(count_words(measurements), logger="current")
+    left = ""
     for number, one in enumerate(measurements, 1):
         if resume and table.take(one, about(one), settings[one.recipe].names[one.recipe_key]):
             continue
-        with progress(f"{number} of {len(measurements)}: {one.words}"):
+        with progress(f"{number} of {len(measurements)}{left}: {one.words}"):
             table.add(one, measure(one))
         if state := unfinished(one):
             state.remove()
+        if one.trains_network:
+            others = sum(other.trains_network for other in measurements[number:])
+            left = f", about {clock(others * table.rows[-1].cost['wall_s'])} left"
     return table.rows
 
 
