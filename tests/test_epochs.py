@@ -100,14 +100,14 @@ def test_milestones_increase_and_are_reached(milestones):
     assert f"has milestones={milestones}, which must increase and lie between 0 and 90" in str(caught.value)
 
 
-def test_a_warm_up_in_steps_ends_before_the_run(tiny_config):
+def test_a_warm_up_in_steps_ends_before_the_run(tiny_config, tmp_path):
     """Two epochs of the digits have 8 steps."""
     warm_up = dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=8)
     tiny_config.param_scheduler = [warm_up, *tiny_config.param_scheduler]
     fault = r"--epochs 2: param_scheduler.0 \(LinearLR\) warms up for 8 steps, the run has 8;"
     with pytest.raises(UserError, match=fault):
-        pretrain(tiny_config, epochs=2)
-    config = training_config(tiny_config, {"param_scheduler.0.end": 7}, epochs=2)
+        pretrain(tiny_config, epochs=2, work_dir=tmp_path)
+    config = training_config(tiny_config, {"param_scheduler.0.end": 7}, epochs=2, work_dir=tmp_path)
     prepare(config, None, None, {}, False, epochs=2)
 
 
