@@ -1,8 +1,8 @@
 """The thesis's claim on two cores: with 100 labels, pretraining is better than starting from scratch.
 
 Blood cells, 15 epochs of SimCLR in bfloat16 instead of 2,000, the thesis's network at full width (28 px with
-the ImageNet stem). Augmentations ``nat`` and ``nov``, frozen or fine-tuned. Any file ``bloodmnist.npz``
-of its format does. At full length: thesis_table71.py to thesis_table73.py.
+the ImageNet stem). Augmentations ``nat`` and ``nov``, frozen or fine-tuned; one draw of labels a seed. Any
+file ``bloodmnist.npz`` of its format does. At full length: thesis_table71.py to thesis_table73.py.
 """
 
 AXES = dict(

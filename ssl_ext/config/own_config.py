@@ -120,6 +120,8 @@ def config_text(
     epochs = min(2000, max(10, 2 * warm_up_epochs(settings, steps), round(machine.steps / steps)))
     fitted = copy.deepcopy(settings)
     set_epochs(fitted, epochs, steps)
+    if asked is not None:
+        set_epochs(copy.deepcopy(fitted), asked, steps)
     small = max(images.image_size) <= SMALL_STEM_MAX
     backbone: dict[str, Any] = dict(type="ResNet_CIFAR" if small else "ResNet")
     backbone |= dict(stem_channels=machine.channels, base_channels=machine.channels)

@@ -241,6 +241,9 @@ def test_large_sets_are_decoded_on_access(images, monkeypatch):
 
 
 def test_steps_of_sgd_are_scaled_to_the_batch_and_the_main_choices_are_printed(images, capsys):
+    with pytest.raises(UserError, match="--epochs 0: at least 1 is needed"):
+        own_config("moco", images / "classes", epochs=0)
+    assert not Path("work_dirs/moco_classes.py").exists()
     config = load_config(own_config("moco", images / "classes", epochs=1))
     assert config.train_dataloader.batch_size == 16
     assert config.optim_wrapper.optimizer.lr == pytest.approx(0.06 * 16 / 128)
