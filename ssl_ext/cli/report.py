@@ -24,7 +24,10 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         metavar="NAME",
         help="metrics to show, such as acc auc f1 ece nmi",
     )
-    parser.add_argument("--which", choices=("last", "best"), default="last", help="epoch (last)")
+    parser.add_argument(
+        "--which", choices=("last", "best"),
+        help="epoch (last; with --clinical that of the classifier that evaluate --save kept)",
+    )  # fmt: skip
     parser.add_argument(
         "--join-runs",
         action="store_true",
@@ -78,7 +81,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     from ssl_ext.apis.report import report
 
-    tables, written = report(**args)
+    tables, written = report(**{**args, "which": args["which"] or "last"})
     console = PlainConsole()
     console.print_grids(tables)
     console.wrote(*written)

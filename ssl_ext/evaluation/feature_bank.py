@@ -101,9 +101,10 @@ def weights_fingerprint(module: nn.Module) -> str:
 
 
 def dataset_fingerprint(dataset: Any) -> str | None:
-    """SHA-256 of a data set's ``images`` array, its stored ``content`` hash, or names and sizes of ``files``.
+    """SHA-256 of a data set's ``images``, its stored ``content`` hash, or names and sizes of ``files``.
 
-    Includes labels, groups and ``metainfo``. None for a data set with neither ``images`` nor ``files``.
+    Includes labels, groups, ``metainfo`` and how files are read. None for a data set with neither ``images``
+    nor ``files``.
     """
     info = getattr(dataset, "metainfo", {})
     digest = hashlib.sha256(f"{type(dataset).__name__} {len(dataset)} {sorted(info.items())}".encode())
@@ -111,7 +112,7 @@ def dataset_fingerprint(dataset: Any) -> str | None:
         digest.update(dataset.images.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     elif getattr(dataset, "files", None):
         options = {k: v for k, v in sorted(vars(dataset).items()) if isinstance(v, (int, float, str, tuple))}
-        digest.update(f"{options}".encode())
+        digest.update(f"{options} {getattr(dataset, 'reading', '')}".encode())
         if hasattr(dataset, "content"):
             return digest.hexdigest()
         ends = [choose(map(os.path.abspath, dataset.files)) for choose in (min, max)]

@@ -67,6 +67,8 @@ def comparable_settings(row: ResultRow) -> dict[str, str]:
     parts = [part for part in ("train", "val", "test") if part in row.sizes]
     if any(getattr(row, name) is not None for name in LABELS):
         parts = [part for part in parts if part != "train"]  # a draw of several labels varies
+    if "group" in str(row.settings.get("val_split")):
+        parts = [part for part in parts if part == "test"]  # the groups that a seed holds out differ in size
     settings |= {f"{part} images": row.sizes[part] for part in parts}
     content = row.source.get("data") or {}
     settings |= {f"{part} content": about.get("fingerprint") for part, about in content.items()}

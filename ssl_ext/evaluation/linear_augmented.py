@@ -48,13 +48,15 @@ def train_head(
     generator = torch.Generator().manual_seed(seed)
     start = initial_layer(width, num_outputs(num_classes, task), generator)
     weight, bias = (value.to(device, dtype).requires_grad_() for value in start)
-    kept: dict[str, Any] = {"best": None, "epoch": recipe.epochs, "accuracy": -1.0}
-    losses: list[Tensor] = []
+    kept: dict[str, Any] = {"best": None, "epoch": recipe.epochs, "accuracy": -1.0, "steps": 0}
+    steps = recipe.steps_per_epoch(count)
+    losses = torch.zeros(2 * steps, dtype=dtype, device=device)  # of the last steps
 
     def loss(features: Tensor, labels: Tensor) -> Tensor:
         weights = None if table is None else row_weights(labels, table)
         value = classification_loss(F.linear(features, weight, bias), labels, task, weights)
-        losses.append(value.detach())
+        losses[kept["steps"] % len(losses)] = value.detach()
+        kept["steps"] += 1
         return value
 
     def head() -> LinearHead:
@@ -85,18 +87,14 @@ def train_head(
         **settings_of(table),
         **recipe.settings,
         "seed": seed,
-        "last_epoch_fall": _fall(losses, count, recipe),
+        "last_epoch_fall": _fall(losses.roll(-kept["steps"])) if kept["steps"] >= len(losses) else None,
     }
     return LinearProbe(last, best, settings, chosen)
 
 
-def _fall(losses: Sequence[Tensor], count: int, recipe: Recipe) -> float | None:
-    """Share by which the mean loss fell from the second to last epoch to the last; None for one epoch."""
-    steps = recipe.steps_per_epoch(count)
-    if len(losses) < 2 * steps:
-        return None
-    # Those of a resumed training are on the CPU.
-    before, last = torch.stack([loss.cpu() for loss in losses[-2 * steps :]]).view(2, steps).mean(1).tolist()
+def _fall(losses: Tensor) -> float:
+    """Share by which the mean loss fell from the second to last epoch to the last."""
+    before, last = losses.view(2, -1).mean(1).tolist()
     return (before - last) / before if before > 0 else 0.0
 
 

@@ -95,8 +95,11 @@ class Recipe:
         """Length of the training in optimiser steps."""
         return self.steps or max(self.min_steps or 0, self.epochs * steps_per_epoch)
 
-    def length(self, count: int) -> str:
-        """Length of a training on ``count`` rows in words, above 100 epochs with the key to shorten it.
+    def length(self, count: int, *, fixed: bool = False) -> str:
+        """Length of a training on ``count`` rows in words.
+
+        Above 100 epochs it names the key to shorten it, unless the config does not change the recipe
+        (``fixed``).
 
         >>> Recipe(epochs=100, min_steps=1000, batch_size=64, key="evaluation.finetune").length(58)
         'evaluation.finetune: 1,000 steps, 1,000 epochs of 58 labelled images; shorten it with \
@@ -107,7 +110,7 @@ class Recipe:
         epochs = math.ceil(total / per_epoch)
         length = f"{counted(total, 'step')}, {counted(epochs, 'epoch')}"
         words = f"{self.key}: {length} of {counted(count, 'labelled image')}"
-        if epochs <= LONG:
+        if fixed or epochs <= LONG:
             return words
         name = "steps" if self.steps else "min_steps" if epochs > self.epochs else "epochs"
         return f"{words}; shorten it with --cfg-options {self.key}.{name}=N"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 
 from ssl_ext.env import peak_resident_bytes
@@ -94,6 +95,21 @@ def unconverged(row: ResultRow) -> float | None:
     """Share by which a probe's training loss fell in its last epoch, if that is more than 1 %; else None."""
     fall = row.settings.get("last_epoch_fall")
     return fall if isinstance(fall, float) and fall > FALL else None
+
+
+def cautions(row: ResultRow) -> list[str]:
+    """Sentences about a probe that has not converged, and about a classifier that knows only one class."""
+    found = []
+    if (fall := unconverged(row)) is not None:
+        fell = f"the training loss still fell by {100 * fall:.1f} % in the last epoch"
+        found.append(f"{fell}; the probe is not converged.")
+    for epoch in ("last", "best"):
+        table = np.array(getattr(row, epoch).get("confusion") or [[0]])
+        given = np.flatnonzero(table.sum(0))
+        if len(given) == 1 and np.count_nonzero(table.sum(1)) > 1:
+            name = (row.source.get("classes") or {given[0]: f"class {given[0]}"})[given[0]]
+            found.append(f"all {table.sum():,} test images are classified as {name!r} ({epoch} epoch).")
+    return found
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_ext.errors import UserError
 from ssl_ext.files import replacing
 
+logger = logging.getLogger(__name__)
 State = dict[str, Any]
 Changed = Mapping[str, nn.Module | Tensor | dict | list]
 """What a training changes in place, by name."""
@@ -63,18 +68,27 @@ class Unfinished:
         """The state of an earlier process; None if there is none."""
         if not (self.read and self.file.is_file()):
             return None
-        return torch.load(self.file, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(self.file, map_location="cpu", weights_only=True)
+        except Exception as error:  # of many kinds, by the part that is damaged
+            logger.warning("'%s' is damaged (%s); the training starts again", self.file, error)
+            return None
 
     def write(self, state: Callable[[], State]) -> None:
-        """Write the state if the last one is old enough."""
-        if time.monotonic() - self.written >= self.seconds:
+        """Write the state if the last one is old enough; if it cannot be written, go on without."""
+        if time.monotonic() - self.written < self.seconds:
+            return
+        try:
             with replacing(self.file) as file:
                 torch.save(state(), file)
-            self.written = time.monotonic()
+        except (UserError, RuntimeError) as error:
+            logger.warning("%s The training goes on, but cannot be resumed.", error)
+            self.seconds = math.inf
+        self.written = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the files of all parts, and their folder if it is empty."""
-        for file in self.path.parent.glob(f"{self.path.name}*.pth"):
-            file.unlink()
-        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+        """Delete the files of all parts, also half-written ones, and their folder if it is empty."""
+        for file in self.path.parent.glob(f"*{self.path.name}*"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
             self.path.parent.rmdir()

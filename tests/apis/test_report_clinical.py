@@ -1,6 +1,7 @@
 """The page of one classifier: metrics against scikit-learn, columns of a CSV file, images and text."""
 
 import html
+import json
 import re
 
 import numpy as np
@@ -200,6 +201,24 @@ def test_percent_is_said_where_it_is_shown(evaluation):
     metrics = made().weighted("last").metrics(np.ones((COUNT, 1), np.float32))
     cells = re.findall(r'class="number">([^< ]*)', page.split("<tbody>")[1])
     assert cells[0] == f"{100 * metrics['acc'][0]:.1f}" and cells[2] == f"{metrics['auc'][0]:.3f}"
+
+
+def test_the_page_is_of_the_epoch_of_the_kept_classifier(evaluation):
+    path = evaluation / "run" / "evaluation" / "results.json"
+    rows = json.loads(path.read_text())
+    rows[0]["saved"] = "networks/SimCLR-finetune-seed-0-best_1e7bd49759baf344.pth"
+    rows[0]["best"] = dict(acc=1 / 3, confusion=[[0, 20, 0]] * 3)
+    path.write_text(json.dumps(rows))
+
+    def page(**options):
+        return html.unescape(clinical_report([evaluation], out_dir=evaluation / "out", **options).read_text())
+
+    assert "epoch that was best on validation, seed 0" in (text := page())
+    assert "The kept classifier" not in text
+    assert "All 60 test images are classified as '<b>two</b>' (best epoch)." in text
+    text = page(which="last")
+    assert "last epoch, seed 0" in text
+    assert "The kept classifier is that of the best epoch, this page is of the last one." in text
 
 
 def test_images_of_changed_data_are_not_shown(evaluation):

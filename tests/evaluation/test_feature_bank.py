@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ssl_ext.datasets.decode import Reading
 from ssl_ext.evaluation import (
     FeatureBank,
     cache_key,
@@ -31,8 +32,9 @@ class Images:
 
 
 class Files:
-    def __init__(self, files, image_size=8):
+    def __init__(self, files, image_size=8, reading=None):
         self.files, self.labels, self.image_size = files, torch.zeros(len(files)), image_size
+        self.reading = reading
 
     def __len__(self):
         return len(self.files)
@@ -78,9 +80,10 @@ def test_the_key_follows_weights_buffers_layout_data_and_preprocessing(tmp_path)
     file.write_bytes(b"1")
     keys.add(key(dataset=Files([file])))
     keys.add(key(dataset=Files([file], image_size=16)))
+    keys |= {key(dataset=Files([file], reading=reading)) for reading in (Reading(), Reading(frame=1))}
     file.write_bytes(b"12")
     keys.add(key(dataset=Files([file])))
-    assert len(keys) == 13
+    assert len(keys) == 15
 
 
 def test_a_data_set_that_cannot_be_told_apart_is_not_fingerprinted():

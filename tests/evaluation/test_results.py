@@ -225,6 +225,11 @@ def test_rows_are_averaged_over_independent_repeats_alone():
         ([measured(0.5, s, data={"test": {"fingerprint": "ab"[s]}}) for s in (0, 1)], [(0.5, 0.0, 1)] * 2),
         ([measured(0.5, s, checkpoint={"sha256": "ab"[s]}) for s in (0, 1)], [(0.5, 0.0, 1)] * 2),
     ]
+    # Groups that are held out, by the seed, differ in size.
+    for split, counts in (("held out of train by group", [2]), ("held out of train", [1, 1])):
+        rows = [replace(measured(0.5, s), sizes={"train": 90 - s, "val": 10 + s, "test": 7}) for s in (0, 1)]
+        rows = [replace(one, settings={**one.settings, "val_split": split}) for one in rows]
+        groups.append((rows, [(0.5, 0.0, n) for n in counts]))
     for rows, expected in groups:
         assert [stat[:3] for cells in aggregate(rows).values() for stat in cells.values()] == expected
     mean, deviation, count, _ = aggregate([measured(0.5), measured(0.7, 1)])["a"][Condition("linear")]

@@ -51,6 +51,12 @@ def test_a_training_killed_after_every_epoch_gives_the_same_scores(config, check
             files |= {path.stem for path in (tmp_path / "killed" / "unfinished").iterdir()}
     assert files == set(kills) and len(kills) in (2, 4) and set(kills.values()) == {3}
     killing = False
+    # States that were left behind, half written, or are damaged.
+    (state,) = {name.rpartition("-")[0] for name in kills if "finetune" in name}
+    folder = tmp_path / "whole" / "unfinished"
+    folder.mkdir(parents=True)
+    (folder / f"{state}-selection.pth").write_bytes(b"damaged")
+    (folder / f".{state}-selection.pth.x1").write_bytes(b"half")
     for one, whole in zip(rows, run("whole"), strict=True):
         assert one.last == whole.last and one.best == whole.best
         assert one.settings == whole.settings and one.curves == whole.curves
@@ -59,4 +65,8 @@ def test_a_training_killed_after_every_epoch_gives_the_same_scores(config, check
         ]
         for key in parts[0].files:
             np.testing.assert_array_equal(parts[0][key], parts[1][key])
-        assert not (tmp_path / "killed" / "unfinished").exists()
+    assert not (tmp_path / "killed" / "unfinished").exists() and not folder.exists()
+    (path,) = (tmp_path / "whole" / "predictions").glob("*finetune*")
+    path.unlink()
+    folder.write_text("in place of the folder of states")
+    assert [row.last for row in run("whole")] == [row.last for row in rows] and path.exists()

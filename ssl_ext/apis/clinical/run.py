@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from ssl_ext.config.data import build_dataset
 from ssl_ext.errors import UserError, user_errors
 from ssl_ext.evaluation import Predictions, ResultRow, dataset_fingerprint
 from ssl_ext.evaluation.calibration import tempered, validation_temperature
+from ssl_ext.evaluation.results import cautions
 from ssl_ext.files import check_writable, shown, write_text
 from ssl_ext.registry import registered_only
 from ssl_ext.visualization import prediction_figures
@@ -34,6 +36,8 @@ from .scores import column_table, most_confident, overview
 
 SHOWN = 12
 """Images of each kind."""
+KEPT = re.compile(r"-(best|last)_[0-9a-f]+\.pth$")
+"""End of the name of a kept classifier, with its epoch."""
 
 
 def clinical_report(
@@ -41,7 +45,7 @@ def clinical_report(
     *,
     out_dir: str | os.PathLike = "report",
     where: Sequence[str] = (),
-    which: str = "last",
+    which: str | None = None,
     by: Sequence[str] = (),
     metadata: str | os.PathLike | None = None,
     specificity: float = 0.9,
@@ -57,7 +61,8 @@ def clinical_report(
         places: Folders, searched recursively, or result files.
         out_dir: Output folder.
         where: ``key=value`` conditions that select a measurement (:data:`ssl_ext.apis.figures.choice.KEYS`).
-        which: ``'last'`` epoch, or the ``'best'`` epoch on validation.
+        which: ``'last'`` epoch, or the ``'best'`` epoch on validation; default that of the kept classifier
+            (``evaluate(save=...)``), else ``'last'``.
         by: Columns of ``metadata``; ``NAME=EDGE,EDGE`` cuts numbers at edges instead of quartiles.
         metadata: CSV file with the column ``file`` or ``row``.
         specificity: Specificity on validation images, in (0, 1), at which each class's sensitivity is shown.
@@ -81,6 +86,8 @@ def clinical_report(
     row = members[0]
     check_writable(out_dir, "--out")
     predictions = Predictions.load(str(row.predictions))
+    kept = KEPT.search(str(row.saved))
+    which = which or (kept[1] if kept else "last")
     drawn = panel_data(row, predictions, which)
 
     @cache
@@ -90,6 +97,11 @@ def clinical_report(
     columns = read_columns(metadata, by, predictions.images, dataset) if metadata else {}
     temperature, sentence = validation_temperature(predictions, which)
     remarks = [f"Shown is the first of {len(members)} repeats."] * (len(members) > 1)
+    if kept and kept[1] != which:
+        remarks.append(
+            f"The kept classifier is that of the {kept[1]} epoch, this page is of the {which} one."
+        )
+    remarks += [f"{words[0].upper()}{words[1:]}" for words in cautions(row)]
     try:
         images = _images(predictions, which, drawn, row, dataset(), names)
     except UserError as error:

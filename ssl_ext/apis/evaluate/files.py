@@ -97,7 +97,7 @@ def earlier_row(
 
 def state_files(folder: Path, one: Measurement, about: dict[str, Any], read: bool) -> Unfinished:
     """Files of the state of a measurement that trains; their name depends on all that the result does."""
-    content = [repr(one), _weights(about), *(about.get(name) for name in CONTENT)]
+    content = [repr(one), _weights(about), *(about.get(name) for name in ("device", *CONTENT))]
     digest = text_hash(json.dumps(content, sort_keys=True, default=str))[:16]
     return Unfinished(folder / UNFINISHED / f"{_file_name(one.words)}_{digest}", read)
 

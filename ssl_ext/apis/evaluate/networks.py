@@ -73,6 +73,7 @@ class Networks:
             if ema:
                 self.checkpoint["weights"] = "averaged"
             if not report.whole:
+                self.checkpoint["seed"] = seed  # of the other layers
                 self.checkpoint["partial"] = f"{report.backbone_share:.1%} of the backbone"
                 if report.foreign:
                     self.checkpoint["partial"] += f", without {len(report.foreign)} tensors of the file"

@@ -197,9 +197,9 @@ class Protocols:
 
         return _Job(run, banks.sizes, together, self.networks.normalization(measurement))
 
-    def _say_length(self, settings: ImageRecipe, rows: Rows) -> None:
+    def _say_length(self, settings: ImageRecipe, rows: Rows, fixed: bool) -> None:
         """Log the length of a training, unless an equal one was logged."""
-        line = settings.recipe.length(len(rows.fit))
+        line = settings.recipe.length(len(rows.fit), fixed=fixed)
         if rows.refit:
             line = f"two trainings, the first to choose the epoch, by {line}"
         if line not in self._said:
@@ -213,7 +213,7 @@ class Protocols:
         assert network is not None
 
         def run() -> list[Outcome]:
-            self._say_length(settings, rows)
+            self._say_length(settings, rows, measurement.recipe is not None)
             outcome = augmented_linear_protocol(
                 lambda images: network.features((view or network.clean)(images)),
                 source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,
@@ -231,7 +231,7 @@ class Protocols:
         view = self.networks.view(settings)
 
         def run() -> list[Outcome]:
-            self._say_length(settings, rows)
+            self._say_length(settings, rows, measurement.recipe is not None)
             network = self.networks.start(measurement)
             outcome = train_classifier(
                 network, source.splits.train, rows.fit, refit_rows=rows.trained if rows.refit else None,

@@ -24,7 +24,7 @@ from ssl_ext.evaluation import ResultRow, text_hash, write_results
 from ssl_ext.evaluation.class_counts import class_counts, majority, short_counts
 from ssl_ext.evaluation.identity import measurement_key
 from ssl_ext.evaluation.predictions import Predictions
-from ssl_ext.evaluation.results import unconverged
+from ssl_ext.evaluation.results import cautions
 from ssl_ext.files import check_writable, replacing
 
 from .data import EvaluationData
@@ -141,16 +141,15 @@ class ResultRows:
         unit = "images" if measurement.protocol == "quality" else "labels"
         words = f"{used['trained_on']} {unit}" + f", {used['chose']} for selection" * bool(used["chose"])
         print_log(f"{measurement.words}: {text} ({words}) in {row.cost['wall_s']:.1f} s", logger="current")
-        if (fall := unconverged(row)) is not None:
-            self._say(
-                f"{measurement.words}: the training loss still fell by {100 * fall:.1f} % in the last epoch; "
-                "the probe is not converged."
-            )
+        for words in cautions(row):
+            self._say(f"{measurement.words}: {words}")
 
     def take(self, one: Measurement, about: dict[str, Any], recipe: str) -> bool:
         """Add the row of an earlier measurement with the same config, weights and data, if there is one."""
         found = earlier_row(self.earlier.values(), one, about, recipe)
-        if found is None or (self.networks and not self.networks.holds(found, one, self.folder)):
+        if found is None or (found.predictions and not (self.folder / found.predictions).is_file()):
+            return False
+        if self.networks and not self.networks.holds(found, one, self.folder):
             return False
         self.rows.append(self.earlier.pop(measurement_key(found)))
         return True

@@ -197,10 +197,9 @@ def evaluate(
     print_log(count_words(measurements), logger="current")
     left = ""
     for number, one in enumerate(measurements, 1):
-        if resume and table.take(one, about(one), settings[one.recipe].names[one.recipe_key]):
-            continue
-        with progress(f"{number} of {len(measurements)}{left}: {one.words}"):
-            table.add(one, measure(one))
+        if not (resume and table.take(one, about(one), settings[one.recipe].names[one.recipe_key])):
+            with progress(f"{number} of {len(measurements)}{left}: {one.words}"):
+                table.add(one, measure(one))
         if state := unfinished(one):
             state.remove()
         if one.trains_network:

@@ -79,9 +79,11 @@ def is_held(folder: Path) -> bool:
     if _is_leased(folder):
         return True
     try:
-        handle = os.open(folder / LOCK, os.O_RDWR)
+        handle = os.open(folder / LOCK, os.O_RDONLY)
     except FileNotFoundError:
         return False
+    except PermissionError:  # of another user, and cannot be known
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
