@@ -32,7 +32,8 @@ cp "$WHEEL" "$FOLDER"
 ln -s "$IMAGES" "$FOLDER/data/mine"
 cd "$FOLDER"
 for COMMAND in "${COMMANDS[@]}"; do
-  sed 's/  *# .*//' "$README" | grep -qxF -- "$COMMAND" || {
+  # Without -q grep reads to the end, so that sed does not fail on a closed pipe.
+  sed 's/  *# .*//' "$README" | grep -xF -- "$COMMAND" > /dev/null || {
     echo "not in README.md: $COMMAND" >&2
     exit 1
   }
