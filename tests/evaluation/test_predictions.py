@@ -153,7 +153,7 @@ def test_every_row_has_scores_that_outlive_the_network(tiny_config, checkpoint, 
     report([folder], out_dir=tmp_path / "out", specificity=0.95)
     lines = (tmp_path / "out" / "classes.csv").read_text().splitlines()
     assert len(lines) == 1 + 10 * (len(rows) - 1) and ",0.95," in lines[1]
-    assert "sensitivity at 95 %" in (tmp_path / "out" / "report.html").read_text()
+    assert "sensitivity % at 95 %" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_repeated_measurement_replaces_its_scores(tiny_config, checkpoint, monkeypatch):
