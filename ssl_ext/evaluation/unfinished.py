@@ -20,7 +20,7 @@ from ssl_ext.files import replacing
 logger = logging.getLogger(__name__)
 State = dict[str, Any]
 Changed = Mapping[str, nn.Module | Tensor | dict | list]
-"""What a training changes in place, by name."""
+"""Values that a training changes in place, by name."""
 
 
 def state_of(changed: Changed) -> State:
@@ -75,7 +75,7 @@ class Unfinished:
             return None
 
     def write(self, state: Callable[[], State]) -> None:
-        """Write the state if the last one is old enough; if it cannot be written, go on without."""
+        """Write the state if the last one is old enough; a warning tells if it cannot be written."""
         if time.monotonic() - self.written < self.seconds:
             return
         try:
