@@ -19,7 +19,7 @@ from ssl_ext.files import replacing
 
 logger = logging.getLogger(__name__)
 State = dict[str, Any]
-Changed = Mapping[str, nn.Module | Tensor | dict | list]
+Changed = Mapping[str, nn.Module | Tensor | dict[str, Any]]
 """Values that a training changes in place, by name."""
 
 
@@ -39,7 +39,7 @@ def restore(changed: Changed, state: State) -> None:
             value.data.copy_(state[name])
         else:
             value.clear()
-            value.update(state[name]) if isinstance(value, dict) else value.extend(state[name])
+            value.update(state[name])
 
 
 @dataclass
