@@ -32,6 +32,7 @@ from .fixed_buckets import FixedBuckets
 from .hooks.finite_guard import check_finite
 from .hooks.process_state import process_state
 from .hooks.random_state import random_state
+from .hooks.train_log import TrainLogHook
 from .loop import EpochLoop, IterLoop
 from .resuming import KEY, changed_settings, fresh_settings, go_to_present_step, is_finished, run_facts
 from .step import TrainStep
@@ -189,6 +190,9 @@ class PretrainRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         check_finite(model)
         self.process_states = all_gather_object(process_state(model))
+        for hook in self.hooks:
+            if isinstance(hook, TrainLogHook):
+                hook.read_terms(self)
         super().save_checkpoint(*args, meta={**(meta or {}), KEY: self.facts}, **kwargs)
 
     def _init_model_weights(self) -> None:

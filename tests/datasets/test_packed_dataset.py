@@ -221,6 +221,21 @@ def test_jpeg_files_of_a_batch_are_decoded_on_the_device(folder, tmp_path, monke
     assert batch["inputs"].shape == (5, 3, 8, 8)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_decodes_like_the_cpu(folder, tmp_path):
+    """JPEG decoders round differently, and each interpolates the colours between its samples."""
+    pack(folder, tmp_path / "out", workers=0)
+    on_cpu, on_gpu = (
+        PackedDataset("train", str(tmp_path / "out"), image_size=8, device=device).__getitems__(range(5))
+        for device in ("cpu", "cuda")
+    )
+    assert {value.device.type for value in on_gpu.values()} == {"cuda"}
+    error = (on_cpu["inputs"].double() - on_gpu["inputs"].cpu()).abs()
+    assert error.mean() < 3, error.mean(dim=(1, 2, 3))
+    for name in ("labels", "indices"):
+        torch.testing.assert_close(on_cpu[name], on_gpu[name].cpu())
+
+
 def interrupted(folder, out, monkeypatch, batches=2):
     """Pack with batches of one image, and stop after some."""
     monkeypatch.setattr(packing, "BATCH", 1)

@@ -1,13 +1,16 @@
-"""The training step of every method on a GPU: no host syncs, and a CUDA graph equals the plain step.
+"""The training step of every method on a GPU: no host syncs, a CUDA graph equals the plain step, kills.
 
-Failures of all methods are collected and reported together, and written one by one to the file that
-``STEP_REPORT`` names, for a run that is cut short. Run with ``pytest -m "slow or not slow"``.
+Run with ``pytest -n 6 -m slow``.
 """
 
+import itertools
 import os
+import signal
+import subprocess
+import sys
 import time
-import traceback
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -20,6 +23,7 @@ from recorded_runs import checkpoints_of, recordable_run
 
 from ssl_ext.apis import pretrain
 from ssl_ext.capture import Replayed
+from ssl_ext.engine import read_checkpoint
 from ssl_ext.engine.hooks.model_step import ModelStepHook
 from ssl_ext.engine.loop import StepLoop
 
@@ -28,7 +32,12 @@ pytestmark = [
     pytest.mark.slow,
 ]
 ON_HOST = {"MixMoCo-clusters"}  # solves graph cuts on the host
-BF16 = {"optim_wrapper.type": "BFloat16OptimWrapper"}
+CASES = sorted(set(METHODS) - ON_HOST)
+FLOAT32, BFLOAT16 = {}, {"optim_wrapper.type": "BFloat16OptimWrapper"}
+IN_BFLOAT16 = ["AMix", "BYOL", "MoCo", "TriMix"]
+KILLED = ["AMixClusters", "MoCo", "TriBYOL-alternate", "TriMix"]
+KILLS = 3
+TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
 
 
 @pytest.fixture(scope="module")
@@ -52,28 +61,8 @@ def deterministic():
     torch.backends.cudnn.deterministic = False
 
 
-def cause(error):
-    """Innermost error with the end of its traceback."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    where = "".join(traceback.format_tb(error.__traceback__)[-2:])
-    return f"{type(error).__name__}: {str(error)[:400]}\n{where}"
-
-
-def note(case, text, start):
-    """Append a line about a method to the report file."""
-    if "STEP_REPORT" in os.environ:
-        with open(os.environ["STEP_REPORT"], "a", encoding="utf-8") as file:
-            file.write(f"{time.time() - start:6.1f} s  {case}: {text}\n")
-
-
-def report(failures, seconds):
-    """Text of the failures of all methods."""
-    lines = [f"== {case}: {text}" for case, text in failures.items()]
-    return "\n".join([f"{len(failures)} failed, {seconds:.0f} s", *lines])
-
-
-def test_no_step_waits_for_the_gpu(images, tmp_path, monkeypatch):
+@pytest.mark.parametrize("case", CASES)
+def test_no_step_waits_for_the_gpu(case, images, tmp_path, monkeypatch):
     """The second of three steps, with its hooks, where no log line is due.
 
     Work between steps may wait: clusters are renewed on the host once in many steps.
@@ -95,48 +84,77 @@ def test_no_step_waits_for_the_gpu(images, tmp_path, monkeypatch):
 
     monkeypatch.setattr(StepLoop, "take_step", take_step)
     monkeypatch.setattr(ModelStepHook, "host_step", host_step)
-    failures, start = {}, time.time()
-    for case in sorted(set(METHODS) - ON_HOST):
-        config = recordable_run(case, images, epochs=1, captured_step=False)
-        config.default_hooks.checkpoint = None
-        config.default_hooks.logger.interval = 50
-        config.custom_hooks = [hook for hook in config.custom_hooks if hook.type != "FeatureMonitorHook"]
-        config.custom_hooks.append(dict(type="ThroughputHook"))
-        try:
-            pretrain(config, work_dir=tmp_path / case)
-        except Exception as error:
-            failures[case] = cause(error)
-        note(case, failures.get(case, "nothing waits"), start)
-    assert not failures, report(failures, time.time() - start)
+    config = recordable_run(case, images, epochs=1, captured_step=False)
+    config.default_hooks.checkpoint = None
+    config.default_hooks.logger.interval = 50
+    config.custom_hooks = [hook for hook in config.custom_hooks if hook.type != "FeatureMonitorHook"]
+    config.custom_hooks.append(dict(type="ThroughputHook"))
+    pretrain(config, work_dir=tmp_path)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_captured_step_equals_the_plain_one(precision, images, tmp_path, monkeypatch, deterministic):
+def recordings():
+    for case in CASES:
+        yield pytest.param(case, FLOAT32, id=f"{case}-float32")
+    for case in IN_BFLOAT16:
+        yield pytest.param(case, BFLOAT16, id=f"{case}-bfloat16")
+
+
+@pytest.mark.parametrize(("case", "precision"), recordings())
+def test_a_captured_step_equals_the_plain_one(case, precision, images, tmp_path, monkeypatch, deterministic):
     """Whole checkpoints after 24 steps, most of them replayed; a difference is given with its size."""
-    failures, start, replays = {}, time.time(), []
-    original = Replayed.__call__
+    replays, original = [], Replayed.__call__
 
     def counted(replayed, key=None):
         replays.append(key in replayed.records)
         return original(replayed, key)
 
     monkeypatch.setattr(Replayed, "__call__", counted)
-    cases = sorted(set(METHODS) - ON_HOST) if precision == "float32" else ["AMix", "BYOL", "MoCo", "TriMix"]
-    for case in cases:
-        config = recordable_run(case, images, epochs=8, every=12, **(BF16 if precision == "bfloat16" else {}))
-        try:
-            plain = checkpoints_of(config, tmp_path / f"{case}-plain", False, monkeypatch)
-            replays.clear()
-            captured = checkpoints_of(config, tmp_path / f"{case}-captured", True, monkeypatch)
-            found = differences(plain, captured)
-            if found:
-                failures[case] = f"{len(found)} entries differ, {sizes(plain, captured)}: {found[:3]}"
-            elif sum(replays) < 8:
-                failures[case] = f"only {sum(replays)} of {len(replays)} steps were replayed"
-        except Exception as error:
-            failures[case] = cause(error)
-        note(f"{case}, {precision}", failures.get(case, f"equal, {sum(replays)} replays"), start)
-    assert not failures, report(failures, time.time() - start)
+    config = recordable_run(case, images, epochs=8, every=12, **precision)
+    plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
+    replays.clear()
+    captured = checkpoints_of(config, tmp_path / "captured", True, monkeypatch)
+    assert differences(plain, captured) == [], sizes(plain, captured)
+    assert sum(replays) >= 8, f"{sum(replays)} of {len(replays)} steps were replayed"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_resumed_captured_run_equals_an_uninterrupted_one(case, images, tmp_path, deterministic):
+    """From the first step of an epoch on; the steps after it run eagerly before they are recorded."""
+    config = recordable_run(case, images, epochs=8, every=10, captured_step=True)
+    pretrain(config.copy(), work_dir=tmp_path / "whole")
+    pretrain(config.copy(), work_dir=tmp_path / "resumed", resume=tmp_path / "whole" / "iter_10.pth")
+    whole, resumed = (read_checkpoint(tmp_path / name / "iter_24.pth") for name in ("whole", "resumed"))
+    assert differences(whole, resumed) == [], sizes([whole], [resumed])
+
+
+@pytest.mark.parametrize("case", KILLED)
+def test_a_killed_captured_run_equals_an_uninterrupted_one(case, images, tmp_path):
+    """Killed with SIGKILL by another process at any place of a step or of a checkpoint."""
+    config = recordable_run(case, images, epochs=100, every=5, captured_step=True)
+    config.dump(tmp_path / "config.py")
+
+    def run(name):
+        command = [sys.executable, TRAIN, tmp_path / "config.py", "--work-dir", tmp_path / name]
+        command += ["--resume", "--deterministic"]
+        with open(tmp_path / f"{name}.txt", "a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    for _ in range(KILLS):
+        process, before = run("killed"), steps_saved(tmp_path / "killed")
+        while process.poll() is None and steps_saved(tmp_path / "killed") < before + 60:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, (tmp_path / "killed.txt").read_text()
+    for name in ("killed", "whole"):
+        assert run(name).wait() == 0, (tmp_path / f"{name}.txt").read_text()
+    whole, killed = (read_checkpoint(tmp_path / name / "iter_300.pth") for name in ("whole", "killed"))
+    assert differences(whole, killed) == [], sizes([whole], [killed])
+
+
+def steps_saved(folder):
+    """The newest step with a checkpoint in a folder."""
+    found = (path.stem.removeprefix("iter_") for path in folder.glob("iter_*.pth"))
+    return max(itertools.chain([0], map(int, found)))
 
 
 def sizes(plain, captured):
@@ -147,4 +165,4 @@ def sizes(plain, captured):
             (one["state_dict"][name].double(), two["state_dict"][name].double()) for name in one["state_dict"]
         ]
         found.append(max(float((a - b).norm() / a.norm().clamp(min=1e-12)) for a, b in pairs if a.numel()))
-    return "weights by " + ", ".join(f"{value:.1e}" for value in found)
+    return "weights differ by " + ", ".join(f"{value:.1e}" for value in found)

@@ -4,10 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from digit_files import save_digits
 
 from ssl_ext.apis import evaluate
 from ssl_ext.evaluation import Unfinished
+
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.slow, NO_GPU])]
 
 
 class Killed(BaseException):
@@ -25,7 +29,13 @@ def config(request, tiny_config, tmp_path):
     return tiny_config
 
 
-def test_a_training_killed_after_every_epoch_gives_the_same_scores(config, checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_training_killed_after_every_epoch_gives_the_same_scores(
+    device, config, checkpoint, tmp_path, monkeypatch
+):
+    # Kernels with atomic sums differ between two runs on a GPU.
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", device == "cuda")
     kills, killing, write = Counter(), True, Unfinished.write
 
     def killed_after(self, state):
@@ -40,7 +50,7 @@ def test_a_training_killed_after_every_epoch_gives_the_same_scores(config, check
     def run(name):
         return evaluate(
             config, checkpoint, protocols=["linear-aug", "finetune"], out_dir=tmp_path / name,
-            device="cpu", resume=True,
+            device=device, resume=True,
         )  # fmt: skip
 
     rows, files = None, set()

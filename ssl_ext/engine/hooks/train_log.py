@@ -16,8 +16,8 @@ HISTORY = 1000
 class TrainLogHook(RuntimeInfoHook):
     """MMEngine's ``RuntimeInfoHook``, without reading every loss term from the device at every step.
 
-    The terms of all steps since the last log line are read in one transfer just before the next line is
-    written (on the CPU: immediately).
+    The terms of all steps since the last log line are read in one transfer just before the next line or
+    checkpoint is written.
 
     MMEngine keeps a million values of every figure, copies them all whenever one is added, and stores them in
     every checkpoint. Here 1,000 are kept, or as many as the longest smoothing window of the log.
@@ -40,8 +40,12 @@ class TrainLogHook(RuntimeInfoHook):
         if not outputs:
             return
         self.pending.append({k: v.detach() for k, v in outputs.items()})
-        on_device = any(value.is_cuda for value in outputs.values())
-        if on_device and not line_due(self, runner, batch_idx):
+        if line_due(self, runner, batch_idx):
+            self.read_terms(runner)
+
+    def read_terms(self, runner) -> None:
+        """Pass the terms of the steps since the last call to the log."""
+        if not self.pending:
             return
         # Terms are float32 or float64; stacking them makes one transfer.
         values = torch.stack([v.double() for terms in self.pending for v in terms.values()]).tolist()
