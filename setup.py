@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 
 root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (root / "ssl_ext" / "__init__.py").read_text())[1]
-bench = ["lightly>=1.6"]
+bench = ["lightly>=1.6", "kornia>=0.8"]
 medical = ["pydicom>=3.0"]
 export = ["timm>=1.0.10", "onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 

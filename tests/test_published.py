@@ -17,7 +17,7 @@ BLOCK = re.compile(r"<!-- ssl-ext table (\S+) --published markdown -->\n(.*?)<!-
 # Sections with numbers of this project, or choices.
 OWN_TABLES = (
     "Deviations and interpretations",
-    "On two cores",
+    "At a small size",
     "Results",
     "Sequences",
     "Small sets",

@@ -15,7 +15,7 @@ import pytest
 import torch
 from tables import Forked, ForkedLocal
 
-from ssl_ext.apis.tables import Job, Plan, State, locks, read_state
+from ssl_ext.apis.tables import Job, Plan, State, jobs, locks, read_state
 from ssl_ext.apis.tables.jobs import read_job, write_job, write_state
 from ssl_ext.apis.tables.local import Local
 from ssl_ext.apis.tables.locks import is_held, take_lock
@@ -356,6 +356,22 @@ def test_the_lock_lives_as_long_as_the_command(shell):
                                             capture_output=True, text=True).stdout)  # fmt: skip
     step.stop()
     assert step.finish() == "open" and step.state.deaths == 1 and step.state.code == 143
+
+
+def test_a_state_may_be_written_for_the_first_time_while_it_is_read(tmp_path, monkeypatch):
+    """Another worker writes it between the attempt to read and the next look at the folder."""
+
+    def missing(path, *about):
+        write_state(tmp_path, State(status="running"))
+        raise UserError(f"'{path}' does not exist.")
+
+    monkeypatch.setattr(jobs, "read_json", missing)
+    assert read_state(tmp_path) == State()
+    monkeypatch.undo()
+    write_state(tmp_path, State(status="running"))
+    assert read_state(tmp_path).status == "running"
+    (tmp_path / jobs.STATE).write_text("")
+    assert read_state(tmp_path) == State()
 
 
 def test_a_driver_that_is_told_to_stop_tells_its_jobs(shell, tmp_path):

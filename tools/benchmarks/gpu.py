@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         ("batch-size", 256, "images per step"),
         ("size", 32, "side of the images in pixels"),
-        ("steps", 20, "steps per epoch", 4),
+        ("steps", 100, "steps per epoch", 4),
         ("workers", 8, "worker processes of the peers' data loaders", 0),
         ("rows", 50_000, "features of the linear probe"),
         ("seconds", 240, "start nothing new after this time"),

@@ -124,12 +124,10 @@ def read_state(folder: Path) -> State:
         UserError: The file is damaged.
     """
     path = folder / STATE
-    try:
-        return read_json(path, State, "a state of tools/table.py")
-    except UserError:
-        if path.exists() and path.stat().st_size:
-            raise
+    # Looked for first: another worker may write the first state at any time, and none removes one.
+    if not path.exists() or not path.stat().st_size:
         return State()
+    return read_json(path, State, "a state of tools/table.py")
 
 
 def write_state(folder: Path, state: State) -> None:
