@@ -190,6 +190,7 @@ class PretrainRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         check_finite(model)
         self.process_states = all_gather_object(process_state(model))
+        # MMEngine copies the log into the checkpoint before it calls before_save_checkpoint.
         for hook in self.hooks:
             if isinstance(hook, TrainLogHook):
                 hook.read_terms(self)

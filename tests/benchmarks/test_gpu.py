@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+import torch
 from rich.console import Console
 
 
@@ -67,3 +68,13 @@ def test_every_method_is_found_once(gpu):
     assert len(set(names)) == len(names)
     assert "tribyol, float32, captured" in names and "swav, bfloat16, eager" in names
     assert names[0] == "trimix, bfloat16, captured" and names.count(f"trimix, bfloat16, {gpu.COMPILED}") == 1
+
+
+def test_views_of_kornia_are_like_those_measured(gpu):
+    pytest.importorskip("kornia")
+    from benchmarks.gpu_views import kornia_views, trimix_views
+
+    ours, theirs = (torch.cat(draw(64, 16, "cpu")()) for draw in (trimix_views, kornia_views))
+    assert ours.shape == theirs.shape == (128, 3, 16, 16) and ours.dtype == theirs.dtype
+    for name in ("mean", "std"):
+        torch.testing.assert_close(getattr(ours, name)(), getattr(theirs, name)(), atol=0.15, rtol=0)
