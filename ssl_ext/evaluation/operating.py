@@ -30,9 +30,10 @@ def class_figures(
 
     Sensitivity, specificity, PPV and NPV are computed from the predicted classes. ``sensitivity_at`` and
     ``specificity_reached`` are computed at the threshold whose specificity on the validation images is at
-    least ``specificity``. Intervals are bootstrapped over groups; without groups those of proportions are
-    Wilson's, and those of AUC and AUPRC are bootstrapped over images. Empty for more than 100 classes, or if
-    only the largest scores were stored.
+    least ``specificity``. Intervals are bootstrapped over groups, but those of proportions of 0 and 1, which
+    resampling does not vary, are exact for as many groups. Without groups those of proportions are Wilson's
+    of the images, and those of AUC and AUPRC are bootstrapped over images. Empty for more than 100 classes,
+    or if only the largest scores were stored.
     """
     weighted = predictions.weighted(which)
     val = predictions.val[which]
@@ -73,12 +74,19 @@ def class_figures(
     plain, pairs = figures(ones), shares(ones)
     values = bootstrap(figures, count, predictions.groups) if intervals else {}
 
+    predicted = np.stack([weighted.is_predicted(column) for column in columns])
+    among = {"specificity": ~positive, "ppv": predicted, "npv": ~predicted, "specificity_reached": ~positive}
+
     def ends(name: str, row: int) -> tuple[float, float] | None:
         if not intervals:
             return None
-        if name in pairs and predictions.groups is None:
+        if name in pairs:
             part, whole = (round(float(sums[row, 0])) for sums in pairs[name])
-            return share_interval(part, whole, method="wilson") if whole else None
+            if predictions.groups is None:
+                return share_interval(part, whole, method="wilson") if whole else None
+            if whole and part in (0, whole):
+                number = predictions.select(among.get(name, positive)[row]).units
+                return share_interval(number * part // whole, number)
         return interval(values[name][row], predictions.units)
 
     return {

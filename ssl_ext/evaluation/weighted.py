@@ -158,9 +158,16 @@ class Weighted:
 
     def is_positive(self, column: int) -> np.ndarray:
         """Mask (N,) of the positive images of a column of the scores."""
+        return self._of_column(self.labels, column)
+
+    def is_predicted(self, column: int) -> np.ndarray:
+        """Mask (N,) of the images that are predicted to be positive in a column of the scores."""
+        return self._of_column(self.predicted, column)
+
+    def _of_column(self, classes: np.ndarray, column: int) -> np.ndarray:
         if self.task == "multi-label":
-            return self.labels[:, column] == 1
-        return self.labels == (1 if self.task == "binary" else column)
+            return classes[:, column] == 1
+        return classes == (1 if self.task == "binary" else column)
 
     def _kappa(self, counts: Counts, weights: np.ndarray) -> np.ndarray:
         """Cohen's kappa with quadratic weights."""

@@ -127,6 +127,27 @@ def test_intervals_are_over_groups_where_there_are_groups():
     assert high - low > 1.4 * np.ptp(overall_scores(alone, "last")["acc"].ends)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_shares_of_0_and_1_have_exact_intervals_over_the_patients_they_are_of(classes):
+    labels = torch.arange(COUNT) % classes
+    right = Scored(*[torch.eye(classes)[labels]] * 2, labels)
+    wrong = Scored(*[torch.eye(classes)[(labels + 1) % classes]] * 2, labels)
+    task = "binary" if classes == 2 else "multi-class"
+    for given in (right, wrong):
+        predictions = Predictions.of(given, right, task=task, num_classes=classes).placed(Split)
+        for own, figures in class_figures(predictions, "last", specificity=0.9).items():
+            predicted = predictions.test["last"].predicted
+            masks = {
+                "sensitivity": predictions.labels == own, "specificity": predictions.labels != own,
+                "ppv": predicted == own, "npv": predicted != own,
+            }  # fmt: skip
+            for name in {name for name in masks if figures[name].value in (0, 1)}:
+                number = len(set(predictions.groups[masks[name]]))
+                exact = binomtest(int(figures[name].value) * number, number).proportion_ci()
+                assert figures[name].ends == pytest.approx((exact.low, exact.high)), name
+            assert figures["sensitivity"].value == (given is right)
+
+
 def test_the_temperature_is_fitted_on_validation_and_missing_validation_is_said(evaluation):
     predictions = made()
     drawn = panel_data(ResultRow("SimCLR", "knn", {}, {}, {}, {}, 0), predictions, "last")
