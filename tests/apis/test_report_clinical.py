@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from ssl_ext.apis.clinical import clinical_report
 from ssl_ext.apis.clinical.columns import read_columns
-from ssl_ext.apis.clinical.run import _figures
+from ssl_ext.apis.clinical.run import _calibrated, _figures
 from ssl_ext.apis.clinical.scores import most_confident, overall_scores
 from ssl_ext.apis.figures.predictions import panel_data
 from ssl_ext.cli.report import main
@@ -153,7 +153,9 @@ def test_the_temperature_is_fitted_on_validation_and_missing_validation_is_said(
     drawn = panel_data(ResultRow("SimCLR", "knn", {}, {}, {}, {}, 0), predictions, "last")
     temperature, sentence = validation_temperature(predictions, "last")
     assert temperature > 1.05  # the made-up scores are overconfident
-    pictures = [_figures(predictions, value, drawn)[2].uri for value in (temperature, 1.0, None)]
+    pictures = [
+        _figures(_calibrated(predictions, value, drawn), drawn)[2].uri for value in (temperature, 1.0, None)
+    ]
     assert pictures[0] != pictures[1] == pictures[2]
     page = clinical_report([evaluation], out_dir=evaluation / "out").read_text()
     assert html.escape(sentence) in page
@@ -195,9 +197,13 @@ def test_the_page_counts_patients_escapes_text_and_shows_images(evaluation):
     assert cells[:3] == ["30", "10", f"{100 * right.mean():.1f}"]
     assert "30 patients or groups" in page and "always the most frequent training class" in page
     shown = re.findall(r'<img src="(data:image/png[^"]*)" alt="row (\d+):', page)
-    best = most_confident(*(panel_data(ResultRow("a", "knn", {}, {}, {}, {}, 0), predictions, "last")[name]
-                            for name in ("confidence", "right")), 12)  # fmt: skip
+    drawn = panel_data(ResultRow("a", "knn", {}, {}, {}, {}, 0), predictions, "last")
+    calibrated = _calibrated(predictions, validation_temperature(predictions, "last")[0], drawn)
+    best = most_confident(calibrated, drawn["right"], 12)
     assert [int(row) for _, row in shown] == [place for own in best.values() for place, _ in own]
+    sure = [f"{100 * value:.1f} %" for own in best.values() for _, value in own]
+    assert re.findall(r", ([\d.]+ %)<br>", page) == sure and "confidences after the temperature" in page
+    assert max(own[0][1] for own in best.values()) < drawn["confidence"].max()
     assert "http" not in re.sub(r"http-equiv", "", page)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,17 @@ def clinical_report(
 
     columns = read_columns(metadata, by, predictions.images, dataset) if metadata else {}
     temperature, sentence = validation_temperature(predictions, which)
+    calibrated = _calibrated(predictions, temperature, drawn)
     remarks = [f"Shown is the first of {len(members)} repeats."] * (len(members) > 1)
     if kept and kept[1] != which:
         remarks.append(
             f"The kept classifier is that of the {kept[1]} epoch, this page is of the {which} one."
         )
+    sure, count = drawn["confidence"] if calibrated is None else calibrated, len(predictions.labels)
+    chosen = most_confident(sure.reshape(count, -1), drawn["right"].reshape(count, -1), SHOWN)
     remarks += [f"{words[0].upper()}{words[1:]}" for words in cautions(row)]
     try:
-        images = _images(predictions, which, drawn, row, dataset(), names)
+        images = _images(predictions, which, chosen, row, dataset(), names)
     except UserError as error:
         images = {}
         remarks.append(f"Images are not shown. {error}" if names else "Images are not shown.")
@@ -122,11 +125,12 @@ def clinical_report(
         classes=[class_table(table, specificity) for table in class_tables([comparison], specificity)],
         matrix=matrix_table(comparison, comparison.lines[0], counts) if counts else None,
         temperature=sentence,
-        figures=_figures(predictions, temperature, drawn),
+        figures=_figures(calibrated, drawn),
         tables=[
             column_table(name, masks, predictions, which, specificity) for name, masks in columns.items()
         ],
         confident=images,
+        calibrated=calibrated is not None,
         named=names,
         settings=settings_table(comparison),
         source=shown(row.source.get("config") or "-"),
@@ -136,14 +140,20 @@ def clinical_report(
     return path
 
 
-def _figures(predictions: Predictions, temperature: float | None, drawn: dict[str, Any]) -> list[Picture]:
-    """ROC, precision-recall, and reliability before and after a temperature other than 1."""
-    after = None
-    if temperature not in (None, 1):
-        scores = tempered(torch.from_numpy(drawn["scores"]), temperature, predictions.task).numpy()
-        after = confidence(scores, predictions.task).reshape(-1)
+def _calibrated(
+    predictions: Predictions, temperature: float | None, drawn: dict[str, Any]
+) -> np.ndarray | None:
+    """Confidences after a temperature; None if it is 1 or unknown."""
+    if temperature in (None, 1):
+        return None
+    scores = tempered(torch.from_numpy(drawn["scores"]), temperature, predictions.task).numpy()
+    return confidence(scores, predictions.task).reshape(-1)
+
+
+def _figures(calibrated: np.ndarray | None, drawn: dict[str, Any]) -> list[Picture]:
+    """ROC, precision-recall, and reliability; also of confidences after a temperature other than 1."""
     with user_errors("predictions"):
-        made = prediction_figures(**drawn, tempered=after)
+        made = prediction_figures(**drawn, tempered=calibrated)
     captions = {
         "ROC curves": "Each class against the rest; the dotted line is chance.",
         "Precision-recall curves": "PPV over sensitivity of each class; PPV depends on its frequency.",
@@ -170,14 +180,18 @@ def _evaluated(row: ResultRow) -> Any:
 
 
 def _images(
-    predictions: Predictions, which: str, drawn: dict[str, Any], row: ResultRow, dataset: Any, named: bool
+    predictions: Predictions,
+    which: str,
+    chosen: Mapping[str, list[tuple[int, float]]],
+    row: ResultRow,
+    dataset: Any,
+    named: bool,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Thumbnails of the most confident right and wrong images, with their names, classes and confidences.
+    """Thumbnails of images (:func:`.scores.most_confident`), with their names, classes and confidences.
 
     Without ``named`` the names are rows.
     """
-    count, predicted = len(predictions.labels), predictions.test[which].predicted
-    sure, right = (drawn[name].reshape(count, -1) for name in ("confidence", "right"))
+    predicted = predictions.test[which].predicted
     names = row.source.get("classes") or list(map(str, range(predictions.num_classes)))
     root = str(getattr(dataset, "data_root", "") or "").rstrip("/")
 
@@ -187,8 +201,8 @@ def _images(
         return " + ".join(name for name, one in zip(names, labels, strict=True) if one) or "none"
 
     found = {}
-    for kind, chosen in most_confident(sure, right, SHOWN).items():
-        places = [place for place, _ in chosen]
+    for kind, members in chosen.items():
+        places = [place for place, _ in members]
         numbers = predictions.images[places].tolist()
         files = file_names(dataset, numbers, root) if named else None
         pictures: Sequence[torch.Tensor] = ()
@@ -206,7 +220,7 @@ def _images(
                 "confidence": f"{100 * own:.1f} %",
             }
             for (place, own), name, picture in zip(
-                chosen, files or [f"row {number}" for number in numbers], pictures, strict=True
+                members, files or [f"row {number}" for number in numbers], pictures, strict=True
             )
         ]
     return found
