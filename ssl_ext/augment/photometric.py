@@ -63,11 +63,26 @@ class RandomSolarize(Augmentation):
         return on_active(lambda x, _: torch.where(x >= self.threshold, 1 - x, x), planes, params)
 
 
+def check_mean_std(mean: Sequence[float], std: Sequence[float], key: str = "Normalize") -> None:
+    """Check the means and standard deviations of images in [0, 1].
+
+    Raises:
+        ValueError: They differ in length, or are out of range; ``key`` is named.
+    """
+    if len(mean) != len(std) or not len(mean):
+        raise ValueError(f"{key}: mean has {len(mean)} channels and std has {len(std)}.")
+    if not all(0 <= m <= 1 for m in mean) or not all(0 < s <= 1 for s in std):
+        raise ValueError(
+            f"{key}: mean={list(mean)}, std={list(std)} must be in the units of images in [0, 1] "
+            "(means from 0 to 1, standard deviations above 0 up to 1)."
+        )
+
+
 class Normalize(Augmentation):
     """Subtract ``mean`` and divide by ``std``, per channel, in units of images in [0, 1].
 
-    A single value applies to all channels. Raises ValueError if std is not positive, if the lengths differ,
-    or if they do not match the channels of the images.
+    A single value applies to all channels. Raises ValueError if the values are out of range, if the lengths
+    differ, or if they do not match the channels of the images.
 
     >>> Normalize(mean=[0.5], std=[0.25])(torch.ones(1, 3, 1, 1)).flatten()
     tensor([2., 2., 2.])
@@ -78,18 +93,7 @@ class Normalize(Augmentation):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        if len(mean) != len(std) or len(mean) == 0:
-            raise ValueError(
-                "Normalize.mean and Normalize.std need the same number of values, at least one, "
-                f"got {mean} and {std}"
-            )
-        if min(std) <= 0:
-            raise ValueError(f"Normalize.std must be positive, got {std}")
-        if max(mean) > 1 or max(std) > 1:
-            raise ValueError(
-                "Normalize takes images in [0, 1], not 0..255: mean and std must be at most 1, "
-                f"got {mean} and {std}"
-            )
+        check_mean_std(mean, std)
         self.register_buffer("mean", _per_channel(mean), persistent=False)
         self.register_buffer("std", _per_channel(std), persistent=False)
 

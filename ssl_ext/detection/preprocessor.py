@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.transforms.v2 import functional
 
+from ssl_ext.augment.photometric import check_mean_std
 from ssl_ext.registry import MODELS
 
 
@@ -47,13 +48,7 @@ class DetectionPreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__(non_blocking=True)
         key = "model.data_preprocessor"
-        if len(mean) != len(std):
-            raise ValueError(f"{key}: mean has {len(mean)} channels and std has {len(std)}.")
-        if not all(0 <= m <= 1 for m in mean) or not all(0 < s <= 1 for s in std):
-            raise ValueError(
-                f"{key}: mean={list(mean)}, std={list(std)} must be in the units of images in [0, 1] "
-                "(means from 0 to 1, standard deviations above 0 up to 1)."
-            )
+        check_mean_std(mean, std, key)
         sides = [*short_sides, test_short_side, max_size, size_divisible]
         if not short_sides or not all(isinstance(side, int) and side > 0 for side in sides):
             raise ValueError(

@@ -10,6 +10,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 
 from ssl_ext import augment
+from ssl_ext.augment.photometric import check_mean_std
 from ssl_ext.registry import AUGMENTATIONS, MODELS
 
 for _name in augment.__all__:
@@ -54,14 +55,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
-        key = "data_preprocessor"
-        if len(mean) != len(std):
-            raise ValueError(f"{key}: mean has {len(mean)} channels and std has {len(std)}.")
-        if not all(0 <= m <= 1 for m in mean) or not all(0 < s <= 1 for s in std):
-            raise ValueError(
-                f"{key}: mean={list(mean)}, std={list(std)} must be in the units of images in [0, 1] "
-                "(means from 0 to 1, standard deviations above 0 up to 1)."
-            )
+        check_mean_std(mean, std, "data_preprocessor")
         self.mean, self.std = tuple(mean), tuple(std)
         self.normalize = augment.Normalize(self.mean, self.std)
         self.views = nn.ModuleList()

@@ -219,9 +219,12 @@ def test_weight_initialisation_of_a_surrounding_model_passes_by():
         (lambda: a.RandomRotation(-3), r"RandomRotation.degrees .* got -3"),
         (lambda: a.RandomCrop(8, padding=-1), r"RandomCrop.padding .* got -1"),
         (lambda: a.RandomCrop(8, padding_mode="edge"), r"RandomCrop.padding_mode .*'edge'"),
-        (lambda: a.Normalize([0.5], [0.5, 0.5]), r"same number of values"),
-        (lambda: a.Normalize([0.5], [0.0]), r"Normalize.std must be positive"),
-        (lambda: a.Normalize([123.7], [58.4]), r"not 0..255"),
+        (lambda: a.Normalize([0.5], [0.5, 0.5]), r"Normalize: mean has 1 channels and std has 2"),
+        (lambda: a.Normalize([0.5], [0.0]), r"standard deviations above 0 up to 1"),
+        (
+            lambda: a.Normalize([123.7], [58.4]),
+            r"Normalize: mean=\[123.7\], std=\[58.4\] must be in the units of images in \[0, 1\]",
+        ),
     ],
 )
 def test_bad_arguments_are_named(build, message):
