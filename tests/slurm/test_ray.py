@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -91,6 +92,21 @@ def test_a_table_through_killed_workers_and_a_killed_driver(tmp_path):
     for job in jobs:
         assert read_state(job).status == DONE
         assert steps_of(job) == list(range(STEPS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("token", [False, True])
+def test_a_cluster_that_does_not_answer_or_has_no_token_is_named(token, tmp_path):
+    pytest.importorskip("ray", minversion="2.52")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1] if token else 9}"
+        more = dict(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(tmp_path / "none")) if token else {}
+        words = [sys.executable, "-c", "from ssl_ext.apis.tables.ray import connect; connect()"]
+        env = {**os.environ, "RAY_ADDRESS": address, **more}
+        ended = subprocess.run(words, capture_output=True, text=True, env=env, timeout=60)
+    reason = "token" if token else "Connection refused"
+    assert f"UserError: --ray: Ray cannot be reached at '{address}' (" in ended.stderr
+    assert reason in ended.stderr.splitlines()[-1]
 
 
 def test_without_ray_there_is_a_sentence(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def connect() -> Any:
     """Connect to the cluster of ``RAY_ADDRESS``, else start Ray here; return the module.
 
     Raises:
-        UserError: Ray is not installed or cannot be reached.
+        UserError: Ray is not installed, or cannot be started or reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS")
@@ -78,10 +79,19 @@ def connect() -> Any:
     if not ray.is_initialized():
         settings = {} if address else dict(include_dashboard=False)
         try:
+            _check_answer(address or "")
             ray.init(address or "local", logging_level="warning", log_to_driver=False, **settings)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"--ray: Ray cannot be reached at '{address}' ({error}).") from error
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            what = f"reached at '{address}'" if address else "started"
+            raise UserError(f"--ray: Ray cannot be {what} ({error}).") from error
     return ray
+
+
+def _check_answer(address: str) -> None:
+    """Raise OSError if nothing listens at ``HOST:PORT``, which Ray itself tries for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in address and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def most_gpus() -> int:
