@@ -113,7 +113,7 @@ def hours(seconds: float) -> str:
     """Hours with two significant digits.
 
     >>> hours(36), hours(5000), hours(500_000)
-    ('0.01', '1.4', '139')
+    ('0.010', '1.4', '139')
     """
     value = seconds / 3600
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+    return f"{value:,.{sum(value < limit for limit in (10, 1, 0.1))}f}"
