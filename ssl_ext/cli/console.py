@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from rich.text import Text
 
 from ssl_ext.errors import in_ascii
 
+PIPED = 200
+"""Characters in a line of tables that go to a file or a pipe, where COLUMNS is not set."""
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -20,6 +23,8 @@ class PlainConsole(Console):
 
     def __init__(self) -> None:
         super().__init__(file=sys.stdout, markup=False, emoji=False, highlight=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = PIPED
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Text of a string; control characters, which could move the cursor, are escaped."""
