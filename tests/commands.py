@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "tools/README.md", "tests/README.md"]
 PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.md"))
-PROGRAMS = ["python", "ssl-ext", "bash", "source", "pip", "curl", "pytest", "ruff", "mypy"]
+PROGRAMS = ["python", "ssl-ext", "bash", "source", "pip", "curl", "pytest", "ruff", "mypy", "ray"]
 PROGRAMS += ["tools/dist_train.sh", "tools/slurm_train.sh"]
 VARIABLES = ["BUDGETS", "RECIPE", "WHICH", "REFERENCES", "DATA_ROOT", "EPOCHS", "RAY_ADDRESS"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)

@@ -38,7 +38,7 @@ CLASSES |= dict(MNIST=10, FashionMNIST=10, KMNIST=10, MedMNIST=None)
 # Commands of other programs, and those for several GPUs, Slurm and files that have to be downloaded.
 PARSED = (
     r"bash tools/(quickstart|test|setup_env)\.sh",
-    r"(source|ruff|mypy|pytest|pip|curl|tensorboard) ",
+    r"(source|ruff|mypy|pytest|pip|curl|tensorboard|ray) ",
     r"python (-m venv|tests/mutants/run\.py|tools/benchmark\.py) ",  # tests/benchmarks, tests/mutants
     r"tools/dist_train\.sh \S+ 8",
     r"tools/slurm_train\.sh ",

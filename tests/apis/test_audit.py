@@ -173,7 +173,8 @@ def test_a_data_set_without_a_readable_image_is_refused(tmp_path):
         audit(Config(dict(evaluation_dataset=settings)))
 
 
-def test_the_command_says_by_its_status_whether_there_are_problems(tmp_path, capsys):
+def test_the_command_says_by_its_status_whether_there_are_problems(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
     content = arrays()
     config(tmp_path, content).dump(tmp_path / "data.py")
     command.main([str(tmp_path / "data.py")])

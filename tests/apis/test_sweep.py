@@ -64,7 +64,8 @@ def test_points_are_trained_once_and_failures_are_tried_again(run, tmp_path):
     assert sorted(tries(tmp_path / "sweep", "pretrain")) == [1, 1, 2, 2]
 
 
-def test_a_dry_run_prints_the_runs_and_writes_nothing(tiny_config_file, tmp_path, capsys):
+def test_a_dry_run_prints_the_runs_and_writes_nothing(tiny_config_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
     words = [str(tiny_config_file), "model.head.temperature=0.1,2", "--work-dir", str(tmp_path / "sweep")]
     main([*words, "--seeds", "0", "1", "--dry-run"])
     printed = capsys.readouterr().out

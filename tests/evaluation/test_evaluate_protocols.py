@@ -85,6 +85,7 @@ def tool(arguments, monkeypatch):
 
 
 def test_every_protocol_from_one_checkpoint_in_one_command(config, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
     config.dump(tmp_path / "tiny.py")
     target = save_digits(tmp_path / "second.npz", dict(train=30, val=20, test=50))
     write_config(tmp_path / "other.py", target)
