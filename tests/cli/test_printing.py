@@ -14,6 +14,7 @@ from dataclasses import asdict
 import pytest
 
 from ssl_ext.cli import report, visualize
+from ssl_ext.cli.console import PIPED, PlainConsole
 from ssl_ext.errors import run_tool, user_errors
 from ssl_ext.evaluation import ResultRow
 from ssl_ext.files import replacing, write_text
@@ -205,3 +206,11 @@ def test_a_full_device_as_output(results, tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().err.endswith("error: the output: No space left on device.\n")
         with suppress(OSError):
             full.close()
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, PIPED), ("90", 90)])
+def test_tables_in_a_pipe_have_long_lines_unless_columns_is_set(columns, width, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert PlainConsole().width == width
