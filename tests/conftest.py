@@ -16,6 +16,8 @@ from mmengine.registry import init_default_scope
 from yapf.yapflib import yapf_api
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+# Starts autograd. After a fake CUDA tensor it would start a thread, with which no forked process can train.
+torch.ones(1, requires_grad=True).backward()
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))  # for the package `benchmarks`
