@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from ssl_ext.apis import build_model
 from ssl_ext.config.training import check_batches
 from ssl_ext.datasets import ArrayDataset
+from ssl_ext.models.utils.channels_last import to_channels_last
 
 BATCH = 4
 IMAGE_SIZES = {"cifar10-10k": 32} | dict(CIFAR10=32, CIFAR100=32, STL10=96, TinyImageNet=64, SVHN=32)
@@ -66,6 +67,6 @@ def ready(config, largest=64):
     loader, model = loader_of(config, largest), build_model(config)
     check_batches(config, loader, model)
     model.set_dataset_size(len(loader.dataset))
-    model = model.to(memory_format=torch.channels_last).train()
+    to_channels_last(model.train())
     (batch,) = loader
     return batch, model, build_optim_wrapper(model, config.optim_wrapper)

@@ -19,6 +19,7 @@ from ssl_ext.evaluation import batches, evaluation_mode
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.models.utils import pool_features
+from ssl_ext.models.utils.channels_last import to_channels_last
 from ssl_ext.registry import MODELS
 
 from .arguments import check_model
@@ -138,7 +139,7 @@ def random_network(config: Config, *, seed: int, device: torch.device | None = N
         torch.manual_seed(seed)
         model = build_model(config)
     if config.get("channels_last", False):
-        model = model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
     return model.to(choose_device(device)).eval()
 
 

@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ssl_ext.errors import user_errors
 from ssl_ext.evaluation import Splits
 from ssl_ext.logs import plain_lines
+from ssl_ext.models.utils.channels_last import to_channels_last
 from ssl_ext.registry import RUNNERS
 
 from .activation_checkpointing import recompute_stages
@@ -117,7 +118,7 @@ class PretrainRunner(Runner):
         MMEngine's version passes ``device_ids``, which DDP rejects for models on the CPU.
         """
         if self.cfg.get("channels_last", False):
-            model = model.to(memory_format=torch.channels_last)
+            to_channels_last(model)
         if not is_distributed() or torch.cuda.is_available() or is_model_wrapper(model):
             wrapped = super().wrap_model(model_wrapper_cfg, model)
         else:

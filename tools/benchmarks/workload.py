@@ -28,6 +28,7 @@ from ssl_ext.config.data import MONITORS
 from ssl_ext.config.training import check_batches
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.errors import UserError
+from ssl_ext.models.utils.channels_last import to_channels_last
 from ssl_ext.registry import OPTIMIZERS
 
 from .options import add_numbers
@@ -78,7 +79,7 @@ def model_in_training(
     model = build_model(config)
     model.set_dataset_size(dataset)
     if config.get("channels_last", False):
-        model = model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).train()
 
 
