@@ -2,6 +2,9 @@
 
 import importlib.util
 import math
+import os
+import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -72,8 +75,16 @@ def plan(sequence: Iterable[Augmentation]) -> Plan:
 
 @lru_cache(maxsize=1)
 def has_triton() -> bool:
-    """Return whether Triton can be imported."""
-    return importlib.util.find_spec("triton") is not None
+    """Return whether Triton can be imported and finds a C compiler; warn if only that is missing."""
+    found = importlib.util.find_spec("triton") is not None
+    if found and not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        warnings.warn(
+            "There is no C compiler (gcc, clang or CC), which Triton needs: views are drawn by separate "
+            "operations, which is slower.",
+            stacklevel=2,
+        )
+        return False
+    return found
 
 
 def is_fusible(sequence: Iterable[Augmentation], images: Tensor, shape: Shape) -> bool:

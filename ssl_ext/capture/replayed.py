@@ -52,20 +52,26 @@ class Replayed:
             with HostAccess() as access:
                 result = self.step()
             if access.found:
-                self._stay_in_python(access.found[0])
+                self.stay_in_python(access.found[0])
             return result
         record = self.recorder(next((made for made, _ in self.records.values()), None))
         try:
             result = record.record(self.step)
         except CaptureError as error:
-            self._stay_in_python(str(error))
+            self.stay_in_python(str(error))
             if not isinstance(record, Graph):
                 raise  # a tape has already run part of the step
             return self.step()
         self.records[key] = record, result
         return result
 
-    def _stay_in_python(self, reason: str) -> None:
+    def restart(self) -> None:
+        """Forget the recordings, because the addresses of the step's tensors have changed."""
+        self.records.clear()
+        self.steps.clear()
+
+    def stay_in_python(self, reason: str) -> None:
+        """Never record again; ``refuse`` is called."""
         self.recorder = None
         self.records.clear()
         self.refuse(reason)

@@ -41,7 +41,8 @@ class TrainStep:
     every step (learning rates, and the model's ``step_numbers``) are passed as tensors, ``numbers``.
 
     There is one recording per key: the model's ``variant`` and the state of gradient accumulation. Batches of
-    another shape than the first one are trained on in Python.
+    another shape than the largest one are trained on in Python, and so is a run whose batches have more than
+    tensors.
 
     Args:
         runner: A runner with its weights and states loaded.
@@ -55,6 +56,7 @@ class TrainStep:
         self.device = next(self.model.parameters()).device
         self.every = getattr(self.wrapper, "_accumulative_counts", 1)
         self.hooks = [hook for hook in runner.hooks if isinstance(hook, StepHook)]
+        self.count = 0  # steps before this one, for gradient accumulation
         self.rates: Rates | None = None
         if recorder is not None or self.device.type == "cuda":
             try:
@@ -81,8 +83,9 @@ class TrainStep:
         Raises:
             UserError: With ``strict``.
         """
+        # A failed recording has counted its step and computed no gradients; the step is run again.
+        self.wrapper._inner_count = self.count
         if self.every == 1:
-            # A failed recording has computed no gradients.
             self.wrapper.optimizer.zero_grad(set_to_none=True)
         text = f"{type(self.model).__name__}'s step cannot be recorded: {reason}"
         if self.strict:
@@ -118,7 +121,9 @@ class TrainStep:
             self.numbers = Numbers(list(numbers), self.device)
         self.numbers.write(numbers)
         key = self.key()
-        count = getattr(self.wrapper, "_inner_count", 0)
+        self.count = getattr(self.wrapper, "_inner_count", 0)
+        if self.records and not _has_tensors_only(batch):
+            self.replayed.stay_in_python("its batches have values that are not tensors")
         on_cpu = self.replayed.recorder not in (None, Graph)
         with accelerator_branches() if on_cpu else nullcontext():
             if not self.records:
@@ -131,7 +136,7 @@ class TrainStep:
             else:
                 outputs, results = self._other_shape(batch)
         # A replay does not advance Python counters.
-        self.wrapper._inner_count = count + 1
+        self.wrapper._inner_count = self.count + 1
         for hook, result in zip(self.hooks, results, strict=True):
             hook.host_step(self.runner, result)
         return outputs
@@ -151,7 +156,9 @@ class TrainStep:
 
     def _fill(self, batch: dict[str, Tensor]) -> bool:
         """Copy a batch into the buffers; return False if its shapes differ from theirs."""
-        if not self.batch:
+        if sum(map(torch.numel, batch.values())) > sum(map(torch.numel, self.batch.values())):
+            # A resumed run may begin with the last, smaller batch of an epoch.
+            self.replayed.restart()
             self.batch = {name: torch.empty_like(value, device=self.device) for name, value in batch.items()}
         same = self.batch.keys() == batch.keys() and all(
             value.shape == batch[name].shape and value.dtype == batch[name].dtype
@@ -170,9 +177,13 @@ class TrainStep:
             self.batch = buffers
 
 
+def _has_tensors_only(batch: Any) -> bool:
+    return isinstance(batch, dict) and all(torch.is_tensor(value) for value in batch.values())
+
+
 def on_device(batch: Any, device: torch.device) -> Any:
     """Copy a batch of tensors to ``device``; return other batches unchanged, for the preprocessor."""
-    if not isinstance(batch, dict) or not all(torch.is_tensor(value) for value in batch.values()):
+    if not _has_tensors_only(batch):
         return batch
     return {name: pinned(value, device).to(device, non_blocking=True) for name, value in batch.items()}
 
@@ -191,7 +202,7 @@ def recorder_for(runner: Any) -> tuple[type[Recorder] | None, bool]:
         return (Tape if setting == "dry" else Graph), setting != "auto"
     if setting != "auto":
         raise UserError(f"{KEY}={setting!r}: the training step cannot be recorded: {reason}.")
-    if torch.cuda.is_available() and get_world_size() == 1:
+    if torch.cuda.is_available():
         name = type(bare_model(runner)).__name__
         runner.logger.info(f"{name}'s training step runs eagerly: {reason}.")
     return None, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from ssl_ext.capture import Numbers, Rates, Recorder, Replayed, own_stream, pinned
@@ -106,6 +108,11 @@ def _global_generators(device: torch.device) -> list[torch.Generator]:
     return [torch.default_generator, *on_device]
 
 
+def _say_eager(reason: str) -> None:
+    text = f"Fine-tuning runs eagerly, which is slower: {reason}."
+    print_log(text, logger="current", level=logging.WARNING)
+
+
 class _Step:
     """One optimiser step, run directly or replayed by a recorder from static batch buffers."""
 
@@ -119,7 +126,7 @@ class _Step:
         self.optimizer, self.loss, self.device = optimizer, loss, device
         self.rates = None if recorder is None else Rates(optimizer)
         self.numbers = Numbers(["lr0"], device)
-        self.replayed = Replayed(self._run, recorder, lambda reason: None)
+        self.replayed = Replayed(self._run, recorder, _say_eager)
         self.batch: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
 

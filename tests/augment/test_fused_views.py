@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,17 @@ def test_kernel_is_for_small_images_of_one_or_three_channels():
     assert not takes(2, 2, 8, 8, sequence=a.AugmentationSequence([a.RandomHorizontalFlip()]))
     assert not takes(2, 3, 8, 8, sequence=a.AugmentationSequence([a.RandomRotation(3)]))
     assert not takes(2, 3, 8, 8, sequence=a.AugmentationSequence([a.RandomResizedCrop(64)]))
+
+
+def test_without_a_c_compiler_triton_is_not_used(monkeypatch):
+    monkeypatch.setattr(fused.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.delenv("CC", raising=False)
+    for compiler in ("clang", None):
+        monkeypatch.setattr(
+            fused.shutil, "which", lambda name, wanted=compiler: name if name == wanted else None
+        )
+        fused.has_triton.cache_clear()
+        expected = nullcontext() if compiler else pytest.warns(UserWarning, match="no C compiler")
+        with expected:
+            assert fused.has_triton() == bool(compiler)
+    fused.has_triton.cache_clear()

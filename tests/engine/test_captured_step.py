@@ -4,21 +4,27 @@ import itertools
 import re
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from killed_runs import differences
 from methods import METHODS, write_images
+from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import init_default_scope
 from recorded_runs import checkpoints_of, recordable_run
 from watched_steps import Watch, frozen_values
 
 import ssl_ext
 from ssl_ext.apis import pretrain
-from ssl_ext.capture import Rates, Replayed
+from ssl_ext.capture import CaptureError, Graph, Rates, Replayed, Tape
+from ssl_ext.detection import FasterRCNN
 from ssl_ext.engine import OnlineProbeHook, step, write_checkpoint
+from ssl_ext.engine.optim_wrappers import OptimWrapper
 from ssl_ext.errors import UserError
 from ssl_ext.models.selfsup import BYOL
+from ssl_ext.models.utils import block_mixing
+from ssl_ext.models.utils.mixing import MixingPolicy
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="bit for bit on the CPU; run with CUDA_VISIBLE_DEVICES="
@@ -36,8 +42,6 @@ QUICK = {
     "TriMix-epoch",
     "UnMix",
 }
-# Methods with several variants of a step.
-SEVERAL = {"MixupClassifier-features", "TriBYOL", "UnMix"}
 OPTIMIZERS = {
     "SGD": dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True, _delete_=True),
     "AdamW": dict(type="AdamW", lr=1e-3, fused=True, _delete_=True),
@@ -56,6 +60,13 @@ ALLOWED = {
     "mixups/graph_cut.py": 2,
     "mixups/puzzlemix.py": 1,
     "mixups/transport.py": 1,
+    "capture/numbers.py": 2,  # the numbers of a step, and batches
+    "engine/hooks/classifier_evaluation.py": 1,  # between steps, as the labels below
+    "engine/hooks/clusters.py": 1,
+    "engine/hooks/feature_monitor.py": 2,
+    "engine/hooks/online_probe.py": 2,
+    "engine/hooks/random_state.py": 1,
+    "engine/hooks/termination.py": 1,  # several processes only
     "models/classifiers/base.py": 1,  # labels of the data set, checked before training
     "models/selfsup/base.py": 1,  # numbers of a step that is not recorded
     "models/utils/cluster_bank.py": 1,  # the first clusters
@@ -86,6 +97,7 @@ def compare(tmp_path, monkeypatch):
             replays.append(key in replayed.records)
             return original(replayed, key)
 
+        monkeypatch.setattr(block_mixing, "COMPARED_EVERY", 2)  # so that both variants are replayed
         plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
         monkeypatch.setattr(Replayed, "__call__", counted)
         recorded = checkpoints_of(config, tmp_path / "recorded", "dry", monkeypatch)
@@ -152,9 +164,84 @@ def test_gradients_that_accumulate(images, compare):
     assert compare(config) == []
 
 
+SIZES = {"train_dataloader.batch_size": 18, "train_dataloader.drop_last": False}
+
+
 def test_a_last_batch_of_another_size(images, compare):
-    sizes = {"train_dataloader.batch_size": 18, "train_dataloader.drop_last": False}
-    assert compare(recordable_run("BYOL", images, **sizes)) == []
+    assert compare(recordable_run("BYOL", images, **SIZES)) == []
+
+
+def test_a_run_that_resumes_with_a_smaller_batch_records_the_others(images, tmp_path, monkeypatch):
+    config, made = recordable_run("BYOL", images, every=2, **SIZES), []
+    plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
+    write_checkpoint(plain[0], tmp_path / "cut.pth")
+    record = Tape.record
+    monkeypatch.setattr(Tape, "record", lambda tape, step: made.append(tape) or record(tape, step))
+    resumed = checkpoints_of(config, tmp_path / "resumed", "dry", monkeypatch, resume=tmp_path / "cut.pth")
+    assert differences(plain[1:], resumed) == [] and made
+
+
+def test_a_step_whose_recording_fails_is_run_again(images, tmp_path, monkeypatch):
+    """An update of two batches is that of the plain run, although the failed recording counted its batch."""
+
+    def failing(runner):
+        class Failing(Graph):
+            def __init__(self, sibling=None):
+                pass
+
+            def record(self, step):
+                runner.optim_wrapper._inner_count += 1
+                failed.append(self)
+                raise CaptureError("not this one")
+
+        return Failing, False
+
+    config, failed = recordable_run("MoCo", images, **{"optim_wrapper.accumulative_counts": 2}), []
+    plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
+    monkeypatch.setattr(step, "recorder_for", failing)
+    again = checkpoints_of(config, tmp_path / "again", "auto", monkeypatch)
+    assert len(failed) == 1 and differences(plain, again) == []
+
+
+def test_batches_with_other_values_than_tensors_are_not_recorded(images, tmp_path, monkeypatch):
+    take = step.TrainStep.__call__
+    monkeypatch.setattr(
+        step.TrainStep, "__call__", lambda self, batch: take(self, {**batch, "names": ["a"] * 16})
+    )
+    with pytest.raises(UserError, match="BYOL's step cannot be recorded: its batches have values that"):
+        checkpoints_of(recordable_run("BYOL", images), tmp_path, "dry", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (dict(processes=2), "there are 2 processes"),
+        (dict(wrapper=AmpOptimWrapper), "the host reads the loss scale of float16"),
+        (dict(model="CoMixup"), "co_mixup solves graph cuts on the host"),
+        (dict(model="FasterRCNN"), "the numbers of proposals and sampled boxes depend on the images"),
+        (dict(cfg=dict(compile=dict(mode="max-autotune"))), "compile.mode='max-autotune' records its own"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_on_a_gpu_one_line_says_why_a_step_is_not_recorded(settings, reason, monkeypatch):
+    models = {
+        "CoMixup": type("CoMixup", (), dict(capture_obstacle=MixingPolicy("co_mixup").capture_obstacle)),
+        "FasterRCNN": type("FasterRCNN", (), dict(capture_obstacle=FasterRCNN.capture_obstacle)),
+        "BYOL": type("BYOL", (), dict(capture_obstacle=None)),
+    }
+    lines, name = [], settings.get("model", "BYOL")
+    runner = SimpleNamespace(
+        cfg=settings.get("cfg", {}),
+        model=models[name](),
+        optim_wrapper=object.__new__(settings.get("wrapper", OptimWrapper)),
+        param_schedulers=[],
+        logger=SimpleNamespace(info=lines.append),
+    )
+    monkeypatch.setattr(step, "get_world_size", lambda: settings.get("processes", 1))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert step.recorder_for(runner) == (None, False)
+    (line,) = lines
+    assert line.startswith(f"{name}'s training step runs eagerly: {reason}")
 
 
 @pytest.mark.parametrize("case", cases(quick={"BYOL"}))
@@ -223,7 +310,7 @@ def test_a_value_that_the_host_reads_is_named(images, tmp_path, monkeypatch):
 def test_step_code_takes_no_data_from_the_host():
     """A graph would repeat the values of its recording."""
     package, found = Path(ssl_ext.__file__).parent, {}
-    for room in ("augment", "losses", "mixups", "models"):
+    for room in ("augment", "losses", "mixups", "models", "engine/hooks", "capture"):
         for path in sorted((package / room).rglob("*.py")):
             lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith(">>>")]
             if count := len(HOST_DATA.findall("\n".join(lines))):
