@@ -1,9 +1,9 @@
 """TriBYOL's claim on two cores: in batches of 32 it beats BYOL; at equal epochs and at equal compute.
 
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, the poster's projector, predictor and momentum, 10
-epochs in bfloat16. A step of TriBYOL has three views, one of BYOL two: 15 epochs of BYOL take as long. From
-the time of its steps, a run is expected to take 6 to 9 minutes on one core with AMX. The same rows at full
-size: tribyol_readings.py.
+epochs in bfloat16. A step of TriBYOL has three views, one of BYOL two: 15 epochs of BYOL take as long. With
+``--reference arm=byol`` the tests are those at equal epochs. A run takes 10 to 27 minutes on one busy core.
+The same rows at full size: tribyol_readings.py.
 """
 
 AXES = dict(arm=["byol", "byol-15e", "tribyol"], protocol=["knn", "linear"])

@@ -1,8 +1,8 @@
 """TriMix's claim on two cores: its terms improve Barlow Twins; at equal epochs and at equal compute.
 
 10,000 images of CIFAR-10, a quarter of ResNet-18's width, 12 epochs in bfloat16. A step of TriMix passes
-three batches, one of Barlow Twins two: 18 epochs of Barlow Twins take as long. From the time of its steps, a
-run is expected to take 6 to 9 minutes on one core with AMX. The same rows at full size: trimix_readings.py.
+three batches, one of Barlow Twins two: 18 epochs of Barlow Twins take as long. With
+``--reference arm=barlow-twins`` the tests are those at equal epochs. At full size: trimix_readings.py.
 """
 
 AXES = dict(

@@ -14,7 +14,7 @@ from pathlib import Path
 from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .arguments import CONFIG_HELP, add_options, check_paths
-from .train import check_shared_arguments
+from .train import shared_switches
 
 EXAMPLE = """example:
   python tools/sweep.py CONFIG train_dataloader.batch_size=64,128 \\
@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     cut = words.index("--") if "--" in words else len(words)
     args = vars(parser.parse_args(words[:cut]))
     check_paths(args)
-    check_shared_arguments(words[cut + 1 :])
+    shared_switches(words[cut + 1 :])
 
     from ssl_ext.apis.sweep import sweep
     from ssl_ext.apis.sweep.points import sweep_table

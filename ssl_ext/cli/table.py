@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_ext.errors import UserError
 
 from .arguments import add_options
-from .train import check_shared_arguments
+from .train import shared_switches
 
 EXAMPLE = """examples:
   python tools/table.py trimix_table1 --dry-run
@@ -22,6 +23,7 @@ EXAMPLE = """examples:
 """
 
 OTHERS = ("work", "processes", "no_wait", "published")
+OLD = 60.0  # seconds after which a worker without a command writes the table again
 STARTERS = ("gpus", "workers", "slurm", "sbatch", "ray")
 
 
@@ -38,6 +40,13 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--seeds", nargs="+", type=int, metavar="S", help="seeds (the table's)")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="AXIS=A,B", help="only cells with these values of an axis"
+    )
+    parser.add_argument(
+        "--reference",
+        nargs="+",
+        default=[],
+        metavar="AXIS=A",
+        help="row that others are compared with (the table's)",
     )
     parser.add_argument(
         "--gpus", type=lambda text: text.split(","), metavar="0,0,1",
@@ -61,16 +70,16 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--out", default="work_dirs/tables", metavar="DIR", help="folder (work_dirs/tables)")
     parser.add_argument("--work", metavar="DIR", help="be a worker of the planned table in DIR")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="with --work: of its jobs (1)")
-    parser.add_argument("--no-wait", action="store_true", help="with --work: end when no job can be started")
+    parser.add_argument(
+        "--no-wait", action="store_true", help="with --work: end when no job can be started; write the table"
+    )
     add_options(parser, help="override config keys of every cell")
     words = sys.argv[1:] if words is None else list(words)
     cut = words.index("--") if "--" in words else len(words)
     args = parser.parse_args(words[:cut])
-    check_shared_arguments(words[cut + 1 :])
+    switches = shared_switches(words[cut + 1 :])
     if args.work is not None:
-        from ssl_ext.apis.tables.worker import work
-
-        sys.exit(work(_planned(args.work), args.processes, wait=not args.no_wait, say=_write))
+        sys.exit(_work(_planned(args.work), args.processes, alone=args.no_wait))
     if args.file is None:
         raise UserError("Give a table file, or the name of one in configs/papers.")
     for name in ("workers", "slurm", "ray"):
@@ -99,7 +108,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
 
     workers = choose_workers(**{name: getattr(args, name) for name in STARTERS})
     settings = {name: value for name, value in vars(args).items() if name not in (*OTHERS, *STARTERS)}
-    settings |= dict(workers=workers, train_args=words[cut + 1 :])
+    settings |= dict(workers=workers, train_args=words[cut + 1 :], switches=switches)
     sys.exit(run_table(settings.pop("file"), console, **settings))
 
 
@@ -108,6 +117,30 @@ def _planned(folder: str) -> Path:
     if not (path / "plan.json").is_file():
         raise UserError(f"--work '{folder}' has no plan.json: give the folder of a planned table.")
     return path
+
+
+def _work(folder: Path, processes: int, *, alone: bool) -> int:
+    """Be a worker; ``alone``, without a command that draws the table, also write its files now and then."""
+    from ssl_ext.apis.tables.worker import work
+
+    page, ended = folder / "table.html", []
+
+    def draw(age: float) -> None:
+        if alone and not (page.exists() and time.time() - page.stat().st_mtime < age):
+            from ssl_ext.apis.tables.live import redraw
+
+            if fault := redraw(folder):
+                _write(fault)
+
+    def say(text: str) -> None:
+        _write(text)
+        ended.append(text)
+        draw(OLD)
+
+    status = work(folder, processes, wait=not alone, say=say)
+    if ended and not status:
+        draw(0)
+    return status
 
 
 def _write(text: str) -> None:

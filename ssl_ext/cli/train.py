@@ -11,6 +11,7 @@ from ssl_ext.files import file_fault
 
 from .arguments import CONFIG_HELP, add_options, add_weight_options, check_paths
 
+SWITCHES = ("amp", "deterministic", "compile", "auto_scale_lr")
 OF_ONE_TRAINING = ("data", "epochs", "work_dir", "resume", "init", "overwrite", "seed", "options")
 
 
@@ -92,8 +93,11 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     pretrain(args.pop("config"), **args)
 
 
-def check_shared_arguments(words: Sequence[str]) -> None:
+def shared_switches(words: Sequence[str]) -> dict[str, bool]:
     """Check the arguments that a table gives to all its trainings, before any of them starts.
+
+    Returns:
+        Those that change the config of each (:func:`ssl_ext.config.training.training_config`).
 
     Raises:
         UserError: An argument that differs between the trainings.
@@ -108,3 +112,4 @@ def check_shared_arguments(words: Sequence[str]) -> None:
             raise UserError(
                 f"--{option} after '--' would be that of every training: give it before '--'{before}."
             )
+    return {name: given[name] for name in SWITCHES}

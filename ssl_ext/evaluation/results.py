@@ -47,6 +47,8 @@ FALL = 0.01
 WHAT = "a results.json of tools/evaluate.py"
 UNTRAINED = ("knn", "cluster", "quality")
 """Protocols without training, which the recipes of papers do not change."""
+CLASSIFICATION = "classification"
+"""Protocol of a model that is itself a classifier: its recipe is the config of its training."""
 OWN, UNRECORDED = "own", "not recorded"
 """Names of this project's recipe, and of the recipe of rows written by older versions."""
 

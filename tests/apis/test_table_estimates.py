@@ -5,10 +5,11 @@ import time
 import pytest
 from mmengine.hooks import Hook
 
-from ssl_ext.apis.tables import estimates
+from ssl_ext.apis.tables import estimate, estimates
 from ssl_ext.apis.tables.estimate import Measured, measure
 from ssl_ext.apis.tables.jobs import DONE, Job, State
 from ssl_ext.apis.tables.plan import Cell, Plan
+from ssl_ext.cli.train import shared_switches
 from ssl_ext.errors import UserError
 from ssl_ext.registry import HOOKS
 
@@ -60,6 +61,18 @@ def test_a_config_without_data_is_one_sentence(tiny_config, tmp_path):
         measure(str(path), [], time.time())
 
 
+def test_the_switches_of_the_trainings_are_set(tiny_config, tmp_path, monkeypatch):
+    def stop(config, options, work_dir, **switches):
+        raise UserError(str(switches))
+
+    monkeypatch.setattr(estimate, "training_config", stop)
+    with pytest.raises(UserError, match="{'amp': True, 'compile': False}"):
+        measure("mine.py", [], time.time(), amp=True, compile=False)
+    assert shared_switches(["--amp"]) == dict(
+        amp=True, deterministic=False, compile=False, auto_scale_lr=False
+    )
+
+
 def test_sums_of_a_training():
     one = Measured(**MEASURED)
     assert one.training == 60 + 0.5 * 7000 + 5 * 12 and one.features == 40
@@ -86,15 +99,15 @@ def test_each_distinct_training_is_measured_once(monkeypatch):
     states = dict.fromkeys(jobs, State()) | {"a-1": State(DONE)}
     calls = []
 
-    def measured(call, config, options, since):
-        calls.append((config, options))
+    def measured(call, config, options, since, **switches):
+        calls.append((config, options, switches))
         if config == "b.py":
             raise UserError("no data")
         return Measured(**MEASURED)
 
     monkeypatch.setattr(estimates, "in_a_new_process", measured)
-    trainings, hours = estimates.estimate_table(plan, jobs, states, lambda text: None)
-    assert calls == [("a.py", ["lr=1"]), ("b.py", [])]
+    trainings, hours = estimates.estimate_table(plan, jobs, states, lambda text: None, dict(amp=True))
+    assert calls == [("a.py", ["lr=1"], dict(amp=True)), ("b.py", [], dict(amp=True))]
     assert trainings.rows == [
         ["a", "lr=1", "7,000", "500.0", "1.0", "1,024", "1", "1.0"],
         ["b", "", "-", "-", "-", "-", "1", "-"],

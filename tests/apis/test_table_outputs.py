@@ -16,6 +16,7 @@ from scipy import stats
 from ssl_ext.apis.report.references import Reference
 from ssl_ext.apis.tables import live
 from ssl_ext.apis.tables.jobs import DONE, FAILED, RUNNING, Job, State, write_state
+from ssl_ext.apis.tables.locks import take_lock
 from ssl_ext.apis.tables.outputs import (
     differences_grid,
     figures_grid,
@@ -157,6 +158,9 @@ def test_a_named_reference_row(table):
     layout = table.read()
     assert layout.figure(1, 1).difference is None and layout.figure(0, 1).difference.base == 1
     assert layout.figure(0, 1).difference.over.mean == pytest.approx((values[0] - values[1]).mean())
+    other = Scores(table.folder, dict(method="base")).read()
+    assert other.figure(0, 1).difference is None
+    assert other.figure(1, 1).difference.over.mean == pytest.approx((values[1] - values[0]).mean())
 
 
 @pytest.mark.parametrize("reference", [{}, {"method": "base"}])
@@ -349,6 +353,18 @@ def test_a_live_table_writes_its_files_when_a_state_changes(table, monkeypatch):
         table.done("base", "knn", 0, 0.5)
         shown()
         assert written.read_text() != first and "50.00 1/6" in text.getvalue()
+        # While a training runs, the page shows its progress each time that it loads itself.
+        job = table.place("pretrain-new-0")
+        lock = take_lock(job)
+        table.state("pretrain-new-0", RUNNING)
+        shown()
+        (job / "log.txt").write_text(LOG)
+        shown()
+        assert "epoch 3 of 200" not in (table.folder / "table.html").read_text()
+        monkeypatch.setattr(live, "REFRESH", 0)
+        shown()
+        lock.release()
+        assert "epoch 3 of 200" in (table.folder / "table.html").read_text()
     assert sorted(path.name for path in table.folder.glob("table.*")) == [
         "table.csv", "table.html", "table.md", "table.tex",
     ]  # fmt: skip

@@ -20,7 +20,7 @@ from ssl_ext.apis.tables.jobs import read_job, write_job, write_state
 from ssl_ext.apis.tables.local import Local
 from ssl_ext.apis.tables.locks import is_held, take_lock
 from ssl_ext.apis.tables.plan import job_folder, write_plan
-from ssl_ext.apis.tables.planning import plan_table
+from ssl_ext.apis.tables.planning import plan_table, reference_row
 from ssl_ext.apis.tables.run import Outcome, plan_in, run_table, run_workers
 from ssl_ext.apis.tables.starters import Workers
 from ssl_ext.apis.tables.steps import BLOCKED, BUSY, MAX_DEATHS, WAITS, Step, argv, begin
@@ -196,6 +196,12 @@ def test_other_files_of_the_same_name_are_other_jobs(place, monkeypatch):
 def test_bad_choices_are_one_sentence(place, settings, message):
     with pytest.raises(UserError, match=message):
         planned(place, **settings)
+    for wrong in (["batch=7"], ["protocol=knn"], ["batch"]):
+        with pytest.raises(
+            UserError, match=f"--reference {wrong[0]}: .* no such row, but batch=256; batch=512"
+        ):
+            reference_row(read_table(place / "table.py"), wrong)
+    assert reference_row(read_table(place / "table.py"), ["batch=512"]) == dict(batch="512")
     chosen = planned(place, only=["batch=256", "protocol=knn"], seeds=[9])
     assert [cell.seed for cell in chosen.plan.cells] == [9] and len(chosen.jobs) == 2
 

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from torch import nn
 from ssl_ext.apis import pretrain
 from ssl_ext.apis.figures import curves_figure
 from ssl_ext.apis.report import report
+from ssl_ext.apis.report.references import Reference
+from ssl_ext.config.papers import Cell
 from ssl_ext.datasets import ArrayDataset
 from ssl_ext.engine import ClassifierEvaluationHook, median_of_last
 from ssl_ext.engine.hooks.classifier_evaluation import classifier_accuracies
-from ssl_ext.evaluation import read_results
+from ssl_ext.evaluation import Condition, read_results
 
 
 @pytest.fixture
@@ -56,6 +59,13 @@ def test_runs_are_measured_stored_and_reported_and_go_on_as_without(classifier_c
     assert row.last["val_acc"] == content["median"]["val_accuracy"]
     assert row.settings["figure"] == "median of the last 2 measurements"
     assert row.sizes == dict(train=1078, test=359)
+    classifier_config.dump(tmp_path / "mine.py")
+    at_paper = Cell({}, 90.0, "acc", "mine", evaluate=dict(protocols="classification"))
+    reference = Reference(0.9, "acc", "a paper", at_paper, Condition.from_row(row), (), tmp_path)
+    assert reference.differences(row, "last") == []
+    longer = replace(at_paper, options=["train_cfg.max_epochs=4"])
+    (reason,) = replace(reference, cell=longer).differences(row, "last")
+    assert reason == "its pretraining epochs are 3, not 4"
     ((grid,), _) = report([tmp_path / "watched"], out_dir=tmp_path / "report")
     assert f"{100 * row.last['acc']:.2f}" in grid.markdown()
 

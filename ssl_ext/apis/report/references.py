@@ -18,7 +18,7 @@ from ssl_ext.evaluation import Condition, ResultRow
 from ssl_ext.evaluation.conditions import MODES
 from ssl_ext.evaluation.identity import flat
 from ssl_ext.evaluation.metric_names import check_metric
-from ssl_ext.evaluation.results import UNTRAINED
+from ssl_ext.evaluation.results import CLASSIFICATION, UNTRAINED
 
 from .comparison import data_name
 
@@ -104,8 +104,8 @@ class Reference:
 
     def differences(self, row: ResultRow, which: str) -> list[str]:
         """List the differences of a row's epoch from the publication, including facts not recorded."""
-        trained = row.protocol not in UNTRAINED or not self.recipes
-        found = [self._recipe(row)] if trained and row.recipe not in self.recipes else []
+        alike = row.recipe in self.recipes or (row.protocol in UNTRAINED and self.recipes)
+        found = [] if alike or row.protocol == CLASSIFICATION else [self._recipe(row)]
         if row.balance:
             found.append(f"it is trained with {row.balance}")
         if self.which not in (None, which) and row.best != row.last:

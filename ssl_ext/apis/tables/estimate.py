@@ -139,7 +139,7 @@ class Stopwatch(Hook):
             self.monitors[type(hook).__name__] = seconds, math.ceil(epochs / max(1, interval))
 
 
-def measure(config: str, options: Sequence[str], since: float) -> Measured:
+def measure(config: str, options: Sequence[str], since: float, **switches: bool) -> Measured:
     """Run three steps of a training, with its data and hooks, in a folder that is removed afterwards.
 
     The process must do nothing else.
@@ -148,6 +148,7 @@ def measure(config: str, options: Sequence[str], since: float) -> Measured:
         config: Path of the config.
         options: Overrides, as ``'key=value'``.
         since: Unix time at which the process was started.
+        switches: ``amp``, ``compile`` and the like (:func:`ssl_ext.config.training.training_config`).
 
     Raises:
         UserError: The config cannot be trained, or its data are missing.
@@ -160,7 +161,7 @@ def measure(config: str, options: Sequence[str], since: float) -> Measured:
         held.enter_context(own_logs())
         held.enter_context(DefaultScope.overwrite_default_scope("ssl_ext"))
         folder = held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        loaded = training_config(config, parse_options(options), work_dir=folder)
+        loaded = training_config(config, parse_options(options), work_dir=folder, **switches)
         runner = prepare(loaded, None, None, {}, False)
         runner.register_hook(watch)
         with contextlib.suppress(_Enough):

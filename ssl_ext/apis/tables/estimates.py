@@ -23,9 +23,15 @@ NOT_INCLUDED = (
 
 
 def estimate_table(
-    plan: Plan, jobs: Mapping[str, Job], states: Mapping[str, State], say: Callable[[str], object]
+    plan: Plan,
+    jobs: Mapping[str, Job],
+    states: Mapping[str, State],
+    say: Callable[[str], object],
+    switches: Mapping[str, bool] | None = None,
 ) -> list[Grid]:
     """Measure each distinct training of a plan, seeds aside, in a process of its own.
+
+    ``switches`` are those of every training (:func:`.estimate.measure`).
 
     Returns:
         Time and memory of each training, and hours of each cell.
@@ -37,7 +43,7 @@ def estimate_table(
     found: dict[str, Measured | str] = {}
     for number, ((config, *options), members) in enumerate(groups.items(), start=1):
         say(f"{number} of {len(groups)}: {' '.join([members[0].config, *options])}")
-        one = _measured(config, options)
+        one = _measured(config, options, switches or {})
         found.update((job.id, one) for job in members)
     return [trainings_grid(list(groups.values()), found, states), cells_grid(plan, jobs, found)]
 
@@ -47,10 +53,10 @@ def is_training(job: Job) -> bool:
     return job.command[:2] == ["ssl-ext", "train"]
 
 
-def _measured(config: str, options: list[str]) -> Measured | str:
+def _measured(config: str, options: list[str], switches: Mapping[str, bool]) -> Measured | str:
     """The measurements, or why there are none."""
     try:
-        return in_a_new_process(measure, config, options, time.time())
+        return in_a_new_process(measure, config, options, time.time(), **switches)
     except UserError as error:
         return str(error)
     except BrokenProcessPool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ssl_ext.config.recipes import RECIPES
 from ssl_ext.errors import UserError
-from ssl_ext.evaluation.results import OWN
+from ssl_ext.evaluation.results import CLASSIFICATION, OWN
 from ssl_ext.names import MODES, PROTOCOLS
 
 from .jobs import CHECKPOINT, RUN, Job, digest
@@ -110,7 +110,7 @@ def evaluation_of(
         raise UserError(f"EVALUATE: {wrong[0]} is unknown; allowed are {', '.join(sorted(ARGUMENTS))}.")
     protocols = _listed(asked.get("protocols", []))
     if len(protocols) > 1 or (protocols and protocols[0] not in PROTOCOLS):
-        allowed = ", ".join((*PROTOCOLS, "classification", "detection", "log"))
+        allowed = ", ".join((*PROTOCOLS, CLASSIFICATION, "detection", "log"))
         raise UserError(f"EVALUATE: protocols={asked['protocols']!r}: a cell has one of {allowed}.")
     shared = {name: _listed(asked[name]) for name in LABELS if name in asked}
     protocol = protocols[0] if protocols else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from ssl_ext.errors import sentence
 from ssl_ext.files import replacing
 
+from .jobs import RUNNING
 from .layout import Layout
 from .outputs import figures_grid, table_csv, table_grids, table_latex, table_markdown
-from .page import render_table
+from .page import REFRESH, render_table
 from .scores import Scores
 from .status import status_lines
 
@@ -41,8 +44,9 @@ def write_outputs(layout: Layout, folder: Path) -> list[Path]:
 class LiveTable:
     """Context that draws a table while its jobs run; call it as often as you like.
 
-    The files are written again when the state of a job changed. A terminal shows the table, and the running
-    and failed jobs below it, until the block ends; without a terminal nothing is printed.
+    The files are written again when the state of a job changed and, while jobs are running, as often as the
+    page loads itself. A terminal shows the table, and the running and failed jobs below it, until the block
+    ends; without a terminal nothing is printed.
 
     Args:
         folder: The table's folder, with ``plan.json``.
@@ -54,6 +58,7 @@ class LiveTable:
         self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self.due = 0.0
         self.drawn: Any = None
+        self.written = 0.0
 
     def __enter__(self) -> LiveTable:
         if self.live:
@@ -75,22 +80,34 @@ class LiveTable:
         if start < self.due:
             return
         layout = self.scores.read()
-        if layout.states != self.drawn:
+        running = any(state.status == RUNNING for state in layout.states.values())
+        if layout.states != self.drawn or (running and start >= self.written + REFRESH):
             write_outputs(layout, self.folder)
-            self.drawn = layout.states
+            self.drawn, self.written = layout.states, start
         if self.live:
             self.live.update(renderable(layout), refresh=True)
         took = time.monotonic() - start
         self.due = start + max(EVERY, took / SHARE)
 
 
-def show_table(folder: Path, console: Any) -> None:
+def redraw(folder: Path) -> str | None:
+    """Write the files of a planned table; return a sentence if that fails."""
+    try:
+        write_outputs(Scores(folder).read(), folder)
+    except Exception as error:  # a table that cannot be drawn does not stop its jobs
+        return f"Not drawn: {sentence(error)}"
+    return None
+
+
+def show_table(folder: Path, console: Any, reference: Mapping[str, Any] | None = None) -> None:
     """Print a planned table as it stands to a :class:`ssl_ext.cli.console.PlainConsole`; write its files.
+
+    ``reference`` replaces the plan's row that others are compared with.
 
     Raises:
         UserError: The folder has no plan, or a file is damaged.
     """
-    layout = Scores(folder).read()
+    layout = Scores(folder, reference).read()
     console.print_grids(table_grids(layout))
     for line in status_lines(layout):
         console.print(line, soft_wrap=True)

@@ -16,13 +16,14 @@ from ssl_ext.config.papers import Cell as TableCell
 from ssl_ext.config.papers import Table, find_config
 from ssl_ext.config.training import training_config
 from ssl_ext.engine.weights.files import weights_hash
+from ssl_ext.evaluation.results import CLASSIFICATION
 
 from .evaluations import Evaluation, evaluation_of
 from .jobs import CHECKPOINT, RUN, Job, digest
 from .plan import Cell
 
 # Figures of a training instead of an evaluation.
-CLASSIFICATION, DETECTION, CURVE = "classification", "detection", "log"
+DETECTION, CURVE = "detection", "log"
 RESULTS = {CLASSIFICATION: "classification/results.json", DETECTION: "detection.json"}
 # A config of 8 processes with 32 images each is called ..._8xb32-....
 PROCESSES = re.compile(r"_(\d+)xb\d+-")

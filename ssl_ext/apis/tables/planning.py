@@ -93,6 +93,20 @@ def plan_table(
     return Planned(plan, planner.jobs, planner.data)
 
 
+def reference_row(table: Table, texts: Sequence[str]) -> dict[str, str]:
+    """Values, by row axis, of ``axis=value`` texts, which some row of the table must have.
+
+    Raises:
+        UserError: There is no such axis or row.
+    """
+    chosen = dict(text.partition("=")[::2] for text in texts)
+    rows = [{axis: str(cell.at[axis]) for axis in table.rows} for cell in table.cells]
+    if not any(chosen.items() <= row.items() for row in rows):
+        known = dict.fromkeys(" ".join(f"{axis}={value}" for axis, value in row.items()) for row in rows)
+        raise UserError(f"--reference {' '.join(texts)}: the table has no such row, but {'; '.join(known)}.")
+    return chosen
+
+
 def _only(cells: Sequence[TableCell], only: Sequence[str]) -> Sequence[TableCell]:
     for text in only:
         axis, equals, values = text.partition("=")

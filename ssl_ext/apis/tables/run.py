@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
-from rich.console import Console
 
 from ssl_ext.config.papers import Table, find_table, read_table
 from ssl_ext.errors import UserError, sentence
@@ -22,13 +21,12 @@ from .checks import check_data, check_place, missing_data, without_missing
 from .estimates import estimate_table
 from .jobs import DONE, FAILED, OPEN, State, digest, read_state, write_state
 from .live import LiveTable, show_table
-from .local import WORKERS_LOG
 from .locks import take_lock
 from .overview import print_plan
 from .plan import PLAN, Plan, Starter, job_folder, read_plan, read_states, write_plan
-from .planning import Planned, plan_table
+from .planning import Planned, plan_table, reference_row
 from .starters import Workers
-from .status import StatusLines
+from .status import StatusLines, Tail
 
 POLL = 0.5
 CHOICE = ("only", "seeds", "options", "train_args")
@@ -163,6 +161,8 @@ def run_table(
     dry_run: bool = False,
     show: bool = False,
     estimate: bool = False,
+    switches: Mapping[str, bool] | None = None,
+    reference: Sequence[str] = (),
     **settings: Any,
 ) -> int:
     """Plan and run the table of a file, and draw it meanwhile; see :func:`plan_in`.
@@ -175,6 +175,8 @@ def run_table(
         dry_run: Print the runs and their states only.
         show: Print the table as it stands only, and write its files.
         estimate: Print time and memory of the runs whose data are there only.
+        switches: What ``train_args`` of ``settings`` set in each config, for the estimate.
+        reference: Row that tests compare the others with, as ``axis=value``; default that of the file.
         settings: Further arguments of :func:`plan_in`.
 
     Returns:
@@ -189,11 +191,14 @@ def run_table(
     choice = [settings.get(name) for name in CHOICE]
     name = f"{path.stem}-{digest(choice)[:6]}" if any(choice) else path.stem
     _check_file(path, Path(out).resolve() / name)
+    table = read_table(path)
+    if reference:
+        table = replace(table, reference=reference_row(table, reference))
     if show:
-        show_table(Path(out).resolve() / name, console)
+        show_table(Path(out).resolve() / name, console, table.reference if reference else None)
         return 0
     settings["skip_missing"] = settings.get("skip_missing", False) or estimate
-    outcome = plan_in(read_table(path), name, out, dry_run=dry_run or estimate, **settings)
+    outcome = plan_in(table, name, out, dry_run=dry_run or estimate, **settings)
     plan, jobs = outcome.planned.plan, outcome.planned.jobs
     if not dry_run and not estimate:
         for note in plan.notes:
@@ -209,7 +214,7 @@ def run_table(
             return 1 if outcome.failed else 0
         return 0 if set(outcome.counts) <= {DONE} else 1
     if estimate:
-        console.print_grids(estimate_table(plan, jobs, outcome.states, console.print))
+        console.print_grids(estimate_table(plan, jobs, outcome.states, console.print, switches))
     print_plan(console, plan, jobs, outcome.states, None if estimate else outcome.images)
     return 1 if outcome.failed else 0
 
@@ -225,22 +230,3 @@ def _check_file(path: Path, folder: Path) -> None:
 
 def _leave(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
-
-
-class Tail:
-    """Prints what workers write to ``workers.log`` from now on."""
-
-    def __init__(self, folder: Path, console: Console) -> None:
-        self.path, self.console = folder / WORKERS_LOG, console
-        self.read = self.path.stat().st_size if self.path.exists() else 0
-
-    def __call__(self) -> None:
-        """Print new lines."""
-        if not self.path.exists():
-            return
-        with open(self.path, "rb") as log:
-            log.seek(self.read)
-            lines = log.read().rpartition(b"\n")[0]
-        if lines:
-            self.read += len(lines) + 1
-            self.console.print(lines.decode(errors="replace"), soft_wrap=True)

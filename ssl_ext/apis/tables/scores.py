@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +26,15 @@ from ssl_ext.visualization.scalars import figure_of_epoch
 from .jobs import DONE, RUN, STATE, Job, State, read_job, read_state
 from .layout import Box, Ends, Figure, Layout, compared
 from .plan import JOBS, Cell, Plan, job_folder, read_plan, unless_killed
-from .planner import CURVE
+from .planner import CURVE, DETECTION
 from .progress import run_of
 
-DETECTION = "detection.json"
+DETECTIONS = "detection.json"
+NOT_COMPARED = {
+    DETECTION: "the detector's config and data are not compared with the publication's",
+    CURVE: "figures of the log, such as times, are those of this machine",
+}
+"""Protocols without the facts of a result row."""
 
 
 class Scores:
@@ -35,10 +42,11 @@ class Scores:
 
     Args:
         folder: The table's folder, with ``plan.json``.
+        reference: Instead of the plan's, values of the row that others are compared with.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, reference: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.reference = folder, reference
         self._rows: dict[Path, tuple[int, list[ResultRow]]] = {}
         self._reasons: dict[str, list[str]] = {}
         self._intervals: dict[str, Ends] = {}
@@ -56,6 +64,8 @@ class Scores:
             UserError: The folder has no plan, or a file is damaged.
         """
         plan = read_plan(self.folder)
+        if self.reference is not None:
+            plan = replace(plan, reference=dict(self.reference))
         jobs = {name: self._job(name) for name in plan.jobs}
         states = {name: self._state(name) for name in plan.jobs}
         groups: dict[tuple[str, ...], dict[str, list[Cell]]] = {}
@@ -128,7 +138,7 @@ class Scores:
     def _read(self, path: Path) -> list[ResultRow]:
         stamp = path.stat().st_mtime_ns
         if path not in self._rows or self._rows[path][0] != stamp:
-            rows = _detections(path) if path.name == DETECTION else [*find_results([path])[0].rows]
+            rows = _detections(path) if path.name == DETECTIONS else [*find_results([path])[0].rows]
             self._rows[path] = stamp, rows
         return self._rows[path][1]
 
@@ -169,6 +179,9 @@ class Scores:
         folder = Path(str(plan.file)).parent
         found: dict[str, None] = {}
         for row in rows:
+            if row.protocol in NOT_COMPARED:
+                found[NOT_COMPARED[row.protocol]] = None
+                continue
             about = [row.source.get(key) for key in ("network", "pretraining", "checkpoint", "data")]
             key = str([paper, row.recipe, row.method, row.protocol, about])
             if key not in self._reasons:
@@ -206,4 +219,4 @@ def _detections(path: Path) -> list[ResultRow]:
     from ssl_ext.detection.evaluation_hook import Table
 
     row = read_json(path, Table, "a detection.json of training").rows[-1]
-    return [ResultRow("detector", "detection", row, row, {}, {}, int(row.get("seed", 0)))]
+    return [ResultRow("detector", DETECTION, row, row, {}, {}, int(row.get("seed", 0)))]

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich.console import Console
+
 from ssl_ext.console import FIRST, LONGEST, screen
 
 from .headings import places
 from .jobs import DONE, FAILED, LOG, OPEN, RUNNING, Job, State
 from .layout import Box, Layout
+from .local import WORKERS_LOG
 from .plan import JOBS, Plan, job_folder, read_states
 from .progress import chain_of, duration, progress_of
 
@@ -133,3 +136,22 @@ class StatusLines:
         if said != self.said:
             screen.say(said)
             self.said = said
+
+
+class Tail:
+    """Prints what workers write to ``workers.log`` from now on."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.path, self.console = folder / WORKERS_LOG, console
+        self.read = self.path.stat().st_size if self.path.exists() else 0
+
+    def __call__(self) -> None:
+        """Print new lines."""
+        if not self.path.exists():
+            return
+        with open(self.path, "rb") as log:
+            log.seek(self.read)
+            lines = log.read().rpartition(b"\n")[0]
+        if lines:
+            self.read += len(lines) + 1
+            self.console.print(lines.decode(errors="replace"), soft_wrap=True)

@@ -13,8 +13,10 @@ from mmengine.dist import all_reduce, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from ssl_ext.datasets.files import data_files
 from ssl_ext.env import package_versions, peak_resident_bytes
 from ssl_ext.evaluation import ResultRow, batches, evaluation_mode, labelled_rows, read_results, write_results
+from ssl_ext.evaluation.results import CLASSIFICATION
 from ssl_ext.files import write_text
 from ssl_ext.registry import HOOKS
 
@@ -23,7 +25,6 @@ from .random_state import kept_random_state
 
 FILE = "accuracies.json"
 RESULTS = "classification/results.json"
-PROTOCOL = "classification"
 EPOCHS = "classifier_epochs"
 
 
@@ -89,10 +90,17 @@ class ClassifierEvaluationHook(Hook):
     def row(self, runner, epochs: list[dict[str, Any]]) -> ResultRow:
         """Medians of the last epochs as a result row; ``best`` is equal, as no epoch is selected."""
         medians, splits = median_of_last(epochs, self.last), runner.evaluation_splits
+        config = runner.cfg.to_dict()
+        model, dataset = config["model"], config["train_dataloader"]["dataset"]
+        files = {
+            name: {"files": data_files(split)}
+            for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+            if split is not None
+        }
         figures = {name.replace("accuracy", "acc"): value for name, value in medians.items()}
         return ResultRow(
-            method=str(runner.cfg.model.type),
-            protocol=PROTOCOL,
+            method=str(model["type"]),
+            protocol=CLASSIFICATION,
             last=figures,
             best=figures,
             settings=dict(
@@ -109,7 +117,10 @@ class ClassifierEvaluationHook(Hook):
             ),
             source=dict(
                 config=runner.cfg.filename,
-                dataset=runner.cfg.to_dict()["evaluation_dataset"],
+                network={key: model.get(key) for key in ("backbone", "neck")},
+                pretraining=dict(datasets=[dataset], epoch=runner.epoch + 1),
+                dataset=config["evaluation_dataset"],
+                data=files,
                 classes=splits.train.classes,
                 device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
                 versions=package_versions(),
@@ -172,7 +183,7 @@ def write_accuracies(path: Path, epochs: list[dict[str, Any]], last: int) -> Non
 def _other_rows(runner) -> list[ResultRow]:
     """Rows of other protocols in the result file, which are kept."""
     path = Path(runner.work_dir) / RESULTS
-    return [row for row in read_results(path) if row.protocol != PROTOCOL] if path.exists() else []
+    return [row for row in read_results(path) if row.protocol != CLASSIFICATION] if path.exists() else []
 
 
 def _stored(runner) -> list[dict[str, Any]]:
