@@ -15,6 +15,7 @@ from ssl_ext.names import DEFAULT_PROTOCOLS
 
 from .arguments import CONFIG_HELP, add_options, check_paths
 from .train import shared_switches
+from .workers import add_workers, take_workers
 
 EXAMPLE = """example:
   python tools/sweep.py CONFIG train_dataloader.batch_size=64,128 \\
@@ -47,28 +48,34 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0], help="seeds; one run per point and seed (0)"
     )
+    add_workers(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
     add_options(parser, help="override config keys at all points")
     words = sys.argv[1:] if words is None else list(words)
     cut = words.index("--") if "--" in words else len(words)
     args = vars(parser.parse_args(words[:cut]))
     check_paths(args)
+    where = take_workers(args)
     shared_switches(words[cut + 1 :])
 
     from ssl_ext.apis.sweep import sweep
     from ssl_ext.apis.sweep.points import sweep_table
     from ssl_ext.apis.tables.overview import print_plan
+    from ssl_ext.apis.tables.starters import choose_workers
 
     from .console import PlainConsole
 
     console = PlainConsole()
     if args.pop("dry_run"):
         args["show"] = partial(print_plan, console)
-    points = sweep(args.pop("config"), args.pop("grid"), train_args=words[cut + 1 :], **args)
+    workers = choose_workers(**where)
+    points = sweep(args.pop("config"), args.pop("grid"), train_args=words[cut + 1 :], workers=workers, **args)
     if not points:
         return
     console.print(sweep_table(points, args["protocols"]))
     console.wrote(Path(points[0].folder).parent)
+    if workers.note:
+        console.print(workers.note)
     failed = [point for point in points if point.status == "failed"]
     for point in failed:
         console.print(f"failed: {point.reason}\n  log: {point.log}", soft_wrap=True)

@@ -15,6 +15,7 @@ from ssl_ext.errors import UserError
 
 from .arguments import add_options
 from .train import shared_switches
+from .workers import add_workers, take_workers
 
 EXAMPLE = """examples:
   python tools/table.py trimix_table1 --dry-run
@@ -24,7 +25,6 @@ EXAMPLE = """examples:
 
 OTHERS = ("work", "processes", "no_wait", "published")
 OLD = 60.0  # seconds after which a worker without a command writes the table again
-STARTERS = ("gpus", "workers", "slurm", "sbatch", "ray")
 
 
 def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None:
@@ -48,14 +48,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         metavar="AXIS=A",
         help="row that others are compared with (the table's)",
     )
-    parser.add_argument(
-        "--gpus", type=lambda text: text.split(","), metavar="0,0,1",
-        help="a worker on each GPU listed; one listed twice is shared (all GPUs, else the CPU)",
-    )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers without GPUs (1)")
-    parser.add_argument("--slurm", type=int, metavar="N", help="top up to N workers in Slurm, then end")
-    parser.add_argument("--sbatch", default="", metavar="ARGUMENTS", help="with --slurm: arguments of sbatch")
-    parser.add_argument("--ray", type=int, metavar="N", help="N workers on the Ray cluster of RAY_ADDRESS")
+    add_workers(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
     parser.add_argument("--show", action="store_true", help="print the planned table as it stands, and stop")
     parser.add_argument(
@@ -82,13 +75,8 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
         sys.exit(_work(_planned(args.work), args.processes, alone=args.no_wait))
     if args.file is None:
         raise UserError("Give a table file, or the name of one in configs/papers.")
-    for name in ("workers", "slurm", "ray"):
-        if (n := getattr(args, name)) is not None and n < 1:
-            raise UserError(f"--{name} {n}: at least 1 is needed.")
-    if len(engines := [name for name in ("gpus", "slurm", "ray") if getattr(args, name)]) > 1:
-        raise UserError(f"--{engines[0]} and --{engines[1]} exclude each other.")
-    if args.sbatch and not args.slurm:
-        raise UserError("--sbatch needs --slurm.")
+    given = vars(args)
+    where = take_workers(given)
 
     from ssl_ext.config.papers import find_table
 
@@ -106,9 +94,8 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     from ssl_ext.apis.tables.run import run_table
     from ssl_ext.apis.tables.starters import choose_workers
 
-    workers = choose_workers(**{name: getattr(args, name) for name in STARTERS})
-    settings = {name: value for name, value in vars(args).items() if name not in (*OTHERS, *STARTERS)}
-    settings |= dict(workers=workers, train_args=words[cut + 1 :], switches=switches)
+    settings = {name: value for name, value in given.items() if name not in OTHERS}
+    settings |= dict(workers=choose_workers(**where), train_args=words[cut + 1 :], switches=switches)
     sys.exit(run_table(settings.pop("file"), console, **settings))
 
 

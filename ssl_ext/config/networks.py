@@ -19,7 +19,7 @@ from ssl_ext.evaluation import batches, evaluation_mode
 from ssl_ext.models.evaluated import EvaluatedModel
 from ssl_ext.models.selfsup.base import TrainableModel, adapted
 from ssl_ext.models.utils import pool_features
-from ssl_ext.models.utils.channels_last import to_channels_last
+from ssl_ext.models.utils.channels_last import protect_narrow, to_channels_last
 from ssl_ext.registry import MODELS
 
 from .arguments import check_model
@@ -53,6 +53,7 @@ def build_model(config: Config) -> TrainableModel:
         model = adapted(MODELS.build(settings))
     with _quiet(), user_errors("model, initial weights"):
         model.init_weights()
+    protect_narrow(model)
     return model
 
 

@@ -19,7 +19,7 @@ from ssl_ext.visualization import sweep_lines
 @pytest.fixture
 def run(tiny_config, tiny_config_file, tmp_path, monkeypatch):
     """Sweep a tiny config of one epoch in forked processes; points run one after another."""
-    monkeypatch.setattr("ssl_ext.apis.sweep.run.Local", ForkedLocal)
+    monkeypatch.setattr("ssl_ext.apis.tables.starters.Local", ForkedLocal)
     tiny_config.train_cfg.max_epochs = 1
     tiny_config.custom_hooks = []
     tiny_config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
@@ -182,6 +182,7 @@ def test_tool_separates_training_arguments(tiny_config_file, monkeypatch, capsys
         "knn",
         "--cfg-options",
         "b=3",
+        "--workers=2",
         "--",
         "--amp",
         "--compile",
@@ -189,6 +190,6 @@ def test_tool_separates_training_arguments(tiny_config_file, monkeypatch, capsys
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 1
-    assert given["train_args"] == ["--amp", "--compile"]
+    assert given["train_args"] == ["--amp", "--compile"] and given["workers"].n == 2
     assert (given["grid"], given["options"], given["work_dir"]) == (["a=1,2"], ["b=3"], None)
     assert "log: l" in capsys.readouterr().out

@@ -19,13 +19,14 @@ from ssl_ext.apis.tables import Job, Plan, State, jobs, locks, read_state
 from ssl_ext.apis.tables.jobs import read_job, write_job, write_state
 from ssl_ext.apis.tables.local import Local
 from ssl_ext.apis.tables.locks import is_held, take_lock
-from ssl_ext.apis.tables.plan import job_folder, write_plan
+from ssl_ext.apis.tables.plan import Cell, job_folder, write_plan
 from ssl_ext.apis.tables.planning import plan_table, reference_row
 from ssl_ext.apis.tables.run import Outcome, plan_in, run_table, run_workers
 from ssl_ext.apis.tables.starters import Workers
 from ssl_ext.apis.tables.steps import BLOCKED, BUSY, MAX_DEATHS, WAITS, Step, argv, begin
 from ssl_ext.cli.console import PlainConsole
 from ssl_ext.cli.evaluate import main as evaluate_main
+from ssl_ext.cli.table import main as table_main
 from ssl_ext.config.papers import read_table
 from ssl_ext.errors import UserError
 
@@ -338,6 +339,17 @@ def test_a_view_that_fails_stops_no_job_and_no_jobs_need_no_worker(shell, monkey
     assert outcome.counts == {"done": 1} and len(calls) > 1
     assert said == ["Not drawn: run/None"]
     assert run_workers(shell({}), Local, 1, [view]).states == {}
+
+
+def test_a_worker_that_no_command_watches_writes_the_table(shell):
+    for name, words in dict(a=[], b=["--no-wait"]).items():
+        outcome = shell({name: "true"})
+        cell = Cell(dict(method="x", data="y"), 0, None, "acc", note="none")
+        plan = replace(outcome.planned.plan, rows=["method"], columns=["data"], cells=[cell])
+        write_plan(outcome.folder, plan, {})
+        command = partial(table_main, ["--work", str(outcome.folder), *words])
+        assert Forked(command, sys.stdout.fileno(), {}).wait() == 0
+        assert (outcome.folder / "table.html").exists() == (words != [])
 
 
 def test_the_results_that_another_table_reads_are_kept(tmp_path):

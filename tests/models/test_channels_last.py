@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_ext.models.utils.channels_last import to_channels_last
+from ssl_ext.models.utils.channels_last import protect_narrow, to_channels_last
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,10 @@ from ssl_ext.models.utils.channels_last import to_channels_last
 )
 def test_narrow_networks_keep_their_format(channels, kernel, stride, last):
     model = nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 8, kernel, stride, kernel // 2))
+    protect_narrow(model)
     to_channels_last(model)
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last) == last
-    model(torch.randn(4, 3, 12, 12)).square().sum().backward()
+    images = torch.randn(4, 3, 12, 12).to(memory_format=torch.channels_last)
+    features = model(images)
+    features.square().sum().backward()
+    assert features.is_contiguous(memory_format=torch.channels_last) == last

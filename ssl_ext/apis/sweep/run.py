@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ssl_ext.apis.tables.jobs import DONE, FAILED, LOG, RUN, State
-from ssl_ext.apis.tables.local import Local
 from ssl_ext.apis.tables.plan import JOBS, Cell, read_states
 from ssl_ext.apis.tables.run import Outcome, plan_in, run_workers
-from ssl_ext.apis.tables.starters import local_gpus
+from ssl_ext.apis.tables.starters import Workers, choose_workers
 from ssl_ext.apis.tables.status import StatusLines
 from ssl_ext.config.load import load_config, parse_options
 from ssl_ext.config.networks import build_model
@@ -45,11 +43,12 @@ def sweep(
     seeds: Sequence[int] = (0,),
     options: Sequence[str] = (),
     train_args: Sequence[str] = (),
+    workers: Workers | None = None,
     show: Callable[..., None] | None = None,
 ) -> list[Point]:
     """Train and evaluate every point of a grid, as a table does (:mod:`ssl_ext.apis.tables`).
 
-    Points run one after another, or one on each GPU of this machine. A failure affects one point only.
+    A failure affects one point only.
     Finished trainings and evaluations are skipped, unfinished ones resumed, and failed ones tried again.
     ``sweep.json`` is written after every point. For one or two axes there is a figure ``accuracy_<protocol>``
     over the first axis, with a line for each value of the second.
@@ -62,6 +61,8 @@ def sweep(
         seeds: Every point is trained once with each of them.
         options: Config keys to override at all points, as ``'key=value'``.
         train_args: More arguments of the training tool.
+        workers: Where the points run; default: one after another on the CPU, or one on each GPU of this
+            machine. Workers in Slurm are submitted only; the same call later reads what is done.
         show: Called with the plan, its jobs, their states and training images; nothing is written or run.
 
     Returns:
@@ -97,14 +98,14 @@ def sweep(
         f"Sweep of {Path(config).stem}", "%", cells, rows=[axis.name for axis in axes], columns=["protocol"],
         seeds=seeds, folder=Path.cwd(),
     )  # fmt: skip
+    workers = workers or choose_workers()
     outcome = plan_in(
         table, "table", folder, options=options, train_args=train_args, retry_failed=True,
-        dry_run=show is not None,
+        most_processes=workers.most_processes, dry_run=show is not None,
     )  # fmt: skip
     if show:
         show(outcome.planned.plan, outcome.planned.jobs, outcome.states, outcome.images)
         return []
-    gpus = local_gpus(None)
     about = dict(
         config=str(config),
         options=list(options),
@@ -114,7 +115,7 @@ def sweep(
     )
     points = _Points(folder, settings, outcome, about)
     status = StatusLines(outcome.folder, outcome.planned.plan, outcome.planned.jobs)
-    run_workers(outcome, partial(Local, gpus=gpus), len(gpus) or 1, [points, status])
+    run_workers(outcome, workers.make, workers.n, [points, status])
     if len(axes) <= 2:
         for protocol in protocols:
             if lines := accuracy_lines(points.points, protocol):
