@@ -30,6 +30,9 @@ def stop_at(number, place, sent):
     """Let this process receive a signal at a place of the ``number``-th file that it writes (from 0)."""
     written, fsync, replace = itertools.count(), os.fsync, os.replace
 
+    # It is ignored in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def die():
         os.kill(os.getpid(), sent)
 

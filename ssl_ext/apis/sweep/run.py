@@ -48,8 +48,8 @@ def sweep(
 ) -> list[Point]:
     """Train and evaluate every point of a grid, as a table does (:mod:`ssl_ext.apis.tables`).
 
-    A failure affects one point only.
-    Finished trainings and evaluations are skipped, unfinished ones resumed, and failed ones tried again.
+    A failure affects one point only. Finished trainings and evaluations are skipped, unfinished ones resumed,
+    and failed ones tried again.
     ``sweep.json`` is written after every point. For one or two axes there is a figure ``accuracy_<protocol>``
     over the first axis, with a line for each value of the second.
 
