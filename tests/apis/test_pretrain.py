@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from methods import write_images
 from mmengine.config import Config
 from tables import Forked
 
@@ -189,6 +190,10 @@ def test_mixed_precision_on_the_cpu_needs_matrix_units(tiny_config, tmp_path, mo
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     tiny_config.train_cfg.max_epochs = 1
+    # Without matrix units a step in bfloat16 is slow.
+    write_images(path := tmp_path / "images.npz")
+    tiny_config.train_dataloader.batch_size = 16
+    tiny_config.train_dataloader.dataset = dict(type="NPZDataset", split="train", data_root=str(path))
     pretrain(tiny_config, work_dir=tmp_path / "run", amp=True)
     (written,) = (tmp_path / "run").glob("*.py")
     assert Config.fromfile(written).optim_wrapper.type == "BFloat16OptimWrapper"

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from methods import write_images
 from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
@@ -26,8 +27,8 @@ class OverflowHook(Hook):
 
 
 @pytest.fixture
-def scaled(prediction_config, monkeypatch):
-    """A run of BYOL with a gradient scaler, on the CPU."""
+def scaled(prediction_config, tmp_path, monkeypatch):
+    """A run of BYOL with a gradient scaler, on the CPU, in two epochs of four small batches."""
     monkeypatch.setattr(amp_optimizer_wrapper, "is_cuda_available", lambda: True)
     monkeypatch.setattr(
         amp_optimizer_wrapper, "GradScaler", lambda **options: torch.amp.GradScaler("cpu", **options)
@@ -35,6 +36,9 @@ def scaled(prediction_config, monkeypatch):
 
     def make(steps, init_scale=1024.0):
         config = prediction_config("BYOL")
+        write_images(path := tmp_path / "images.npz")
+        config.train_dataloader.batch_size = 12
+        config.train_dataloader.dataset = dict(type="NPZDataset", split="train", data_root=str(path))
         config.custom_hooks = [dict(type="RandomStateHook"), dict(type="OverflowHook", steps=steps)]
         config.optim_wrapper.update(
             type="AmpOptimWrapper", dtype="bfloat16", loss_scale=dict(init_scale=init_scale)
