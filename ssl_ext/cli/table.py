@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None, *, prog: str | None = None) -> None
     parser.add_argument("--dry-run", action="store_true", help="print the runs and what is done, and stop")
     parser.add_argument("--show", action="store_true", help="print the planned table as it stands, and stop")
     parser.add_argument(
-        "--estimate", action="store_true", help="run three steps of each training, print time and memory"
+        "--estimate", action="store_true", help="run the first steps of each training, print time and memory"
     )
     parser.add_argument(
         "--published", nargs="?", const="text", choices=("text", "markdown"),

@@ -1,4 +1,4 @@
-"""Time and memory of a training, from three of its steps."""
+"""Time and memory of a training, from its first steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from ssl_ext.env import peak_resident_bytes
 from ssl_ext.evaluation import extract_features
 from ssl_ext.models.evaluated import EvaluatedModel
 
-STEPS = 3
+# Three steps, and further ones for three seconds; twelve include a line of the log.
+STEPS, MOST, SECONDS = 3, 12, 3.0
 WARMUP = 1  # the first step allocates memory and the optimiser's state
 CAPTURE = 4  # on a GPU three eager steps and the capture come first
 USABLE = 0.95  # of a GPU's memory
@@ -39,7 +40,7 @@ class Measured:
 
     Attributes:
         start: Time from the start of the process to the first step.
-        step: Median time of a step.
+        step: Mean time of a step.
         epochs: Epochs; None for a training by steps.
         steps: Steps of the whole training.
         monitors: Time of each hook that runs after an epoch, and how often it runs.
@@ -116,8 +117,10 @@ class Stopwatch(Hook):
         if self.last is not None:
             self.steps.append(end - self.last)
         self.last = end
-        if len(self.steps) == self.warmup + STEPS - 1:
-            self.steps = self.steps[-STEPS:]
+        taken = self.steps[self.warmup - 1 :]
+        enough = len(taken) >= STEPS and (len(taken) >= MOST or sum(taken) >= SECONDS)
+        if taken and (enough or runner.iter + 1 >= runner.max_iters):
+            self.steps = taken
             if runner.max_epochs is not None:
                 self._time_monitors(runner)
             raise _Enough
@@ -140,7 +143,7 @@ class Stopwatch(Hook):
 
 
 def measure(config: str, options: Sequence[str], since: float, **switches: bool) -> Measured:
-    """Run three steps of a training, with its data and hooks, in a folder that is removed afterwards.
+    """Run the first steps of a training, with its data and hooks, in a folder that is removed afterwards.
 
     The process must do nothing else.
 
@@ -171,7 +174,7 @@ def measure(config: str, options: Sequence[str], since: float, **switches: bool)
     reserved = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
     return Measured(
         start=watch.start,
-        step=statistics.median(watch.steps),
+        step=statistics.fmean(watch.steps),
         epochs=runner.max_epochs,
         steps=runner.max_iters,
         monitors=watch.monitors,

@@ -86,7 +86,7 @@ def trainings_grid(
     notes.append(f"All runs that are left, one after the other: {duration(total)}.")
     if not on_gpu:
         notes.append("MiB: peak resident memory of the process, libraries and data included.")
-    return Grid("Trainings, from three steps of each", header, rows, 2, notes)
+    return Grid("Trainings, from the first steps of each", header, rows, 2, notes)
 
 
 def cells_grid(plan: Plan, jobs: Mapping[str, Job], found: Mapping[str, Measured | str]) -> Grid:
