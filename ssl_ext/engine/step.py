@@ -56,7 +56,8 @@ class TrainStep:
         self.device = next(self.model.parameters()).device
         self.every = getattr(self.wrapper, "_accumulative_counts", 1)
         self.hooks = [hook for hook in runner.hooks if isinstance(hook, StepHook)]
-        self.count = 0  # steps before this one, for gradient accumulation
+        # Steps before this one, for gradient accumulation; those of a resumed run too.
+        self.count = getattr(self.wrapper, "_inner_count", 0)
         self.rates: Rates | None = None
         if recorder is not None or self.device.type == "cuda":
             try:

@@ -203,6 +203,17 @@ def test_a_step_whose_recording_fails_is_run_again(images, tmp_path, monkeypatch
     assert len(failed) == 1 and differences(plain, again) == []
 
 
+def test_a_resumed_run_whose_optimiser_is_refused_keeps_its_count(images, tmp_path, monkeypatch):
+    """The last of 21 batches is an update of its own; without the count it would be none."""
+    options = {"optim_wrapper.optimizer": dict(type="RMSprop", lr=1e-4, _delete_=True)}
+    config = recordable_run("SimSiam", images, every=4, **options, **{"optim_wrapper.accumulative_counts": 2})
+    plain = checkpoints_of(config, tmp_path / "plain", False, monkeypatch)
+    write_checkpoint(plain[0], tmp_path / "cut.pth")
+    monkeypatch.setattr(step, "recorder_for", lambda runner: (Tape, False))
+    resumed = checkpoints_of(config, tmp_path / "resumed", "auto", monkeypatch, resume=tmp_path / "cut.pth")
+    assert differences(plain[1:], resumed) == []
+
+
 def test_batches_with_other_values_than_tensors_are_not_recorded(images, tmp_path, monkeypatch):
     take = step.TrainStep.__call__
     monkeypatch.setattr(
