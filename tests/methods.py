@@ -138,8 +138,8 @@ class Method:
         head: Config of the head that is called; by default the model's.
         views: Views of an image.
         smallest: Images of the smallest batch.
-        operations: Most operations of a recorded step on the way of an accelerator, views of memory left out;
-            0 if it cannot be recorded. A new number has a reason.
+        operations: Most operations of a recorded step, of its largest variant, on the way of an accelerator,
+            views of memory left out; 0 if it cannot be recorded. A new number has a reason.
         few: Overrides of ``model`` with which a config takes a step on four images.
     """
 
@@ -168,20 +168,20 @@ METHODS = {
         per_step.amix,
         head=BLOCK_HEAD,
         views=1,
-        operations=773,
+        operations=838,
     ),
     "AMix-schedule": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, momentum_schedule="cosine", adjust_lam=True),
         BLOCK_TERMS,
         views=1,
-        operations=786,
+        operations=851,
     ),
     "AMixC": Method(
         dict(QUEUE, **BLOCK, labels=PSEUDO, head=dict(type="AMixHead"), mask_decay=True),
         {*MOCO_TERMS, "classifier", "block_ce", "block_bce", "mask"},
         amix,
         per_step.amix_moco,
-        operations=1044,
+        operations=1099,
     ),
     "AMixClusters": Method(
         dict(CLASSIFIER, **BLOCK, momentum=0.9, clusters=dict(num_classes=3, interval=2)),
@@ -189,17 +189,17 @@ METHODS = {
         sent=per_step.amix,
         views=1,
         few=dict(clusters=dict(num_classes=2)),
-        operations=828,
+        operations=886,
     ),
     "AMixI": Method(
         dict(QUEUE, **BLOCK, head=dict(type="AMixHead")),
         {*MOCO_TERMS, "block_infonce", "block_bce", "mask"},
         amix,
         per_step.amix_moco,
-        operations=1011,
+        operations=1073,
     ),
     "AutoMix": Method(
-        dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, sent=per_step.amix, views=1, operations=730
+        dict(CLASSIFIER, **BLOCK, momentum=0.9), BLOCK_TERMS, sent=per_step.amix, views=1, operations=789
     ),
     "BSIM": Method(
         dict(QUEUE, head=dict(type="MixMoCoHead")),

@@ -38,7 +38,12 @@ def image_shape(dataset):
     return 3, size, size
 
 
-def loader_of(config, largest=64):
+def smallest_side(config):
+    """Pixels with which a network of this config still has four or one last pixels, for a fast step."""
+    return 16 if config.model.backbone.type.endswith("_CIFAR") else 32
+
+
+def loader_of(config, largest):
     """The config's loader over random images of at most ``largest`` px, with its channels and classes."""
     channels, *sides = image_shape(config.train_dataloader.dataset)
     shape = (channels, *(min(side, largest) for side in sides))
@@ -52,7 +57,7 @@ def loader_of(config, largest=64):
     return Runner.build_dataloader(settings, seed=0)
 
 
-def ready(config, largest=64):
+def ready(config, largest):
     """A batch of the config's data, and its model and optimiser, with few clusters and a short queue."""
     config.merge_from_dict({"model": method_of(config.model.type).few})
     for part in (config.model.backbone, config.model.get("neck", {})):

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from methods import method_of
 from mmengine.config import Config
-from steps import BATCH, image_shape, name_of, ready
+from steps import BATCH, image_shape, name_of, ready, smallest_side
 from test_epochs import NAMES, read
 
 from ssl_ext.apis import build_model, load_config
@@ -79,7 +79,7 @@ def distinct_steps():
 @pytest.mark.parametrize("path", distinct_steps())
 def test_one_step_trains_every_parameter(path):
     config = load_config(path)
-    batch, model, optim_wrapper = ready(config)
+    batch, model, optim_wrapper = ready(config, smallest_side(config))
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     before = {name: parameter.detach().clone() for name, parameter in trained.items()}
     largest = {}

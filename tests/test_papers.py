@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from methods import method_of
-from steps import ready
+from steps import ready, smallest_side
 
 from ssl_ext.apis import load_config, parse_options
 from ssl_ext.apis.tables.planning import plan_table
@@ -113,7 +113,8 @@ def test_every_override_changes_its_config_and_the_model_takes_a_step_with_it():
             assert load_config(plain, {key: value}).to_dict() != before, (cell.config, key)
         if not trained:
             continue
-        batch, model, optim_wrapper = ready(narrowed(load_config(plain, values)), largest=32)
+        config = narrowed(load_config(plain, values))
+        batch, model, optim_wrapper = ready(config, smallest_side(config))
         logged = model.train_step(batch, optim_wrapper)
         assert all(torch.isfinite(value) for value in logged.values()), cell
         stepped += 1

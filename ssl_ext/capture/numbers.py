@@ -52,7 +52,8 @@ def pinned(value: Tensor, device: torch.device) -> Tensor:
 class Rates:
     """Learning rates of an optimiser: floats for schedulers, device tensors inside a step.
 
-    Parameter groups with equal initial rates share a slot, the name of their number.
+    Parameter groups with equal initial rates share a slot, the name of their number, until their rates
+    differ.
 
     Raises:
         ValueError: The optimiser's rates cannot be tensors.
@@ -71,17 +72,11 @@ class Rates:
         move_step_counters(optimizer)
 
     def numbers(self) -> dict[str, float]:
-        """Rates of the next step, by slot.
-
-        Raises:
-            ValueError: Groups that share a slot have different rates.
-        """
-        found: dict[str, float] = {}
-        for name, group in zip(self.names, self.optimizer.param_groups, strict=True):
-            rate = float(group["lr"])
-            if found.setdefault(name, rate) != rate:
-                raise ValueError(f"Learning rates that were equal are {found[name]} and {rate}.")
-        return found
+        """Rates of the next step, by slot; once groups of a slot differ, every group has its own slot."""
+        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        if len(set(zip(self.names, rates, strict=True))) > len(set(self.names)):
+            self.names = [f"lr{number}" for number in range(len(rates))]
+        return dict(zip(self.names, rates, strict=True))
 
     @contextmanager
     def in_step(self, numbers: Numbers) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -46,7 +47,14 @@ class Replayed:
             record.replay()
             return result
         self.steps[key] += 1
-        if self.steps[key] < WARM_UP or len(self.records) >= MOST_RECORDINGS:
+        full = len(self.records) >= MOST_RECORDINGS
+        if full and self.steps[key] == WARM_UP:
+            warnings.warn(
+                f"{MOST_RECORDINGS} variants of the step are recorded; the variant {key} runs eagerly, which "
+                "is slower.",
+                stacklevel=2,
+            )
+        if full or self.steps[key] < WARM_UP:
             return self.step()
         if self.steps[key] == WARM_UP:
             with HostAccess() as access:

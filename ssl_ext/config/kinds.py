@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -118,7 +119,7 @@ def check_kinds(config: Config) -> None:
         UserError: A value of the wrong type, NaN, or a whole number above 2**31.
     """
     for key, value in walk(config.to_dict()):
-        kind = next((kind for pattern, kind in PATTERNS.items() if pattern.fullmatch(key)), None)
+        kind = _kind_of(key)
         if kind and not kind.fits(value):
             raise UserError(f"The config has {key}={short(value)}; it must be {kind.words}.")
         if isinstance(value, float) and math.isnan(value):
@@ -145,6 +146,11 @@ def short(value: Any) -> str:
     """A value in at most 103 characters."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+@lru_cache(maxsize=4096)
+def _kind_of(key: str) -> Kind | None:
+    return next((kind for pattern, kind in PATTERNS.items() if pattern.fullmatch(key)), None)
 
 
 def _pattern(key: str) -> re.Pattern:

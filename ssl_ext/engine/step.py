@@ -120,6 +120,7 @@ class TrainStep:
         numbers = self.step_numbers()
         if self.numbers is None or self.numbers.slots.keys() != numbers.keys():
             self.numbers = Numbers(list(numbers), self.device)
+            self.replayed.restart()
         self.numbers.write(numbers)
         key = self.key()
         self.count = getattr(self.wrapper, "_inner_count", 0)

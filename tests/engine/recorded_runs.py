@@ -29,7 +29,7 @@ def recordable_run(case, images, *, epochs=7, every=PER_EPOCH, **options):
     config.default_hooks.checkpoint.update(interval=every, max_keep_ckpts=-1)
     for hook in config.custom_hooks:
         if hook.type == "FeatureMonitorHook":
-            hook.interval = 3
+            hook.interval = 4
     config.views[0].transforms = copy.deepcopy(VIEWS)
     config.merge_from_dict(options)
     return config

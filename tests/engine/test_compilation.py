@@ -21,6 +21,7 @@ def images(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def nothing_compiled_before():
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     yield
     torch._dynamo.reset()
 
@@ -41,13 +42,23 @@ def test_every_algorithm_is_traced_and_trains_as_before(case, images, tmp_path, 
     monkeypatch.setattr(torch.nn.Module, "compile", lambda m, **kw: (compiled.append(m), real(m, **kw)))
     plain = trained(case, images, tmp_path / "plain")
     assert not compiled
-    torch._dynamo.utils.counters.clear()
     state = trained(case, images, tmp_path / "compiled", compile=dict(backend="eager", fullgraph=True))
     # No graph breaks; copies of a network may share a graph.
     assert compiled and torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
     assert state.keys() == plain.keys()
     for name, value in plain.items():
         assert torch.equal(value, state[name]), name
+
+
+def test_an_ema_network_of_cast_weights_is_traced_once(images, tmp_path):
+    """bfloat16 puts casts in the place of its weights in every step."""
+    low = {"optim_wrapper.type": "BFloat16OptimWrapper"}
+    plain = trained("MoCo", images, tmp_path / "plain", **low)
+    state = trained(
+        "MoCo", images, tmp_path / "compiled", compile=dict(backend="eager", fullgraph=True), **low
+    )
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+    assert all(torch.equal(value, state[name]) for name, value in plain.items())
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def test_a_signal_saves_and_the_run_goes_on_where_it_left(config, whole, tmp_pat
 def test_checkpoints_between_epochs_resume_exactly(config, tmp_path):
     config.default_hooks.checkpoint.update(by_epoch=False, interval=1)
     pretrain(config, work_dir=tmp_path / "often")
-    for step in (1, 4, 6):
+    for step in (1, 6):
         cut = tmp_path / f"cut{step}"
         pretrain(config, work_dir=cut, resume=tmp_path / "often" / f"iter_{step}.pth")
         assert_same_run(tmp_path / "often" / "iter_12.pth", cut / "iter_12.pth")

@@ -2,11 +2,13 @@
 
 import difflib
 from collections import Counter
+from contextlib import nullcontext
 
 import torch
 
-from ssl_ext.capture import HostAccess
+from ssl_ext.capture import HostAccess, Replayed, Tape, replayed
 from ssl_ext.capture.host_access import caller
+from ssl_ext.engine import step
 
 # These move no data.
 VIEWS = {
@@ -19,47 +21,71 @@ VIEWS = {
 
 
 class Watch(HostAccess):
-    """Recorder that runs every step in Python and stores its operations."""
+    """Stores the operations of a step: name, arguments and caller of each."""
 
-    made = []
-    names = {}  # persistent tensors by address
-
-    def __init__(self, sibling=None):
+    def __init__(self, names):
         super().__init__()
-        self.steps = []  # for each step: name, arguments and caller of every operation
-        Watch.made.append(self)
-
-    def record(self, step):
-        self.step = step
-        return self.replay()
-
-    def replay(self):
-        self.steps.append([])
-        with self:
-            return self.step()
+        self.operations = []
+        self.names = names  # of persistent tensors, by address
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name.split("::")[-1]
         if name not in VIEWS:
-            self.steps[-1].append((name, tuple(_constants([args, kwargs or {}])), caller() or " in backward"))
+            constants = tuple(self._constants([args, kwargs or {}]))
+            self.operations.append((name, constants, caller() or " in backward"))
         return super().__torch_dispatch__(func, types, args, kwargs)
 
+    def _constants(self, value):
+        """Python numbers and names of persistent tensors in nested arguments; 'tensor' for all others."""
+        if torch.is_tensor(value):
+            yield self.names.get(value.data_ptr(), "tensor") if value.numel() else "tensor"
+        elif isinstance(value, dict):
+            yield from self._constants(list(value.values()))
+        elif isinstance(value, list | tuple):
+            for part in value:
+                yield from self._constants(part)
+        elif isinstance(value, int | float):
+            yield repr(value)  # NaN equals itself
 
-def _constants(value):
-    """Python numbers and names of persistent tensors in nested arguments; 'tensor' for all others."""
-    if torch.is_tensor(value):
-        yield Watch.names.get(value.data_ptr(), "tensor") if value.numel() else "tensor"
-    elif isinstance(value, dict):
-        yield from _constants(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _constants(part)
-    elif isinstance(value, int | float):
-        yield repr(value)  # NaN equals itself
+
+class WatchedRun:
+    """Operations of the last two steps in Python before the recording, for every variant of a run's step."""
+
+    def __init__(self, monkeypatch):
+        self.steps = {}
+        call = Replayed.__call__
+
+        def see(replayed_step, key=None):
+            self.key = key
+            last_but_one = replayed_step.steps[key] == replayed.WARM_UP - 2
+            with self._watch() if last_but_one else nullcontext():
+                return call(replayed_step, key)
+
+        def recorder_for(runner):
+            state = runner.model.state_dict(keep_vars=True)
+            self.names = {tensor.data_ptr(): name for name, tensor in state.items() if tensor.numel()}
+            return Tape, True
+
+        monkeypatch.setattr(Replayed, "__call__", see)
+        monkeypatch.setattr(replayed, "HostAccess", self._watch)
+        monkeypatch.setattr(step, "recorder_for", recorder_for)
+
+    def _watch(self):
+        watch = Watch(self.names)
+        self.steps.setdefault(self.key, []).append(watch.operations)
+        return watch
+
+    def frozen_values(self):
+        """Callers of operations that differ between the two steps: a replay would repeat the last one's."""
+        pairs = [steps for steps in self.steps.values() if len(steps) > 1]
+        assert pairs
+        return {name for one, two in pairs for name in _different(one, two)}
+
+    def most_operations(self):
+        return max(len(operations) for steps in self.steps.values() for operations in steps)
 
 
-def frozen_values(first, second):
-    """Callers of operations that differ between two steps: a replay would repeat the first one's."""
+def _different(first, second):
     found = Counter()
     match = difflib.SequenceMatcher(None, [x[0] for x in first], [x[0] for x in second], autojunk=False)
     for tag, i1, i2, j1, j2 in match.get_opcodes():
