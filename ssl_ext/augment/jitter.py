@@ -1,10 +1,19 @@
 """Colour jitter; the order of its four operations is drawn per sample."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ssl_ext.augment.base import Augmentation, Params, Shape
-from ssl_ext.augment.jitter_forms import FEW, ORDERS, jitter_grouped, jitter_masked, jitter_sorted
+from ssl_ext.augment.jitter_forms import (
+    FEW,
+    ORDERS,
+    jitter_grouped,
+    jitter_masked,
+    jitter_sorted,
+    masked_steps,
+)
 from ssl_ext.augment.sampling import check_probability, check_range, spread, whole
 
 
@@ -46,6 +55,14 @@ class ColorJitter(Augmentation):
         self.ranges = {k: v for k, v in ranges.items() if v != neutral.get(k, (1.0, 1.0))}
         self.draws = 2 + len(self.ranges)
         self.p = check_probability("ColorJitter.p", p)
+        self._steps = masked_steps
+
+    def compile_steps(self, **settings: Any) -> None:
+        """Compile the arithmetic for accelerators; ``settings`` are those of ``torch.compile``.
+
+        A GPU uses it for images above 32 pixels, which do not fit the kernel of :mod:`ssl_ext.augment.fused`.
+        """
+        self._steps = torch.compile(masked_steps, **settings)
 
     def numbers(self, n: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
         """Return random numbers (draws, n); on the CPU the orders are drawn as integers."""
@@ -66,7 +83,7 @@ class ColorJitter(Augmentation):
         if planes.shape[0] == 1:
             params = {k: v for k, v in params.items() if k not in ("saturation", "hue")}
         if not planes.is_cpu:
-            return jitter_masked(planes, params)
+            return jitter_masked(planes, params, self._steps)
         return (jitter_sorted if planes[0].numel() <= FEW else jitter_grouped)(planes, params)
 
 

@@ -89,14 +89,25 @@ def jitter_sorted(planes: Tensor, params: Params) -> Tensor:
     return planes.index_copy_(1, rows, chosen)
 
 
-def jitter_masked(planes: Tensor, params: Params) -> Tensor:
-    """Jitter on accelerators: all samples take all steps, which avoids a host sync."""
+def masked_steps(
+    planes: Tensor, blends: tuple[Tensor, Tensor, Tensor], hue: Tensor | None, active: Tensor
+) -> Tensor:
+    """Take all steps for all samples, then select the active ones.
+
+    ``torch.compile`` makes 16 kernels of the 85 operations on images. No table is made inside, which would be
+    copied from the host.
+    """
     result = planes.clone()
-    for number, blend in enumerate(zip(*_blends(params), strict=True)):
-        if number == len(BEFORE) and "hue" in params:
-            hue_(result, params["hue"])
+    for number, blend in enumerate(zip(*blends, strict=True)):
+        if number == len(BEFORE) and hue is not None:
+            hue_(result, hue)
         _blend_(result, *blend)
-    return torch.where(params["active"].view(1, -1, 1, 1), result, planes)
+    return torch.where(active.view(1, -1, 1, 1), result, planes)
+
+
+def jitter_masked(planes: Tensor, params: Params, steps: Callable[..., Tensor] = masked_steps) -> Tensor:
+    """Jitter on accelerators: all samples take all steps, which avoids a host sync."""
+    return steps(planes, _blends(params), params.get("hue"), params["active"])
 
 
 def _orders(params: Params) -> Tensor:

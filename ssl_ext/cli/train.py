@@ -54,7 +54,11 @@ def training_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--amp", action="store_true", help="mixed precision (on a GPU, or a CPU with AMX)")
     parser.add_argument("--seed", type=int, help="random seed (from the config)")
     parser.add_argument("--deterministic", action="store_true", help="deterministic kernels")
-    parser.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile)")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile backbones and, on a GPU, colour jitter (torch.compile)",
+    )
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",

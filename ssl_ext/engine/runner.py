@@ -28,7 +28,7 @@ from ssl_ext.models.utils.channels_last import to_channels_last
 from ssl_ext.registry import RUNNERS
 
 from .activation_checkpointing import recompute_stages
-from .compilation import compile_backbones
+from .compilation import compile_model
 from .fixed_buckets import FixedBuckets
 from .hooks.finite_guard import check_finite
 from .hooks.process_state import process_state
@@ -168,7 +168,7 @@ class PretrainRunner(Runner):
         settings = self.cfg.get("compile", False)
         if settings:
             model = self.model.module if is_model_wrapper(self.model) else self.model
-            compile_backbones(model, **({} if settings is True else settings))
+            compile_model(model, **({} if settings is True else settings))
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", **_: Any) -> dict:
         """Load the weights and return the checkpoint.

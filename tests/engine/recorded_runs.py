@@ -11,6 +11,8 @@ from ssl_ext.capture import accelerator_branches
 from ssl_ext.engine.step import TrainStep
 
 PER_EPOCH = IMAGES // 16
+# Algorithms that cannot be recorded, and why.
+FALLBACK = {"MixMoCo-clusters": "puzzlemix solves graph cuts on the host"}
 VIEWS = [
     dict(type="RandomResizedCrop", scale=(0.2, 1.0)),
     dict(type="RandomHorizontalFlip"),

@@ -11,7 +11,7 @@ from killed_runs import differences
 from methods import METHODS, write_images
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import init_default_scope
-from recorded_runs import checkpoints_of, recordable_run
+from recorded_runs import FALLBACK, checkpoints_of, recordable_run
 from watched_steps import WatchedRun
 
 import ssl_ext
@@ -27,8 +27,6 @@ from ssl_ext.models.utils.mixing import MixingPolicy
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="bit for bit on the CPU; run with CUDA_VISIBLE_DEVICES="
 )
-# Algorithms that cannot be recorded, and why.
-FALLBACK = {"MixMoCo-clusters": "puzzlemix solves graph cuts on the host"}
 OPTIMIZERS = {
     "SGD": dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True, _delete_=True),
     "AdamW": dict(type="AdamW", lr=1e-3, fused=True, _delete_=True),

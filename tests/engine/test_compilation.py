@@ -6,7 +6,10 @@ import pytest
 import torch
 from methods import METHODS, tiny_run, write_images
 
-from ssl_ext.apis import pretrain
+from ssl_ext.apis import build_model, load_config, pretrain
+from ssl_ext.augment import ColorJitter
+from ssl_ext.capture import accelerator_branches
+from ssl_ext.engine.compilation import compile_model
 
 QUICK = {"AMix", "MoCo"}
 
@@ -59,6 +62,21 @@ def test_an_ema_network_of_cast_weights_is_traced_once(images, tmp_path):
     )
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
     assert all(torch.equal(value, state[name]) for name, value in plain.items())
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_colour_jitter_is_one_graph(backend, images):
+    """As it is on an accelerator, with equal draws."""
+    model = build_model(load_config(tiny_run("BarlowTwins", images)))
+    (jitter,) = (module for module in model.modules() if isinstance(module, ColorJitter))
+    planes = torch.rand(3, 24, 40, 48)
+    params = jitter.draw((24, 3, 40, 48), generator=torch.Generator().manual_seed(0))
+    with accelerator_branches():
+        expected = jitter._transform_planes(planes.clone(), params)
+        compile_model(model, backend=backend, fullgraph=True)
+        found = jitter._transform_planes(planes.clone(), params)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import pytest
 import torch
 from killed_runs import output, run_differences, train
 from methods import METHODS, STEPS, tiny_run, write_images
+from recorded_runs import FALLBACK, recordable_run
 
 from ssl_ext.engine import newest_checkpoint
 
@@ -62,6 +63,20 @@ def test_killed_and_resumed(case, world, step, images, whole, tmp_path):
     assert train(config, tmp_path, world=world, resume="auto") == [0] * world, output(tmp_path)
     assert len(torch.load(tmp_path / "rank0.pt")["steps"]) == STEPS - step
     assert run_differences(whole(case, world), tmp_path, LAST, world=world) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in METHODS if case not in FALLBACK])
+def test_a_recorded_run_is_killed_and_resumed(case, images, tmp_path):
+    """Killed while steps are replayed, within an epoch; the resumed run records them again."""
+    config = recordable_run(case, images, every=5, captured_step="dry")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    assert train(config, whole) == [0], output(whole)
+    assert train(config, killed, hooks=[dict(type="KillHook", step=12)]) == [-9], output(killed)
+    assert newest_checkpoint(killed).name == "iter_10.pth"
+    assert train(config, killed, resume="auto") == [0], output(killed)
+    assert len(torch.load(killed / "rank0.pt")["steps"]) == 11
+    assert run_differences(whole, killed, "iter_21.pth") == []
 
 
 def repeated():
