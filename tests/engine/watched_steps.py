@@ -49,14 +49,18 @@ class Watch(HostAccess):
 
 
 class WatchedRun:
-    """Operations of the last two steps in Python before the recording, for every variant of a run's step."""
+    """Operations of the last two steps in Python before the recording, for every variant of a run's step.
+
+    ``replays`` counts the replayed steps.
+    """
 
     def __init__(self, monkeypatch):
-        self.steps = {}
+        self.steps, self.replays = {}, 0
         call = Replayed.__call__
 
         def see(replayed_step, key=None):
             self.key = key
+            self.replays += key in replayed_step.records
             last_but_one = replayed_step.steps[key] == replayed.WARM_UP - 2
             with self._watch() if last_but_one else nullcontext():
                 return call(replayed_step, key)
