@@ -62,11 +62,13 @@ def test_finished_cells_are_kept_and_failed_ones_are_measured_again(gpu, monkeyp
     assert gpu.run(Console(quiet=True), seconds=-1, **settings)["cells"] == {}
 
 
-def test_every_method_is_found_once(gpu):
+def test_every_method_is_found_once(gpu, monkeypatch):
     gpu, _ = gpu
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     names = [name for name, _ in gpu.all_cells(batch_size=8, size=8, steps=4, workers=0, rows=8, all=True)]
     assert len(set(names)) == len(names)
     assert "tribyol, float32, captured" in names and "swav, bfloat16, eager" in names
+    assert "two views of a batch, 96 px, compiled" in names
     assert names[0] == "trimix, bfloat16, captured" and names.count(f"trimix, bfloat16, {gpu.COMPILED}") == 1
 
 

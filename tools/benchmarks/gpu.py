@@ -52,6 +52,7 @@ COLUMNS = {
     "waits": "waits",
     "peak_reserved_mib": "MiB",
 }
+LARGE = 96  # side of the images of STL-10, above that of the views' kernel
 WIDTH = 150  # of a table in a file or pipe
 Cell = Callable[[], dict[str, Any]]
 
@@ -126,6 +127,9 @@ def all_cells(
         if mode == "captured":
             if torch.cuda.is_available():
                 yield "two views of a batch", lambda: dict(time_views(batch_size, size))
+                for form in ("", ", compiled"):
+                    large = partial(time_views, batch_size, LARGE, compiled=bool(form), calls=10)
+                    yield f"two views of a batch, {LARGE} px{form}", large
             yield "linear probe", lambda: probe_figures(rows)
             yield "peers", lambda: peer_figures(batch_size, size, steps, workers)
             changes = {**PRECISIONS["bfloat16"], "compile": True}

@@ -20,14 +20,20 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 
 
 def trimix_views(
-    batch_size: int = 256, side: int = 32, device: str = "cuda", views: int = 2
+    batch_size: int = 256, side: int = 32, device: str = "cuda", views: int = 2, *, compiled: bool = False
 ) -> Callable[[], list[torch.Tensor]]:
-    """Return a function that draws TriMix's normalised views of a uint8 batch on the device."""
+    """Return a function that draws TriMix's normalised views of a uint8 batch on the device.
+
+    With ``compiled`` the jitter of images above 32 px is compiled, as by ``--compile``.
+    """
+    jitter = ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+    if compiled:
+        jitter.compile_steps()
     sequence = AugmentationSequence(
         [
             RandomResizedCrop(scale=(0.2, 1.0)),
             RandomHorizontalFlip(),
-            ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+            jitter,
             RandomGrayscale(0.2),
             Normalize(MEAN, STD),
         ]
@@ -61,14 +67,20 @@ def kornia_views(
 
 
 def time_views(
-    batch_size: int = 256, side: int = 32, *, views: int = 2, rounds: int = 10, calls: int = 50
+    batch_size: int = 256,
+    side: int = 32,
+    *,
+    views: int = 2,
+    compiled: bool = False,
+    rounds: int = 10,
+    calls: int = 50,
 ) -> dict[str, float | str]:
     """Return median milliseconds of the views of a batch on the current GPU, eager and as a CUDA graph.
 
     ``eager_ms`` and ``captured_ms`` include host time; ``device_ms`` is one replay between two CUDA events;
     ``kornia_ms`` is the eager time of :func:`kornia_views`, or why there is none.
     """
-    draw = trimix_views(batch_size, side, views=views)
+    draw = trimix_views(batch_size, side, views=views, compiled=compiled)
     for _ in range(3):
         draw()
     graph = torch.cuda.CUDAGraph()
