@@ -62,11 +62,12 @@ def test_the_schedule_of_every_config_is_tested_with_other_epochs():
 
 
 def distinct_steps():
-    """One test case for all files that differ in batch size, epochs or images of one shape only."""
+    """One test case for all files that differ in batch size, epochs or the size of their images only."""
     files = {}
     for path, config in PRETRAINING.items():
         plain, shape = config.to_dict(), image_shape(config.train_dataloader.dataset)
-        key = text(plain["model"], plain["views"], plain["optim_wrapper"], shape)
+        taken = shape[0], min(shape[1], smallest_side(config))
+        key = text(plain["model"], plain["views"], plain["optim_wrapper"], taken)
         files.setdefault(key, (path, config, shape))
     for path, config, shape in files.values():
         backbone = config.model.backbone

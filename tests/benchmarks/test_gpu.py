@@ -7,6 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from ssl_ext.errors import UserError
+
 
 @pytest.fixture
 def gpu(monkeypatch, request):
@@ -60,6 +62,13 @@ def test_finished_cells_are_kept_and_failed_ones_are_measured_again(gpu, monkeyp
     assert calls == ["a", "b", "c", "b"] and "error" not in found["b"]
     (tmp_path / "cells.json").unlink()
     assert gpu.run(Console(quiet=True), seconds=-1, **settings)["cells"] == {}
+
+
+def test_a_text_in_no_name_is_refused(gpu, monkeypatch):
+    gpu, _ = gpu
+    monkeypatch.setattr(gpu, "all_cells", lambda **_: [("trimix, eager", dict)])
+    with pytest.raises(UserError, match="--only is '96 px', in no name of trimix, eager"):
+        gpu.run(Console(quiet=True), seconds=60, only=["96 px"], cells=None, rows=1)
 
 
 def test_every_method_is_found_once(gpu, monkeypatch):

@@ -20,6 +20,7 @@ import torch
 from mmengine.config import Config
 from rich.console import Console
 
+from ssl_ext.errors import UserError
 from ssl_ext.evaluation import linear_probe
 from ssl_ext.files import write_text
 from ssl_ext.json_files import read_json
@@ -77,12 +78,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     console: Console, *, seconds: int, only: list[str], cells: str | None, rows: int, **settings: Any
 ) -> dict[str, Any]:
-    """Measure, print a table, return the figures."""
+    """Measure, print a table, return the figures.
+
+    Raises:
+        UserError: No cell has a text of ``only`` in its name.
+    """
     path, start = Path(cells) if cells else None, time.monotonic()
     found: dict[str, dict] = {}
     if path and path.exists():
         found = read_json(path, dict[str, dict], "a JSON file of finished cells")
-    plan = {name: cell for name, cell in all_cells(rows=rows, **settings) if any(t in name for t in only)}
+    available = dict(all_cells(rows=rows, **settings))
+    plan = {name: cell for name, cell in available.items() if any(text in name for text in only)}
+    if not plan:
+        raise UserError(f"--only is {' '.join(only)!r}, in no name of {'; '.join(available)}.")
     for name, cell in plan.items():
         if name in found and "error" not in found[name]:
             continue
